@@ -1,0 +1,547 @@
+//! All the ways in which a request can end badly.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{
+    protocol::{RateLimitSnapshot, StreamAnomalies},
+    provider::{TransportError, TransportErrorKind},
+};
+
+/// What kind of failure it was: what a program matches on.
+///
+/// Whether trying again can help is answered in one place, [`RetryPolicy`](crate::retry::RetryPolicy); each kind here says
+/// what that place makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The provider, a header, a file or an option is wrong; nothing was sent. Never retried.
+    InvalidConfiguration,
+    /// The server refuses the request as it stands (400, 413, 422, `invalid_prompt`, ...). Never retried.
+    InvalidRequest,
+    /// The key is missing, wrong or expired (401), or the [`AuthProvider`](crate::provider::AuthProvider) failed. Retried
+    /// once when the provider can refresh.
+    Authentication,
+    /// The key may not do this (403). Never retried.
+    PermissionDenied,
+    /// No such endpoint, model or response (404). Never retried.
+    NotFound,
+    /// The input is longer than the model takes. Never retried.
+    ContextLengthExceeded,
+    /// The account has no credit left (`insufficient_quota`). Never retried.
+    QuotaExceeded,
+    /// The plan's usage limit is reached (`usage_limit_reached`). Never retried.
+    UsageLimitReached,
+    /// The plan does not include this (`usage_not_included`). Never retried.
+    UsageNotIncluded,
+    /// The server refuses the content (`cyber_policy`, `content_policy_violation`, ...). Never retried.
+    ContentPolicy,
+    /// Too many requests or tokens (429, `rate_limit_exceeded`). Retried, after the time that the server names.
+    RateLimited,
+    /// The server is overloaded (`server_is_overloaded`, `slow_down`, 503, 529). Retried.
+    Overloaded,
+    /// The server failed (other 5xx, `server_error`). Retried.
+    ServerError,
+    /// A status that has no kind of its own. 408, 409 and 425 are retried.
+    UnexpectedStatus,
+    /// The host's name could not be resolved. Retried.
+    Dns,
+    /// No connection (refused, unreachable). Retried.
+    Connect,
+    /// The TLS handshake failed. Retried, for it may have been cut; a bad certificate is not.
+    Tls,
+    /// The server's certificate was refused. Never retried.
+    Certificate,
+    /// [`Timeouts::connect`](crate::provider::Timeouts) passed. Retried.
+    ConnectTimeout,
+    /// [`Timeouts::response_head`](crate::provider::Timeouts) passed. Retried.
+    ResponseHeadTimeout,
+    /// [`Timeouts::first_event`](crate::provider::Timeouts) passed. Retried.
+    FirstEventTimeout,
+    /// [`Timeouts::idle`](crate::provider::Timeouts) passed without a byte. Retried.
+    IdleTimeout,
+    /// [`Timeouts::progress`](crate::provider::Timeouts) passed without an event, though bytes came. Retried.
+    ProgressTimeout,
+    /// [`Timeouts::total`](crate::provider::Timeouts) passed. Never retried: it bounds all attempts together.
+    TotalTimeout,
+    /// The connection broke (reset, broken pipe). Retried.
+    Connection,
+    /// The stream ended before its terminal event. Retried.
+    Truncated,
+    /// What came is not what the API sends: no HTTP, no event stream, JSON of the wrong shape. Retried only when nothing at
+    /// all was understood because the peer spoke no HTTP.
+    Protocol,
+    /// A line, event, head or body is over its named limit. Never retried.
+    TooLarge,
+    /// The subscriber did not keep up and its subscription ended; the request itself may go on. Never retried.
+    Lagged,
+    /// The attempt's actor panicked, was killed or lost its thread. Retried.
+    AttemptLost,
+    /// The runtime shut down. Never retried.
+    ShutDown,
+}
+
+impl ErrorKind {
+    /// Every kind, for tables.
+    pub const ALL: [Self; 31] = [
+        Self::InvalidConfiguration,
+        Self::InvalidRequest,
+        Self::Authentication,
+        Self::PermissionDenied,
+        Self::NotFound,
+        Self::ContextLengthExceeded,
+        Self::QuotaExceeded,
+        Self::UsageLimitReached,
+        Self::UsageNotIncluded,
+        Self::ContentPolicy,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::ServerError,
+        Self::UnexpectedStatus,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Certificate,
+        Self::ConnectTimeout,
+        Self::ResponseHeadTimeout,
+        Self::FirstEventTimeout,
+        Self::IdleTimeout,
+        Self::ProgressTimeout,
+        Self::TotalTimeout,
+        Self::Connection,
+        Self::Truncated,
+        Self::Protocol,
+        Self::TooLarge,
+        Self::Lagged,
+        Self::AttemptLost,
+        Self::ShutDown,
+    ];
+
+    /// The kind's name in JSON and logs, snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidConfiguration => "invalid_configuration",
+            Self::InvalidRequest => "invalid_request",
+            Self::Authentication => "authentication",
+            Self::PermissionDenied => "permission_denied",
+            Self::NotFound => "not_found",
+            Self::ContextLengthExceeded => "context_length_exceeded",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::UsageLimitReached => "usage_limit_reached",
+            Self::UsageNotIncluded => "usage_not_included",
+            Self::ContentPolicy => "content_policy",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::ServerError => "server_error",
+            Self::UnexpectedStatus => "unexpected_status",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Certificate => "certificate",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ResponseHeadTimeout => "response_head_timeout",
+            Self::FirstEventTimeout => "first_event_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::ProgressTimeout => "progress_timeout",
+            Self::TotalTimeout => "total_timeout",
+            Self::Connection => "connection",
+            Self::Truncated => "truncated",
+            Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
+            Self::Lagged => "lagged",
+            Self::AttemptLost => "attempt_lost",
+            Self::ShutDown => "shut_down",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How far an attempt had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Nothing was sent: the request was being checked and built.
+    Prepare,
+    /// The [`AuthProvider`](crate::provider::AuthProvider) was asked.
+    Authorize,
+    /// Connecting, sending the request, or waiting for a connection.
+    Connect,
+    /// Waiting for the response's head.
+    ResponseHead,
+    /// Reading the response's body.
+    Body,
+    /// Handing events to a subscriber.
+    Deliver,
+}
+
+impl Phase {
+    /// The phase's name in JSON and logs, snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Authorize => "authorize",
+            Self::Connect => "connect",
+            Self::ResponseHead => "response_head",
+            Self::Body => "body",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One attempt that failed, as an error that came after several lists it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AttemptFailure {
+    /// Which attempt; the first is 1.
+    pub attempt: u32,
+    /// What kind of failure.
+    #[serde(serialize_with = "as_display")]
+    pub kind: ErrorKind,
+    /// What was said of it.
+    pub message: String,
+    /// The server's id for that attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+fn as_display<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Why a request, or a subscription to one, ended badly.
+///
+/// `Display` is one line without the cause, which is [`source`](Error::source); [`report`](Self::report) is the paragraph
+/// for people. It never holds a key: headers of the request are not part of it. The error is built where the failure is
+/// known and completed on its way up with the attempt, the host and what had been delivered.
+#[derive(Clone)]
+pub struct ApiError(Box<Details>);
+
+/// The parts of an [`ApiError`]. Absent means that nobody said.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Details {
+    /// What a program matches on.
+    pub kind: ErrorKind,
+    /// What happened, lower case, without a full stop; the server's own words where it gave any.
+    pub message: String,
+    /// How far the attempt had come.
+    pub phase: Option<Phase>,
+    /// The provider's name.
+    pub provider: Option<String>,
+    /// The host, with its port where one was written.
+    pub host: Option<String>,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The error object's `code`.
+    pub code: Option<String>,
+    /// The error object's `type`.
+    pub error_type: Option<String>,
+    /// The error object's `param`.
+    pub param: Option<String>,
+    /// The server's id of the request (`x-request-id`, `x-oai-request-id`, `cf-ray`, ...).
+    pub request_id: Option<String>,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
+    /// Header `x-should-retry`, which outranks the kind.
+    pub should_retry: Option<bool>,
+    /// The caller's plan (`usage_limit_reached`).
+    pub plan_type: Option<String>,
+    /// When a usage limit ends, in seconds of Unix time.
+    pub resets_at: Option<i64>,
+    /// The limits that came with the error.
+    pub rate_limits: Option<RateLimitSnapshot>,
+    /// Which attempt failed last; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts the request may have.
+    pub max_attempts: u32,
+    /// The failures of all attempts, the last included.
+    pub attempts: Vec<AttemptFailure>,
+    /// Whether a part of the answer had reached subscribers.
+    pub output_delivered: bool,
+    /// What was odd about the stream.
+    pub anomalies: StreamAnomalies,
+    /// The cause.
+    pub source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl ApiError {
+    /// Makes an error of a kind, with what happened in lower case.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind,
+            message: message.into(),
+            phase: None,
+            provider: None,
+            host: None,
+            status: None,
+            code: None,
+            error_type: None,
+            param: None,
+            request_id: None,
+            retry_after: None,
+            should_retry: None,
+            plan_type: None,
+            resets_at: None,
+            rate_limits: None,
+            attempt: 0,
+            max_attempts: 0,
+            attempts: Vec::new(),
+            output_delivered: false,
+            anomalies: StreamAnomalies::default(),
+            source: None,
+        }))
+    }
+
+    /// Sets how far the attempt had come.
+    #[must_use]
+    pub fn with_phase(mut self, phase: Phase) -> Self {
+        self.0.phase = Some(phase);
+        self
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What a program matches on.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// All that is known.
+    pub fn details(&self) -> &Details {
+        &self.0
+    }
+
+    /// For the layers that complete an error on its way up.
+    pub(crate) fn details_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+
+    /// What to try, for a person.
+    pub fn advice(&self) -> &'static str {
+        match self.kind() {
+            ErrorKind::InvalidConfiguration => "correct the setting that the message names",
+            ErrorKind::InvalidRequest => {
+                "correct the request: the server says what it does not take"
+            }
+            ErrorKind::Authentication => "check the key, and that it belongs to this host",
+            ErrorKind::PermissionDenied => {
+                "check what the key may do, and the organization and project it is for"
+            }
+            ErrorKind::NotFound => "check the base URL and the model's name",
+            ErrorKind::ContextLengthExceeded => "shorten or compact the input",
+            ErrorKind::QuotaExceeded => "check the account's plan and billing",
+            ErrorKind::UsageLimitReached => "wait until the limit resets, or change the plan",
+            ErrorKind::UsageNotIncluded => "use another plan or an API key",
+            ErrorKind::ContentPolicy => "change the content that the server refuses",
+            ErrorKind::RateLimited => "wait, send less at once, or allow more attempts",
+            ErrorKind::Overloaded | ErrorKind::ServerError => {
+                "try again later; give the request id when you report it"
+            }
+            ErrorKind::UnexpectedStatus => "check that the base URL is that of the API itself",
+            ErrorKind::Dns => "check the host's name and the network",
+            ErrorKind::Connect => "check that the server runs and that the host and port are right",
+            ErrorKind::Tls => "check that the server speaks TLS on this port",
+            ErrorKind::Certificate => {
+                "check the host's name, the clock, and the certificate authorities that are trusted"
+            }
+            ErrorKind::ConnectTimeout => "check the network, or raise the connect timeout",
+            ErrorKind::ResponseHeadTimeout => {
+                "the server took the request and said nothing: raise the response head timeout if it is merely slow"
+            }
+            ErrorKind::FirstEventTimeout => {
+                "raise the first event timeout if the model is merely slow"
+            }
+            ErrorKind::IdleTimeout => "raise the idle timeout if the server is merely slow",
+            ErrorKind::ProgressTimeout => {
+                "the server keeps the connection alive without an answer: raise the progress timeout if it is merely slow"
+            }
+            ErrorKind::TotalTimeout => "raise the total timeout",
+            ErrorKind::Connection | ErrorKind::Truncated => {
+                "try again; if it repeats, look for a proxy that cuts long answers"
+            }
+            ErrorKind::Protocol => {
+                "check that the base URL is that of the API itself, and the wire"
+            }
+            ErrorKind::TooLarge => "raise the limit that the message names",
+            ErrorKind::Lagged => {
+                "read faster, raise the limits, or choose a delivery policy that drops deltas"
+            }
+            ErrorKind::AttemptLost => "report it: this is a defect of the program",
+            ErrorKind::ShutDown => "start the runtime again",
+        }
+    }
+
+    /// The paragraph for people: what, where, how often, the request id, what to try.
+    pub fn report(&self) -> String {
+        let details = self.details();
+        let mut text = self.to_string();
+        let mut cause: Option<&(dyn Error + 'static)> = self.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        let mut place = Vec::new();
+        if let Some(phase) = details.phase {
+            place.push(format!("phase {phase}"));
+        }
+        if let Some(host) = &details.host {
+            place.push(format!("host {host}"));
+        }
+        if details.attempt > 0 {
+            place.push(format!(
+                "attempt {} of {}",
+                details.attempt, details.max_attempts
+            ));
+        }
+        if let Some(id) = &details.request_id {
+            place.push(format!("request id {id}"));
+        }
+        if !place.is_empty() {
+            text.push_str(&format!(" ({})", place.join(", ")));
+        }
+        if details.attempts.len() > 1 {
+            let earlier: Vec<_> = details
+                .attempts
+                .iter()
+                .map(|a| format!("{}: {}", a.attempt, a.message))
+                .collect();
+            text.push_str(&format!("; attempts: {}", earlier.join("; ")));
+        }
+        if details.output_delivered {
+            text.push_str("; a part of the answer had been delivered");
+        }
+        if !details.anomalies.is_empty() {
+            text.push_str(&format!("; in the stream: {}", details.anomalies));
+        }
+        if let Some(wait) = details.retry_after {
+            text.push_str(&format!(
+                "; the server asks to wait {:.1} s",
+                wait.as_secs_f64()
+            ));
+        }
+        text.push_str(&format!(". To try: {}.", self.advice()));
+        text
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.status {
+            Some(status) => write!(f, "{} (HTTP {status}): {}", self.0.kind, self.0.message),
+            None => write!(f, "{}: {}", self.0.kind, self.0.message),
+        }
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Error for ApiError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+/// Equal when they would be reported alike; causes are not compared.
+impl PartialEq for ApiError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.report() == other.report()
+    }
+}
+
+/// `{"kind", "message", ...}`: what is absent is left out, except for the first two.
+impl Serialize for ApiError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let details = self.details();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("kind", details.kind.as_str())?;
+        map.serialize_entry("message", &details.message)?;
+        let texts = [
+            ("phase", details.phase.map(Phase::as_str)),
+            ("provider", details.provider.as_deref()),
+            ("host", details.host.as_deref()),
+            ("code", details.code.as_deref()),
+            ("error_type", details.error_type.as_deref()),
+            ("param", details.param.as_deref()),
+            ("request_id", details.request_id.as_deref()),
+            ("plan_type", details.plan_type.as_deref()),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                map.serialize_entry(name, text)?;
+            }
+        }
+        if let Some(status) = details.status {
+            map.serialize_entry("status", &status)?;
+        }
+        if let Some(resets_at) = details.resets_at {
+            map.serialize_entry("resets_at", &resets_at)?;
+        }
+        if let Some(wait) = details.retry_after {
+            map.serialize_entry("retry_after_ms", &(wait.as_millis() as u64))?;
+        }
+        if let Some(limits) = &details.rate_limits {
+            map.serialize_entry("rate_limits", limits)?;
+        }
+        map.serialize_entry("output_delivered", &details.output_delivered)?;
+        if details.attempt > 0 {
+            map.serialize_entry("attempt", &details.attempt)?;
+            map.serialize_entry("max_attempts", &details.max_attempts)?;
+            map.serialize_entry("attempts", &details.attempts)?;
+        }
+        if !details.anomalies.is_empty() {
+            map.serialize_entry("anomalies", &details.anomalies)?;
+        }
+        if let Some(source) = self.source() {
+            map.serialize_entry("cause", &source.to_string())?;
+        }
+        map.serialize_entry("advice", self.advice())?;
+        map.end()
+    }
+}
+
+impl From<TransportError> for ApiError {
+    fn from(error: TransportError) -> Self {
+        let (kind, phase) = match error.kind() {
+            TransportErrorKind::InvalidRequest => (ErrorKind::InvalidConfiguration, Phase::Prepare),
+            TransportErrorKind::Dns => (ErrorKind::Dns, Phase::Connect),
+            TransportErrorKind::Connect => (ErrorKind::Connect, Phase::Connect),
+            TransportErrorKind::ConnectTimeout => (ErrorKind::ConnectTimeout, Phase::Connect),
+            TransportErrorKind::Tls => (ErrorKind::Tls, Phase::Connect),
+            TransportErrorKind::Certificate => (ErrorKind::Certificate, Phase::Connect),
+            TransportErrorKind::Send => (ErrorKind::Connection, Phase::ResponseHead),
+            TransportErrorKind::InvalidResponse => (ErrorKind::Protocol, Phase::ResponseHead),
+            TransportErrorKind::TooLarge => (ErrorKind::TooLarge, Phase::ResponseHead),
+            TransportErrorKind::Body => (ErrorKind::Connection, Phase::Body),
+        };
+        let (message, source) = error.into_parts();
+        let mut api_error = Self::new(kind, message).with_phase(phase);
+        api_error.0.source = source.map(Arc::from);
+        api_error
+    }
+}

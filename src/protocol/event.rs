@@ -1,0 +1,420 @@
+//! What a subscriber receives.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{Id, RateLimitSnapshot, RawJson, ResponseItem, Text, TokenUsage};
+use crate::error::ApiError;
+
+/// One thing that happened to a request, in the order in which it happened.
+///
+/// Every request ends with exactly one of [`Completed`](Self::Completed), [`Incomplete`](Self::Incomplete),
+/// [`Failed`](Self::Failed) and [`Cancelled`](Self::Cancelled), and nothing follows it ([`is_final`](Self::is_final)).
+///
+/// Both dialects arrive as these events. A clone is cheap: texts are short or shared.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ResponseEvent {
+    /// The server accepted the request. It may come again, with another id, when an attempt that had delivered no output
+    /// was retried; the last one counts.
+    Created(Created),
+    /// An output item begins. Its fields are what the server knows so far.
+    OutputItemAdded(OutputItem),
+    /// An output item is whole.
+    OutputItemDone(OutputItem),
+    /// More text of an answer.
+    OutputTextDelta(OutputTextDelta),
+    /// More text of a refusal.
+    RefusalDelta(RefusalDelta),
+    /// More text of a reasoning summary.
+    ReasoningSummaryDelta(ReasoningSummaryDelta),
+    /// More text of the reasoning itself.
+    ReasoningContentDelta(ReasoningContentDelta),
+    /// A part of a reasoning summary begins.
+    ReasoningSummaryPartAdded(ReasoningSummaryPartAdded),
+    /// More of the input that a tool is called with.
+    ToolCallInputDelta(ToolCallInputDelta),
+    /// The limits that the server reported, in headers or in the stream.
+    RateLimits(Arc<RateLimitSnapshot>),
+    /// The version of the server's model list (header `x-models-etag`).
+    ModelsEtag(Id),
+    /// The model that answers (header `openai-model`), when the server says so.
+    ServerModel(Id),
+    /// The server counts reasoning of earlier turns itself (header `x-reasoning-included` was present).
+    ServerReasoningIncluded,
+    /// An event that has no form of its own here, known or not, as it came.
+    Other(OtherEvent),
+    /// The attempt before this one failed after it had delivered output, and another begins: everything since the start, or
+    /// since the last `Restarted`, is void. Only with [`RetryAfterOutput::Restart`](crate::retry::RetryAfterOutput).
+    Restarted(Arc<Restarted>),
+    /// Final: the answer is whole.
+    Completed(Arc<Completed>),
+    /// Final: the server stopped early, for a reason that it names.
+    Incomplete(Arc<Incomplete>),
+    /// Final: the request failed, and no attempt is left or another would not help.
+    Failed(Arc<ApiError>),
+    /// Final: the caller cancelled the request, or its last subscriber left.
+    Cancelled,
+}
+
+/// `response.created`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Created {
+    /// The response's id, for `previous_response_id` and for cancelling.
+    pub response_id: Option<Id>,
+    /// The response object as it stood at the start; absent on the Chat wire.
+    pub response: Option<RawJson>,
+}
+
+/// `response.output_item.added` and `.done`, or what is equal to them on the Chat wire.
+#[derive(Clone)]
+pub struct OutputItem {
+    inner: Arc<OutputItemInner>,
+}
+
+struct OutputItemInner {
+    output_index: Option<u32>,
+    raw: RawJson,
+    typed: OnceLock<ResponseItem>,
+}
+
+impl OutputItem {
+    /// Makes an event part from an item's JSON.
+    pub fn new(output_index: Option<u32>, raw: RawJson) -> Self {
+        let inner = OutputItemInner {
+            output_index,
+            raw,
+            typed: OnceLock::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The item's place in the response's `output`.
+    pub fn output_index(&self) -> Option<u32> {
+        self.inner.output_index
+    }
+
+    /// The item's JSON as it came, every field included.
+    pub fn raw(&self) -> &RawJson {
+        &self.inner.raw
+    }
+
+    /// The item in its typed form, parsed at the first call. What has no typed form is [`ResponseItem::Unknown`].
+    pub fn item(&self) -> &ResponseItem {
+        self.inner
+            .typed
+            .get_or_init(|| ResponseItem::from_raw(self.inner.raw.clone()))
+    }
+}
+
+impl PartialEq for OutputItem {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.output_index == other.inner.output_index && self.inner.raw == other.inner.raw
+    }
+}
+
+impl fmt::Debug for OutputItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputItem")
+            .field("output_index", &self.inner.output_index)
+            .field("item", &self.inner.raw)
+            .finish()
+    }
+}
+
+/// `response.output_text.delta`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OutputTextDelta {
+    /// The text to append.
+    pub delta: Text,
+    /// The message it belongs to.
+    pub item_id: Option<Id>,
+    /// That message's place in the response's `output`.
+    pub output_index: Option<u32>,
+    /// The part of that message.
+    pub content_index: Option<u32>,
+    /// The log probabilities of the tokens, a JSON array, when the request asked for them.
+    pub logprobs: Option<RawJson>,
+}
+
+/// `response.refusal.delta`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RefusalDelta {
+    /// The text to append.
+    pub delta: Text,
+    /// The message it belongs to.
+    pub item_id: Option<Id>,
+    /// That message's place in the response's `output`.
+    pub output_index: Option<u32>,
+    /// The part of that message.
+    pub content_index: Option<u32>,
+}
+
+/// `response.reasoning_summary_text.delta`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReasoningSummaryDelta {
+    /// The text to append.
+    pub delta: Text,
+    /// The reasoning item it belongs to.
+    pub item_id: Option<Id>,
+    /// That item's place in the response's `output`.
+    pub output_index: Option<u32>,
+    /// The part of the summary.
+    pub summary_index: u32,
+}
+
+/// `response.reasoning_text.delta`, and the reasoning of a Chat stream under whichever name.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReasoningContentDelta {
+    /// The text to append.
+    pub delta: Text,
+    /// The reasoning item it belongs to.
+    pub item_id: Option<Id>,
+    /// That item's place in the response's `output`.
+    pub output_index: Option<u32>,
+    /// The part of the item's content.
+    pub content_index: u32,
+}
+
+/// `response.reasoning_summary_part.added`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReasoningSummaryPartAdded {
+    /// The reasoning item it belongs to.
+    pub item_id: Option<Id>,
+    /// That item's place in the response's `output`.
+    pub output_index: Option<u32>,
+    /// The new part of the summary.
+    pub summary_index: u32,
+}
+
+/// Which kind of tool call an input delta belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ToolCallInput {
+    /// `response.function_call_arguments.delta`: a piece of a JSON object.
+    FunctionArguments,
+    /// `response.custom_tool_call_input.delta`: a piece of free text.
+    CustomInput,
+    /// `response.mcp_call_arguments.delta`: a piece of a JSON object.
+    McpArguments,
+}
+
+/// More of a tool call's input.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ToolCallInputDelta {
+    /// The piece to append; a piece of JSON is not itself JSON.
+    pub delta: Text,
+    /// The call item it belongs to.
+    pub item_id: Option<Id>,
+    /// The id that the tool's output must carry, where the event names it.
+    pub call_id: Option<Id>,
+    /// The item's place in the response's `output`.
+    pub output_index: Option<u32>,
+    /// What is being streamed.
+    pub input: ToolCallInput,
+}
+
+/// An event without a form of its own.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OtherEvent {
+    /// Its type.
+    pub event: Id,
+    /// Its JSON, byte for byte.
+    pub raw: RawJson,
+}
+
+/// A new attempt after output had been delivered.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Restarted {
+    /// The attempt that begins; the first of a request is 1.
+    pub attempt: u32,
+    /// How long the runtime waits before it.
+    pub delay: Duration,
+    /// What ended the attempt before.
+    pub error: Arc<ApiError>,
+}
+
+/// How a whole answer ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Completed {
+    /// The response's id; absent when the server sent none.
+    pub response_id: Option<Id>,
+    /// What it cost, when the server said so.
+    pub token_usage: Option<TokenUsage>,
+    /// Whether the model regards its turn as over (`end_turn`), where the server says so.
+    pub end_turn: Option<bool>,
+    /// The final response object; absent on the Chat wire.
+    pub response: Option<RawJson>,
+    /// What was odd about the stream.
+    pub anomalies: StreamAnomalies,
+}
+
+/// How an answer that the server cut short ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Incomplete {
+    /// Why: `max_output_tokens`, `content_filter`, or what else the server says; `unknown` when it says nothing.
+    pub reason: Text,
+    /// The response's id; absent when the server sent none.
+    pub response_id: Option<Id>,
+    /// What it cost, when the server said so.
+    pub token_usage: Option<TokenUsage>,
+    /// The final response object; absent on the Chat wire.
+    pub response: Option<RawJson>,
+    /// What was odd about the stream.
+    pub anomalies: StreamAnomalies,
+}
+
+/// What a decoder noticed and went on from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StreamAnomalies {
+    /// Events that could not be read and were left out.
+    pub malformed_events: u64,
+    /// What was wrong with the first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_malformed: Option<String>,
+    /// Places where `sequence_number` jumped forward.
+    pub sequence_gaps: u64,
+    /// Events whose `sequence_number` was not above the one before.
+    pub sequence_repeats: u64,
+}
+
+impl StreamAnomalies {
+    /// Whether nothing was odd.
+    pub fn is_empty(&self) -> bool {
+        self.malformed_events == 0 && self.sequence_gaps == 0 && self.sequence_repeats == 0
+    }
+
+    /// Counts an event that is left out, and keeps the reason of the first.
+    pub(crate) fn malformed(&mut self, why: impl FnOnce() -> String) {
+        self.malformed_events += 1;
+        if self.first_malformed.is_none() {
+            self.first_malformed = Some(why());
+        }
+    }
+}
+
+impl fmt::Display for StreamAnomalies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} malformed, {} sequence gaps, {} sequence repeats",
+            self.malformed_events, self.sequence_gaps, self.sequence_repeats
+        )?;
+        match &self.first_malformed {
+            Some(why) => write!(f, " (first malformed: {why})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ResponseEvent {
+    /// Whether nothing can follow this event.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Completed(_) | Self::Incomplete(_) | Self::Failed(_) | Self::Cancelled
+        )
+    }
+
+    /// Whether this event is part of the answer. A retry after such an event would show a subscriber something twice, so it
+    /// is never silent.
+    pub fn is_output(&self) -> bool {
+        match self {
+            Self::OutputItemAdded(_)
+            | Self::OutputItemDone(_)
+            | Self::OutputTextDelta(_)
+            | Self::RefusalDelta(_)
+            | Self::ReasoningSummaryDelta(_)
+            | Self::ReasoningContentDelta(_)
+            | Self::ReasoningSummaryPartAdded(_)
+            | Self::ToolCallInputDelta(_) => true,
+            Self::Other(other) => !matches!(
+                &*other.event,
+                "response.in_progress" | "response.queued" | "keepalive"
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether a policy that sheds load may leave this event out: it is a piece of something that arrives whole later.
+    pub fn is_delta(&self) -> bool {
+        matches!(
+            self,
+            Self::OutputTextDelta(_)
+                | Self::RefusalDelta(_)
+                | Self::ReasoningSummaryDelta(_)
+                | Self::ReasoningContentDelta(_)
+                | Self::ToolCallInputDelta(_)
+        )
+    }
+
+    /// The event's name in JSON lines, snake case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created(_) => "created",
+            Self::OutputItemAdded(_) => "output_item_added",
+            Self::OutputItemDone(_) => "output_item_done",
+            Self::OutputTextDelta(_) => "output_text_delta",
+            Self::RefusalDelta(_) => "refusal_delta",
+            Self::ReasoningSummaryDelta(_) => "reasoning_summary_delta",
+            Self::ReasoningContentDelta(_) => "reasoning_content_delta",
+            Self::ReasoningSummaryPartAdded(_) => "reasoning_summary_part_added",
+            Self::ToolCallInputDelta(_) => "tool_call_input_delta",
+            Self::RateLimits(_) => "rate_limits",
+            Self::ModelsEtag(_) => "models_etag",
+            Self::ServerModel(_) => "server_model",
+            Self::ServerReasoningIncluded => "server_reasoning_included",
+            Self::Other(_) => "other",
+            Self::Restarted(_) => "restarted",
+            Self::Completed(_) => "completed",
+            Self::Incomplete(_) => "incomplete",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Bytes that the event holds, roughly: what a bounded log counts.
+    pub(crate) fn weight(&self) -> usize {
+        let held = match self {
+            Self::Created(created) => created.response.as_ref().map_or(0, |raw| raw.get().len()),
+            Self::OutputItemAdded(item) | Self::OutputItemDone(item) => item.raw().get().len(),
+            Self::OutputTextDelta(text) => {
+                text.delta.len() + text.logprobs.as_ref().map_or(0, |raw| raw.get().len())
+            }
+            Self::RefusalDelta(text) => text.delta.len(),
+            Self::ReasoningSummaryDelta(text) => text.delta.len(),
+            Self::ReasoningContentDelta(text) => text.delta.len(),
+            Self::ToolCallInputDelta(input) => input.delta.len(),
+            Self::Other(other) => other.raw.get().len(),
+            Self::Completed(completed) => {
+                completed.response.as_ref().map_or(0, |raw| raw.get().len())
+            }
+            Self::Incomplete(incomplete) => incomplete
+                .response
+                .as_ref()
+                .map_or(0, |raw| raw.get().len()),
+            _ => 0,
+        };
+        size_of::<Self>() + held
+    }
+}

@@ -1,0 +1,105 @@
+//! JSON kept as it was written.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+/// A JSON text, byte for byte as the server or the caller wrote it, parsed only when asked.
+///
+/// A clone shares the text. Equality is of the bytes, not of the JSON values.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RawJson(Arc<str>);
+
+impl RawJson {
+    /// Takes a text that is one JSON value.
+    ///
+    /// # Errors
+    /// When `text` is not exactly one JSON value.
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
+        let raw: &RawValue = serde_json::from_str(text)?;
+        Ok(Self(raw.get().into()))
+    }
+
+    /// Takes a text that a parser has already walked.
+    pub(crate) fn from_raw(raw: &RawValue) -> Self {
+        Self(raw.get().into())
+    }
+
+    /// The text.
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+
+    /// Parses the text into a type of the caller's.
+    ///
+    /// # Errors
+    /// When the JSON does not have the shape of `T`.
+    pub fn to<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// Parses the text into a [`Value`]; JSON that nests deeper than serde_json follows (128) gives null.
+    pub fn to_value(&self) -> Value {
+        self.to().unwrap_or(Value::Null)
+    }
+}
+
+impl From<&Value> for RawJson {
+    fn from(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl From<Value> for RawJson {
+    fn from(value: Value) -> Self {
+        Self::from(&value)
+    }
+}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Writes the text as it is. Only serde_json's serializers can; others get an error.
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// Only from serde_json's deserializers.
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
+        Ok(Self(raw.get().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_survive_a_round_trip() {
+        let text = r#"{"b":1, "a": [1.0,1e2,"\u0041"]}"#;
+        let raw = RawJson::parse(text).unwrap();
+        assert_eq!(serde_json::to_string(&raw).unwrap(), text);
+        assert_eq!(serde_json::from_str::<RawJson>(text).unwrap(), raw);
+    }
+
+    #[test]
+    fn two_values_are_refused() {
+        assert!(RawJson::parse("{} {}").is_err());
+        assert!(RawJson::parse("").is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! The seam between the runtime and HTTP: what a test replaces.
+
+use std::{error::Error, fmt, pin::Pin, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use futures_core::{Stream, future::LocalBoxFuture};
+use http::{HeaderMap, Method, StatusCode};
+use url::Url;
+
+/// Sends HTTP requests for the actors of one arbiter.
+///
+/// It decides nothing: no retries, no redirects, no deadline but that of connecting. Dropping a future or a body that it
+/// returned aborts the request and closes its connection.
+pub trait Transport {
+    /// Sends a request and waits for the response's head.
+    ///
+    /// # Errors
+    /// When no head arrived. A status of 400 or more is a response, not an error.
+    fn send(
+        &self,
+        request: TransportRequest,
+    ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>>;
+}
+
+/// Makes a [`Transport`] for each arbiter, on that arbiter, because clients are not `Send`.
+pub trait TransportFactory: Send + Sync + 'static {
+    /// Makes one. It is called once for each worker, within its `System`.
+    ///
+    /// # Errors
+    /// When the configuration can't work, for example when no certificate authority can be loaded.
+    fn build(&self) -> Result<Rc<dyn Transport>, TransportError>;
+}
+
+/// One HTTP request.
+pub struct TransportRequest {
+    /// The method.
+    pub method: Method,
+    /// The whole URL, query included.
+    pub url: Url,
+    /// All headers but those of the transport itself (`host`, `content-length`). Secrets are marked sensitive.
+    pub headers: HeaderMap,
+    /// The body; empty means none.
+    pub body: Bytes,
+    /// How long resolving, connecting and the TLS handshake may each take.
+    pub connect_timeout: Duration,
+}
+
+/// A response's head, and its body to come.
+pub struct TransportResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: BodyStream,
+}
+
+/// A response's body in the chunks in which it arrived. `None` is the end, also when the peer cut it: a transport need not
+/// tell the two apart. Reading to `None` gives the connection back for the next request; dropping before closes it.
+pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>>>>;
+
+/// What went wrong between the runtime and the peer.
+#[derive(Debug)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// Where it went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// The request can't be sent as it is (URL, header, configuration).
+    InvalidRequest,
+    /// The host's name could not be resolved.
+    Dns,
+    /// No TCP connection.
+    Connect,
+    /// No connection within the time for it.
+    ConnectTimeout,
+    /// No TLS session.
+    Tls,
+    /// The peer's certificate was refused.
+    Certificate,
+    /// The connection broke before the response's head was there.
+    Send,
+    /// The peer's answer is no HTTP response that can be read.
+    InvalidResponse,
+    /// The response's head is over the client's limit.
+    TooLarge,
+    /// The connection broke inside the body.
+    Body,
+}
+
+impl TransportError {
+    /// Makes an error; `message` is lower case, without a full stop.
+    pub fn new(kind: TransportErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What to say and the cause, for an error of a higher layer.
+    pub(crate) fn into_parts(self) -> (String, Option<Box<dyn Error + Send + Sync>>) {
+        (self.message, self.source)
+    }
+
+    /// Where it went wrong.
+    pub fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}

@@ -1,0 +1,221 @@
+//! The API's dialects: request body out, [`ResponseEvent`]s in.
+//!
+//! One folder a dialect. [`StreamDecoder`] is what they share: bytes in any chunking go in, events come out, and the first
+//! terminal event ends it.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    protocol::{Completed, Incomplete, ResponseEvent, StreamAnomalies},
+    sse::{DecodeError, SseDecoder, SseEvent, SseLimits},
+};
+
+pub mod chat;
+pub mod responses;
+
+/// Which dialect an endpoint speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Wire {
+    /// The Responses API (`POST responses`).
+    #[default]
+    Responses,
+    /// The Chat Completions API (`POST chat/completions`).
+    Chat,
+}
+
+impl Wire {
+    /// The path of its streaming endpoint, relative to the provider's base URL.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Responses => "responses",
+            Self::Chat => "chat/completions",
+        }
+    }
+}
+
+/// How a stream ended, as its decoder tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Terminal {
+    /// The answer is whole.
+    Completed(Arc<Completed>),
+    /// The server stopped early and said why.
+    Incomplete(Arc<Incomplete>),
+    /// The server reported an error, or the stream ended or broke before its terminal event.
+    Failed(ApiError),
+}
+
+impl From<Terminal> for ResponseEvent {
+    fn from(terminal: Terminal) -> Self {
+        match terminal {
+            Terminal::Completed(completed) => Self::Completed(completed),
+            Terminal::Incomplete(incomplete) => Self::Incomplete(incomplete),
+            Terminal::Failed(error) => Self::Failed(Arc::new(error)),
+        }
+    }
+}
+
+/// What one SSE event meant for the stream.
+pub(crate) enum Step {
+    /// More is to come.
+    Continue,
+    /// The answer is whole, but what belongs to it may still follow (Chat's usage chunk after the finish reason): the next
+    /// events are read for a short grace, then [`Dialect::finish`] is called.
+    Finishing,
+    /// The stream is over; nothing after this is read.
+    End(Terminal),
+}
+
+/// What a dialect knows: SSE events in, response events out.
+pub(crate) trait Dialect {
+    /// Reads one event. Response events go to `out` in order; the terminal one does not, it is returned.
+    fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step;
+
+    /// Ends the stream where no more events are to come: at the end of the body, or when the grace after
+    /// [`Step::Finishing`] has passed. Without a known end this is [`ErrorKind::Truncated`].
+    fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal;
+
+    /// What was odd so far.
+    fn anomalies(&self) -> &StreamAnomalies;
+}
+
+enum AnyDialect {
+    Responses(Box<responses::ResponsesDialect>),
+    Chat(Box<chat::ChatDialect>),
+}
+
+impl AnyDialect {
+    fn as_dyn(&mut self) -> &mut dyn Dialect {
+        match self {
+            Self::Responses(dialect) => &mut **dialect,
+            Self::Chat(dialect) => &mut **dialect,
+        }
+    }
+}
+
+/// Decodes one response body into events.
+///
+/// Synchronous and free of clocks and sockets: feed it what arrives, in pieces of any size; the events are the same.
+pub struct StreamDecoder {
+    sse: SseDecoder,
+    dialect: AnyDialect,
+    state: State,
+    events: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    Finishing,
+    Ended,
+}
+
+impl StreamDecoder {
+    /// A decoder for one response on the given wire.
+    pub fn new(wire: Wire, limits: SseLimits) -> Self {
+        let dialect = match wire {
+            Wire::Responses => AnyDialect::Responses(Box::default()),
+            Wire::Chat => AnyDialect::Chat(Box::default()),
+        };
+        Self {
+            sse: SseDecoder::new(limits),
+            dialect,
+            state: State::Reading,
+            events: 0,
+        }
+    }
+
+    /// Decodes the next bytes. Events are appended to `out`; the terminal one is returned instead, once. What follows it,
+    /// in this chunk or a later one, is ignored.
+    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        self.decode(out, |sse, on_event| sse.feed(chunk, on_event))
+    }
+
+    /// The body has ended. A last event without its blank line is still read, because servers send such; then the stream is
+    /// over: with the end that is known, or as truncated. `None` when it was over already.
+    pub fn end_of_stream(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        let terminal = self.decode(out, |sse, on_event| sse.finish(on_event));
+        terminal.or_else(|| self.finish(out))
+    }
+
+    /// Ends the stream with what is known, as when the grace after [`is_finishing`](Self::is_finishing) has passed. `None`
+    /// when it was over already.
+    pub fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        if self.state == State::Ended {
+            return None;
+        }
+        self.state = State::Ended;
+        Some(self.dialect.as_dyn().finish(out))
+    }
+
+    /// Whether the answer is whole and only what may follow it is waited for.
+    pub fn is_finishing(&self) -> bool {
+        self.state == State::Finishing
+    }
+
+    /// Whether the terminal event has been read.
+    pub fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// How many SSE events have been read; comments are not among them.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// What was odd so far.
+    pub fn anomalies(&mut self) -> &StreamAnomalies {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.anomalies(),
+            AnyDialect::Chat(dialect) => dialect.anomalies(),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        out: &mut Vec<ResponseEvent>,
+        read: impl FnOnce(
+            &mut SseDecoder,
+            &mut dyn FnMut(SseEvent<'_>) -> ControlFlow<()>,
+        ) -> Result<(), DecodeError>,
+    ) -> Option<Terminal> {
+        if self.state == State::Ended {
+            return None;
+        }
+        let Self {
+            sse,
+            dialect,
+            state,
+            events,
+        } = self;
+        let dialect = dialect.as_dyn();
+        let mut terminal = None;
+        let result = read(sse, &mut |event| {
+            *events += 1;
+            match dialect.on_event(event, out) {
+                Step::Continue => ControlFlow::Continue(()),
+                Step::Finishing => {
+                    *state = State::Finishing;
+                    ControlFlow::Continue(())
+                }
+                Step::End(end) => {
+                    terminal = Some(end);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        if let Err(error) = result {
+            terminal.get_or_insert_with(|| {
+                let mut api_error =
+                    ApiError::new(ErrorKind::TooLarge, error.to_string()).with_phase(Phase::Body);
+                api_error.details_mut().anomalies = dialect.anomalies().clone();
+                Terminal::Failed(api_error)
+            });
+        }
+        if terminal.is_some() {
+            *state = State::Ended;
+        }
+        terminal
+    }
+}
