@@ -69,8 +69,7 @@ pub enum ErrorKind {
     Connection,
     /// The stream ended before its terminal event. Retried.
     Truncated,
-    /// What came is not what the API sends: no HTTP, no event stream, JSON of the wrong shape. Retried only when nothing at
-    /// all was understood because the peer spoke no HTTP.
+    /// What came is not what the API sends: no HTTP, no event stream, JSON of the wrong shape. Never retried.
     Protocol,
     /// A line, event, head or body is over its named limit. Never retried.
     TooLarge,

@@ -71,3 +71,10 @@ fn as_millis<S: serde::Serializer>(
         None => serializer.serialize_none(),
     }
 }
+
+impl RateLimitSnapshot {
+    /// stub
+    pub fn from_event(_event: &serde_json::Value) -> Option<Self> {
+        None
+    }
+}

@@ -26,6 +26,11 @@ impl RawJson {
         Self(raw.get().into())
     }
 
+    /// Takes a text that a parser has found to be one JSON value, without white space around it.
+    pub(crate) fn from_walked(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The text.
     pub fn get(&self) -> &str {
         &self.0

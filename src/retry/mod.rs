@@ -1,11 +1,11 @@
-//! Decisions about trying again; no timers, no I/O.
+//! Decisions about trying again. No timers and no I/O: durations go in and come out, the supervisor waits.
 
-/// What to do when an attempt fails after a part of the answer had been delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum RetryAfterOutput {
-    /// End the request with the error, which says that output was delivered.
-    #[default]
-    Fail,
-    /// Tell subscribers with [`Restarted`](crate::protocol::ResponseEvent::Restarted) and start the answer over.
-    Restart,
-}
+mod backoff;
+mod hint;
+mod policy;
+
+pub use backoff::{ExponentialBackoff, InvalidBackoff};
+pub(crate) use hint::delay_from_headers;
+pub use policy::{
+    AttemptContext, MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryDecision, RetryPolicy,
+};

@@ -12,7 +12,9 @@ use crate::{
 };
 
 pub mod chat;
+pub(crate) mod json;
 pub mod responses;
+pub(crate) mod server_error;
 
 /// Which dialect an endpoint speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

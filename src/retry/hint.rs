@@ -1,0 +1,135 @@
+//! How long the server asks to wait.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+
+/// Reads the delay that response headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date
+/// (RFC 9110, 10.2.3), then the same header as litellm's proxy passes it on. A date in the past asks for no delay at all.
+pub(crate) fn delay_from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    if let Some(millis) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
+        return seconds(millis / 1000.0);
+    }
+    ["retry-after", "llm_provider-retry-after"]
+        .into_iter()
+        .find_map(|name| {
+            let text = text(name)?;
+            match text.parse::<f64>() {
+                Ok(value) => seconds(value),
+                Err(_) => {
+                    let date = httpdate::parse_http_date(text).ok()?;
+                    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+                }
+            }
+        })
+}
+
+/// Reads the delay out of the message of a rate-limit error: "try again in" and then `1m30.5s`, `28ms`, `11.054s`,
+/// `35 seconds`, `1 minute`, `2h`.
+pub(super) fn delay_from_message(message: &str) -> Option<Duration> {
+    const LEAD: &str = "try again in";
+    // ASCII lower case keeps every byte's place.
+    let start = message.to_ascii_lowercase().find(LEAD)? + LEAD.len();
+    duration_at_start(&message[start..])
+}
+
+/// The sum of the leading `number unit` pairs.
+fn duration_at_start(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = None::<f64>;
+    loop {
+        rest = rest.trim_start();
+        let digits = rest
+            .bytes()
+            .take_while(|b| b.is_ascii_digit() || *b == b'.')
+            .count();
+        let Ok(number) = rest[..digits].parse::<f64>() else {
+            break;
+        };
+        let after = rest[digits..].trim_start();
+        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let scale = match after[..letters].to_ascii_lowercase().as_str() {
+            "ms" | "millisecond" | "milliseconds" => 0.001,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
+            "d" | "day" | "days" => 86_400.0,
+            _ => break,
+        };
+        total = Some(total.unwrap_or(0.0) + number * scale);
+        rest = &after[letters..];
+    }
+    seconds(total?)
+}
+
+fn seconds(value: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn messages_name_delays_in_many_ways() {
+        for (message, expected) in [
+            ("Please try again in 11.054s. Visit ...", Some(11_054)),
+            ("Rate limit reached ... Please try again in 28ms.", Some(28)),
+            ("Try again in 35 seconds.", Some(35_000)),
+            ("TRY AGAIN IN 1 second", Some(1_000)),
+            ("please try again in 1m30.5s", Some(90_500)),
+            ("try again in 6m0s", Some(360_000)),
+            ("try again in 1h2m3s.", Some(3_723_000)),
+            ("try again in 2 minutes", Some(120_000)),
+            ("try again in  1.898s", Some(1_898)),
+            ("try again in a while", None),
+            ("try again in 5", None),
+            ("try again in 5 apples", None),
+            ("wait 5s", None),
+            ("é try again in 3s é", Some(3_000)),
+            ("", None),
+        ] {
+            let millis = delay_from_message(message).map(|d| d.as_secs_f64() * 1000.0);
+            assert_eq!(millis.map(|ms| ms.round() as u64), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn headers_name_delays_in_order_of_precision() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        for (headers, expected) in [
+            (vec![("retry-after", "2")], Some(2_000)),
+            (vec![("retry-after", "0.5")], Some(500)),
+            (
+                vec![("retry-after-ms", "1500"), ("retry-after", "9")],
+                Some(1_500),
+            ),
+            (
+                vec![("retry-after-ms", "x"), ("retry-after", "9")],
+                Some(9_000),
+            ),
+            (
+                vec![("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT")],
+                Some(10_000),
+            ),
+            (
+                vec![("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT")],
+                Some(0),
+            ),
+            (vec![("llm_provider-retry-after", "3")], Some(3_000)),
+            (vec![("retry-after", "-1")], None),
+            (vec![("retry-after", "soon")], None),
+            (vec![], None),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in &headers {
+                map.insert(*name, HeaderValue::from_static(value));
+            }
+            let delay = delay_from_headers(&map, now).map(|d| d.as_millis());
+            assert_eq!(delay, expected, "{headers:?}");
+        }
+    }
+}
