@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// How much an a decoder accepts before it gives up on a stream.
+/// How much an [`SseDecoder`](super::SseDecoder) accepts before it gives up on a stream.
 ///
 /// The largest event OpenAI was seen to send has about 100 KB, an event with a generated image
 /// several MB. The defaults of 32 MiB leave room above that, while a server that never ends a line
