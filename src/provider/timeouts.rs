@@ -1,0 +1,122 @@
+//! How long each part of a request may take.
+
+use std::time::Duration;
+
+use crate::error::{ApiError, ErrorKind, Phase};
+
+/// How long each part of an attempt may take. `None` is no limit.
+///
+/// There is no limit on the whole by default, because an answer of any length is fine while it keeps coming: that it does is
+/// what [`idle`](Self::idle) watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Resolving the host and connecting, together; then the TLS handshake, as much again. 5 s: a round trip takes less than
+    /// a second anywhere, and a lost packet is sent again after one and after three.
+    pub connect: Duration,
+    /// From the request being ready until the head of a streaming response, connecting included. 300 s: hosted servers answer
+    /// within a second, but a local one loads its model first.
+    pub response_head: Duration,
+    /// The same for a compaction, whose head comes when the whole answer is done. 600 s: it reads the longest inputs there are.
+    pub compaction_head: Duration,
+    /// From the response's head until its first event. None: how long a model thinks before it says anything has no bound.
+    pub first_event: Option<Duration>,
+    /// Without a single byte of the body, comments included. 300 s: servers send a comment every 15 s or so; proxies that
+    /// sit between give up sooner and close.
+    pub idle: Duration,
+    /// Without an event; bytes that make none, such as comments, do not count. None: a server that keeps the connection alive
+    /// says that it is still at work.
+    pub progress: Option<Duration>,
+    /// The request with all its attempts and the waits between them. None: see above.
+    pub total: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            response_head: Duration::from_secs(300),
+            compaction_head: Duration::from_secs(600),
+            first_event: None,
+            idle: Duration::from_secs(300),
+            progress: None,
+            total: None,
+        }
+    }
+}
+
+impl Timeouts {
+    /// Checks that each limit lets something happen.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when one is zero, which would fail every request; the message names it.
+    pub fn validate(&self) -> Result<(), ApiError> {
+        let limits = [
+            ("connect", Some(self.connect)),
+            ("response_head", Some(self.response_head)),
+            ("compaction_head", Some(self.compaction_head)),
+            ("first_event", self.first_event),
+            ("idle", Some(self.idle)),
+            ("progress", self.progress),
+            ("total", self.total),
+        ];
+        for (name, limit) in limits {
+            if limit == Some(Duration::ZERO) {
+                let message = format!("timeout `{name}` is zero, so no request could succeed");
+                return Err(ApiError::new(ErrorKind::InvalidConfiguration, message)
+                    .with_phase(Phase::Prepare));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much of a body is still read after its terminal event, so that the connection can serve the next request.
+///
+/// Subscribers do not wait for it. Where a limit is reached first the connection is closed. Zero closes it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainLimits {
+    /// How long. 50 ms: the end of the body is mostly in the same packet as the terminal event, or one behind.
+    pub time: Duration,
+    /// How many bytes. 64 KiB: more would cost more than a new connection.
+    pub bytes: usize,
+}
+
+impl Default for DrainLimits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_millis(50),
+            bytes: 64 * 1024,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Timeouts::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn zero_is_refused_by_name() {
+        type Set = fn(&mut Timeouts);
+        let fields: [(&str, Set); 7] = [
+            ("connect", |t| t.connect = Duration::ZERO),
+            ("response_head", |t| t.response_head = Duration::ZERO),
+            ("compaction_head", |t| t.compaction_head = Duration::ZERO),
+            ("first_event", |t| t.first_event = Some(Duration::ZERO)),
+            ("idle", |t| t.idle = Duration::ZERO),
+            ("progress", |t| t.progress = Some(Duration::ZERO)),
+            ("total", |t| t.total = Some(Duration::ZERO)),
+        ];
+        for (name, set) in fields {
+            let mut timeouts = Timeouts::default();
+            set(&mut timeouts);
+            let error = timeouts.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            assert!(error.message().contains(&format!("`{name}`")), "{error}");
+        }
+    }
+}
