@@ -4,8 +4,10 @@ use std::{error::Error, fmt, pin::Pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_core::{Stream, future::LocalBoxFuture};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use url::Url;
+
+use super::redaction::{RedactedHeaders, RedactedUrl};
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///
@@ -37,12 +39,41 @@ pub struct TransportRequest {
     pub method: Method,
     /// The whole URL, query included.
     pub url: Url,
-    /// All headers but those of the transport itself (`host`, `content-length`). Secrets are marked sensitive.
+    /// All headers but those of the transport itself, which sets `host` and everything about length and connection. Secrets
+    /// are marked sensitive.
     pub headers: HeaderMap,
     /// The body; empty means none.
     pub body: Bytes,
-    /// How long resolving, connecting and the TLS handshake may each take.
+    /// How long resolving and connecting may take together, and then the TLS handshake.
     pub connect_timeout: Duration,
+}
+
+/// Secrets and the body are left out.
+impl fmt::Debug for TransportRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportRequest")
+            .field("method", &self.method)
+            .field("url", &RedactedUrl(&self.url))
+            .field("headers", &RedactedHeaders(&self.headers))
+            .field("body_bytes", &self.body.len())
+            .field("connect_timeout", &self.connect_timeout)
+            .finish()
+    }
+}
+
+/// Whether a header is the transport's to set: it says where a message ends or what becomes of the connection.
+pub(crate) fn is_transport_header(name: &HeaderName) -> bool {
+    [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::EXPECT,
+        header::TE,
+        header::TRAILER,
+    ]
+    .contains(name)
 }
 
 /// A response's head, and its body to come.
@@ -130,5 +161,32 @@ impl fmt::Display for TransportError {
 impl Error for TransportError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn debug_of_a_request_shows_no_secret() {
+        let request = TransportRequest {
+            method: Method::POST,
+            url: Url::parse("https://host/v1?key=hunter2").unwrap(),
+            headers: HeaderMap::from_iter([(
+                header::AUTHORIZATION,
+                HeaderValue::from_static("Bearer hunter2"),
+            )]),
+            body: Bytes::from_static(b"hunter2"),
+            connect_timeout: Duration::from_secs(5),
+        };
+        let printed = format!("{request:?}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert!(
+            printed.contains("https://host/v1?key=[redacted]"),
+            "{printed}"
+        );
     }
 }
