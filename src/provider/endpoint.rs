@@ -1,0 +1,598 @@
+//! One endpoint: where it is, how to ask it, and what it is asked with.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use url::{Url, form_urlencoded};
+
+use super::{
+    auth::{AuthProvider, NoAuth},
+    redaction::{RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name},
+    timeouts::{DrainLimits, Timeouts},
+    transport::is_transport_header,
+};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    wire::{Wire, chat::ChatQuirks, responses::BodyQuirks},
+};
+
+/// The `user-agent` of a request whose provider names no other.
+const USER_AGENT: &str = concat!("actix-responses/", env!("CARGO_PKG_VERSION"));
+
+/// One endpoint and how to ask it. Plain data: cheap enough to clone, and it opens nothing.
+///
+/// ```
+/// use actix_responses::provider::{BearerAuth, Provider};
+///
+/// # fn main() -> Result<(), actix_responses::ApiError> {
+/// let provider = Provider::new("gateway", "https://gateway.example/v1?region=eu")?
+///     .with_header("x-team", "search")?
+///     .with_auth(BearerAuth::new("sk-0123")?);
+/// assert_eq!(
+///     provider.url_for("responses", &[]).as_str(),
+///     "https://gateway.example/v1/responses?region=eu"
+/// );
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Provider {
+    name: String,
+    base_url: Url,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    /// Which dialect it speaks.
+    pub wire: Wire,
+    /// What proves who asks.
+    pub auth: Arc<dyn AuthProvider>,
+    /// How long each part of a request may take.
+    pub timeouts: Timeouts,
+    /// How much of a body is read after its terminal event.
+    pub drain: DrainLimits,
+    /// What it wants differently in request bodies.
+    pub quirks: Quirks,
+}
+
+/// What a provider wants differently, by dialect.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Quirks {
+    /// In the bodies of the Responses wire.
+    pub responses: BodyQuirks,
+    /// In the bodies of the Chat wire.
+    pub chat: ChatQuirks,
+}
+
+/// What a request asks to be answered with: its `accept` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// A stream of events.
+    EventStream,
+    /// One JSON document.
+    Json,
+}
+
+impl Accept {
+    /// The media type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventStream => "text/event-stream",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+impl Provider {
+    /// An endpoint that speaks the Responses wire and asks for no key.
+    ///
+    /// The paths of requests are put behind the path of `base_url`, whether that ends with a slash or not. A query in
+    /// `base_url` is part of every request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when `base_url` is no `http` or `https` URL, or holds a fragment or credentials.
+    pub fn new(name: impl Into<String>, base_url: &str) -> Result<Self, ApiError> {
+        let name = name.into();
+        let base_url = checked_base_url(base_url)
+            .map_err(|reason| invalid(format!("base URL of provider {name:?}: {reason}")))?;
+        Ok(Self::from_parts(name, base_url))
+    }
+
+    /// OpenAI's own API. Its key is yet to be set, with [`with_auth`](Self::with_auth).
+    pub fn openai() -> Self {
+        let base_url = Url::parse("https://api.openai.com/v1").expect("it is a URL");
+        Self::from_parts("openai".to_owned(), base_url)
+    }
+
+    fn from_parts(name: String, base_url: Url) -> Self {
+        Self {
+            name,
+            base_url,
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            wire: Wire::default(),
+            auth: Arc::new(NoAuth),
+            timeouts: Timeouts::default(),
+            drain: DrainLimits::default(),
+            quirks: Quirks::default(),
+        }
+    }
+
+    /// Sets the dialect.
+    #[must_use]
+    pub fn with_wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// Sets what proves who asks.
+    #[must_use]
+    pub fn with_auth(mut self, auth: impl AuthProvider + 'static) -> Self {
+        self.auth = Arc::new(auth);
+        self
+    }
+
+    /// Sets how long each part of a request may take.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Adds a query parameter to every request. The order is kept; name and value are encoded here.
+    #[must_use]
+    pub fn with_query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets a header of every request, in place of an earlier one of that name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when the name or the value can't be sent, or the transport sets that header
+    /// itself. The message names the header; the value may be a secret.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
+        let (name, value) = checked_header(name, value)?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// The name it goes by in errors and logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL that paths are put behind.
+    pub fn base_url(&self) -> &Url {
+        &self.base_url
+    }
+
+    /// The query parameters of every request, without those of the base URL.
+    pub fn query(&self) -> &[(String, String)] {
+        &self.query
+    }
+
+    /// The headers of every request.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The host, with its port where it is not the scheme's own.
+    pub fn host(&self) -> String {
+        let host = self.base_url.host_str().unwrap_or_default();
+        match self.base_url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// The URL of one request.
+    ///
+    /// `path` is relative to the base URL, with or without a slash in front; empty is the base URL itself. A `?` in it is
+    /// encoded like any other character that a path can't hold; `%` is taken as the start of what is encoded already.
+    /// Parameters come in the order base URL, provider, `extra_query`. One that is named again replaces those that came with
+    /// an earlier of the three.
+    pub fn url_for(&self, path: &str, extra_query: &[(&str, &str)]) -> Url {
+        let mut url = self.base_url.clone();
+        if !path.is_empty() {
+            let base = url.path().trim_end_matches('/');
+            let joined = format!("{base}/{}", path.trim_start_matches('/'));
+            url.set_path(&joined);
+        }
+        let own = self.query.iter().map(|(name, value)| (&**name, &**value));
+        let query = merged_query(url.query(), [own.collect(), extra_query.to_vec()]);
+        url.set_query((!query.is_empty()).then_some(&query));
+        url
+    }
+
+    /// The headers of one request with a JSON body.
+    ///
+    /// A header of a later kind replaces those of its name: this client's own, the provider's, the request's, `accept` and
+    /// `content-type`, and what the [`AuthProvider`] gave. Headers that hold a secret are marked sensitive.
+    pub fn headers_for(&self, request: &HeaderMap, accept: Accept, auth: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        replace(&mut headers, &self.headers);
+        replace(&mut headers, request);
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept.as_str()));
+        let json = HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+        for (name, value) in &mut headers {
+            if is_secret_name(name.as_str()) {
+                value.set_sensitive(true);
+            }
+        }
+        let mut auth = auth.clone();
+        auth.values_mut()
+            .for_each(|value| value.set_sensitive(true));
+        replace(&mut headers, &auth);
+        headers
+    }
+}
+
+/// Secrets are left out.
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("name", &self.name)
+            .field("base_url", &RedactedUrl(&self.base_url))
+            .field("query", &RedactedQuery(&self.query))
+            .field("headers", &RedactedHeaders(&self.headers))
+            .field("wire", &self.wire)
+            .field("auth", &self.auth)
+            .field("timeouts", &self.timeouts)
+            .field("drain", &self.drain)
+            .finish()
+    }
+}
+
+fn invalid(message: String) -> ApiError {
+    ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
+}
+
+/// Says what is wrong without the URL itself, which may hold a key.
+fn checked_base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim())
+        .map_err(|error| format!("{error}: it should look like https://api.example.com/v1"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!(
+            "scheme {:?} is neither http nor https",
+            url.scheme()
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "it holds credentials: give them to an AuthProvider, such as BearerAuth or HeaderAuth"
+                .into(),
+        );
+    }
+    if url.fragment().is_some() {
+        return Err("it holds a fragment (#...), which is never sent".into());
+    }
+    Ok(url)
+}
+
+fn checked_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ApiError> {
+    let header_name =
+        HeaderName::try_from(name).map_err(|_| invalid(format!("{name:?} is no header's name")))?;
+    if is_transport_header(&header_name) {
+        return Err(invalid(format!(
+            "header {header_name} is set by the transport"
+        )));
+    }
+    let mut value = HeaderValue::try_from(value).map_err(|_| {
+        invalid(format!(
+            "header {header_name} has a value that can't be sent"
+        ))
+    })?;
+    value.set_sensitive(is_secret_name(header_name.as_str()));
+    Ok((header_name, value))
+}
+
+/// Puts all values of each header in place of those of its name.
+fn replace(headers: &mut HeaderMap, later: &HeaderMap) {
+    for name in later.keys() {
+        headers.remove(name);
+    }
+    headers.extend(later.clone());
+}
+
+/// The parameters of `base` as they are written, then those of each later level.
+fn merged_query(base: Option<&str>, levels: [Vec<(&str, &str)>; 2]) -> String {
+    let written = base.into_iter().flat_map(|query| query.split('&'));
+    let mut merged: Vec<(String, String)> = written
+        .filter_map(|parameter| {
+            let (name, _) = form_urlencoded::parse(parameter.as_bytes()).next()?;
+            Some((name.into_owned(), parameter.to_owned()))
+        })
+        .collect();
+    for level in levels {
+        merged.retain(|(name, _)| level.iter().all(|(later, _)| later != name));
+        merged.extend(level.iter().map(|&(name, value)| {
+            (
+                name.to_owned(),
+                format!("{}={}", encoded(name), encoded(value)),
+            )
+        }));
+    }
+    let parameters: Vec<_> = merged.into_iter().map(|(_, parameter)| parameter).collect();
+    parameters.join("&")
+}
+
+/// Encodes a part of a query. A space becomes `%20`, for not every server reads `+` as one.
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes())
+        .map(|part| if part == "+" { "%20" } else { part })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{BearerAuth, HeaderAuth};
+
+    fn provider(base_url: &str) -> Provider {
+        Provider::new("test", base_url).unwrap()
+    }
+
+    #[test]
+    fn path_is_joined_to_the_base_url() {
+        for (base_url, path, url) in [
+            ("https://host/v1", "responses", "https://host/v1/responses"),
+            ("https://host/v1/", "responses", "https://host/v1/responses"),
+            (
+                "https://host/v1//",
+                "//responses",
+                "https://host/v1/responses",
+            ),
+            ("https://host", "responses", "https://host/responses"),
+            (
+                "https://host/",
+                "/responses/compact",
+                "https://host/responses/compact",
+            ),
+            ("https://host/v1", "", "https://host/v1"),
+            ("https://host/v1/", "", "https://host/v1/"),
+            (
+                "http://host:8080/a/b",
+                "chat/completions",
+                "http://host:8080/a/b/chat/completions",
+            ),
+            (
+                "https://host:443/v1",
+                "responses",
+                "https://host/v1/responses",
+            ),
+            (
+                "http://[::1]:1234/v1",
+                "responses",
+                "http://[::1]:1234/v1/responses",
+            ),
+            (
+                "https://bücher.example/ü",
+                "ö",
+                "https://xn--bcher-kva.example/%C3%BC/%C3%B6",
+            ),
+            (
+                "https://host/v1",
+                "a b?c#d%2Fe",
+                "https://host/v1/a%20b%3Fc%23d%2Fe",
+            ),
+            (
+                " https://host/v1\n",
+                "responses",
+                "https://host/v1/responses",
+            ),
+        ] {
+            assert_eq!(
+                provider(base_url).url_for(path, &[]).as_str(),
+                url,
+                "{base_url} + {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn query_is_encoded_merged_and_in_order() {
+        let base = "https://host/openai?api-version=1&x=a+b";
+        let own = provider(base).with_query("b", "2").with_query("a", "1");
+        for (provider, extra, query) in [
+            (provider("https://host"), vec![], None),
+            (provider("https://host?"), vec![], None),
+            (provider(base), vec![], Some("api-version=1&x=a+b")),
+            (
+                own.clone(),
+                vec![("c", "3")],
+                Some("api-version=1&x=a+b&b=2&a=1&c=3"),
+            ),
+            (
+                own.clone(),
+                vec![("a", "9"), ("x", "8")],
+                Some("api-version=1&b=2&a=9&x=8"),
+            ),
+            (
+                own.with_query("api-version", "2"),
+                vec![],
+                Some("x=a+b&b=2&a=1&api-version=2"),
+            ),
+            (
+                provider("https://host"),
+                vec![("include[]", "a"), ("include[]", "b")],
+                Some("include%5B%5D=a&include%5B%5D=b"),
+            ),
+            (
+                provider("https://host"),
+                vec![("k y", "a b&c=d+e%f#ü")],
+                Some("k%20y=a%20b%26c%3Dd%2Be%25f%23%C3%BC"),
+            ),
+        ] {
+            assert_eq!(provider.url_for("responses", &extra).query(), query);
+        }
+    }
+
+    #[test]
+    fn base_url_that_can_not_be_used_is_refused_without_showing_it() {
+        for (base_url, said) in [
+            ("", "relative URL without a base"),
+            ("api.hunter2.com/v1", "relative URL without a base"),
+            ("ftp://hunter2/v1", "\"ftp\" is neither http nor https"),
+            ("unix:/hunter2", "\"unix\" is neither http nor https"),
+            ("https://", "empty host"),
+            ("https://host:hunter2/", "invalid port"),
+            ("https://hunter2@host/v1", "AuthProvider"),
+            ("https://:hunter2@host/v1", "AuthProvider"),
+            ("https://host/v1#hunter2", "fragment"),
+        ] {
+            let error = Provider::new("test", base_url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            assert!(
+                error
+                    .message()
+                    .starts_with("base URL of provider \"test\": "),
+                "{error}"
+            );
+            assert!(error.message().contains(said), "{error}");
+            assert!(!error.report().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn header_of_a_later_kind_replaces_an_earlier_one() {
+        fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+            let mut headers = HeaderMap::new();
+            for &(name, value) in pairs {
+                headers.append(
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                );
+            }
+            headers
+        }
+        let own = |name, value| provider("https://host").with_header(name, value).unwrap();
+        let nothing = HeaderMap::new();
+        for (provider, request, auth, name, expected) in [
+            (
+                provider("https://host"),
+                &nothing,
+                &nothing,
+                "user-agent",
+                vec![USER_AGENT],
+            ),
+            (
+                own("User-Agent", "mine"),
+                &nothing,
+                &nothing,
+                "user-agent",
+                vec!["mine"],
+            ),
+            (
+                own("x-a", "provider"),
+                &map(&[("x-a", "request")]),
+                &nothing,
+                "x-a",
+                vec!["request"],
+            ),
+            (
+                own("x-a", "provider"),
+                &map(&[("x-a", "1"), ("x-a", "2")]),
+                &nothing,
+                "x-a",
+                vec!["1", "2"],
+            ),
+            (
+                own("accept", "*/*"),
+                &map(&[("accept", "*/*")]),
+                &nothing,
+                "accept",
+                vec!["text/event-stream"],
+            ),
+            (
+                own("content-type", "text/plain"),
+                &nothing,
+                &nothing,
+                "content-type",
+                vec!["application/json"],
+            ),
+            (
+                own("authorization", "provider"),
+                &map(&[("authorization", "request")]),
+                &map(&[("authorization", "auth")]),
+                "authorization",
+                vec!["auth"],
+            ),
+            (
+                own("authorization", "provider"),
+                &nothing,
+                &nothing,
+                "authorization",
+                vec!["provider"],
+            ),
+        ] {
+            let headers = provider.headers_for(request, Accept::EventStream, auth);
+            let values: Vec<_> = headers.get_all(name).iter().collect();
+            assert_eq!(values, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn invalid_header_is_reported_by_name() {
+        for (name, value, said) in [
+            ("x y", "hunter2", "\"x y\" is no header's name"),
+            ("", "hunter2", "\"\" is no header's name"),
+            (
+                "X-Key",
+                "hunter2\n",
+                "header x-key has a value that can't be sent",
+            ),
+            (
+                "Content-Length",
+                "hunter2",
+                "header content-length is set by the transport",
+            ),
+            ("host", "hunter2", "header host is set by the transport"),
+        ] {
+            let error = provider("https://host")
+                .with_header(name, value)
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            assert_eq!(error.message(), said);
+        }
+    }
+
+    #[test]
+    fn secrets_are_marked_and_not_printed() {
+        let provider = provider("https://host/?code=hunter2")
+            .with_query("api_key", "hunter2")
+            .with_header("Cookie", "hunter2")
+            .and_then(|provider| provider.with_header("x-api-key", "hunter2"))
+            .unwrap();
+        let bearer = provider
+            .clone()
+            .with_auth(BearerAuth::new("hunter2").unwrap());
+        let keyed = provider
+            .clone()
+            .with_auth(HeaderAuth::new("x-own", "hunter2").unwrap());
+        for provider in [bearer, keyed] {
+            let printed = format!("{provider:?} {provider:#?}");
+            assert!(!printed.contains("hunter2"), "{printed}");
+        }
+        let auth = HeaderMap::from_iter([(
+            HeaderName::from_static("x-own"),
+            HeaderValue::from_static("hunter2"),
+        )]);
+        let headers = provider.headers_for(&HeaderMap::new(), Accept::Json, &auth);
+        assert!(!format!("{headers:?}").contains("hunter2"), "{headers:?}");
+    }
+
+    #[test]
+    fn openai_is_the_public_api() {
+        let provider = Provider::openai();
+        let url = provider.url_for(provider.wire.path(), &[]);
+        assert_eq!(url.as_str(), "https://api.openai.com/v1/responses");
+        assert_eq!(provider.host(), "api.openai.com");
+        assert_eq!(
+            Provider::new("local", "http://[::1]:80/v1").unwrap().host(),
+            "[::1]"
+        );
+    }
+}
