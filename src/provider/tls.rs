@@ -1,0 +1,187 @@
+//! Whom to trust.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use super::transport::{TransportError, TransportErrorKind};
+
+/// Which certificate authorities are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Where the authorities come from.
+    pub roots: TlsRoots,
+    /// A PEM file with further authorities, such as a company's own. Nothing but certificates is read from it. A blank path
+    /// is none, so that an environment variable can be passed on as it is.
+    pub extra_ca_file: Option<PathBuf>,
+}
+
+/// Where certificate authorities come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsRoots {
+    /// Both of the following: what browsers trust works in a bare container, and what an administrator has added works too.
+    /// Native ones that can't be read are logged and left out.
+    #[default]
+    WebAndNative,
+    /// Mozilla's list, as it was when this program was built.
+    Web,
+    /// The platform's. On Linux `SSL_CERT_FILE` and `SSL_CERT_DIR` name others in their place.
+    Native,
+    /// None but those of [`TlsConfig::extra_ca_file`].
+    ExtraOnly,
+}
+
+impl TlsConfig {
+    /// Reads the certificates. It blocks on files and is meant to be done once, not per connection or worker.
+    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TransportError> {
+        let mut store = RootCertStore::empty();
+        if matches!(self.roots, TlsRoots::WebAndNative | TlsRoots::Web) {
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        if matches!(self.roots, TlsRoots::WebAndNative | TlsRoots::Native) {
+            add_native(&mut store);
+        }
+        if let Some(path) = self.extra_ca_file.as_ref().filter(|path| !is_blank(path)) {
+            add_file(&mut store, path)?;
+        }
+        if store.is_empty() {
+            let message = "no certificate authority to trust: set `extra_ca_file` or other `roots`";
+            return Err(TransportError::new(
+                TransportErrorKind::InvalidRequest,
+                message,
+            ));
+        }
+        // The provider is named here, for the process's default is the program's to choose.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| {
+                TransportError::new(TransportErrorKind::InvalidRequest, "can't set up TLS")
+                    .with_source(error)
+            })?
+            .with_root_certificates(store)
+            .with_no_client_auth();
+        // No HTTP/2: the client's comes from h2 0.3, which has an open advisory (RUSTSEC-2026-0258) and trouble with
+        // early resets. One connection a stream is also what makes closing it a cancel.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn is_blank(path: &std::path::Path) -> bool {
+    path.to_str().is_some_and(|path| path.trim().is_empty())
+}
+
+fn add_native(store: &mut RootCertStore) {
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        tracing::warn!(%error, "native certificate authorities left out");
+    }
+    // Platforms keep ancient certificates that no longer parse; those can't vouch for anyone.
+    store.add_parsable_certificates(native.certs);
+}
+
+fn add_file(store: &mut RootCertStore, path: &std::path::Path) -> Result<(), TransportError> {
+    let error = |reason: &str| {
+        let message = format!("certificate authorities in {}: {reason}", path.display());
+        TransportError::new(TransportErrorKind::InvalidRequest, message)
+    };
+    let certificates = CertificateDer::pem_file_iter(path)
+        .map_err(|cause| error("can't read the file").with_source(cause))?;
+    let mut count = 0;
+    for certificate in certificates {
+        let certificate =
+            certificate.map_err(|cause| error("it is no valid PEM").with_source(cause))?;
+        count += 1;
+        store.add(certificate).map_err(|cause| {
+            error(&format!("certificate {count} is not valid")).with_source(cause)
+        })?;
+    }
+    if count == 0 {
+        return Err(error("it holds no PEM certificate"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error as _, fs};
+
+    use super::*;
+
+    fn only(extra_ca_file: Option<PathBuf>) -> TlsConfig {
+        TlsConfig {
+            roots: TlsRoots::ExtraOnly,
+            extra_ca_file,
+        }
+    }
+
+    fn file(name: &str, text: &str) -> PathBuf {
+        let name = format!("actix-responses-{}-{name}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn blank_path_is_no_file() {
+        for path in ["", " "] {
+            let config = TlsConfig {
+                roots: TlsRoots::Web,
+                extra_ca_file: Some(path.into()),
+            };
+            let config = config.client_config().unwrap();
+            assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
+        }
+    }
+
+    #[test]
+    fn trusting_nobody_is_refused() {
+        let error = only(None).client_config().unwrap_err();
+        assert!(error.to_string().contains("extra_ca_file"));
+    }
+
+    #[test]
+    fn file_that_can_not_be_used_is_named() {
+        let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let cut = "-----BEGIN CERTIFICATE-----\nMAA=\n";
+        for (path, said) in [
+            (PathBuf::from("no-such-file.pem"), "can't read the file"),
+            (file("empty", "hello"), "it holds no PEM certificate"),
+            (file("broken", broken), "certificate 1 is not valid"),
+            (file("cut", cut), "it is no valid PEM"),
+        ] {
+            let error = only(Some(path.clone())).client_config().unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+            let text = error.to_string();
+            assert!(
+                text.contains(said) && text.contains(path.to_str().unwrap()),
+                "{text}"
+            );
+            assert_eq!(error.source().is_none(), said.contains("holds no"));
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    #[test]
+    fn bundle_of_several_certificates_is_read_whole() {
+        let certificate = |name: &str| {
+            rcgen::generate_simple_self_signed([name.to_owned()])
+                .unwrap()
+                .cert
+                .pem()
+        };
+        let path = file(
+            "bundle",
+            &format!("# two\n{}\n{}", certificate("a"), certificate("b")),
+        );
+        let mut store = RootCertStore::empty();
+        add_file(&mut store, &path).unwrap();
+        assert_eq!(store.len(), 2);
+        fs::remove_file(path).unwrap();
+    }
+}
