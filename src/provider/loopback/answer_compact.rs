@@ -1,0 +1,110 @@
+//! What a request to compact a conversation gets.
+
+use serde_json::{Value, json};
+
+use super::answer::{CREATED_AT, DefaultAnswer, shorten, text_of};
+
+/// The most messages that a compacted conversation keeps: its last ones.
+const MAX_KEPT_MESSAGES: usize = 64;
+
+impl DefaultAnswer {
+    /// Writes down the answer to a request to compact: the input's messages, shortened, and a compaction item that
+    /// stands for the rest.
+    pub fn compaction(&self) -> Value {
+        let input = match &self.request["input"] {
+            Value::String(text) => vec![json!({"role": "user", "content": text})],
+            Value::Array(items) => items.clone(),
+            _ => Vec::new(),
+        };
+        let messages: Vec<_> = input
+            .iter()
+            .filter_map(|item| Some((item["role"].as_str()?, item)))
+            .collect();
+        let first_kept = messages.len().saturating_sub(MAX_KEPT_MESSAGES);
+        let mut output: Vec<_> = messages[first_kept..]
+            .iter()
+            .map(|(role, message)| {
+                let kind = if *role == "assistant" {
+                    "output_text"
+                } else {
+                    "input_text"
+                };
+                let text = shorten(&text_of(&message["content"]).unwrap_or_default());
+                json!({"type": "message", "role": role, "content": [{"type": kind, "text": text}]})
+            })
+            .collect();
+        output.push(self.compaction_item());
+        json!({
+            "id": self.id("resp"),
+            "object": "response.compaction",
+            "created_at": CREATED_AT,
+            "output": output,
+            "usage": self.responses_usage(),
+        })
+    }
+
+    /// Whether the request, to the Responses API, asks for a compaction.
+    pub(super) fn is_compaction(&self) -> bool {
+        let last = self.request["input"]
+            .as_array()
+            .and_then(|items| items.last());
+        last.is_some_and(|item| item["type"] == "compaction_trigger")
+    }
+
+    pub(super) fn compaction_item(&self) -> Value {
+        let items = match &self.request["input"] {
+            Value::Array(items) => items.len(),
+            Value::String(_) => 1,
+            _ => 0,
+        };
+        json!({
+            "id": self.id("cmp"),
+            "type": "compaction",
+            "encrypted_content": format!("loopback-compaction-{}-of-{items}-items", self.number),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_kept_and_everything_else_becomes_one_item() {
+        let request = json!({"model": "m", "input": [
+            {"role": "user", "content": "long ".repeat(50)},
+            {"type": "reasoning", "summary": []},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ok"}]},
+        ]});
+        let compaction = DefaultAnswer::to_request(&request, 3).compaction();
+        assert_eq!(compaction["object"], "response.compaction");
+        let output = compaction["output"].as_array().unwrap();
+        assert_eq!(output.len(), 3);
+        assert!(
+            output[0]["content"][0]["text"]
+                .as_str()
+                .unwrap()
+                .ends_with('…')
+        );
+        assert_eq!(
+            output[1]["content"],
+            json!([{"type": "output_text", "text": "ok"}])
+        );
+        assert_eq!(output[2]["type"], "compaction");
+        assert_eq!(
+            output[2]["encrypted_content"],
+            "loopback-compaction-3-of-3-items"
+        );
+        assert!(compaction["usage"]["total_tokens"].is_u64());
+    }
+
+    #[test]
+    fn only_the_last_messages_are_kept() {
+        let messages = vec![json!({"role": "user", "content": "again"}); MAX_KEPT_MESSAGES + 1];
+        let compaction = DefaultAnswer::to_request(&json!({"input": messages}), 1).compaction();
+        assert_eq!(
+            compaction["output"].as_array().unwrap().len(),
+            MAX_KEPT_MESSAGES + 1
+        );
+    }
+}
