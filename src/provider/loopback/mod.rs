@@ -1,0 +1,297 @@
+//! The embedded provider: a real HTTP server on loopback, which does with each request what a script says.
+//!
+//! It answers by default with a short stream that shows reasoning, a tool call and text, and that depends on nothing
+//! but the request. So the command works without a key; tests get every fault that a network and a provider are
+//! capable of, between any two bytes; and a program can be tried out against a provider that misbehaves on purpose.
+//!
+//! ```
+//! use actix_responses::provider::loopback::{Loopback, LoopbackOptions, Reply, Script};
+//! use http::StatusCode;
+//!
+//! let loopback = Loopback::start(LoopbackOptions {
+//!     script: Script::new([
+//!         Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "1"),
+//!         Reply::default().cut_after_events(5),
+//!     ]),
+//!     ..LoopbackOptions::default()
+//! })?;
+//! println!("ask {}/responses", loopback.base_url());
+//! # Ok::<(), actix_responses::provider::loopback::LoopbackError>(())
+//! ```
+//!
+//! It is written by hand over a socket, because the servers that exist are built to prevent what this one is for: they
+//! do not stop inside of a head or a chunk, leave a chunked body without an end, send RST, or say when exactly the
+//! client closed. It is for tests and for trying things out, on the same machine only; it is no server for production,
+//! and half-closed connections are one thing it does not support: a client that closes its side is taken to be gone.
+//!
+//! From a request to the bytes: `request` reads it, `script` says which [`Reply`] it gets, `routes` and the `answer`
+//! files make the default one, `plan` and `layout` make steps of it, `connection` carries them out, and `records` keeps
+//! what happened. `server` is the thread that all of it runs on.
+
+mod answer;
+mod answer_chat;
+mod answer_compact;
+mod answer_responses;
+mod connection;
+mod event;
+mod layout;
+mod plan;
+mod records;
+mod reply;
+mod request;
+mod routes;
+mod script;
+mod script_fields;
+mod server;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{runtime, sync::watch};
+use tracing::{error, info};
+
+pub use self::{
+    answer::{AnsweredCall, DefaultAnswer},
+    event::{OutgoingEvent, sse_text},
+    records::{
+        CloseKind, ConnectionClose, ConnectionId, ConnectionRecord, MAX_RECORDED_BODY_BYTES,
+        MAX_RECORDED_CONNECTIONS, MAX_RECORDED_REQUESTS, RecordedRequest, Side,
+    },
+    reply::{Action, Chunks, Comments, Fault, Framing, Position, Reply, ReplyBody},
+    request::{MAX_REQUEST_BODY_BYTES, MAX_REQUEST_HEAD_BYTES, MAX_REQUEST_HEADERS},
+    script::{AfterReplies, MAX_SCRIPT_FILE_BYTES, Script, ScriptError},
+};
+use self::{
+    records::Records,
+    script::ScriptCursor,
+    server::{Shared, Stop},
+};
+
+/// The connections that [`LoopbackOptions::default`] allows at a time.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+
+/// What a loopback server is to do, and where. The default gives default answers on any free port, at full speed.
+#[derive(Clone, Debug)]
+pub struct LoopbackOptions {
+    /// The port on 127.0.0.1; 0 is any free one.
+    pub port: u16,
+    /// What to do with each request.
+    pub script: Script,
+    /// The time between two events of a stream whose reply names none. Something like 25 ms lets a person see it
+    /// streaming.
+    pub pace: Duration,
+    /// The most connections at a time; further ones wait, unaccepted, until one is closed.
+    pub max_connections: usize,
+}
+
+impl Default for LoopbackOptions {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            script: Script::default(),
+            pace: Duration::ZERO,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+        }
+    }
+}
+
+/// Says why a loopback server did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoopbackError {
+    /// The port cannot be listened on; usually because something else does. Another port may be free.
+    #[error("listening on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused a thread, or what a runtime needs.
+    #[error("starting the loopback server's thread")]
+    Thread(#[source] io::Error),
+    /// A file that the script names cannot be read.
+    #[error("loading the script of the loopback server")]
+    Script(#[from] ScriptError),
+}
+
+/// A running loopback server.
+///
+/// It has a thread and a runtime of its own, so that it runs the same whatever the program around it does: it needs
+/// no runtime to be started, goes on while a test's thread is blocked, and its clock is not paused by tests.
+///
+/// Dropping it is [`stop`](Self::stop).
+pub struct Loopback {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<Option<Stop>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loopback {
+    /// Starts a server. When this returns, connections to it are accepted.
+    ///
+    /// # Errors
+    ///
+    /// When the port is taken, a file that the script names cannot be read, or the system has no thread left.
+    pub fn start(options: LoopbackOptions) -> Result<Self, LoopbackError> {
+        let mut script = options.script;
+        script.load_files(Path::new(""))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+        let listening = TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        });
+        let (listener, address) =
+            listening.map_err(|source| LoopbackError::Listen { address, source })?;
+
+        let shared = Arc::new(Shared {
+            records: Records::default(),
+            script: ScriptCursor::new(script),
+            stream_pace: options.pace,
+            max_connections: options.max_connections.max(1),
+        });
+        let (stop, stopped) = watch::channel(None);
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(LoopbackError::Thread)?;
+        let server = server::run(listener, Arc::clone(&shared), stopped);
+        let thread = thread::Builder::new()
+            .name("loopback".to_owned())
+            .spawn(move || {
+                if let Err(error) = runtime.block_on(server) {
+                    error!(%error, "the loopback server failed");
+                }
+            })
+            .map_err(LoopbackError::Thread)?;
+        info!(%address, "loopback server started");
+        Ok(Self {
+            address,
+            shared,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a client is given as the provider's base URL: `http://127.0.0.1:PORT/v1`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The requests that came in whole, oldest first; the latest [`MAX_RECORDED_REQUESTS`] of them, or fewer when
+    /// their bodies have more than [`MAX_RECORDED_BODY_BYTES`] together.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.shared.records.requests()
+    }
+
+    /// How many requests came in whole, those that are no longer on record included.
+    pub fn request_count(&self) -> u64 {
+        self.shared.records.request_count()
+    }
+
+    /// The connections, oldest first: all that are open, and the latest [`MAX_RECORDED_CONNECTIONS`] that are not.
+    pub fn connections(&self) -> Vec<ConnectionRecord> {
+        self.shared.records.connections()
+    }
+
+    /// One connection, if it is on record.
+    pub fn connection(&self, id: ConnectionId) -> Option<ConnectionRecord> {
+        self.shared.records.connection(id)
+    }
+
+    /// How many connections are open. One that the server has closed does not count, although it may read on for a
+    /// moment.
+    pub fn open_connections(&self) -> usize {
+        self.shared.records.open_connections()
+    }
+
+    /// Waits until a connection has been closed, by either side. The connection need not have been accepted yet.
+    ///
+    /// Gives nothing when that is so long ago that it is no longer on record. There is no deadline; a caller that wants
+    /// one wraps this in a timeout.
+    pub async fn connection_closed(&self, id: ConnectionId) -> Option<ConnectionClose> {
+        let records = &self.shared.records;
+        records.until(|| self.closed_or_forgotten(id)).await
+    }
+
+    /// Does the same as [`connection_closed`](Self::connection_closed), blocking the thread for at most so long. Gives
+    /// nothing also when that time is over.
+    pub fn wait_for_close(&self, id: ConnectionId, patience: Duration) -> Option<ConnectionClose> {
+        let records = &self.shared.records;
+        records.block_until(patience, || self.closed_or_forgotten(id))?
+    }
+
+    fn closed_or_forgotten(&self, id: ConnectionId) -> Option<Option<ConnectionClose>> {
+        match self.connection(id) {
+            Some(record) => record.closed.map(Some),
+            None => self.shared.records.has_accepted(id).then_some(None),
+        }
+    }
+
+    /// Waits until something is so. The condition is looked at now, and whenever a connection is accepted or closed, a
+    /// request has come in, or bytes have gone out.
+    pub async fn until(&self, mut condition: impl FnMut(&Self) -> bool) {
+        let records = &self.shared.records;
+        records.until(|| condition(self).then_some(())).await;
+    }
+
+    /// Does the same as [`until`](Self::until), blocking the thread for at most so long, and says whether it became so.
+    pub fn wait_until(&self, patience: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let records = &self.shared.records;
+        records
+            .block_until(patience, || condition(self).then_some(()))
+            .is_some()
+    }
+
+    /// Stops it: the port is free and every connection closed, with FIN, when this returns.
+    pub fn stop(mut self) {
+        self.end(Stop::Close);
+    }
+
+    /// Stops it the hard way: the port is free and every connection reset, with RST, when this returns.
+    pub fn kill(mut self) {
+        self.end(Stop::Reset);
+    }
+
+    fn end(&mut self, how: Stop) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        self.stop.send_replace(Some(how));
+        if thread.join().is_err() {
+            error!(address = %self.address, "the loopback server panicked");
+        }
+        info!(address = %self.address, "loopback server stopped");
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        self.end(Stop::Close);
+    }
+}
+
+impl fmt::Debug for Loopback {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Loopback")
+            .field("address", &self.address)
+            .field("requests", &self.request_count())
+            .field("open_connections", &self.open_connections())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,452 @@
+//! From a reply to the steps that send it.
+//!
+//! Pure: what the connection then does with the steps needs a socket and a clock, this does not.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode};
+
+use super::{
+    event::sse_text,
+    layout::{Step, Unsent, lay_out},
+    records::RecordedRequest,
+    reply::{Framing, Reply, ReplyBody},
+    request::{Refusal, RequestHead},
+    routes::{default_reply, error_object},
+};
+
+/// What the reply depends on besides itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings {
+    /// Whether the client knows chunks.
+    pub(super) knows_chunks: bool,
+    /// Whether the client wants to use the connection again.
+    pub(super) keep_alive: bool,
+    /// The time between two pieces of a stream that does not say itself.
+    pub(super) stream_pace: Duration,
+}
+
+impl Surroundings {
+    pub(super) fn new(head: &RequestHead, stream_pace: Duration) -> Self {
+        Self {
+            knows_chunks: head.knows_chunks,
+            keep_alive: head.keep_alive,
+            stream_pace,
+        }
+    }
+}
+
+/// Plans the answer to a request. Where the connection cannot be used again, the last step closes it.
+pub(super) fn plan(
+    reply: Reply,
+    request: &RecordedRequest,
+    surroundings: Surroundings,
+) -> Vec<Step> {
+    let reply = with_definite_body(reply, request);
+    let (content_type, body) = match reply.body {
+        ReplyBody::Json(value) => (Some("application/json"), Bytes::from(value.to_string())),
+        ReplyBody::Text(text) => (Some("text/plain; charset=utf-8"), Bytes::from(text)),
+        ReplyBody::Sse(bytes) => (Some("text/event-stream; charset=utf-8"), bytes),
+        ReplyBody::Events(events) => (
+            Some("text/event-stream; charset=utf-8"),
+            Bytes::from(sse_text(&events)),
+        ),
+        // Neither is left: the one was replaced above, the other when the server started.
+        ReplyBody::Default | ReplyBody::SseFile(_) | ReplyBody::Empty => (None, Bytes::new()),
+    };
+    let is_stream = content_type.is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let status = reply.status.unwrap_or(StatusCode::OK);
+    let has_body = request.method != Method::HEAD
+        && !status.is_informational()
+        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let usual_framing = if is_stream {
+        Framing::Chunked
+    } else {
+        Framing::Length
+    };
+    let framing = match reply.framing.unwrap_or(usual_framing) {
+        Framing::Chunked if !surroundings.knows_chunks => Framing::UntilClose,
+        framing => framing,
+    };
+    let names = |name: &str| {
+        reply
+            .headers
+            .iter()
+            .any(|(named, _)| named.eq_ignore_ascii_case(name))
+    };
+    let asks_to_close = reply.headers.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")
+    });
+    let closes =
+        asks_to_close || !surroundings.keep_alive || (has_body && framing == Framing::UntilClose);
+
+    let mut head = head(status);
+    let mut add = |name: &str, value: &str| {
+        if !names(name) {
+            push_header(&mut head, name, value);
+        }
+    };
+    if let Some(content_type) = content_type {
+        add("content-type", content_type);
+    }
+    add("x-request-id", &format!("req_loopback_{}", request.number));
+    add("openai-processing-ms", "1");
+    match framing {
+        // A length that the reply names itself is the framing, true or not.
+        _ if !has_body || names("content-length") || names("transfer-encoding") => {}
+        Framing::Length => add("content-length", &body.len().to_string()),
+        Framing::Chunked => add("transfer-encoding", "chunked"),
+        Framing::UntilClose => {}
+    }
+    if closes {
+        add("connection", "close");
+    } else if !surroundings.knows_chunks {
+        // HTTP/1.0 closes unless told otherwise.
+        add("connection", "keep-alive");
+    }
+    for (name, value) in &reply.headers {
+        push_header(&mut head, name, value);
+    }
+    head.extend_from_slice(b"\r\n");
+
+    let chunked = has_body && framing == Framing::Chunked && !names("content-length");
+    let pace = reply.pace.unwrap_or(if is_stream {
+        surroundings.stream_pace
+    } else {
+        Duration::ZERO
+    });
+    let body = if has_body { body } else { Bytes::new() };
+    let mut steps = lay_out(Unsent {
+        head,
+        body: &body,
+        is_stream,
+        chunks: reply.chunks,
+        chunked,
+        pace,
+        faults: &reply.faults,
+    });
+    if closes && !steps.last().is_some_and(Step::is_last) {
+        steps.push(Step::Cut);
+    }
+    steps
+}
+
+/// Plans the answer to what is no request that can be understood. It closes the connection, as nobody knows where the
+/// next request would begin.
+pub(super) fn plan_refusal(refusal: &Refusal) -> Vec<Step> {
+    let body = error_object(refusal.status, refusal.message, None).to_string();
+    let mut answer = head(refusal.status);
+    push_header(&mut answer, "content-type", "application/json");
+    push_header(&mut answer, "content-length", &body.len().to_string());
+    push_header(&mut answer, "connection", "close");
+    answer.extend_from_slice(b"\r\n");
+    answer.extend_from_slice(body.as_bytes());
+    vec![Step::Write(answer.freeze()), Step::Cut]
+}
+
+/// Puts the default answer where the reply leaves its body open.
+fn with_definite_body(reply: Reply, request: &RecordedRequest) -> Reply {
+    if reply.body != ReplyBody::Default {
+        return reply;
+    }
+    if let Some(status) = reply.status.filter(|status| status.as_u16() >= 400) {
+        let reason = status.canonical_reason().unwrap_or("Error");
+        let message = format!(
+            "The loopback provider was told to answer with {}: {reason}.",
+            status.as_u16()
+        );
+        return Reply {
+            body: ReplyBody::Json(error_object(status, &message, None)),
+            ..reply
+        };
+    }
+    let default = default_reply(request);
+    let mut headers = default.headers;
+    headers.retain(|(name, _)| {
+        !reply
+            .headers
+            .iter()
+            .any(|(named, _)| named.eq_ignore_ascii_case(name))
+    });
+    headers.extend(reply.headers);
+    Reply {
+        status: reply.status.or(default.status),
+        headers,
+        body: default.body,
+        ..reply
+    }
+}
+
+fn head(status: StatusCode) -> BytesMut {
+    let mut head = BytesMut::with_capacity(256);
+    head.extend_from_slice(b"HTTP/1.1 ");
+    head.extend_from_slice(status.as_str().as_bytes());
+    head.extend_from_slice(b" ");
+    head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+fn push_header(head: &mut BytesMut, name: &str, value: &str) {
+    for part in [name, ": ", value, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::loopback::{Action, Chunks, Comments, Position};
+
+    const KEEP: Surroundings = Surroundings {
+        knows_chunks: true,
+        keep_alive: true,
+        stream_pace: Duration::ZERO,
+    };
+    const STREAM: &str = "data: 1\n\ndata: 22\n\n";
+
+    fn steps(reply: Reply, surroundings: Surroundings) -> Vec<Step> {
+        plan(
+            reply,
+            &RecordedRequest::for_tests(Method::POST, "/v1/responses", "{}"),
+            surroundings,
+        )
+    }
+
+    /// The steps in one line: writes as text without the head, everything else by its name.
+    fn shown(reply: Reply, surroundings: Surroundings) -> String {
+        let mut line = String::new();
+        for step in steps(reply, surroundings) {
+            line += &match step {
+                Step::Write(bytes) => {
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    match text.split_once("\r\n\r\n") {
+                        Some((head, rest)) if head.starts_with("HTTP/") => format!("[head{rest}]"),
+                        _ => format!("[{text}]"),
+                    }
+                }
+                other => format!(" {other:?} "),
+            };
+        }
+        line.replace("\r\n", "~").replace('\n', "|")
+    }
+
+    fn head_of(reply: Reply, surroundings: Surroundings) -> String {
+        match steps(reply, surroundings).first() {
+            Some(Step::Write(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            other => panic!("no head: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_stream_is_one_chunk_an_event() {
+        assert_eq!(
+            shown(Reply::sse(STREAM), KEEP),
+            "[head][9~data: 1||~][a~data: 22||~][0~~]"
+        );
+        let head = head_of(Reply::sse(STREAM), KEEP);
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nx-request-id: req_loopback_1\r\n\
+             openai-processing-ms: 1\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_body_is_cut_as_it_is_told_to() {
+        for (reply, expected) in [
+            (
+                Reply::sse(STREAM).with_chunks(Chunks::Whole),
+                "[head][13~data: 1||data: 22||~][0~~]",
+            ),
+            (
+                Reply::text("abcde").with_chunk_bytes(2),
+                "[head][ab][cd][e]",
+            ),
+            (Reply::text("abcd").with_chunk_bytes(2), "[head][ab][cd]"),
+            (
+                Reply::text("abc").with_framing(Framing::Chunked),
+                "[head][3~abc~][0~~]",
+            ),
+            (Reply::text("abc").no_length(), "[head][abc] Cut "),
+            (Reply::text(""), "[head]"),
+            (Reply::sse(""), "[head][0~~]"),
+            (
+                Reply::text("abc")
+                    .with_chunk_bytes(2)
+                    .with_pace(Duration::from_secs(1)),
+                "[head][ab] Wait(1s) [c]",
+            ),
+        ] {
+            assert_eq!(shown(reply, KEEP), expected);
+        }
+    }
+
+    #[test]
+    fn faults_happen_between_the_right_bytes() {
+        let second = Duration::from_secs(1);
+        for (fault, expected) in [
+            (
+                Reply::sse(STREAM).delay_head(second),
+                " Wait(1s) [head][9~data: 1||~][a~data: 22||~][0~~]",
+            ),
+            (Reply::sse(STREAM).never_head(), " Hang "),
+            (Reply::sse(STREAM).close_before_head(), " Cut "),
+            (Reply::sse(STREAM).garbage("?!"), "[?!] Cut "),
+            (Reply::sse(STREAM).cut_after_bytes(0), "[head] Cut "),
+            (Reply::sse(STREAM).cut_after_bytes(4), "[head][9~data] Cut "),
+            (
+                Reply::sse(STREAM).cut_after_bytes(9),
+                "[head][9~data: 1||~] Cut ",
+            ),
+            (
+                Reply::sse(STREAM).cut_after_bytes(10),
+                "[head][9~data: 1||~][a~d] Cut ",
+            ),
+            (
+                Reply::sse(STREAM).cut_after_bytes(99),
+                "[head][9~data: 1||~][a~data: 22||~] Cut ",
+            ),
+            (
+                Reply::sse(STREAM).reset_after_events(1),
+                "[head][9~data: 1||~] Reset ",
+            ),
+            (Reply::sse(STREAM).cut_after_events(0), "[head] Cut "),
+            (
+                Reply::sse(STREAM).cut_after_events(9),
+                "[head][9~data: 1||~][a~data: 22||~] Cut ",
+            ),
+            (
+                Reply::sse(STREAM).hold_open(),
+                "[head][9~data: 1||~][a~data: 22||~] Hang ",
+            ),
+            (
+                Reply::sse(STREAM).with_fault(Position::AnswerEnd, Action::Cut),
+                "[head][9~data: 1||~][a~data: 22||~][0~~] Cut ",
+            ),
+            (
+                Reply::sse(STREAM)
+                    .cut_after_bytes(10)
+                    .with_fault(Position::BodyBytes(4), Action::Stall(second)),
+                "[head][9~data] Wait(1s) [: 1||~][a~d] Cut ",
+            ),
+        ] {
+            assert_eq!(shown(fault, KEEP), expected);
+        }
+    }
+
+    #[test]
+    fn a_fault_in_the_head_leaves_the_rest_for_later() {
+        let reply = Reply::text("abc").with_fault(
+            Position::HeadBytes(8),
+            Action::Stall(Duration::from_secs(1)),
+        );
+        let steps = steps(reply, KEEP);
+        assert_eq!(steps[0], Step::Write(Bytes::from("HTTP/1.1")));
+        assert_eq!(steps[1], Step::Wait(Duration::from_secs(1)));
+        assert!(matches!(&steps[2], Step::Write(rest) if rest.starts_with(b" 200 OK\r\n")));
+    }
+
+    #[test]
+    fn comments_wait_for_the_event_and_the_chunk_to_end() {
+        let every = Duration::from_secs(1);
+        let comments = |at| {
+            let action = Action::Comments(Comments {
+                every,
+                lasting: Some(every),
+            });
+            Reply::sse(STREAM)
+                .with_chunks(Chunks::Whole)
+                .with_fault(at, action)
+        };
+        let first = "[head][9~data: 1||~]";
+        for (at, before, behind) in [
+            (Position::Start, "[head]", "[13~data: 1||data: 22||~][0~~]"),
+            (Position::BodyBytes(3), first, "[a~data: 22||~][0~~]"),
+            (Position::BodyBytes(9), first, "[a~data: 22||~][0~~]"),
+            (Position::Events(1), first, "[a~data: 22||~][0~~]"),
+            (
+                Position::AnswerEnd,
+                "[head][13~data: 1||data: 22||~]",
+                "[0~~]",
+            ),
+        ] {
+            let between = r#" Comments { bytes: b"d\r\n: keepalive\n\n\r\n", every: 1s, lasting: Some(1s) } "#;
+            assert_eq!(
+                shown(comments(at), KEEP),
+                format!("{before}{between}{behind}"),
+                "{at:?}"
+            );
+        }
+        let forever = shown(
+            Reply::sse(STREAM)
+                .no_length()
+                .comments_after_events(1, every),
+            KEEP,
+        );
+        assert!(forever.ends_with(
+            r#"[data: 1||] Comments { bytes: b": keepalive\n\n", every: 1s, lasting: None } "#
+        ));
+    }
+
+    #[test]
+    fn headers_of_the_reply_take_the_place_of_the_usual_ones() {
+        let reply = Reply::text("abc")
+            .with_header("Content-Length", "5")
+            .with_header("X-Request-ID", "mine")
+            .with_header("Content-Type", "text/event-stream");
+        assert_eq!(
+            head_of(reply, KEEP),
+            "HTTP/1.1 200 OK\r\nopenai-processing-ms: 1\r\nContent-Length: 5\r\nX-Request-ID: mine\r\n\
+             Content-Type: text/event-stream\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_refusing_status_brings_an_error_object() {
+        let reply = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "1");
+        let steps = steps(reply, KEEP);
+        let Step::Write(body) = &steps[1] else {
+            panic!("no body")
+        };
+        let error: serde_json::Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(error["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(steps.len(), 2);
+    }
+
+    #[test]
+    fn the_connection_is_closed_when_one_side_wants_that() {
+        let closing = Surroundings {
+            keep_alive: false,
+            ..KEEP
+        };
+        assert_eq!(shown(Reply::text("a"), closing), "[head][a] Cut ");
+        assert!(head_of(Reply::text("a"), closing).contains("\r\nconnection: close\r\n"));
+        let reply = Reply::text("a").with_header("Connection", "close");
+        assert_eq!(shown(reply, KEEP), "[head][a] Cut ");
+    }
+
+    #[test]
+    fn a_client_of_http_1_0_gets_no_chunks() {
+        let old = Surroundings {
+            knows_chunks: false,
+            keep_alive: true,
+            ..KEEP
+        };
+        assert_eq!(
+            shown(Reply::sse(STREAM), old),
+            "[head][data: 1||][data: 22||] Cut "
+        );
+        assert_eq!(shown(Reply::text("a"), old), "[head][a]");
+        assert!(head_of(Reply::text("a"), old).contains("\r\nconnection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn where_there_can_be_no_body_there_is_none() {
+        let head_request = RecordedRequest::for_tests(Method::HEAD, "/", "");
+        assert_eq!(plan(Reply::text("a"), &head_request, KEEP).len(), 1);
+        let unchanged = Reply::text("a").with_status(StatusCode::NOT_MODIFIED);
+        assert_eq!(shown(unchanged, KEEP), "[head]");
+    }
+}

@@ -1,0 +1,342 @@
+//! What to do with each request in turn, and the file that says so.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::reply::{Reply, ReplyBody};
+
+/// The most bytes a script file or a recorded stream may have. Both are held in memory.
+pub const MAX_SCRIPT_FILE_BYTES: u64 = 64 << 20;
+
+/// The replies to the requests, in the order in which the requests arrive, over all connections.
+///
+/// Every well-formed request takes one reply, whatever its path. As a file it is JSON; durations are texts like
+/// `"10ms"`, `"2s"` or `"5m"`, and fields that do not exist are refused:
+///
+/// ```
+/// use actix_responses::provider::loopback::Script;
+///
+/// let script = Script::from_json(r#"{
+///     "replies": [
+///         {"status": 429, "headers": {"retry-after": "1"}},
+///         {"chunks": {"bytes": 7}, "pace": "10ms", "faults": [{"at": {"events": 5}, "do": "reset"}]},
+///         {"body": {"events": [{"event": "note", "data": {"type": "note"}}]}}
+///     ],
+///     "after": "default"
+/// }"#)?;
+/// assert_eq!(script.replies.len(), 3);
+/// # Ok::<(), actix_responses::provider::loopback::ScriptError>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Script {
+    /// The n-th request gets the n-th reply.
+    pub replies: Vec<Reply>,
+    /// What the requests behind the last reply get.
+    pub after: AfterReplies,
+}
+
+/// What the requests behind a script's last reply get. Without any reply, it is the default answer in any case.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterReplies {
+    /// The default answer.
+    #[default]
+    Default,
+    /// The last reply again.
+    RepeatLast,
+    /// All replies again, from the first.
+    Cycle,
+}
+
+/// Says why a script cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ScriptError {
+    /// The script, or a file it names, cannot be read.
+    #[error("reading {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The script, or a file it names, is larger than [`MAX_SCRIPT_FILE_BYTES`].
+    #[error("{} is larger than {MAX_SCRIPT_FILE_BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The script file is no script; the source names the field and the line.
+    #[error("reading the script in {}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        source: serde_json::Error,
+    },
+    /// The text is no script; the source names the field and the line.
+    #[error("reading the script")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Script {
+    /// Makes a script that answers every request the same way.
+    pub fn always(reply: Reply) -> Self {
+        Self {
+            replies: vec![reply],
+            after: AfterReplies::RepeatLast,
+        }
+    }
+
+    /// Makes a script of these replies, and default answers behind them.
+    pub fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self {
+            replies: replies.into_iter().collect(),
+            after: AfterReplies::Default,
+        }
+    }
+
+    /// Reads a script. Files it names stay unread until the server starts.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not JSON or not a script.
+    pub fn from_json(text: &str) -> Result<Self, ScriptError> {
+        serde_json::from_str(text).map_err(ScriptError::Json)
+    }
+
+    /// Reads a script file, and the files it names, which it looks for beside it.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or is too large, or the script is none. The error names the file.
+    pub fn from_file(path: &Path) -> Result<Self, ScriptError> {
+        let text = read_file(path)?;
+        let mut script: Self =
+            serde_json::from_slice(&text).map_err(|source| ScriptError::InFile {
+                path: path.to_owned(),
+                source,
+            })?;
+        script.load_files(path.parent().unwrap_or(Path::new("")))?;
+        Ok(script)
+    }
+
+    /// Replaces each named file by what it holds. A relative path starts at `folder`.
+    pub(super) fn load_files(&mut self, folder: &Path) -> Result<(), ScriptError> {
+        for reply in &mut self.replies {
+            if let ReplyBody::SseFile(path) = &reply.body {
+                reply.body = ReplyBody::Sse(read_file(&folder.join(path))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Bytes, ScriptError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SCRIPT_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|source| ScriptError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    if bytes.len() as u64 > MAX_SCRIPT_FILE_BYTES {
+        return Err(ScriptError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    Ok(Bytes::from(bytes))
+}
+
+/// A script and how far it has been played.
+#[derive(Debug)]
+pub(super) struct ScriptCursor {
+    script: Script,
+    next: AtomicUsize,
+}
+
+impl ScriptCursor {
+    pub(super) fn new(script: Script) -> Self {
+        Self {
+            script,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes the reply to the request that has arrived next.
+    pub(super) fn next_reply(&self) -> Reply {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        let replies = &self.script.replies;
+        let reply = match self.script.after {
+            AfterReplies::Default => replies.get(index),
+            AfterReplies::RepeatLast => replies.get(index).or(replies.last()),
+            AfterReplies::Cycle => replies.get(index % replies.len().max(1)),
+        };
+        reply.cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, num::NonZeroUsize, time::Duration};
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::provider::loopback::{Action, Chunks, Comments, Framing, OutgoingEvent, Position};
+
+    fn statuses(script: Script, requests: usize) -> Vec<Option<u16>> {
+        let cursor = ScriptCursor::new(script);
+        (0..requests)
+            .map(|_| cursor.next_reply().status.map(|status| status.as_u16()))
+            .collect()
+    }
+
+    #[test]
+    fn requests_behind_the_last_reply_get_what_after_says() {
+        let replies = [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY].map(Reply::error);
+        for (after, expected) in [
+            (
+                AfterReplies::Default,
+                [Some(429), Some(502), None, None, None],
+            ),
+            (
+                AfterReplies::RepeatLast,
+                [Some(429), Some(502), Some(502), Some(502), Some(502)],
+            ),
+            (
+                AfterReplies::Cycle,
+                [Some(429), Some(502), Some(429), Some(502), Some(429)],
+            ),
+        ] {
+            let script = Script {
+                replies: replies.to_vec(),
+                after,
+            };
+            assert_eq!(statuses(script, 5), expected, "{after:?}");
+            let without_replies = Script {
+                replies: vec![],
+                after,
+            };
+            assert_eq!(statuses(without_replies, 2), [None, None], "{after:?}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_file_is_read() {
+        let script = Script::from_json(
+            r#"{
+                "replies": [
+                    {
+                        "status": 503,
+                        "headers": {"Retry-After": "2", "x-odd": ["a", "b"]},
+                        "body": {"events": [{"event": "e", "id": "1", "data": {"b": 1}}, {"data": "text"}]},
+                        "chunks": {"bytes": 7},
+                        "framing": "until_close",
+                        "pace": "10ms",
+                        "faults": [
+                            {"at": "start", "do": {"stall": "2s"}},
+                            {"at": {"head_bytes": 5}, "do": {"send": "?"}},
+                            {"at": {"events": 1}, "do": {"comments": {"every": "1s"}}},
+                            {"at": {"events": 2}, "do": {"comments": {"every": "1s", "lasting": "5m"}}},
+                            {"at": {"body_bytes": 9}, "do": "reset"},
+                            {"at": "body_end", "do": "hang"},
+                            {"at": "answer_end", "do": "cut"}
+                        ]
+                    },
+                    {"body": {"json": {"a": null}}, "chunks": "whole"},
+                    {"body": {"sse": "data: 1\n\n"}},
+                    {"body": "empty"},
+                    {}
+                ],
+                "after": "cycle"
+            }"#,
+        )
+        .unwrap();
+        let every = Duration::from_secs(1);
+        let first = Reply::events([
+            OutgoingEvent {
+                id: Some("1".into()),
+                ..OutgoingEvent::named("e", r#"{"b":1}"#)
+            },
+            OutgoingEvent::data("text"),
+        ])
+        .with_status(StatusCode::SERVICE_UNAVAILABLE)
+        .with_header("Retry-After", "2")
+        .with_header("x-odd", "a")
+        .with_header("x-odd", "b")
+        .with_chunks(Chunks::Bytes(NonZeroUsize::new(7).unwrap()))
+        .with_framing(Framing::UntilClose)
+        .with_pace(Duration::from_millis(10))
+        .delay_head(Duration::from_secs(2))
+        .with_fault(Position::HeadBytes(5), Action::Send(Bytes::from("?")))
+        .comments_after_events(1, every)
+        .with_fault(
+            Position::Events(2),
+            Action::Comments(Comments {
+                every,
+                lasting: Some(Duration::from_secs(300)),
+            }),
+        )
+        .reset_after_bytes(9)
+        .hold_open()
+        .with_fault(Position::AnswerEnd, Action::Cut);
+        assert_eq!(
+            script,
+            Script {
+                replies: vec![
+                    first,
+                    Reply::json(serde_json::json!({"a": null})).with_chunks(Chunks::Whole),
+                    Reply::sse("data: 1\n\n"),
+                    Reply::with_body(ReplyBody::Empty),
+                    Reply::default(),
+                ],
+                after: AfterReplies::Cycle,
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_script_does_not_know_is_refused_by_name() {
+        for (text, named) in [
+            (r#"{"repplies": []}"#, "`repplies`"),
+            (r#"{"after": "stop"}"#, "`stop`"),
+            (r#"{"replies": [{"stattus": 200}]}"#, "`stattus`"),
+            (r#"{"replies": [{"status": 99}]}"#, "99 is no status"),
+            (r#"{"replies": [{"pace": "fast"}]}"#, "\"fast\""),
+            (r#"{"replies": [{"chunks": {"bytes": 0}}]}"#, "nonzero"),
+            (r#"{"replies": [{"body": {"sse_fil": "a"}}]}"#, "`sse_fil`"),
+            (
+                r#"{"replies": [{"headers": {"a": 1}}]}"#,
+                "a text, or an array",
+            ),
+            (
+                r#"{"replies": [{"body": {"events": [{"dat": ""}]}}]}"#,
+                "`dat`",
+            ),
+            (
+                r#"{"replies": [{"faults": [{"at": "middle", "do": "cut"}]}]}"#,
+                "`middle`",
+            ),
+            (
+                r#"{"replies": [{"faults": [{"at": "start", "do": {"stall": "1 day"}}]}]}"#,
+                "\"1 day\"",
+            ),
+            (r#"{"replies": [{"faults": [{"at": "start"}]}]}"#, "`do`"),
+        ] {
+            let error = Script::from_json(text).expect_err(text);
+            let cause = error.source().unwrap().to_string();
+            assert!(cause.contains(named), "{text}: {cause}");
+            assert!(cause.contains("line 1"), "{text}: {cause}");
+        }
+    }
+}
