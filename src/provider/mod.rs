@@ -1,7 +1,24 @@
-//! One endpoint, and how to ask it.
+//! One endpoint: how to ask it, and an embedded one to ask.
 
+mod auth;
+mod awc_transport;
+mod dial;
+mod endpoint;
+mod framing;
+pub mod loopback;
+mod proxy;
+mod redaction;
+mod timeouts;
+mod tls;
 mod transport;
 
+pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoAuth, Secret};
+pub use awc_transport::{AwcTransport, AwcTransportFactory};
+pub use endpoint::{Accept, Provider, Quirks};
+pub use loopback::{Loopback, LoopbackOptions};
+pub use proxy::ProxyConfig;
+pub use timeouts::{DrainLimits, Timeouts};
+pub use tls::{TlsConfig, TlsRoots};
 pub use transport::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
     TransportResponse,
