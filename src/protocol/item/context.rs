@@ -1,0 +1,66 @@
+//! Items that shape the context instead of adding to the conversation.
+
+use super::{content::Content, tagged::objects};
+use crate::protocol::RawJson;
+
+objects! {
+    /// A conversation up to here, compacted and sealed by the server.
+    CompactionItem {} optional {
+        /// The sealed conversation.
+        encrypted_content: String,
+        /// The server's id.
+        id: String,
+    }
+
+    /// The context that a model works in, compacted and sealed by the server.
+    ContextCompactionItem {} optional {
+        /// The sealed context.
+        encrypted_content: String,
+        /// The server's id.
+        id: String,
+    }
+
+    /// Asks, as the last item of a request's input, for a [`CompactionItem`] instead of an answer.
+    CompactionTriggerItem {} optional {
+        /// The server's id.
+        id: String,
+    }
+
+    /// Stands for an item that the server has stored.
+    ItemReferenceItem {
+        /// The id of that item.
+        id: String,
+    } optional {}
+
+    /// A message between agents.
+    AgentMessageItem {} optional {
+        /// What is said.
+        content: Content,
+        /// The server's id.
+        id: String,
+    }
+
+    /// More tools from here on.
+    AdditionalToolsItem {} optional {
+        /// The tools: a JSON array.
+        tools: RawJson,
+        /// Whose message brings them.
+        role: String,
+        /// The server's id.
+        id: String,
+    }
+
+    /// Other settings from here on.
+    ConfigurationUpdateItem {} optional {
+        /// The server's id.
+        id: String,
+    }
+
+    /// A state of the caller's files, which only the caller reads.
+    GhostSnapshotItem {} optional {
+        /// The commit that holds it.
+        ghost_commit: RawJson,
+        /// The caller's id.
+        id: String,
+    }
+}

@@ -1,0 +1,200 @@
+//! Messages and reasoning.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::{
+    content::{Content, ContentPart, TextPart},
+    tagged::objects,
+};
+
+/// Who speaks in a message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// The person, or the program that asks.
+    User,
+    /// The model.
+    Assistant,
+    /// Instructions of the highest rank; the older name of `developer`.
+    System,
+    /// Instructions of the highest rank.
+    Developer,
+    /// A role without a name here.
+    Other(String),
+}
+
+impl Role {
+    /// The role as it is written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::System => "system",
+            Self::Developer => "developer",
+            Self::Other(role) => role,
+        }
+    }
+}
+
+impl From<&str> for Role {
+    fn from(role: &str) -> Self {
+        match role {
+            "user" => Self::User,
+            "assistant" => Self::Assistant,
+            "system" => Self::System,
+            "developer" => Self::Developer,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|role| Self::from(role.as_str()))
+    }
+}
+
+/// A message of a person, the model or the program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MessageItem {
+    /// The server's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Who speaks.
+    pub role: Role,
+    /// What is said. Some servers leave it out while the message is being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// `in_progress`, `completed` or `incomplete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// `commentary` or `final_answer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The fields without a name here. It must not repeat one that has.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+    /// The message came without `type`, as the API's short form of input allows, and is written so again.
+    #[serde(skip)]
+    pub(super) untagged: bool,
+}
+
+impl MessageItem {
+    /// Makes a message.
+    pub fn new(role: Role, content: impl Into<Content>) -> Self {
+        Self {
+            id: None,
+            role,
+            content: Some(content.into()),
+            status: None,
+            phase: None,
+            extra: Map::new(),
+            untagged: false,
+        }
+    }
+
+    /// All text of the message, joined; empty when it has none.
+    pub fn text(&self) -> String {
+        self.content.as_ref().map(Content::text).unwrap_or_default()
+    }
+}
+
+objects! {
+    /// What the model thought. Its text is there only as far as the server shows it.
+    ReasoningItem {} optional {
+        /// The server's id.
+        id: String,
+        /// The summary: `summary_text` parts. The API wants it in input, if only empty.
+        summary: Vec<ContentPart>,
+        /// The reasoning itself: `reasoning_text` or `text` parts. Absent is never written as null, which breaks servers.
+        content: Vec<ContentPart>,
+        /// The reasoning, sealed by the server: what it needs back when it stored nothing.
+        encrypted_content: String,
+        /// `in_progress`, `completed` or `incomplete`.
+        status: String,
+    }
+}
+
+impl ReasoningItem {
+    /// Makes the item that an open model's reasoning is replayed as: an empty summary and the text as content.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        let mut item = Self::new();
+        item.summary = Some(Vec::new());
+        item.content = Some(vec![ContentPart::ReasoningText(TextPart::new(text))]);
+        item
+    }
+
+    /// The text of the summary, its parts joined without a separator.
+    pub fn summary_text(&self) -> String {
+        ContentPart::joined_text(self.summary.as_deref().unwrap_or_default())
+    }
+
+    /// The text of the reasoning itself, its parts joined without a separator.
+    pub fn content_text(&self) -> String {
+        ContentPart::joined_text(self.content.as_deref().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ResponseItem;
+
+    #[test]
+    fn absent_reasoning_content_is_never_written_as_null() {
+        for text in [
+            r#"{"type":"reasoning","id":"rs_1","summary":[]}"#,
+            r#"{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":null}"#,
+        ] {
+            let item: ResponseItem = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                serde_json::to_string(&item).unwrap(),
+                r#"{"type":"reasoning","id":"rs_1","summary":[]}"#
+            );
+        }
+    }
+
+    #[test]
+    fn reasoning_text_and_its_summary_are_told_apart() {
+        let mut item = ReasoningItem::from_text("because");
+        item.summary = serde_json::from_str(
+            r#"[{"type":"summary_text","text":"a"},{"type":"summary_text","text":"b"}]"#,
+        )
+        .ok();
+        assert_eq!(
+            (item.summary_text(), item.content_text()),
+            ("ab".into(), "because".into())
+        );
+    }
+
+    #[test]
+    fn a_role_without_a_name_is_kept() {
+        for role in [
+            "user",
+            "assistant",
+            "system",
+            "developer",
+            "tool",
+            "critic",
+            "",
+        ] {
+            assert_eq!(Role::from(role).as_str(), role);
+        }
+    }
+}
