@@ -1,8 +1,12 @@
 //! The limits that a server reports.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use http::HeaderMap;
 use serde::Serialize;
+use serde_json::Value;
+
+use super::duration_notation;
 
 /// Where a caller stands against one family of a server's limits, as of one response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -72,9 +76,432 @@ fn as_millis<S: serde::Serializer>(
     }
 }
 
+/// The family of a server that names none, and the one whose headers carry credits.
+const DEFAULT_LIMIT: &str = "codex";
+
+/// A plain number of seconds from here on is a Unix time, not a duration.
+const FIRST_UNIX_TIME: f64 = 1e9;
+
 impl RateLimitSnapshot {
-    /// stub
-    pub fn from_event(_event: &serde_json::Value) -> Option<Self> {
-        None
+    /// Reads the limits of a response's headers: none, one, or one for each family.
+    ///
+    /// - `x-LIMIT-{primary,secondary}-{used-percent,window-minutes,reset-at}`, `x-LIMIT-limit-name` and
+    ///   `x-codex-credits-{has-credits,unlimited,balance}` make a snapshot for each `LIMIT`. The family that
+    ///   `x-codex-active-limit` names comes first, then `codex`, then the others by name.
+    /// - `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` make one more, the last. A reset is a duration (`6m0s`,
+    ///   `28ms`) or plain seconds; a date or a Unix time is left out.
+    ///
+    /// What is no finite number is left out, and so is a family or a window of which nothing is left.
+    pub fn from_headers(headers: &HeaderMap) -> Vec<Self> {
+        let mut families: BTreeSet<&str> = headers
+            .keys()
+            .filter_map(|name| family(name.as_str()))
+            .collect();
+        families.insert(DEFAULT_LIMIT);
+        let active = text(headers, "x-codex-active-limit").map(limit_id);
+        let mut snapshots: Vec<Self> = families
+            .into_iter()
+            .map(|family| Self::of_family(headers, family))
+            .chain([Self::of_budgets(headers)])
+            .filter(|snapshot| !snapshot.is_empty())
+            .collect();
+        snapshots.sort_by_key(|snapshot| match &snapshot.limit_id {
+            Some(id) if Some(id) == active.as_ref() => 0,
+            Some(id) if id == DEFAULT_LIMIT => 1,
+            Some(_) => 2,
+            None => 3,
+        });
+        snapshots
+    }
+
+    /// Reads the event `codex.rate_limits`, which some servers send in the stream. `None` when it is another event, or has
+    /// nothing in it.
+    pub fn from_event(event: &Value) -> Option<Self> {
+        if event.get("type")?.as_str()? != "codex.rate_limits" {
+            return None;
+        }
+        let text = |name: &str| event.get(name).and_then(Value::as_str).map(str::to_owned);
+        let window = |name: &str| {
+            let window = event.get("rate_limits")?.get(name)?;
+            RateLimitWindow::new(
+                window.get("used_percent").and_then(float),
+                window.get("window_minutes").and_then(integer),
+                window.get("reset_at").and_then(integer),
+            )
+        };
+        let credits = event.get("credits").and_then(|credits| {
+            Some(Credits {
+                has_credits: credits.get("has_credits")?.as_bool()?,
+                unlimited: credits.get("unlimited")?.as_bool()?,
+                balance: credits
+                    .get("balance")
+                    .and_then(|balance| match balance {
+                        Value::String(text) => Some(text.trim().to_owned()),
+                        Value::Number(number) => Some(number.to_string()),
+                        _ => None,
+                    })
+                    .filter(|balance| !balance.is_empty()),
+            })
+        });
+        let limit_name = text("limit_name");
+        let limit = text("metered_limit_name").or_else(|| limit_name.clone());
+        let snapshot = Self {
+            limit_id: Some(limit_id(limit.as_deref().unwrap_or(DEFAULT_LIMIT))),
+            limit_name,
+            plan_type: text("plan_type"),
+            primary: window("primary"),
+            secondary: window("secondary"),
+            credits,
+            ..Self::default()
+        };
+        (!snapshot.is_empty()).then_some(snapshot)
+    }
+
+    /// Whether it says no more than a name.
+    fn is_empty(&self) -> bool {
+        self.plan_type.is_none()
+            && self.primary.is_none()
+            && self.secondary.is_none()
+            && self.credits.is_none()
+            && self.requests.is_none()
+            && self.tokens.is_none()
+    }
+
+    fn of_family(headers: &HeaderMap, family: &str) -> Self {
+        let field = |name: &str| text(headers, &format!("x-{family}-{name}"));
+        let window = |name: &str| {
+            let field = |part: &str| field(&format!("{name}-{part}"));
+            RateLimitWindow::new(
+                field("used-percent").and_then(|text| text.parse().ok()),
+                field("window-minutes").and_then(|text| text.parse().ok()),
+                field("reset-at").and_then(|text| text.parse().ok()),
+            )
+        };
+        let credits = || {
+            Some(Credits {
+                has_credits: boolean(field("credits-has-credits")?)?,
+                unlimited: boolean(field("credits-unlimited")?)?,
+                balance: field("credits-balance").map(str::to_owned),
+            })
+        };
+        Self {
+            limit_id: Some(limit_id(family)),
+            limit_name: field("limit-name").map(str::to_owned),
+            primary: window("primary"),
+            secondary: window("secondary"),
+            credits: (family == DEFAULT_LIMIT).then(credits).flatten(),
+            ..Self::default()
+        }
+    }
+
+    fn of_budgets(headers: &HeaderMap) -> Self {
+        let budget = |what: &str| {
+            let field = |part: &str| text(headers, &format!("x-ratelimit-{part}-{what}"));
+            let budget = RateLimitBudget {
+                limit: field("limit").and_then(|text| text.parse().ok()),
+                remaining: field("remaining").and_then(|text| text.parse().ok()),
+                reset: field("reset").and_then(reset),
+            };
+            (budget != RateLimitBudget::default()).then_some(budget)
+        };
+        Self {
+            requests: budget("requests"),
+            tokens: budget("tokens"),
+            ..Self::default()
+        }
+    }
+}
+
+impl RateLimitWindow {
+    /// A window is there when its use is a finite number, unless that is 0 and nothing else says that there is one.
+    fn new(
+        used_percent: Option<f64>,
+        window_minutes: Option<i64>,
+        resets_at: Option<i64>,
+    ) -> Option<Self> {
+        let used_percent = used_percent.filter(|percent| percent.is_finite())?;
+        let is_there = used_percent != 0.0
+            || window_minutes.is_some_and(|minutes| minutes != 0)
+            || resets_at.is_some();
+        is_there.then_some(Self {
+            used_percent,
+            window_minutes,
+            resets_at,
+        })
+    }
+}
+
+/// The family that a header's name belongs to.
+fn family(header: &str) -> Option<&str> {
+    let name = header.strip_prefix("x-")?;
+    name.strip_suffix("-primary-used-percent")
+        .or_else(|| name.strip_suffix("-secondary-used-percent"))
+        .filter(|family| !family.is_empty())
+}
+
+fn limit_id(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
+}
+
+/// A header's value, trimmed; a blank one is none.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then_some(value)
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn reset(text: &str) -> Option<Duration> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds < FIRST_UNIX_TIME => Duration::try_from_secs_f64(seconds).ok(),
+        Ok(_) => None,
+        Err(_) => duration_notation::parse(text),
+    }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number.as_f64(),
+    }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number
+            .as_i64()
+            .or_else(|| number.as_f64().map(|number| number as i64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+    use serde_json::json;
+
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::try_from(*name).unwrap(),
+                    HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn window(used_percent: f64, minutes: Option<i64>, resets_at: Option<i64>) -> RateLimitWindow {
+        RateLimitWindow {
+            used_percent,
+            window_minutes: minutes,
+            resets_at,
+        }
+    }
+
+    #[test]
+    fn headers_without_limits_give_no_snapshot() {
+        for pairs in [
+            &[][..],
+            &[("content-type", "text/event-stream"), ("x-request-id", "r")],
+            &[
+                ("x-codex-active-limit", "codex"),
+                ("x-codex-limit-name", "Codex"),
+            ],
+            &[("x-codex-primary-used-percent", "NaN")],
+            &[("x-codex-primary-used-percent", "inf")],
+            &[("x-codex-primary-used-percent", "0")],
+            &[
+                ("x-codex-primary-used-percent", "0"),
+                ("x-codex-primary-window-minutes", "0"),
+            ],
+            &[
+                ("x-codex-primary-window-minutes", "60"),
+                ("x-codex-primary-reset-at", "1"),
+            ],
+            &[("x-codex-credits-has-credits", "true")],
+            &[
+                ("x-codex-credits-has-credits", "yes"),
+                ("x-codex-credits-unlimited", "no"),
+            ],
+            &[
+                ("x-ratelimit-limit-requests", "many"),
+                ("x-ratelimit-remaining-tokens", "-1"),
+            ],
+            &[
+                ("x-ratelimit-reset-tokens", "2026-01-01T00:00:00Z"),
+                ("x-ratelimit-reset-requests", "1767225600"),
+            ],
+            &[
+                ("x-primary-used-percent", "5"),
+                ("x--primary-used-percent", "5"),
+            ],
+            &[("x-codex-primary-used-percent", "5\u{e9}")],
+        ] {
+            assert_eq!(
+                RateLimitSnapshot::from_headers(&headers(pairs)),
+                [],
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn requests_and_tokens_are_read() {
+        let snapshots = RateLimitSnapshot::from_headers(&headers(&[
+            ("x-ratelimit-limit-requests", "5000"),
+            ("x-ratelimit-remaining-requests", "4999"),
+            ("x-ratelimit-reset-requests", "12ms"),
+            ("x-ratelimit-limit-tokens", "1000000"),
+            ("x-ratelimit-reset-tokens", "6m0s"),
+        ]));
+        let expected = RateLimitSnapshot {
+            requests: Some(RateLimitBudget {
+                limit: Some(5000),
+                remaining: Some(4999),
+                reset: Some(Duration::from_millis(12)),
+            }),
+            tokens: Some(RateLimitBudget {
+                limit: Some(1_000_000),
+                remaining: None,
+                reset: Some(Duration::from_secs(360)),
+            }),
+            ..RateLimitSnapshot::default()
+        };
+        assert_eq!(snapshots, [expected]);
+    }
+
+    #[test]
+    fn resets_are_durations_or_plain_seconds() {
+        for (text, expected) in [
+            ("1s", Some(1000)),
+            ("1h2m3.5s", Some(3_723_500)),
+            ("7", Some(7000)),
+            ("0.25", Some(250)),
+            ("1767225600", None),
+            ("1767225600000", None),
+            ("-1", None),
+            ("NaN", None),
+            ("inf", None),
+            ("soon", None),
+        ] {
+            assert_eq!(reset(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn windows_and_credits_of_the_default_family_are_read() {
+        let snapshots = RateLimitSnapshot::from_headers(&headers(&[
+            ("x-codex-primary-used-percent", "12.5"),
+            ("x-codex-primary-window-minutes", "300"),
+            ("x-codex-primary-reset-at", "1767225600"),
+            ("x-codex-secondary-used-percent", "0"),
+            ("x-codex-secondary-window-minutes", "10080"),
+            ("x-codex-secondary-reset-at", "soon"),
+            ("x-codex-credits-has-credits", "True"),
+            ("x-codex-credits-unlimited", "0"),
+            ("x-codex-credits-balance", " 12.30 "),
+        ]));
+        let expected = RateLimitSnapshot {
+            limit_id: Some("codex".into()),
+            primary: Some(window(12.5, Some(300), Some(1_767_225_600))),
+            secondary: Some(window(0.0, Some(10_080), None)),
+            credits: Some(Credits {
+                has_credits: true,
+                unlimited: false,
+                balance: Some("12.30".into()),
+            }),
+            ..RateLimitSnapshot::default()
+        };
+        assert_eq!(snapshots, [expected]);
+    }
+
+    #[test]
+    fn every_family_is_read_and_the_active_one_comes_first() {
+        let mut pairs = vec![
+            ("x-codex-primary-used-percent", "1"),
+            ("x-zeta-primary-used-percent", "2"),
+            ("x-codex-other-secondary-used-percent", "3"),
+            ("x-codex-other-limit-name", "The Other"),
+            ("x-alpha-primary-used-percent", "0"),
+            ("x-ratelimit-limit-tokens", "9"),
+        ];
+        let ids = |pairs: &[(&str, &str)]| -> Vec<_> {
+            RateLimitSnapshot::from_headers(&headers(pairs))
+                .into_iter()
+                .map(|snapshot| (snapshot.limit_id, snapshot.limit_name))
+                .collect()
+        };
+        let codex = (Some("codex".to_owned()), None);
+        let other = (Some("codex_other".to_owned()), Some("The Other".to_owned()));
+        let zeta = (Some("zeta".to_owned()), None);
+        assert_eq!(
+            ids(&pairs),
+            [codex.clone(), other.clone(), zeta.clone(), (None, None)]
+        );
+        pairs.push(("x-codex-active-limit", "Codex-Other"));
+        assert_eq!(ids(&pairs), [other, codex, zeta, (None, None)]);
+    }
+
+    #[test]
+    fn the_event_is_read() {
+        let event = json!({"type": "codex.rate_limits", "plan_type": "plus", "metered_limit_name": "Codex-Other",
+            "limit_name": "The Other", "rate_limits": {"primary": {"used_percent": 42, "window_minutes": 60,
+            "reset_at": 1767225600.0}, "secondary": null}, "credits": {"has_credits": true, "unlimited": false,
+            "balance": 5}});
+        let expected = RateLimitSnapshot {
+            limit_id: Some("codex_other".into()),
+            limit_name: Some("The Other".into()),
+            plan_type: Some("plus".into()),
+            primary: Some(window(42.0, Some(60), Some(1_767_225_600))),
+            credits: Some(Credits {
+                has_credits: true,
+                unlimited: false,
+                balance: Some("5".into()),
+            }),
+            ..RateLimitSnapshot::default()
+        };
+        assert_eq!(RateLimitSnapshot::from_event(&event), Some(expected));
+    }
+
+    #[test]
+    fn the_events_family_has_a_default() {
+        for (event, expected) in [
+            (
+                json!({"type": "codex.rate_limits", "plan_type": "plus"}),
+                "codex",
+            ),
+            (
+                json!({"type": "codex.rate_limits", "plan_type": "plus", "limit_name": "A-b"}),
+                "a_b",
+            ),
+        ] {
+            let snapshot = RateLimitSnapshot::from_event(&event).unwrap();
+            assert_eq!(snapshot.limit_id.as_deref(), Some(expected), "{event}");
+        }
+    }
+
+    #[test]
+    fn another_event_or_an_empty_one_gives_no_snapshot() {
+        for event in [
+            json!(null),
+            json!({}),
+            json!({"type": "response.created", "plan_type": "plus"}),
+            json!({"type": "codex.rate_limits"}),
+            json!({"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": 0}}}),
+            json!({"type": "codex.rate_limits", "rate_limits": [], "credits": {"has_credits": 1}}),
+            json!({"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": "many"}}}),
+        ] {
+            assert_eq!(RateLimitSnapshot::from_event(&event), None, "{event}");
+        }
     }
 }
