@@ -2,20 +2,30 @@
 //!
 //! Data only. Nothing here opens a socket, waits or knows an actor.
 
+mod compaction;
+pub(crate) mod duration_notation;
 mod event;
-mod item;
+pub mod item;
+mod prompt;
 mod rate_limit;
 mod raw;
 mod text;
+mod tool;
 mod usage;
 
+pub use compaction::{CompactionInput, CompactionOutput};
 pub use event::{
     Completed, Created, Incomplete, OtherEvent, OutputItem, OutputTextDelta, ReasoningContentDelta,
     ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseEvent, Restarted,
     StreamAnomalies, ToolCallInput, ToolCallInputDelta,
 };
-pub use item::ResponseItem;
+pub use item::{
+    Content, ContentPart, FunctionCallItem, FunctionCallOutputItem, MessageItem, ReasoningItem,
+    ResponseItem, Role,
+};
+pub use prompt::{OutputSchema, Prompt, ReasoningOptions, RequestOptions};
 pub use rate_limit::{Credits, RateLimitBudget, RateLimitSnapshot, RateLimitWindow};
 pub use raw::RawJson;
 pub use text::{Id, Text};
+pub use tool::Tool;
 pub use usage::TokenUsage;

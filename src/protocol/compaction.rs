@@ -1,0 +1,265 @@
+//! Making a conversation shorter, by one question and one answer.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{OutputSchema, Prompt, RawJson, ReasoningOptions, ResponseItem, TokenUsage, Tool};
+use crate::error::{ApiError, ErrorKind, Phase};
+
+/// A conversation to compact.
+///
+/// The public API takes the model, input, instructions, `previous_response_id`, `service_tier` and the prompt cache
+/// fields. The rest is for servers that take what a turn takes, so that both hit the same cache.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct CompactionInput {
+    /// Which model compacts. Required.
+    pub model: Option<String>,
+    /// The conversation (`input`), oldest item first.
+    pub input: Vec<ResponseItem>,
+    /// What the model is to keep to. An empty text counts as none.
+    pub instructions: Option<String>,
+    /// The tools of the conversation.
+    pub tools: Vec<Tool>,
+    /// Whether several tools may be called at once. Not sent without tools.
+    pub parallel_tool_calls: Option<bool>,
+    /// How much the model thinks.
+    pub reasoning: Option<ReasoningOptions>,
+    /// `low`, `medium` or `high` (`text.verbosity`).
+    pub verbosity: Option<String>,
+    /// The shape of the conversation's answers (`text.format`).
+    pub output_schema: Option<OutputSchema>,
+    /// `auto`, `default`, `flex` or `priority`.
+    pub service_tier: Option<String>,
+    /// What requests that begin alike have in common, so that they hit the same cache.
+    pub prompt_cache_key: Option<String>,
+    /// How long a cached prefix is kept: `in_memory` or `24h`.
+    pub prompt_cache_retention: Option<String>,
+    /// The stored response whose conversation is compacted.
+    pub previous_response_id: Option<String>,
+    /// Whether the server has stored the conversation's items. Not sent; it decides, as with a prompt, whether they can be
+    /// sent with their ids.
+    pub store: Option<bool>,
+    /// Body fields without a name here. One that repeats a field of this struct is refused when the body is built.
+    pub extra: Map<String, Value>,
+}
+
+impl CompactionInput {
+    /// A conversation to be compacted by the given model.
+    pub fn new(model: impl Into<String>, input: Vec<ResponseItem>) -> Self {
+        Self {
+            model: Some(model.into()),
+            input,
+            ..Self::default()
+        }
+    }
+
+    /// The conversation of a prompt, with what a prompt and a compaction have in common. Not taken over are the options
+    /// that only concern an answer, and `extra`.
+    pub fn from_prompt(prompt: &Prompt) -> Self {
+        let Prompt {
+            instructions,
+            input,
+            tools,
+            parallel_tool_calls,
+            output_schema,
+            options,
+        } = prompt.clone();
+        Self {
+            model: options.model,
+            input,
+            instructions,
+            tools,
+            parallel_tool_calls,
+            reasoning: options.reasoning,
+            verbosity: options.verbosity,
+            output_schema,
+            service_tier: options.service_tier,
+            prompt_cache_key: options.prompt_cache_key,
+            prompt_cache_retention: options.prompt_cache_retention,
+            previous_response_id: options.previous_response_id,
+            store: options.store,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// A compacted conversation.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CompactionOutput {
+    /// The server's id of the answer.
+    pub id: Option<String>,
+    /// What takes the place of the conversation (`output`), oldest item first; never empty.
+    pub items: Vec<ResponseItem>,
+    /// What it cost, when the server said so.
+    pub usage: Option<TokenUsage>,
+    /// When it was made, in seconds of Unix time.
+    pub created_at: Option<i64>,
+    /// The answer as it came.
+    pub raw: RawJson,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    created_at: Value,
+    #[serde(default)]
+    usage: Value,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl CompactionOutput {
+    /// Reads the answer of `POST responses/compact`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`], saying what is wrong, when the text is no JSON object, reports an error, or has no items:
+    /// a conversation is never replaced by nothing.
+    pub fn from_json(text: &str) -> Result<Self, ApiError> {
+        let wrong = |what: String| {
+            ApiError::new(
+                ErrorKind::Protocol,
+                format!("the answer to the compaction {what}"),
+            )
+            .with_phase(Phase::Body)
+        };
+        let raw = RawJson::parse(text)
+            .map_err(|error| wrong("is not JSON".to_owned()).with_source(error))?;
+        if !raw.get().starts_with('{') {
+            return Err(wrong("is no JSON object".to_owned()));
+        }
+        let answer: Answer<'_> = serde_json::from_str(raw.get())
+            .map_err(|error| wrong("can't be read".to_owned()).with_source(error))?;
+        if let Some(error) = answer.error {
+            return Err(wrong(format!(
+                "is an error: {}",
+                error_message(error.get())
+            )));
+        }
+        let output = answer
+            .output
+            .ok_or_else(|| wrong("has no `output`".to_owned()))?;
+        if !output.get().starts_with('[') {
+            return Err(wrong("has an `output` that is no array".to_owned()));
+        }
+        let items: Vec<ResponseItem> = serde_json::from_str(output.get()).map_err(|error| {
+            wrong("has an `output` that can't be read".to_owned()).with_source(error)
+        })?;
+        if items.is_empty() {
+            return Err(wrong("has an empty `output`".to_owned()));
+        }
+        Ok(Self {
+            id: answer.id.as_str().map(str::to_owned),
+            items,
+            usage: TokenUsage::from_json(&answer.usage),
+            // Some servers send a float.
+            created_at: answer
+                .created_at
+                .as_i64()
+                .or_else(|| answer.created_at.as_f64().map(|seconds| seconds as i64)),
+            raw,
+        })
+    }
+}
+
+/// An error object's own words, or its start where it has none.
+fn error_message(error: &str) -> String {
+    const SHOWN_CHARS: usize = 200;
+    #[derive(Deserialize)]
+    struct WithMessage {
+        message: String,
+    }
+    serde_json::from_str(error).map_or_else(
+        |_| error.chars().take(SHOWN_CHARS).collect(),
+        |WithMessage { message }| message,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::Tool;
+
+    #[test]
+    fn the_answer_is_read() {
+        let text = r#" {"id":"resp_1", "object":"response.compaction","created_at":1767225600.5,"output":[
+            {"type":"message","role":"user","content":[{"type":"input_text","text":"a"}]},
+            {"type":"compaction","id":"cmp_1","encrypted_content":"gA=="},{"type" : "hologram"}],
+            "usage":{"input_tokens":9,"output_tokens":5,"total_tokens":14}}"#;
+        let output = CompactionOutput::from_json(text).unwrap();
+        assert_eq!(output.id.as_deref(), Some("resp_1"));
+        assert_eq!(output.created_at, Some(1_767_225_600));
+        assert_eq!(output.usage.map(|usage| usage.total_tokens), Some(14));
+        assert_eq!(output.raw.get(), text.trim());
+        let types: Vec<_> = output.items.iter().map(ResponseItem::item_type).collect();
+        let types: Vec<_> = types.iter().flatten().collect();
+        assert_eq!(types, ["message", "compaction", "hologram"]);
+    }
+
+    #[test]
+    fn all_but_the_items_may_be_absent() {
+        for text in [
+            r#"{"output":[{"type":"compaction","encrypted_content":"gA=="}]}"#,
+            r#"{"output":[{"type":"compaction","encrypted_content":"gA=="}],"id":7,"usage":null,"created_at":null,"error":null}"#,
+        ] {
+            let output = CompactionOutput::from_json(text).unwrap();
+            assert_eq!(
+                (output.id, output.usage, output.created_at),
+                (None, None, None)
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_items_is_an_error_that_says_why() {
+        for (text, why) in [
+            ("", "is not JSON"),
+            ("<html>", "is not JSON"),
+            (r#"{"output":[]"#, "is not JSON"),
+            ("[]", "is no JSON object"),
+            ("{}", "has no `output`"),
+            (r#"{"output":null}"#, "has no `output`"),
+            (r#"{"output":{}}"#, "has an `output` that is no array"),
+            (r#"{"output":"a"}"#, "has an `output` that is no array"),
+            (r#"{"output":[]}"#, "has an empty `output`"),
+            (r#"{"output":[1],"output":[2]}"#, "can't be read"),
+            (
+                r#"{"error":{"message":"too long"}}"#,
+                "is an error: too long",
+            ),
+            (r#"{"error":"busy","output":[1]}"#, "is an error: \"busy\""),
+        ] {
+            let error = CompactionOutput::from_json(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{text}");
+            assert_eq!(
+                error.message(),
+                format!("the answer to the compaction {why}"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_prompt_becomes_what_both_have_in_common() {
+        let mut prompt = Prompt::user("a")
+            .with_model("m")
+            .with_tool(Tool::hosted("web_search"))
+            .with_reasoning_effort("low")
+            .with_store(false)
+            .with_extra("client_metadata", json!({}));
+        prompt.options.temperature = Some(1.0);
+        let input = CompactionInput::from_prompt(&prompt);
+        let mut expected = CompactionInput::new("m", prompt.input.clone());
+        expected.tools = prompt.tools.clone();
+        expected.reasoning = prompt.options.reasoning.clone();
+        expected.store = Some(false);
+        assert_eq!(input, expected);
+    }
+}

@@ -1,0 +1,256 @@
+//! What a caller asks for.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{RawJson, ResponseItem, Tool};
+
+/// A request to a model, whichever wire it goes over.
+///
+/// ```
+/// use actix_responses::protocol::{Prompt, Tool};
+/// # use serde_json::json;
+///
+/// let mut prompt = Prompt::user("Which day is it?")
+///     .with_model("gpt-5")
+///     .with_instructions("Answer in one word.")
+///     .with_tool(Tool::function("today", "The date.", json!({"type": "object"})));
+/// prompt.options.max_output_tokens = Some(100);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Prompt {
+    /// What the model is to keep to (`instructions`). An empty text counts as none.
+    pub instructions: Option<String>,
+    /// The conversation (`input`), oldest item first.
+    pub input: Vec<ResponseItem>,
+    /// What the model may call (`tools`).
+    pub tools: Vec<Tool>,
+    /// Whether the model may call several tools at once (`parallel_tool_calls`). Not sent without tools.
+    pub parallel_tool_calls: Option<bool>,
+    /// The shape of the answer (`text.format`).
+    pub output_schema: Option<OutputSchema>,
+    /// Everything else.
+    pub options: RequestOptions,
+}
+
+/// A JSON schema that the answer must follow.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OutputSchema {
+    /// Its name: letters, digits, `_` and `-`, at most 64.
+    pub name: String,
+    /// The schema. Models write properties in its order, which [`RawJson::parse`] keeps and a [`Value`] does not.
+    pub schema: RawJson,
+    /// Whether the server holds the model to it (`strict`). The API's default is false.
+    pub strict: Option<bool>,
+}
+
+impl OutputSchema {
+    /// A schema that the server holds the model to.
+    pub fn new(name: impl Into<String>, schema: impl Into<RawJson>) -> Self {
+        Self {
+            name: name.into(),
+            schema: schema.into(),
+            strict: Some(true),
+        }
+    }
+}
+
+/// How much a model thinks, and what it shows of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ReasoningOptions {
+    /// `none`, `minimal`, `low`, `medium`, `high`, ...; which of them depends on the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+    /// Which summary to write: `auto`, `concise` or `detailed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Whose reasoning the model sees: `auto`, `current_turn` or `all_turns`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Fields without a name here. It must not repeat one that has.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The settings of a request. Each is sent under its own name unless it says otherwise; what is absent is not sent, and
+/// the server's default holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RequestOptions {
+    /// Which model answers. Required.
+    pub model: Option<String>,
+    /// How much the model thinks.
+    pub reasoning: Option<ReasoningOptions>,
+    /// How long answers are: `low`, `medium` or `high` (`text.verbosity`).
+    pub verbosity: Option<String>,
+    /// What the server adds to its answer. When absent, `reasoning.encrypted_content` is asked for where it is needed:
+    /// with `reasoning` set and `store` false. An empty list asks for nothing.
+    pub include: Option<Vec<String>>,
+    /// Whether the server keeps the response. When it is false, nothing that the server has stored can be referred to: see
+    /// [`ItemIds`](crate::wire::responses::ItemIds).
+    pub store: Option<bool>,
+    /// The stored response that this one continues.
+    pub previous_response_id: Option<String>,
+    /// The stored conversation that this response belongs to.
+    pub conversation: Option<String>,
+    /// What requests that begin alike have in common, so that they hit the same cache.
+    pub prompt_cache_key: Option<String>,
+    /// How long a cached prefix is kept: `in_memory` or `24h`.
+    pub prompt_cache_retention: Option<String>,
+    /// `auto`, `default`, `flex` or `priority`.
+    pub service_tier: Option<String>,
+    /// The most tokens that the answer may have, reasoning included.
+    pub max_output_tokens: Option<u64>,
+    /// The most calls of the server's own tools.
+    pub max_tool_calls: Option<u64>,
+    /// How random the answer is, from 0 to 2.
+    pub temperature: Option<f64>,
+    /// From which share of the likeliest tokens to choose, from 0 to 1.
+    pub top_p: Option<f64>,
+    /// How many alternatives to report for each token, from 0 to 20.
+    pub top_logprobs: Option<u32>,
+    /// Which tool to call: `"auto"`, `"none"`, `"required"`, or an object that names one. Not sent without tools.
+    pub tool_choice: Option<Value>,
+    /// Whether the response goes on when nobody reads it.
+    pub background: Option<bool>,
+    /// What to do with input that is too long: `auto` drops the oldest items, `disabled` refuses.
+    pub truncation: Option<String>,
+    /// How to stream, for example `{"include_obfuscation": false}`.
+    pub stream_options: Option<Value>,
+    /// The caller's notes, kept with the response: at most 16 keys of 64 characters, values of 512.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Who asks, as a hash, so that the provider can tell abusers apart.
+    pub safety_identifier: Option<String>,
+    /// The older name of that.
+    pub user: Option<String>,
+    /// Body fields without a name here, such as `client_metadata`. One that repeats a field of a [`Prompt`] is refused when
+    /// the body is built.
+    pub extra: Map<String, Value>,
+}
+
+impl Prompt {
+    /// A request with the given conversation.
+    pub fn new(input: Vec<ResponseItem>) -> Self {
+        Self {
+            input,
+            ..Self::default()
+        }
+    }
+
+    /// A request with one message of the user.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::new(vec![ResponseItem::user_text(text)])
+    }
+
+    /// Sets which model answers.
+    #[must_use]
+    pub fn with_model(mut self, model: impl Into<String>) -> Self {
+        self.options.model = Some(model.into());
+        self
+    }
+
+    /// Sets what the model is to keep to.
+    #[must_use]
+    pub fn with_instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.instructions = Some(instructions.into());
+        self
+    }
+
+    /// Adds an item to the end of the conversation.
+    #[must_use]
+    pub fn with_item(mut self, item: ResponseItem) -> Self {
+        self.input.push(item);
+        self
+    }
+
+    /// Adds a tool.
+    #[must_use]
+    pub fn with_tool(mut self, tool: Tool) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// Sets the shape of the answer.
+    #[must_use]
+    pub fn with_output_schema(mut self, schema: OutputSchema) -> Self {
+        self.output_schema = Some(schema);
+        self
+    }
+
+    /// Sets how much the model thinks: `low`, `medium`, `high`, ...
+    #[must_use]
+    pub fn with_reasoning_effort(mut self, effort: impl Into<String>) -> Self {
+        self.options
+            .reasoning
+            .get_or_insert_with(ReasoningOptions::default)
+            .effort = Some(effort.into());
+        self
+    }
+
+    /// Sets which summary of its reasoning the model writes: `auto`, `concise` or `detailed`.
+    #[must_use]
+    pub fn with_reasoning_summary(mut self, summary: impl Into<String>) -> Self {
+        self.options
+            .reasoning
+            .get_or_insert_with(ReasoningOptions::default)
+            .summary = Some(summary.into());
+        self
+    }
+
+    /// Sets whether the server keeps the response.
+    #[must_use]
+    pub fn with_store(mut self, store: bool) -> Self {
+        self.options.store = Some(store);
+        self
+    }
+
+    /// Sets the stored response that this one continues.
+    #[must_use]
+    pub fn with_previous_response_id(mut self, id: impl Into<String>) -> Self {
+        self.options.previous_response_id = Some(id.into());
+        self
+    }
+
+    /// Sets the most tokens that the answer may have.
+    #[must_use]
+    pub fn with_max_output_tokens(mut self, tokens: u64) -> Self {
+        self.options.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// Sets a body field that has no name here.
+    #[must_use]
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.options.extra.insert(name.into(), value.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_built_step_by_step() {
+        let prompt = Prompt::user("a")
+            .with_item(ResponseItem::assistant_text("b"))
+            .with_model("m")
+            .with_instructions("i")
+            .with_reasoning_effort("low")
+            .with_reasoning_summary("auto")
+            .with_extra("client_metadata", 1);
+        assert_eq!(prompt.input.len(), 2);
+        assert_eq!(prompt.options.model.as_deref(), Some("m"));
+        let reasoning = prompt.options.reasoning.unwrap();
+        assert_eq!(
+            (reasoning.effort.as_deref(), reasoning.summary.as_deref()),
+            (Some("low"), Some("auto"))
+        );
+        assert_eq!(prompt.options.extra["client_metadata"], 1);
+    }
+}
