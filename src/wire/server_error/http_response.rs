@@ -1,0 +1,308 @@
+//! A refused HTTP request: its status, headers and body as one error.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::{ServerError, cut};
+use crate::error::{ApiError, Phase};
+
+/// The headers that name a request, the API's own before those of proxies.
+const REQUEST_ID_HEADERS: [&str; 4] = [
+    "x-request-id",
+    "x-oai-request-id",
+    "apim-request-id",
+    "cf-ray",
+];
+
+/// How much of a body that is no JSON is shown, in characters.
+const MAX_EXCERPT_CHARS: usize = 200;
+
+/// Makes the error of a request that was answered with an error status.
+///
+/// The body's JSON is read in every shape that [`ServerError`] knows, also inside the SSE frame that some proxies put around
+/// it. Of a page or a text, the title or the beginning is shown. The waiting time that the headers may ask for is not read
+/// here.
+pub(crate) fn api_error_from_http(status: u16, headers: &HeaderMap, body: &[u8]) -> ApiError {
+    let body = String::from_utf8_lossy(body);
+    let mut server_error = error_in(&body).unwrap_or_default();
+    if is_cloudflare_block(status, &body) {
+        server_error.message = Some(
+            "Cloudflare blocked the request before it reached the API: \
+             the network or the country it comes from may not be allowed"
+                .to_owned(),
+        );
+    }
+    if server_error.message.is_none() {
+        server_error.message = excerpt(&body)
+            .filter(|_| server_error == ServerError::default())
+            .or_else(|| nothing_said(status, &server_error));
+    }
+    if let (429, Some(limit), Some(message)) =
+        (status, used_up(headers), server_error.message.as_mut())
+        && !message.to_ascii_lowercase().contains(limit)
+    {
+        message.push_str(&format!(" (the limit on {limit} is used up)"));
+    }
+    let mut error = server_error
+        .into_api_error(Some(status))
+        .with_phase(Phase::ResponseHead);
+    let details = error.details_mut();
+    details.request_id = request_id(headers);
+    details.should_retry = match header(headers, "x-should-retry") {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        _ => None,
+    };
+    error
+}
+
+/// The id that the server, or a proxy before it, gave the request.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let mut ids = REQUEST_ID_HEADERS
+        .iter()
+        .filter_map(|name| header(headers, name));
+    ids.next().map(str::to_owned)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then_some(value)
+}
+
+/// The error that a JSON body reports, if it does.
+pub(crate) fn error_in(body: &str) -> Option<ServerError> {
+    let json = |text: &str| {
+        let value: Value = serde_json::from_str(text.trim()).ok()?;
+        ServerError::from_json(&value)
+    };
+    json(body).or_else(|| {
+        body.lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .find_map(json)
+    })
+}
+
+fn nothing_said(status: u16, server_error: &ServerError) -> Option<String> {
+    if server_error.code.is_some() || server_error.error_type.is_some() {
+        return None;
+    }
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason());
+    Some(match reason {
+        Some(reason) => format!("the server answers \"{reason}\" and says no more"),
+        None => "the server refuses the request and says no more".to_owned(),
+    })
+}
+
+/// Which of the `x-ratelimit-*` limits is at zero.
+fn used_up(headers: &HeaderMap) -> Option<&'static str> {
+    ["requests", "tokens"].into_iter().find(|limit| {
+        let name = format!("x-ratelimit-remaining-{limit}");
+        header(headers, &name).is_some_and(|left| left == "0")
+    })
+}
+
+fn is_cloudflare_block(status: u16, body: &str) -> bool {
+    status == 403 && body.contains("Cloudflare") && body.contains("blocked")
+}
+
+/// What a person can read of a page or a text: its title, else its beginning, without tags.
+pub(crate) fn excerpt(body: &str) -> Option<String> {
+    let text = match title(body) {
+        Some(title) => Cow::Borrowed(title),
+        None if body.trim_start().starts_with('<') => Cow::Owned(without_tags(body)),
+        None => Cow::Borrowed(body),
+    };
+    let words: Vec<_> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    (!line.is_empty()).then(|| cut(&line, MAX_EXCERPT_CHARS))
+}
+
+fn title(body: &str) -> Option<&str> {
+    // Lowering ASCII leaves every byte in its place.
+    let lower = body.to_ascii_lowercase();
+    let start = lower.find("<title")?;
+    let start = start + lower[start..].find('>')? + 1;
+    let end = start + lower[start..].find("</title")?;
+    Some(&body[start..end]).filter(|title| !title.trim().is_empty())
+}
+
+fn without_tags(body: &str) -> String {
+    let mut text = String::new();
+    let mut rest = body;
+    while let Some(start) = rest.find('<') {
+        text.push_str(&rest[..start]);
+        text.push(' ');
+        // Styles and scripts are no words.
+        let tag = rest[start..].to_ascii_lowercase();
+        let end = ["style", "script"]
+            .iter()
+            .find(|name| tag[1..].starts_with(**name))
+            .and_then(|name| tag.find(&format!("</{name}")))
+            .unwrap_or(0);
+        rest = match tag[end..].find('>') {
+            Some(close) => &rest[start + end + close + 1..],
+            None => "",
+        };
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn error(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ApiError {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect();
+        api_error_from_http(status, &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn a_json_body_gives_its_code_type_param_and_words() {
+        let error = error(
+            404,
+            &[("x-request-id", "req_1"), ("cf-ray", "ray")],
+            r#"{"error":{"message":"no model x","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#,
+        );
+        let details = error.details();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.message(), "no model x");
+        assert_eq!(details.code.as_deref(), Some("model_not_found"));
+        assert_eq!(details.error_type.as_deref(), Some("invalid_request_error"));
+        assert_eq!(details.param.as_deref(), Some("model"));
+        assert_eq!(details.status, Some(404));
+        assert_eq!(details.request_id.as_deref(), Some("req_1"));
+        assert_eq!(details.phase, Some(Phase::ResponseHead));
+    }
+
+    #[test]
+    fn a_page_is_shown_by_its_title_and_a_text_by_its_beginning() {
+        let cases = [
+            (
+                "<html><head><TITLE>502 Bad\n Gateway</TITLE></head><body>x</body></html>",
+                "502 Bad Gateway".to_owned(),
+            ),
+            (
+                "<html><style>a{b}</style><h1>Bad</h1><p>gateway &gt;",
+                "Bad gateway &gt;".to_owned(),
+            ),
+            (
+                "upstream connect error",
+                "upstream connect error".to_owned(),
+            ),
+            (
+                "",
+                "the server answers \"Bad Gateway\" and says no more".to_owned(),
+            ),
+            ("{}", "{}".to_owned()),
+            (&"x".repeat(300), format!("{}…", "x".repeat(200))),
+            (
+                "<unclosed",
+                "the server answers \"Bad Gateway\" and says no more".to_owned(),
+            ),
+        ];
+        for (body, message) in cases {
+            let error = error(502, &[], body);
+            assert_eq!(error.message(), message, "{body}");
+            assert_eq!(error.kind(), ErrorKind::ServerError);
+        }
+    }
+
+    #[test]
+    fn an_error_inside_an_sse_frame_is_read() {
+        let error = error(
+            500,
+            &[],
+            "event: error\ndata: {\"error\":{\"message\":\"m\",\"code\":\"429\"}}\n\n",
+        );
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert_eq!(error.message(), "m");
+    }
+
+    #[test]
+    fn a_429_says_which_limit() {
+        let headers = &[
+            ("x-ratelimit-remaining-requests", "12"),
+            ("x-ratelimit-remaining-tokens", "0"),
+        ];
+        let said = error(
+            429,
+            headers,
+            r#"{"error":{"message":"Rate limit reached for x on tokens per min"}}"#,
+        );
+        assert_eq!(said.message(), "Rate limit reached for x on tokens per min");
+        let unsaid = error(429, headers, r#"{"error":{"message":"slow down"}}"#);
+        assert_eq!(
+            unsaid.message(),
+            "slow down (the limit on tokens is used up)"
+        );
+        assert_eq!(unsaid.kind(), ErrorKind::RateLimited);
+    }
+
+    #[test]
+    fn a_block_by_cloudflare_gets_a_sentence() {
+        let error = error(
+            403,
+            &[("cf-ray", "8f2")],
+            "<html><title>Attention Required! | Cloudflare</title>Sorry, you have been blocked",
+        );
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(
+            error.message().starts_with("Cloudflare blocked"),
+            "{}",
+            error.message()
+        );
+        assert_eq!(error.details().request_id.as_deref(), Some("8f2"));
+    }
+
+    #[test]
+    fn the_request_id_is_the_apis_own_before_a_proxys() {
+        let id = |headers| error(500, headers, "").details().request_id.clone();
+        assert_eq!(
+            id(&[("cf-ray", "c"), ("apim-request-id", "a")]).as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            id(&[("apim-request-id", "a"), ("x-oai-request-id", "o")]).as_deref(),
+            Some("o")
+        );
+        assert_eq!(
+            id(&[("x-request-id", " "), ("cf-ray", "c")]).as_deref(),
+            Some("c")
+        );
+        assert_eq!(id(&[]), None);
+    }
+
+    #[test]
+    fn x_should_retry_is_kept() {
+        for (value, expected) in [
+            ("true", Some(true)),
+            ("false", Some(false)),
+            ("maybe", None),
+        ] {
+            let error = error(400, &[("x-should-retry", value)], "");
+            assert_eq!(error.details().should_retry, expected);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_the_status() {
+        let error = api_error_from_http(503, &HeaderMap::new(), &[0xff, 0xfe, b'x']);
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+    }
+}
