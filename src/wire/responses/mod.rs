@@ -2,9 +2,11 @@
 //!
 //! [`EVENT_TYPES`] says what becomes of every event type of the API.
 
+mod body;
 mod decode;
 mod envelope;
 mod event_types;
 
+pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};
 pub(crate) use decode::ResponsesDialect;
 pub use event_types::{EVENT_TYPES, EventForm};
