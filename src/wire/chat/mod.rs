@@ -1,31 +1,20 @@
 //! The Chat Completions dialect.
+//!
+//! A Chat stream has no items: its chunks carry pieces of text, reasoning and tool calls. `decode` makes of them the items
+//! and events that the Responses API would have sent; [`request_body`] makes messages of items.
 
-use super::{Dialect, Step, Terminal};
-use crate::{
-    error::{ApiError, ErrorKind},
-    protocol::{ResponseEvent, StreamAnomalies},
-    sse::SseEvent,
-};
+mod body;
+mod choice;
+mod chunk;
+mod decode;
+mod error_chunk;
+mod finish;
+mod item;
+mod lenient;
+mod lone_surrogates;
+mod object;
+mod template;
+mod tool_calls;
 
-/// Reads the stream of one Chat completion.
-#[derive(Default)]
-pub(crate) struct ChatDialect {
-    anomalies: StreamAnomalies,
-}
-
-impl Dialect for ChatDialect {
-    fn on_event(&mut self, _event: SseEvent<'_>, _out: &mut Vec<ResponseEvent>) -> Step {
-        Step::Continue
-    }
-
-    fn finish(&mut self, _out: &mut Vec<ResponseEvent>) -> Terminal {
-        Terminal::Failed(ApiError::new(
-            ErrorKind::Truncated,
-            "the stream ended before its terminal event",
-        ))
-    }
-
-    fn anomalies(&self) -> &StreamAnomalies {
-        &self.anomalies
-    }
-}
+pub use body::{ChatQuirks, DeveloperRole, MaxTokensField, ReasoningReplay, request_body};
+pub(crate) use decode::ChatDialect;

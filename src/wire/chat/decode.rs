@@ -1,0 +1,271 @@
+//! Chat chunks to response events.
+//!
+//! What servers leave open is decided here:
+//! - The answer is whole when every choice seen has its `finish_reason`; the usage chunk and `[DONE]` may follow. The usage
+//!   chunk (no choices) after that ends the stream, and so does `[DONE]` at any time: a server that says so is done, even if it
+//!   gave no reason or no output at all. A body that ends with neither is truncated, and its open items are not done.
+//! - `length` is incomplete for `max_output_tokens`, as on the Responses wire; `content_filter` keeps its name. One choice that
+//!   was cut makes the response incomplete. Reasons that are not known count as `stop`.
+//! - The items of a choice are done when its `finish_reason` comes: the reasoning, the message, then the calls, whatever the
+//!   reason. What comes for the choice later begins new items.
+//! - Items are numbered in the order in which they begin, over all choices, and get ids that the chunks' id makes stable.
+//! - An error ends the stream, unless the answer was whole already; then it is counted as an anomaly.
+
+use std::sync::Arc;
+
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    choice::Choice, chunk::Chunk, error_chunk::error_in, finish::Finish, item::OutputNumbers,
+    lenient, lone_surrogates::without_lone_surrogates, object::Object, template::Template,
+};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    protocol::{
+        Completed, Created, Incomplete, OtherEvent, RawJson, ResponseEvent, StreamAnomalies,
+        TokenUsage,
+    },
+    sse::SseEvent,
+    wire::{Dialect, Step, Terminal, server_error::ServerError},
+};
+
+/// What a chunk without choices is called that does not name its own object.
+const CHUNK_OBJECT: &str = "chat.completion.chunk";
+
+/// Reads the stream of one Chat completion.
+#[derive(Default)]
+pub(crate) struct ChatDialect {
+    is_created: bool,
+    choices: Vec<Choice>,
+    numbers: OutputNumbers,
+    usage: Option<TokenUsage>,
+    template: Template,
+    anomalies: StreamAnomalies,
+}
+
+impl Dialect for ChatDialect {
+    fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
+        let is_error = event.event == Some("error");
+        if !is_error && let Some(text) = self.template.text_of(event.data) {
+            self.on_template_text(&text, out);
+            return self.step();
+        }
+        let data = event.data.trim();
+        if data.is_empty() {
+            return self.step();
+        }
+        if data.eq_ignore_ascii_case("[DONE]") || data.eq_ignore_ascii_case("DONE") {
+            return Step::End(self.complete(out));
+        }
+        if !is_error && let Some(chunk) = Chunk::parse(data) {
+            let step = self.on_chunk(&chunk, out);
+            self.template.learn(event.data, &chunk);
+            return step;
+        }
+        self.on_unusual(event.event, data, out)
+    }
+
+    fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
+        if self.is_whole() {
+            return self.complete(out);
+        }
+        let has_output = self.choices.iter().any(Choice::has_output);
+        let message = match has_output {
+            true => "the stream ended within the answer: no finish_reason and no [DONE] came",
+            false => "the stream ended before the answer began",
+        };
+        self.fail(ApiError::new(ErrorKind::Truncated, message))
+    }
+
+    fn anomalies(&self) -> &StreamAnomalies {
+        &self.anomalies
+    }
+}
+
+impl ChatDialect {
+    fn on_template_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) {
+        let target = self.template.target;
+        let choice = choice_at(&mut self.choices, target.choice_index);
+        if target.is_reasoning {
+            choice.reason(text, &mut self.numbers, out);
+        } else {
+            choice.say(text, None, &mut self.numbers, out);
+        }
+    }
+
+    fn on_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) -> Step {
+        self.on_id(chunk, out);
+        for chunk_choice in chunk.choices.iter() {
+            let choice = choice_at(&mut self.choices, chunk_choice.index);
+            choice.grow(chunk_choice, &mut self.numbers, out);
+            let reason = chunk_choice.finish_reason.as_deref().unwrap_or_default();
+            match Finish::from_reason(reason) {
+                Some(Finish::Failed) => {
+                    return self.on_error(
+                        ServerError {
+                            message: Some("the server ended the answer with an error".to_owned()),
+                            ..ServerError::default()
+                        },
+                        out,
+                    );
+                }
+                Some(finish) => {
+                    // Some servers repeat the reason, some name a vaguer one the second time.
+                    choice.finish.get_or_insert(finish);
+                    choice.finish_items(out, &mut self.anomalies);
+                }
+                None => {}
+            }
+            self.on_usage(chunk_choice.usage);
+        }
+        let has_usage = self.on_usage(chunk.usage);
+        if has_usage && chunk.choices.is_empty() && self.is_whole() {
+            return Step::End(self.complete(out));
+        }
+        self.step()
+    }
+
+    /// Announces the response at its first chunk. Azure's report on the prompt, which comes before it, has neither id nor
+    /// choices.
+    fn on_id(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) {
+        let id = chunk.id.as_deref().filter(|id| !id.is_empty());
+        if self.numbers.response_id.is_none() {
+            self.numbers.response_id = id.map(Into::into);
+        }
+        if !self.is_created && (id.is_some() || !chunk.choices.is_empty()) {
+            self.is_created = true;
+            out.push(ResponseEvent::Created(Created {
+                response_id: self.numbers.response_id.clone(),
+                response: None,
+            }));
+        }
+    }
+
+    /// Keeps a usage; of several the last counts.
+    fn on_usage(&mut self, usage: Option<&RawValue>) -> bool {
+        let usage = usage
+            .and_then(|usage| serde_json::from_str::<Value>(usage.get()).ok())
+            .and_then(|usage| TokenUsage::from_json(&usage));
+        self.usage = usage.or(self.usage);
+        usage.is_some()
+    }
+
+    fn on_unusual(
+        &mut self,
+        event: Option<&str>,
+        data: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Step {
+        let json = without_lone_surrogates(data);
+        let value: Value = match serde_json::from_str(&json) {
+            Ok(value) => value,
+            Err(_) if event == Some("error") => Value::from(data),
+            Err(error) => {
+                self.anomalies.malformed(|| format!("not JSON: {error}"));
+                return self.step();
+            }
+        };
+        if let Some(error) = error_in(event, &value) {
+            return self.on_error(error, out);
+        }
+        let Some(fields) = Object::read(&json) else {
+            self.anomalies.malformed(|| "not a JSON object".to_owned());
+            return self.step();
+        };
+        let (chunk, wrong) = lenient::read_chunk(&fields);
+        if fields.get("choices").is_none() && chunk.usage.is_none() {
+            out.push(ResponseEvent::Other(other_event(event, data, &fields)));
+            return self.step();
+        }
+        if let Some(wrong) = wrong.filter(|_| !chunk.says_something()) {
+            self.anomalies.malformed(|| wrong.to_owned());
+        }
+        self.on_chunk(&chunk, out)
+    }
+
+    fn on_error(&mut self, error: ServerError, out: &mut Vec<ResponseEvent>) -> Step {
+        if self.is_whole() {
+            self.anomalies.malformed(|| {
+                let message = error.message.as_deref().unwrap_or("no message");
+                format!("an error after the whole answer: {message}")
+            });
+            return Step::End(self.complete(out));
+        }
+        Step::End(self.fail(error.into_api_error(None)))
+    }
+
+    fn fail(&self, error: ApiError) -> Terminal {
+        let mut error = error.with_phase(Phase::Body);
+        error.details_mut().anomalies = self.anomalies.clone();
+        Terminal::Failed(error)
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish.is_some())
+    }
+
+    fn step(&self) -> Step {
+        if self.is_whole() {
+            Step::Finishing
+        } else {
+            Step::Continue
+        }
+    }
+
+    /// Ends what is open, and the response.
+    fn complete(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
+        for choice in &mut self.choices {
+            choice.finish_items(out, &mut self.anomalies);
+        }
+        let cut = self.choices.iter().find_map(|choice| match choice.finish {
+            Some(Finish::Cut(reason)) => Some(reason),
+            _ => None,
+        });
+        let response_id = self.numbers.response_id.clone();
+        let token_usage = self.usage;
+        let anomalies = self.anomalies.clone();
+        match cut {
+            Some(reason) => Terminal::Incomplete(Arc::new(Incomplete {
+                reason: reason.into(),
+                response_id,
+                token_usage,
+                response: None,
+                anomalies,
+            })),
+            None => Terminal::Completed(Arc::new(Completed {
+                response_id,
+                token_usage,
+                end_turn: None,
+                response: None,
+                anomalies,
+            })),
+        }
+    }
+}
+
+fn choice_at(choices: &mut Vec<Choice>, index: u32) -> &mut Choice {
+    let position = choices
+        .iter()
+        .position(|choice| choice.index == index)
+        .unwrap_or_else(|| {
+            choices.push(Choice::new(index));
+            choices.len() - 1
+        });
+    &mut choices[position]
+}
+
+fn other_event(event: Option<&str>, data: &str, fields: &Object<'_>) -> OtherEvent {
+    let name = ["object", "type"].iter().find_map(|name| fields.text(name));
+    let name = name.as_deref().or(event).unwrap_or(CHUNK_OBJECT);
+    // The text itself, which is JSON also where half a surrogate pair had to be replaced to read it.
+    let raw = RawJson::parse(data).unwrap_or_else(|_| RawJson::from(Value::from(data)));
+    OtherEvent {
+        event: name.into(),
+        raw,
+    }
+}
+
+#[cfg(test)]
+mod recordings;
+#[cfg(test)]
+mod tests;

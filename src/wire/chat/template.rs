@@ -1,0 +1,226 @@
+//! The shortcut for a chunk that repeats the one before it but for its text.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+use super::chunk::{Chunk, Str};
+
+/// A chunk that was read in full, and the places in it that the next one may change.
+///
+/// Most chunks of a stream are equal, byte for byte, outside the string that carries the delta and, on OpenAI's servers, the
+/// string of padding. Such a chunk is the same JSON with another string in one place, so comparing bytes reads it as surely
+/// as parsing does, at a fraction of the cost. What differs anywhere else is parsed again and becomes the next template.
+#[derive(Default)]
+pub(super) struct Template {
+    /// The whole chunk; empty while there is none.
+    chunk: String,
+    text: Hole,
+    padding: Option<Hole>,
+    pub(super) target: Target,
+}
+
+/// Where the text of a template's chunks goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) choice_index: u32,
+    pub(super) is_reasoning: bool,
+}
+
+/// The inside of a JSON string, as byte offsets into the chunk.
+#[derive(Clone, Copy, Default)]
+struct Hole {
+    start: usize,
+    end: usize,
+}
+
+impl Hole {
+    /// Where a borrowed string lies in the text that it was read from. `None` for one that is not borrowed from it.
+    fn of(text: &Str<'_>, data: &str) -> Option<Self> {
+        let Cow::Borrowed(text) = text.0 else {
+            return None;
+        };
+        let start = (text.as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
+        let end = start + text.len();
+        (data.get(start..end)? == text).then_some(Self { start, end })
+    }
+}
+
+impl Template {
+    /// Takes a chunk as the template of those to come, if it holds one piece of text and nothing else that means anything.
+    pub(super) fn learn(&mut self, data: &str, chunk: &Chunk<'_>) {
+        if let Some((text, padding, target)) = Self::holes(data, chunk) {
+            self.chunk.clear();
+            self.chunk.push_str(data);
+            self.text = text;
+            self.padding = padding;
+            self.target = target;
+        }
+    }
+
+    fn holes(data: &str, chunk: &Chunk<'_>) -> Option<(Hole, Option<Hole>, Target)> {
+        let [choice] = &*chunk.choices else {
+            return None;
+        };
+        let delta = &choice.delta;
+        let is_blank = |text: &Option<Str<'_>>| text.as_ref().is_none_or(|text| text.is_empty());
+        let is_plain = chunk.usage.is_none()
+            && choice.usage.is_none()
+            && choice.logprobs.is_none()
+            && !choice.is_whole_message
+            && is_blank(&choice.finish_reason)
+            && is_blank(&delta.refusal)
+            && delta
+                .tool_calls
+                .as_ref()
+                .is_none_or(|calls| calls.is_empty());
+        if !is_plain {
+            return None;
+        }
+        let (text, is_reasoning) = match (&delta.content, delta.reasoning()) {
+            (Some(content), None) if !content.is_empty() => (content, false),
+            (content, Some(reasoning)) if is_blank(content) => (reasoning, true),
+            _ => return None,
+        };
+        let text = Hole::of(text, data)?;
+        let padding = match &chunk.obfuscation {
+            Some(padding) => Some(Hole::of(padding, data).filter(|hole| hole.start > text.end)?),
+            None => None,
+        };
+        let target = Target {
+            choice_index: choice.index,
+            is_reasoning,
+        };
+        Some((text, padding, target))
+    }
+
+    /// The text of a chunk that repeats the template. `None` for every other.
+    pub(super) fn text_of<'a>(&self, data: &'a str) -> Option<Cow<'a, str>> {
+        if self.chunk.is_empty() {
+            return None;
+        }
+        let rest = data.strip_prefix(&self.chunk[..self.text.start])?;
+        // Where this text is empty, another field may count in its place.
+        let (text, rest) = string_and_rest(rest).filter(|(text, _)| !text.is_empty())?;
+        match self.padding {
+            None => (*rest == self.chunk[self.text.end..]).then_some(())?,
+            Some(padding) => {
+                let rest = rest.strip_prefix(&self.chunk[self.text.end..padding.start])?;
+                let (_, rest) = string_and_rest(rest)?;
+                (*rest == self.chunk[padding.end..]).then_some(())?;
+            }
+        }
+        if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(text));
+        }
+        // With its quotes, which lie on both sides of it. Escapes that are wrong are for the parser to judge.
+        let start = self.text.start - 1;
+        let quoted = data.get(start..start + text.len() + 2)?;
+        serde_json::from_str::<Str<'_>>(quoted)
+            .ok()
+            .map(|text| text.0)
+    }
+}
+
+/// Splits before the quote that ends a string, whose escapes are stepped over. `None` for what JSON does not take in a string.
+fn string_and_rest(text: &str) -> Option<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            break;
+        }
+        at += 2;
+    }
+    let (string, rest) = text.split_at(at);
+    let is_json = string.bytes().all(|byte| byte >= b' ');
+    is_json.then_some((string, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(data: &str) -> Template {
+        let mut template = Template::default();
+        template.learn(data, &Chunk::parse(data).expect("a chunk"));
+        template
+    }
+
+    #[test]
+    fn a_chunk_that_differs_in_its_text_and_padding_only_is_read() {
+        let chunk = |text: &str, padding: &str| {
+            format!(
+                r#"{{"id":"c","choices":[{{"index":2,"delta":{{"content":"{text}"}},"finish_reason":null}}],"usage":null,"obfuscation":"{padding}"}}"#
+            )
+        };
+        let template = learned(&chunk("Hello", "x"));
+        assert_eq!(template.target.choice_index, 2);
+        for (written, text) in [
+            ("a", "a"),
+            (" you", " you"),
+            (r#"\n\"é"#, "\n\"é"),
+            ("{}", "{}"),
+        ] {
+            let data = chunk(written, "longer");
+            assert_eq!(template.text_of(&data).as_deref(), Some(text), "{data}");
+        }
+    }
+
+    #[test]
+    fn reasoning_is_read_too() {
+        let chunk = |text: &str| {
+            format!(
+                r#"{{"choices":[{{"delta":{{"content":null,"reasoning_content":"{text}"}}}}]}}"#
+            )
+        };
+        let template = learned(&chunk("a"));
+        assert!(template.target.is_reasoning);
+        assert_eq!(template.text_of(&chunk("b")).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn whatever_differs_elsewhere_is_left_to_the_parser() {
+        let chunk = r#"{"id":"c","choices":[{"delta":{"content":"a"}}],"obfuscation":"x"}"#;
+        let template = learned(chunk);
+        assert_eq!(template.text_of(chunk).as_deref(), Some("a"));
+        for (from, to) in [
+            (r#""c""#, r#""d""#),
+            (r#":"a""#, r#":"""#),
+            (r#":"a""#, r#":"a","content":"b""#),
+            (r#":"a""#, r#":"\ud83d""#),
+            (r#":"a""#, r#":"\q""#),
+            (r#":"a""#, ":\"\t\""),
+            (r#":"a""#, ":null"),
+            (r#":"x""#, r#":"x","usage":{}"#),
+            (r#":"x"}"#, r#":"x""#),
+            (r#":"x"}"#, r#":"x\"}"#),
+            (r#":"x"}"#, r#":"x"} "#),
+            (r#"{"id"#, r#" {"id"#),
+        ] {
+            let other = chunk.replace(from, to);
+            assert_ne!(other, chunk);
+            assert_eq!(template.text_of(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_chunk_with_one_text_and_nothing_else_is_learned() {
+        for chunk in [
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{"delta":{"content":""}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a\n"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","reasoning":"b"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","refusal":"b"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","tool_calls":[{"function":{"name":"f"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"},"logprobs":{}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"usage":{}}"#,
+            r#"{"choices":[{"delta":{"content":"a"}},{"index":1,"delta":{"content":"a"}}]}"#,
+            r#"{"obfuscation":"x","choices":[{"delta":{"content":"a"}}]}"#,
+        ] {
+            assert!(learned(chunk).chunk.is_empty(), "{chunk}");
+        }
+    }
+}
