@@ -131,7 +131,9 @@ impl StreamDecoder {
     /// Decodes the next bytes. Events are appended to `out`; the terminal one is returned instead, once. What follows it,
     /// in this chunk or a later one, is ignored.
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
-        self.decode(out, |sse, on_event| sse.feed(chunk, on_event))
+        self.decode(out, |sse, on_event| {
+            sse.feed(chunk, on_event).map(|_taken| ())
+        })
     }
 
     /// The body has ended. A last event without its blank line is still read, because servers send such; then the stream is
@@ -196,7 +198,10 @@ impl StreamDecoder {
         let result = read(sse, &mut |event| {
             *events += 1;
             match dialect.on_event(event, out) {
-                Step::Continue => ControlFlow::Continue(()),
+                Step::Continue => {
+                    *state = State::Reading;
+                    ControlFlow::Continue(())
+                }
                 Step::Finishing => {
                     *state = State::Finishing;
                     ControlFlow::Continue(())

@@ -1,0 +1,524 @@
+use super::*;
+use crate::{
+    protocol::{ResponseEvent, ResponseItem, Tool},
+    sse::SseEvent,
+    wire::{Dialect, chat::ChatDialect},
+};
+
+fn body_with(prompt: &Prompt, quirks: &ChatQuirks) -> Value {
+    serde_json::from_slice(&request_body(prompt, quirks).unwrap()).unwrap()
+}
+
+fn body(prompt: &Prompt) -> Value {
+    body_with(prompt, &ChatQuirks::default())
+}
+
+fn prompt(items: Value) -> Prompt {
+    let items: Vec<ResponseItem> = serde_json::from_value(items).unwrap();
+    Prompt::new(items).with_model("m")
+}
+
+fn messages_of(items: Value) -> Value {
+    body(&prompt(items))["messages"].take()
+}
+
+fn refusal(prompt: &Prompt) -> String {
+    let error = request_body(prompt, &ChatQuirks::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    error.message().to_owned()
+}
+
+fn changed(change: impl FnOnce(&mut Prompt)) -> Prompt {
+    let mut prompt = prompt(json!([]));
+    change(&mut prompt);
+    prompt
+}
+
+#[test]
+fn a_plain_question_is_a_short_body() {
+    let bytes = request_body(
+        &Prompt::user("Hi")
+            .with_model("m")
+            .with_instructions("Be brief."),
+        &ChatQuirks::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        std::str::from_utf8(&bytes).unwrap(),
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"}]}"#
+    );
+}
+
+#[test]
+fn options_are_written_under_chats_names() {
+    let cases = [
+        (
+            changed(|p| p.options.max_output_tokens = Some(9)),
+            json!({"max_completion_tokens": 9}),
+        ),
+        (
+            prompt(json!([]))
+                .with_reasoning_effort("low")
+                .with_reasoning_summary("auto"),
+            json!({"reasoning_effort": "low"}),
+        ),
+        (
+            changed(|p| p.options.verbosity = Some("low".into())),
+            json!({"verbosity": "low"}),
+        ),
+        (
+            changed(|p| p.options.temperature = Some(0.5)),
+            json!({"temperature": 0.5}),
+        ),
+        (
+            changed(|p| p.options.top_p = Some(0.25)),
+            json!({"top_p": 0.25}),
+        ),
+        (
+            changed(|p| p.options.top_logprobs = Some(2)),
+            json!({"logprobs": true, "top_logprobs": 2}),
+        ),
+        (
+            changed(|p| p.options.include = Some(vec![INCLUDE_LOGPROBS.into()])),
+            json!({"logprobs": true}),
+        ),
+        (
+            changed(|p| p.options.store = Some(false)),
+            json!({"store": false}),
+        ),
+        (
+            changed(|p| p.options.service_tier = Some("flex".into())),
+            json!({"service_tier": "flex"}),
+        ),
+        (
+            changed(|p| p.options.metadata = Some([("a".into(), "b".into())].into())),
+            json!({"metadata": {"a": "b"}}),
+        ),
+        (
+            changed(|p| p.options.user = Some("u".into())),
+            json!({"user": "u"}),
+        ),
+        (
+            changed(|p| p.options.safety_identifier = Some("u".into())),
+            json!({"safety_identifier": "u"}),
+        ),
+        (
+            changed(|p| p.options.prompt_cache_key = Some("k".into())),
+            json!({"prompt_cache_key": "k"}),
+        ),
+        (
+            changed(|p| p.options.stream_options = Some(json!({"include_obfuscation": false}))),
+            json!({"stream_options": {"include_obfuscation": false, "include_usage": true}}),
+        ),
+        (
+            changed(|p| p.options.truncation = Some("auto".into())),
+            json!({}),
+        ),
+        // Not sent without tools.
+        (
+            changed(|p| {
+                p.parallel_tool_calls = Some(true);
+                p.options.tool_choice = Some(json!("auto"));
+            }),
+            json!({}),
+        ),
+        (
+            prompt(json!([]))
+                .with_extra("seed", 7)
+                .with_extra("response_format", json!({"type": "json_object"})),
+            json!({"seed": 7, "response_format": {"type": "json_object"}}),
+        ),
+    ];
+    for (prompt, fields) in cases {
+        let mut expected = json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "messages": []});
+        let Value::Object(fields) = fields else {
+            panic!("{fields}")
+        };
+        expected.as_object_mut().unwrap().extend(fields);
+        assert_eq!(body(&prompt), expected);
+    }
+}
+
+#[test]
+fn quirks_change_names_and_leave_things_out() {
+    let quirks = ChatQuirks {
+        max_tokens_field: MaxTokensField::MaxTokens,
+        no_usage_request: true,
+        developer_role: DeveloperRole::Kept,
+        ..ChatQuirks::default()
+    };
+    let mut prompt = prompt(json!([{"role": "developer", "content": "a"}]));
+    prompt.options.max_output_tokens = Some(9);
+    assert_eq!(
+        body_with(&prompt, &quirks),
+        json!({"model": "m", "stream": true, "max_tokens": 9, "messages": [{"role": "developer", "content": "a"}]})
+    );
+    assert_eq!(body(&prompt)["messages"][0]["role"], "system");
+}
+
+#[test]
+fn a_schema_becomes_a_response_format_with_its_order() {
+    let schema = RawJson::parse(r#"{"properties": {"z":{}, "a":{}}}"#).unwrap();
+    let prompt = prompt(json!([])).with_output_schema(OutputSchema::new("answer", schema));
+    let bytes = request_body(&prompt, &ChatQuirks::default()).unwrap();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    let expected = r#""response_format":{"type":"json_schema","json_schema":{"name":"answer","schema":{"properties": {"z":{}, "a":{}}},"strict":true}}"#;
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn tools_and_the_choice_of_one_are_nested() {
+    let cases = [
+        (
+            r#"{"type":"function","name":"f","description":"d","parameters":{"z":1, "a":2},"strict":true}"#,
+            r#"{"type":"function","function":{"name":"f","description":"d","parameters":{"z":1, "a":2},"strict":true}}"#,
+        ),
+        (
+            r#"{"type":"function","name":"f","strict":null,"cache_control":{}}"#,
+            r#"{"type":"function","function":{"name":"f"},"cache_control":{}}"#,
+        ),
+        (
+            r#"{"type":"function","function":{"name":"f"}}"#,
+            r#"{"type":"function","function":{"name":"f"}}"#,
+        ),
+        (
+            r#"{"type":"custom","name":"c","format":{"type":"grammar","syntax":"lark","definition":"x"}}"#,
+            r#"{"type":"custom","custom":{"name":"c","format":{"grammar":{"definition":"x","syntax":"lark"},"type":"grammar"}}}"#,
+        ),
+        (
+            r#"{"type":"custom","name":"c","format":{"type":"text"}}"#,
+            r#"{"type":"custom","custom":{"name":"c","format":{"type":"text"}}}"#,
+        ),
+        (
+            r#"{"type": "browser_search"}"#,
+            r#"{"type": "browser_search"}"#,
+        ),
+    ];
+    for (tool, expected) in cases {
+        assert_eq!(chat_tool(&RawJson::parse(tool).unwrap()).get(), expected);
+    }
+    let choices = [
+        (json!("required"), json!("required")),
+        (
+            json!({"type": "function", "name": "f"}),
+            json!({"type": "function", "function": {"name": "f"}}),
+        ),
+        (
+            json!({"type": "custom", "name": "c"}),
+            json!({"type": "custom", "custom": {"name": "c"}}),
+        ),
+        (
+            json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}),
+            json!({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]}}),
+        ),
+        (
+            json!({"type": "function", "function": {"name": "f"}}),
+            json!({"type": "function", "function": {"name": "f"}}),
+        ),
+    ];
+    for (choice, expected) in choices {
+        let mut prompt = prompt(json!([])).with_tool(Tool::hosted("x"));
+        prompt.parallel_tool_calls = Some(false);
+        prompt.options.tool_choice = Some(choice);
+        let body = body(&prompt);
+        assert_eq!(body["tool_choice"], expected);
+        assert_eq!(body["parallel_tool_calls"], false);
+    }
+}
+
+#[test]
+fn text_is_a_string_and_images_files_and_sound_are_parts() {
+    assert_eq!(
+        messages_of(json!([
+            {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
+            {"role": "user", "content": [
+                {"type": "input_text", "text": "see"},
+                {"type": "input_image", "image_url": "data:x", "detail": "low"},
+                {"type": "input_image", "image_url": "https://a.example/i"},
+                {"type": "input_file", "file_id": "file_1"},
+                {"type": "input_file", "file_data": "data:y", "filename": "y.pdf"},
+                {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]},
+        ])),
+        json!([
+            {"role": "user", "content": "ab"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "see"},
+                {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}},
+                {"type": "image_url", "image_url": {"url": "https://a.example/i"}},
+                {"type": "file", "file": {"file_id": "file_1"}},
+                {"type": "file", "file": {"file_data": "data:y", "filename": "y.pdf"}},
+                {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]},
+        ])
+    );
+}
+
+fn call(id: &str) -> Value {
+    json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{ }"})
+}
+
+fn chat_call(id: &str) -> Value {
+    json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{ }"}})
+}
+
+fn output(id: &str) -> Value {
+    json!({"type": "function_call_output", "call_id": id, "output": "ok"})
+}
+
+fn chat_output(id: &str) -> Value {
+    json!({"role": "tool", "tool_call_id": id, "content": "ok"})
+}
+
+fn answer(text: &str) -> Value {
+    json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]})
+}
+
+#[test]
+fn consecutive_calls_share_a_message_with_the_text_around_them() {
+    assert_eq!(
+        messages_of(json!([
+            answer("one"),
+            answer("two"),
+            call("a"),
+            call("b"),
+            answer("three"),
+            output("a"),
+            output("b"),
+            call("c"),
+            output("c"),
+            answer("end"),
+        ])),
+        json!([
+            {"role": "assistant", "content": "one"},
+            {"role": "assistant", "content": "two\nthree", "tool_calls": [chat_call("a"), chat_call("b")]},
+            chat_output("a"), chat_output("b"),
+            {"role": "assistant", "content": null, "tool_calls": [chat_call("c")]},
+            chat_output("c"),
+            {"role": "assistant", "content": "end"},
+        ])
+    );
+}
+
+#[test]
+fn an_output_follows_the_message_of_its_call() {
+    assert_eq!(
+        messages_of(json!([
+            call("a"), call("b"), output("b"), {"role": "user", "content": "wait"}, output("a"), output("lost"),
+        ])),
+        json!([
+            {"role": "assistant", "content": null, "tool_calls": [chat_call("a"), chat_call("b")]},
+            chat_output("b"), chat_output("a"),
+            {"role": "user", "content": "wait"},
+            chat_output("lost"),
+        ])
+    );
+}
+
+#[test]
+fn custom_calls_and_outputs_with_parts_have_their_forms() {
+    assert_eq!(
+        messages_of(json!([
+            {"type": "custom_tool_call", "call_id": "a", "name": "patch", "input": "***"},
+            {"type": "function_call", "call_id": "b", "name": "f", "arguments": ""},
+            {"type": "custom_tool_call_output", "call_id": "a", "output": [{"type": "input_text", "text": "x"}, {"type": "input_text", "text": "y"}]},
+            {"type": "function_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": "u"}]},
+        ])),
+        json!([
+            {"role": "assistant", "content": null, "tool_calls": [
+                {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "***"}},
+                {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "a", "content": "xy"},
+            {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        ])
+    );
+}
+
+#[test]
+fn a_refusal_goes_back_as_one() {
+    assert_eq!(
+        messages_of(
+            json!([{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}])
+        ),
+        json!([{"role": "assistant", "content": null, "refusal": "no"}])
+    );
+}
+
+#[test]
+fn reasoning_is_replayed_only_where_asked_and_only_for_this_turn() {
+    let reasoning = |text: &str| json!({"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": text}]});
+    let summary = json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}]});
+    let prompt = prompt(json!([
+        {"role": "user", "content": "q1"}, reasoning("old"), answer("a1"),
+        {"role": "user", "content": "q2"}, reasoning("r1"), answer("a2"), call("a"), reasoning("r2"), call("b"),
+        output("a"), output("b"), summary, call("c"), output("c"), reasoning("r3"), answer("a3"), reasoning("r4"),
+    ]));
+    let expected = |with_reasoning: bool| {
+        let mut messages = json!([
+            {"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}, {"role": "user", "content": "q2"},
+            {"role": "assistant", "content": "a2", "tool_calls": [chat_call("a"), chat_call("b")]},
+            chat_output("a"), chat_output("b"),
+            {"role": "assistant", "content": null, "tool_calls": [chat_call("c")]},
+            chat_output("c"), {"role": "assistant", "content": "a3"},
+        ]);
+        if with_reasoning {
+            messages[3]["reasoning_content"] = json!("r1\nr2");
+            messages[6]["reasoning_content"] = json!("s");
+            messages[8]["reasoning_content"] = json!("r3\nr4");
+        }
+        messages
+    };
+    assert_eq!(body(&prompt)["messages"], expected(false));
+    let quirks = ChatQuirks {
+        reasoning_replay: ReasoningReplay::Field("reasoning_content".into()),
+        ..ChatQuirks::default()
+    };
+    assert_eq!(body_with(&prompt, &quirks)["messages"], expected(true));
+}
+
+#[test]
+fn records_of_the_servers_tools_are_left_out() {
+    for kind in [
+        "web_search_call",
+        "file_search_call",
+        "code_interpreter_call",
+        "image_generation_call",
+        "mcp_list_tools",
+        "mcp_call",
+        "ghost_snapshot",
+    ] {
+        let messages = messages_of(json!([{"type": kind, "id": "x"}, answer("a")]));
+        assert_eq!(messages.as_array().unwrap().len(), 1, "{kind}");
+    }
+}
+
+#[test]
+fn what_has_no_chat_form_is_refused_by_name() {
+    let items = [
+        (
+            json!({"type": "compaction", "encrypted_content": "x"}),
+            "`compaction`",
+        ),
+        (
+            json!({"type": "item_reference", "id": "x"}),
+            "`item_reference`",
+        ),
+        (
+            json!({"type": "local_shell_call", "action": {"type": "exec", "command": []}}),
+            "`local_shell_call`",
+        ),
+        (
+            json!({"type": "shell_call", "call_id": "x"}),
+            "`shell_call`",
+        ),
+        (json!({"type": "brand_new"}), "`brand_new`"),
+        (
+            json!({"type": "function_call_output", "output": "x"}),
+            "which call",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "hologram"}]}),
+            "`hologram`",
+        ),
+        (
+            json!({"role": "assistant", "content": [{"type": "input_image", "image_url": "u"}]}),
+            "`input_image`",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}),
+            "`image_url`",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "input_file", "file_url": "f"}]}),
+            "`file_url`",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "input_audio", "audio_url": "f"}]}),
+            "`input_audio`",
+        ),
+    ];
+    for (item, named) in items {
+        let message = refusal(&prompt(json!([item])));
+        assert!(message.contains(named), "{message}");
+    }
+    let prompts = [
+        (changed(|p| p.options.model = None), "model"),
+        (changed(|p| p.options.model = Some(" ".into())), "model"),
+        (
+            changed(|p| p.options.previous_response_id = Some("x".into())),
+            "`previous_response_id`",
+        ),
+        (
+            changed(|p| p.options.conversation = Some("x".into())),
+            "`conversation`",
+        ),
+        (
+            changed(|p| p.options.background = Some(true)),
+            "`background`",
+        ),
+        (
+            changed(|p| p.options.temperature = Some(f64::NAN)),
+            "`temperature`",
+        ),
+        (
+            changed(|p| {
+                p.options
+                    .reasoning
+                    .get_or_insert_default()
+                    .extra
+                    .insert("budget".into(), json!(1));
+            }),
+            "`reasoning.budget`",
+        ),
+        (
+            prompt(json!([])).with_extra("messages", json!([])),
+            "`messages`",
+        ),
+        (
+            prompt(json!([]))
+                .with_max_output_tokens(1)
+                .with_extra("max_completion_tokens", 2),
+            "`max_completion_tokens`",
+        ),
+    ];
+    for (prompt, named) in prompts {
+        let message = refusal(&prompt);
+        assert!(message.contains(named), "{message}");
+    }
+}
+
+#[test]
+fn what_the_decoder_gives_can_be_sent_back() {
+    let chunk = json!({"id": "c", "choices": [{"index": 0, "finish_reason": "tool_calls", "message": {
+        "role": "assistant", "content": "Hi", "reasoning_content": "hm",
+        "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{ }"}}]}}]})
+    .to_string();
+    let mut out = Vec::new();
+    ChatDialect::default().on_event(
+        SseEvent {
+            event: None,
+            data: &chunk,
+            last_event_id: "",
+        },
+        &mut out,
+    );
+    let items: Vec<_> = out
+        .iter()
+        .filter_map(|event| match event {
+            ResponseEvent::OutputItemDone(done) => Some(done.item().clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        !items
+            .iter()
+            .any(|item| matches!(item, ResponseItem::Unknown(_))),
+        "{items:?}"
+    );
+    let quirks = ChatQuirks {
+        reasoning_replay: ReasoningReplay::Field("reasoning_content".into()),
+        ..ChatQuirks::default()
+    };
+    assert_eq!(
+        body_with(&Prompt::new(items).with_model("m"), &quirks)["messages"],
+        json!([{"role": "assistant", "content": "Hi", "reasoning_content": "hm", "tool_calls": [chat_call("a")]}])
+    );
+}
