@@ -1,0 +1,466 @@
+//! Who listens to a request, what they have seen, and the log that latecomers read.
+//!
+//! Plain state with one owner at any time: the supervisor, or the stream actor of the running attempt. The owner polls it.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Cursor, Delivery, DeliveryPolicy, RequestId, SubscribeError, Subscriber, SubscriptionId,
+    delivery::EventLog,
+    subscription::{Blocked, Link, Sent},
+};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    protocol::ResponseEvent,
+};
+
+/// Bounds of what a request keeps for its subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudienceLimits {
+    /// How many events the log keeps. Default 8,192: a long answer of some thousand deltas, whole.
+    pub log_events: usize,
+    /// How many bytes the log keeps, roughly; its newest batch stays whatever its size. Default 2 MiB: a long answer with
+    /// its response objects.
+    pub log_bytes: usize,
+    /// By how many events a subscriber that is waited for may lag before the stream is not read any further. Default 1,024:
+    /// a short stall does not reach the socket.
+    pub lag_events: usize,
+}
+
+impl Default for AudienceLimits {
+    fn default() -> Self {
+        Self {
+            log_events: 8_192,
+            log_bytes: 2 * 1024 * 1024,
+            lag_events: 1_024,
+        }
+    }
+}
+
+/// How many events that are no output are remembered so that a silent retry does not repeat them. Servers send two or three
+/// before the output begins.
+const PREAMBLE_EVENTS: usize = 16;
+
+pub(super) struct Audience {
+    request: RequestId,
+    limits: AudienceLimits,
+    log: EventLog,
+    subscriptions: Vec<Subscription>,
+    next_id: u64,
+    had_subscribers: bool,
+    output_delivered: bool,
+    preamble: Vec<ResponseEvent>,
+    ended: bool,
+}
+
+struct Subscription {
+    id: SubscriptionId,
+    link: Link,
+    policy: DeliveryPolicy,
+    /// The sequence number that it gets next.
+    next: u64,
+    blocked: Option<Blocked>,
+    /// Events that the log has let go before this subscription, whose policy drops only deltas, could take them.
+    kept: Vec<(u64, ResponseEvent)>,
+    /// Whether a full mailbox has just taken something again.
+    resumed: bool,
+    over: bool,
+}
+
+impl Audience {
+    pub(super) fn new(request: RequestId, limits: AudienceLimits) -> Self {
+        Self {
+            request,
+            limits,
+            log: EventLog::new(request),
+            subscriptions: Vec::new(),
+            next_id: 1,
+            had_subscribers: false,
+            output_delivered: false,
+            preamble: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// An audience of nobody, over already.
+    pub(super) fn ended(request: RequestId) -> Self {
+        let mut audience = Self::new(
+            request,
+            AudienceLimits {
+                log_events: 0,
+                log_bytes: 0,
+                lag_events: 0,
+            },
+        );
+        audience.ended = true;
+        audience
+    }
+
+    /// Adds a subscriber and sends it what it has missed.
+    pub(super) fn subscribe(
+        &mut self,
+        subscriber: Subscriber,
+        now: Instant,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let (oldest, end) = (self.log.oldest(), self.log.next());
+        let next = match subscriber.cursor {
+            Cursor::Start => 0,
+            Cursor::From(sequence) => sequence,
+            Cursor::Live if self.ended => end.saturating_sub(1),
+            Cursor::Live => end,
+        };
+        if next < oldest {
+            return Err(SubscribeError::CursorExpired {
+                request: self.request,
+                wanted: next,
+                oldest,
+            });
+        }
+        if next > end || (self.ended && next == end) {
+            return Err(SubscribeError::CursorAhead {
+                request: self.request,
+                wanted: next,
+                next: end,
+            });
+        }
+        let id = SubscriptionId(self.next_id);
+        self.next_id += 1;
+        self.had_subscribers = true;
+        self.subscriptions.push(Subscription {
+            id,
+            link: subscriber.link,
+            policy: subscriber.policy,
+            next,
+            blocked: None,
+            kept: Vec::new(),
+            resumed: false,
+            over: false,
+        });
+        self.deliver(now);
+        Ok(id)
+    }
+
+    /// Ends a subscription without a final delivery: its owner asked for that. Whether there was one.
+    pub(super) fn unsubscribe(&mut self, id: SubscriptionId) -> bool {
+        let before = self.subscriptions.len();
+        self.subscriptions
+            .retain(|subscription| subscription.id != id);
+        self.subscriptions.len() < before
+    }
+
+    /// Publishes what is ready and empties `events`.
+    ///
+    /// In a retried attempt, events before the output that are equal to what was delivered already are left out.
+    pub(super) fn publish(&mut self, events: &mut Vec<ResponseEvent>, now: Instant) {
+        if !self.output_delivered {
+            self.note_preamble(events);
+        }
+        if events.is_empty() {
+            return;
+        }
+        self.log.push(Arc::from_iter(events.drain(..)));
+        self.deliver(now);
+        self.trim();
+    }
+
+    /// Begins anew after output had been delivered, with a notice of it.
+    pub(super) fn restart(&mut self, notice: ResponseEvent, now: Instant) {
+        self.output_delivered = false;
+        self.preamble.clear();
+        self.log.push(Arc::from([notice]));
+        self.deliver(now);
+        self.trim();
+    }
+
+    /// Publishes the end, after everything before it. It is delivered when a subscriber has taken what precedes it.
+    pub(super) fn end(&mut self, last: &mut Vec<ResponseEvent>, end: ResponseEvent, now: Instant) {
+        debug_assert!(end.is_final());
+        if self.ended {
+            return;
+        }
+        if !self.output_delivered {
+            self.note_preamble(last);
+        }
+        last.push(end);
+        self.ended = true;
+        self.log.push(Arc::from_iter(last.drain(..)));
+        self.deliver(now);
+        self.trim();
+    }
+
+    /// Ends at once: what subscribers have not taken yet is skipped, and the end overtakes it.
+    pub(super) fn cut_short(&mut self, end: ResponseEvent) {
+        debug_assert!(end.is_final());
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        let sequence = self.log.next();
+        let events: Arc<[ResponseEvent]> = Arc::from([end]);
+        self.log.push(events.clone());
+        for subscription in mem::take(&mut self.subscriptions) {
+            // Withdraws a delivery that waits for room.
+            drop(subscription.blocked);
+            subscription
+                .link
+                .deliver_end(Delivery::new(self.request, sequence, events.clone(), 0));
+        }
+    }
+
+    /// Goes on with subscribers that were waited for. The task is woken when there is more to do.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let mut moved = false;
+        for subscription in &mut self.subscriptions {
+            let Some(blocked) = &mut subscription.blocked else {
+                continue;
+            };
+            match blocked.poll(cx) {
+                Poll::Ready(arrived) => {
+                    subscription.blocked = None;
+                    subscription.resumed = true;
+                    subscription.over = !arrived;
+                    moved = true;
+                }
+                Poll::Pending => {
+                    if let DeliveryPolicy::Wait { max_wait } = subscription.policy
+                        && now >= blocked.since + max_wait
+                    {
+                        subscription.lag(self.request);
+                        moved = true;
+                    }
+                }
+            }
+        }
+        if moved {
+            self.deliver(now);
+            self.trim();
+            // A delivery that blocked just now has no waker yet.
+            for subscription in &mut self.subscriptions {
+                if let Some(blocked) = &mut subscription.blocked
+                    && blocked.poll(cx).is_ready()
+                {
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+    }
+
+    /// Removes subscribers whose actors have stopped.
+    pub(super) fn sweep(&mut self) {
+        self.subscriptions
+            .retain(|subscription| subscription.link.is_connected());
+    }
+
+    /// When [`poll`](Self::poll) has something to do even if no subscriber moves.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waits = self.subscriptions.iter().filter_map(|subscription| {
+            match (&subscription.blocked, subscription.policy) {
+                (Some(blocked), DeliveryPolicy::Wait { max_wait }) => {
+                    Some(blocked.since + max_wait)
+                }
+                _ => None,
+            }
+        });
+        waits.min()
+    }
+
+    /// Whether the stream should not be read any further for now.
+    pub(super) fn is_congested(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| {
+            subscription.is_waited_for()
+                && (self.log.next() - subscription.next >= self.limits.lag_events as u64
+                    || self.log.bytes() > self.limits.log_bytes)
+        })
+    }
+
+    /// Whether a subscriber has yet to take something.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|subscription| subscription.blocked.is_some())
+    }
+
+    /// Whether there were subscribers and all have left.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.had_subscribers && self.subscriptions.is_empty() && !self.ended
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(super) fn output_delivered(&self) -> bool {
+        self.output_delivered
+    }
+
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.log.next()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    fn note_preamble(&mut self, events: &mut Vec<ResponseEvent>) {
+        let Self {
+            preamble,
+            output_delivered,
+            ..
+        } = self;
+        events.retain(|event| {
+            if *output_delivered || event.is_final() {
+                return true;
+            }
+            if event.is_output() {
+                *output_delivered = true;
+                preamble.clear();
+                return true;
+            }
+            if preamble.contains(event) {
+                return false;
+            }
+            if preamble.len() < PREAMBLE_EVENTS {
+                preamble.push(event.clone());
+            }
+            true
+        });
+    }
+
+    fn deliver(&mut self, now: Instant) {
+        let Self {
+            request,
+            log,
+            subscriptions,
+            ended,
+            ..
+        } = self;
+        for subscription in subscriptions.iter_mut() {
+            subscription.catch_up(*request, log, *ended, now);
+        }
+        subscriptions.retain(|subscription| !subscription.over);
+    }
+
+    /// Brings the log within its limits, but not past what a subscriber is being waited with.
+    fn trim(&mut self) {
+        let AudienceLimits {
+            log_events,
+            log_bytes,
+            ..
+        } = self.limits;
+        while let Some((first, events)) = self.log.excess(log_events, log_bytes) {
+            let end = first + events.len() as u64;
+            if self
+                .subscriptions
+                .iter()
+                .any(|s| s.is_waited_for() && s.next < end)
+            {
+                return;
+            }
+            for subscription in &mut self.subscriptions {
+                if subscription.next >= end {
+                    continue;
+                }
+                let unseen = (first..)
+                    .zip(events)
+                    .filter(|(sequence, _)| *sequence >= subscription.next);
+                let kept = unseen.filter(|(_, event)| !event.is_delta());
+                subscription
+                    .kept
+                    .extend(kept.map(|(sequence, event)| (sequence, event.clone())));
+                subscription.next = end;
+                if subscription.kept.len() > log_events {
+                    subscription.lag(self.request);
+                }
+            }
+            self.subscriptions.retain(|subscription| !subscription.over);
+            self.log.forget_oldest();
+        }
+    }
+}
+
+/// Whoever loses an audience, its subscribers get an end.
+impl Drop for Audience {
+    fn drop(&mut self) {
+        if !self.ended {
+            let error = ApiError::new(
+                ErrorKind::ShutDown,
+                "the runtime stopped before the request had ended",
+            )
+            .with_phase(Phase::Deliver);
+            self.cut_short(ResponseEvent::Failed(Arc::new(error)));
+        }
+    }
+}
+
+impl Subscription {
+    fn is_waited_for(&self) -> bool {
+        self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
+    }
+
+    /// Sends what the log holds until the mailbox is full.
+    fn catch_up(&mut self, request: RequestId, log: &EventLog, ended: bool, now: Instant) {
+        // After a full mailbox, a policy that drops deltas sends only the rest of what had piled up.
+        let skip_deltas = mem::take(&mut self.resumed) && self.policy == DeliveryPolicy::DropDeltas;
+        while !self.over && self.blocked.is_none() {
+            let delivery = if self.kept.is_empty() {
+                let Some(delivery) = log.read(self.next) else {
+                    break;
+                };
+                self.next = delivery.next_sequence();
+                if skip_deltas {
+                    let sequences = delivery.first_sequence()..;
+                    let rest = sequences
+                        .zip(delivery.events())
+                        .filter(|(_, event)| !event.is_delta());
+                    self.kept
+                        .extend(rest.map(|(sequence, event)| (sequence, event.clone())));
+                    continue;
+                }
+                delivery
+            } else {
+                let run = self
+                    .kept
+                    .iter()
+                    .zip(self.kept[0].0..)
+                    .take_while(|(kept, n)| kept.0 == *n)
+                    .count();
+                let first = self.kept[0].0;
+                let events = self.kept.drain(..run).map(|(_, event)| event).collect();
+                Delivery::new(request, first, events, 0)
+            };
+            match self.link.deliver(delivery, now) {
+                Sent::Done => {}
+                Sent::Blocked(_) if self.policy == DeliveryPolicy::Disconnect => self.lag(request),
+                Sent::Blocked(blocked) => self.blocked = Some(blocked),
+                Sent::Gone => self.over = true,
+            }
+        }
+        if ended && self.blocked.is_none() && self.kept.is_empty() && self.next == log.next() {
+            self.over = true;
+        }
+    }
+
+    /// Ends the subscription because it did not keep up.
+    fn lag(&mut self, request: RequestId) {
+        self.blocked = None;
+        self.over = true;
+        let error = ApiError::new(
+            ErrorKind::Lagged,
+            "the subscriber did not take its events in time; the request itself may go on",
+        )
+        .with_phase(Phase::Deliver);
+        let end: Arc<[ResponseEvent]> = Arc::from([ResponseEvent::Failed(Arc::new(error))]);
+        self.link
+            .deliver_end(Delivery::new(request, self.next, end, 0));
+    }
+}

@@ -1,0 +1,212 @@
+//! What a subscriber's mailbox receives, and the bounded log that it is read from.
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use actix::Message;
+
+use super::RequestId;
+use crate::protocol::ResponseEvent;
+
+/// One or more consecutive events of a request.
+///
+/// Events that were ready together travel together, so the cost of a message is shared. The events are shared between all
+/// subscribers; a clone costs a reference count.
+#[derive(Clone)]
+pub struct Delivery {
+    request: RequestId,
+    first_sequence: u64,
+    events: Arc<[ResponseEvent]>,
+    start: usize,
+}
+
+impl Message for Delivery {
+    type Result = ();
+}
+
+/// A single event, for subscribers that want one message each.
+impl Message for ResponseEvent {
+    type Result = ();
+}
+
+impl Delivery {
+    pub(super) fn new(
+        request: RequestId,
+        first_sequence: u64,
+        events: Arc<[ResponseEvent]>,
+        start: usize,
+    ) -> Self {
+        Self {
+            request,
+            first_sequence,
+            events,
+            start,
+        }
+    }
+
+    /// The request that the events belong to.
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// The sequence number of the first event. A request's first event has 0, each further one the next number, whichever
+    /// attempt it came from.
+    pub fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    /// The sequence number after the last event: the [`Cursor`](super::Cursor) of somebody who has seen this delivery.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence + self.events().len() as u64
+    }
+
+    /// The events, at least one, in order.
+    pub fn events(&self) -> &[ResponseEvent] {
+        &self.events[self.start..]
+    }
+
+    /// Whether nothing follows: the last event is the request's end.
+    pub fn is_final(&self) -> bool {
+        self.events().last().is_some_and(ResponseEvent::is_final)
+    }
+
+    /// The same without the first `count` events.
+    pub(super) fn without_first(mut self, count: usize) -> Self {
+        self.start += count;
+        self.first_sequence += count as u64;
+        self
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("request", &self.request)
+            .field("first_sequence", &self.first_sequence)
+            .field("events", &self.events())
+            .finish()
+    }
+}
+
+/// The newest events of a request, for those who come late or lag behind.
+pub(super) struct EventLog {
+    request: RequestId,
+    batches: VecDeque<LoggedBatch>,
+    next: u64,
+    events: usize,
+    bytes: usize,
+}
+
+struct LoggedBatch {
+    first: u64,
+    events: Arc<[ResponseEvent]>,
+    bytes: usize,
+}
+
+impl LoggedBatch {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+}
+
+/// Up to how many events of small batches are joined into one delivery for somebody who is behind: enough that catching up
+/// costs few messages, few enough that one message is soon handled.
+const CATCH_UP_EVENTS: usize = 256;
+
+impl EventLog {
+    pub(super) fn new(request: RequestId) -> Self {
+        Self {
+            request,
+            batches: VecDeque::new(),
+            next: 0,
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The sequence number of the next event to come.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The oldest sequence number that can still be read.
+    pub(super) fn oldest(&self) -> u64 {
+        self.batches.front().map_or(self.next, |batch| batch.first)
+    }
+
+    /// What the events hold, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push(&mut self, events: Arc<[ResponseEvent]>) {
+        let bytes = events.iter().map(ResponseEvent::weight).sum();
+        self.events += events.len();
+        self.bytes += bytes;
+        let first = self.next;
+        self.next += events.len() as u64;
+        self.batches.push_back(LoggedBatch {
+            first,
+            events,
+            bytes,
+        });
+    }
+
+    /// The oldest batch, if it must go for the log to be within its limits. The newest batch stays, whatever its size.
+    pub(super) fn excess(
+        &self,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Option<(u64, &[ResponseEvent])> {
+        let over = self.events > max_events || self.bytes > max_bytes;
+        let front = self
+            .batches
+            .front()
+            .filter(|_| over && self.batches.len() > 1)?;
+        Some((front.first, &front.events))
+    }
+
+    pub(super) fn forget_oldest(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.events -= batch.events.len();
+            self.bytes -= batch.bytes;
+        }
+    }
+
+    /// What to send to somebody whose next event is `sequence`; `None` when there is nothing newer. `sequence` is not older
+    /// than [`oldest`](Self::oldest).
+    pub(super) fn read(&self, sequence: u64) -> Option<Delivery> {
+        if sequence >= self.next {
+            return None;
+        }
+        // Nearly always the newest batch.
+        let newest = self.batches.back()?;
+        if sequence >= newest.first {
+            let start = (sequence - newest.first) as usize;
+            return Some(Delivery::new(
+                self.request,
+                sequence,
+                newest.events.clone(),
+                start,
+            ));
+        }
+        let at = self
+            .batches
+            .partition_point(|batch| batch.end() <= sequence);
+        let batch = &self.batches[at];
+        let start = (sequence - batch.first) as usize;
+        if batch.events.len() - start >= CATCH_UP_EVENTS {
+            return Some(Delivery::new(
+                self.request,
+                sequence,
+                batch.events.clone(),
+                start,
+            ));
+        }
+        let events = self
+            .batches
+            .range(at..)
+            .flat_map(|batch| batch.events.iter());
+        let joined = events.skip(start).take(CATCH_UP_EVENTS).cloned().collect();
+        Some(Delivery::new(self.request, sequence, joined, 0))
+    }
+}

@@ -1,0 +1,95 @@
+//! The hold that one attempt has on its request's audience.
+
+use actix::{Message, Recipient};
+
+use super::{RequestId, audience::Audience};
+use crate::error::ApiError;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The end of the whole request was published: completed or incomplete.
+    Ended,
+    /// It failed; whether the request has is the supervisor's to say.
+    Failed(Box<ApiError>),
+    /// It was told to stop; the audience knows.
+    Stopped,
+    /// The last subscriber left.
+    Deserted,
+    /// Nobody set an outcome: the actor panicked, was killed, or its arbiter is gone.
+    Lost,
+}
+
+/// To the supervisor, exactly once for each attempt, whatever became of it.
+pub(super) struct AttemptEnded {
+    pub(super) request: RequestId,
+    pub(super) attempt: u32,
+    pub(super) outcome: Outcome,
+    pub(super) audience: Audience,
+}
+
+impl Message for AttemptEnded {
+    type Result = ();
+}
+
+/// Lends the audience to an attempt. However the lease ends, by its outcome, a panic, a killed actor, a message
+/// that was never handled, its drop gives the audience back with the outcome.
+pub(super) struct Lease {
+    report: Recipient<AttemptEnded>,
+    request: RequestId,
+    attempt: u32,
+    outcome: Outcome,
+    /// Taken only by the drop.
+    audience: Option<Audience>,
+}
+
+impl Lease {
+    pub(super) fn new(
+        report: Recipient<AttemptEnded>,
+        request: RequestId,
+        attempt: u32,
+        audience: Audience,
+    ) -> Self {
+        Self {
+            report,
+            request,
+            attempt,
+            outcome: Outcome::Lost,
+            audience: Some(audience),
+        }
+    }
+
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(super) fn audience(&mut self) -> &mut Audience {
+        self.audience
+            .as_mut()
+            .expect("it is taken only by the drop")
+    }
+
+    /// Sets what the supervisor is told.
+    pub(super) fn set_outcome(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Lease {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one message for each attempt, and it must arrive"
+    )]
+    fn drop(&mut self) {
+        if let Some(audience) = self.audience.take() {
+            let outcome = std::mem::replace(&mut self.outcome, Outcome::Lost);
+            // To a supervisor that is gone this drops the audience, which tells the subscribers.
+            self.report.do_send(AttemptEnded {
+                request: self.request,
+                attempt: self.attempt,
+                outcome,
+                audience,
+            });
+        }
+    }
+}

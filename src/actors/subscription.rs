@@ -1,0 +1,250 @@
+//! What ties a subscriber to a request.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix::{Recipient, dev::SendError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use super::Delivery;
+use crate::protocol::ResponseEvent;
+
+/// Who listens to a request, from where on, and what happens when it does not keep up.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    pub(super) link: Link,
+    pub(super) policy: DeliveryPolicy,
+    pub(super) cursor: Cursor,
+}
+
+impl Subscriber {
+    /// A subscriber that takes [`Delivery`] messages: the events that were ready together, with their sequence numbers.
+    pub fn deliveries(recipient: Recipient<Delivery>) -> Self {
+        Self::new(Link::Deliveries(recipient))
+    }
+
+    /// A subscriber that takes one message for each event, the end included.
+    pub fn events(recipient: Recipient<ResponseEvent>) -> Self {
+        Self::new(Link::Events(recipient))
+    }
+
+    pub(crate) fn channel(
+        queue: mpsc::Sender<Delivery>,
+        urgent: mpsc::UnboundedSender<Delivery>,
+    ) -> Self {
+        Self::new(Link::Channel { queue, urgent })
+    }
+
+    fn new(link: Link) -> Self {
+        Self {
+            link,
+            policy: DeliveryPolicy::default(),
+            cursor: Cursor::default(),
+        }
+    }
+
+    /// Sets what happens when the subscriber does not keep up.
+    #[must_use]
+    pub fn with_policy(mut self, policy: DeliveryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets where to begin.
+    #[must_use]
+    pub fn with_cursor(mut self, cursor: Cursor) -> Self {
+        self.cursor = cursor;
+        self
+    }
+}
+
+/// Where in a request's sequence of events a subscription begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cursor {
+    /// At the first event. An error when the log does not reach back so far.
+    #[default]
+    Start,
+    /// At this sequence number, as [`Delivery::next_sequence`] gave it. An error when the log does not reach back so far.
+    From(u64),
+    /// At the next event to come.
+    Live,
+}
+
+/// What happens when a subscriber's mailbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryPolicy {
+    /// Nothing is lost: events wait in the log, and when the subscriber lags by more than
+    /// [`AudienceLimits::lag_events`](super::AudienceLimits), the stream is not read any further until it has caught up.
+    /// When a mailbox takes nothing for `max_wait`, the subscription ends with [`ErrorKind::Lagged`](crate::ErrorKind).
+    Wait {
+        /// How long a full mailbox is waited for.
+        max_wait: Duration,
+    },
+    /// Deltas that come while the mailbox is full are left out, and their sequence numbers missing; items and the end are
+    /// not. The stream is never held up. When as many such events wait as the log may hold, the subscription ends with
+    /// [`ErrorKind::Lagged`](crate::ErrorKind).
+    DropDeltas,
+    /// The subscription ends with [`ErrorKind::Lagged`](crate::ErrorKind) as soon as the mailbox is full. A mailbox holds 16
+    /// messages unless its actor says otherwise.
+    Disconnect,
+}
+
+/// Waits for 30 s: longer than a busy actor needs, shorter than the idle timeouts of servers and proxies.
+impl Default for DeliveryPolicy {
+    fn default() -> Self {
+        Self::Wait {
+            max_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The way to a subscriber.
+#[derive(Clone)]
+pub(super) enum Link {
+    Deliveries(Recipient<Delivery>),
+    Events(Recipient<ResponseEvent>),
+    /// A [`ResponseStream`](crate::ResponseStream): a bounded queue, and a way round it for an end that overtakes.
+    Channel {
+        queue: mpsc::Sender<Delivery>,
+        urgent: mpsc::UnboundedSender<Delivery>,
+    },
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deliveries(_) => "Deliveries",
+            Self::Events(_) => "Events",
+            Self::Channel { .. } => "Channel",
+        })
+    }
+}
+
+/// What became of a delivery.
+pub(super) enum Sent {
+    /// It is in the mailbox.
+    Done,
+    /// The mailbox is full; a task waits with it.
+    Blocked(Blocked),
+    /// Nobody is there any more.
+    Gone,
+}
+
+impl Link {
+    /// Whether somebody is there.
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Self::Deliveries(recipient) => recipient.connected(),
+            Self::Events(recipient) => recipient.connected(),
+            Self::Channel { queue, .. } => !queue.is_closed(),
+        }
+    }
+
+    /// Delivers now if there is room, otherwise as soon as there is.
+    pub(super) fn deliver(&self, delivery: Delivery, now: Instant) -> Sent {
+        match self {
+            Self::Deliveries(recipient) => match recipient.try_send(delivery) {
+                Ok(()) => Sent::Done,
+                Err(SendError::Full(delivery)) => self.wait_with(delivery, now),
+                Err(SendError::Closed(_)) => Sent::Gone,
+            },
+            Self::Events(recipient) => {
+                for (index, event) in delivery.events().iter().enumerate() {
+                    match recipient.try_send(event.clone()) {
+                        Ok(()) => {}
+                        Err(SendError::Full(_)) => {
+                            return self.wait_with(delivery.clone().without_first(index), now);
+                        }
+                        Err(SendError::Closed(_)) => return Sent::Gone,
+                    }
+                }
+                Sent::Done
+            }
+            Self::Channel { queue, .. } => match queue.try_send(delivery) {
+                Ok(()) => Sent::Done,
+                Err(mpsc::error::TrySendError::Full(delivery)) => self.wait_with(delivery, now),
+                Err(mpsc::error::TrySendError::Closed(_)) => Sent::Gone,
+            },
+        }
+    }
+
+    /// Delivers an end that does not wait for room. It comes once for each subscription.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one message for each subscription, and it must arrive"
+    )]
+    pub(super) fn deliver_end(&self, delivery: Delivery) {
+        match self {
+            Self::Deliveries(recipient) => recipient.do_send(delivery),
+            Self::Events(recipient) => {
+                for event in delivery.events() {
+                    recipient.do_send(event.clone());
+                }
+            }
+            Self::Channel { urgent, .. } => {
+                // An error means that the stream was dropped: then nobody wants the end.
+                let _ = urgent.send(delivery);
+            }
+        }
+    }
+
+    /// Leaves the delivery with a task of its own. It survives the actor that owns the audience, so no message is lost or
+    /// sent twice when the audience changes hands.
+    fn wait_with(&self, delivery: Delivery, now: Instant) -> Sent {
+        let (report, done) = oneshot::channel();
+        let link = self.clone();
+        let task = actix_rt::spawn(async move {
+            // The receiver is gone when the subscription is.
+            let _ = report.send(link.deliver_with_patience(delivery).await);
+        });
+        Sent::Blocked(Blocked {
+            done,
+            task: task.abort_handle(),
+            since: now,
+        })
+    }
+
+    /// Whether it arrived.
+    async fn deliver_with_patience(&self, delivery: Delivery) -> bool {
+        match self {
+            Self::Deliveries(recipient) => recipient.send(delivery).await.is_ok(),
+            Self::Events(recipient) => {
+                for event in delivery.events() {
+                    if recipient.send(event.clone()).await.is_err() {
+                        return false;
+                    }
+                }
+                true
+            }
+            Self::Channel { queue, .. } => queue.send(delivery).await.is_ok(),
+        }
+    }
+}
+
+/// A delivery that waits for room. Dropping it withdraws the delivery, unless its handler has run already.
+pub(super) struct Blocked {
+    done: oneshot::Receiver<bool>,
+    task: AbortHandle,
+    pub(super) since: Instant,
+}
+
+impl Blocked {
+    /// Ready when the delivery has arrived (true) or never will (false).
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        Poll::Ready(ready!(Future::poll(Pin::new(&mut self.done), cx)).unwrap_or(false))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
