@@ -1,0 +1,90 @@
+//! From a request to the head of its response.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{request::RequestSpec, secrets::Secrets};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    provider::{AuthRequest, BodyStream, Transport, TransportRequest, TransportResponse},
+    wire::server_error,
+};
+
+/// How much of an error's body is read: error objects have a few hundred bytes, error pages of proxies some kilobytes.
+const ERROR_BODY_BYTES: usize = 64 * 1024;
+
+/// How long an error's body may take once its head is there. What has come by then is reported.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// Asks for authentication, sends the request and reads the response's head. A status that is no success becomes the error
+/// that the server describes in its body. `phase` says how far it has come, for the errors of those who lose patience.
+pub(super) async fn open(
+    spec: Arc<RequestSpec>,
+    transport: Rc<dyn Transport>,
+    attempt: u32,
+    refresh_auth: bool,
+    phase: Rc<Cell<Phase>>,
+) -> Result<(TransportResponse, Secrets), ApiError> {
+    let provider = &spec.provider;
+    phase.set(Phase::Authorize);
+    let mut auth_request = AuthRequest::new(spec.url.clone());
+    auth_request.attempt = attempt;
+    auth_request.refresh = refresh_auth;
+    let auth = provider.auth.headers(&auth_request).await?;
+    let headers = provider.headers_for(&spec.headers, spec.accept, &auth);
+    let secrets = Secrets::of(&headers);
+    phase.set(Phase::ResponseHead);
+    let request = TransportRequest {
+        method: Method::POST,
+        url: spec.url.clone(),
+        headers,
+        body: spec.body.clone(),
+        connect_timeout: provider.timeouts.connect,
+    };
+    let response = transport.send(request).await?;
+    if response.status.is_success() {
+        return Ok((response, secrets));
+    }
+    let mut error = refusal(response.status, &response.headers, response.body).await;
+    secrets.scrub(&mut error);
+    Err(error)
+}
+
+/// The error that a response without success describes.
+async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) -> ApiError {
+    let mut read = BytesMut::new();
+    let reading = async {
+        while let Some(Ok(chunk)) = body.next().await {
+            let room = ERROR_BODY_BYTES - read.len();
+            read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if read.len() == ERROR_BODY_BYTES {
+                break;
+            }
+        }
+    };
+    // Neither a slow nor a broken body hides the status: what was read of it is reported.
+    let _ = tokio::time::timeout(ERROR_BODY_TIME, reading).await;
+    let mut error = if status.is_redirection() {
+        let to = headers
+            .get(http::header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("nowhere");
+        let mut error = ApiError::new(
+            ErrorKind::UnexpectedStatus,
+            format!(
+                "the server redirects to {to}; redirects are not followed, because the key would go along"
+            ),
+        );
+        error.details_mut().status = Some(status.as_u16());
+        error
+    } else {
+        server_error::api_error_from_http(status.as_u16(), headers, &read)
+    };
+    let details = error.details_mut();
+    details.phase.get_or_insert(Phase::ResponseHead);
+    details.retry_after = crate::retry::delay_from_headers(headers, std::time::SystemTime::now());
+    error
+}

@@ -1,0 +1,98 @@
+//! The arbiters that attempts run on.
+
+use std::sync::Arc;
+
+use actix::{Actor, Addr};
+use actix_rt::Arbiter;
+
+use super::worker::{Load, LoadShare, Worker};
+use crate::provider::TransportFactory;
+
+/// Which arbiters, and so which threads, streams run on. Each has a connection pool of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One new arbiter for each processor that the process may use.
+    #[default]
+    PerProcessor,
+    /// This many new arbiters; 0 is read as 1.
+    Threads(usize),
+    /// The arbiter that the supervisor itself runs on: for programs of one thread, and for tests that pause the clock.
+    Current,
+}
+
+pub(super) struct WorkerPool {
+    factory: Arc<dyn TransportFactory>,
+    slots: Vec<WorkerSlot>,
+}
+
+struct WorkerSlot {
+    address: Addr<Worker>,
+    /// Absent for the supervisor's own arbiter.
+    arbiter: Option<Arbiter>,
+    load: Load,
+}
+
+impl WorkerPool {
+    pub(super) fn new(factory: Arc<dyn TransportFactory>) -> Self {
+        Self {
+            factory,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Starts the workers; in an actix `System`.
+    pub(super) fn start(&mut self, workers: Workers) {
+        let threads = match workers {
+            Workers::Current => {
+                self.slots.push(WorkerSlot {
+                    address: Worker::new(self.factory.clone()).start(),
+                    arbiter: None,
+                    load: Load::default(),
+                });
+                return;
+            }
+            Workers::Threads(threads) => threads.max(1),
+            Workers::PerProcessor => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        for _ in 0..threads {
+            let slot = self.slot_of_new_arbiter();
+            self.slots.push(slot);
+        }
+    }
+
+    fn slot_of_new_arbiter(&self) -> WorkerSlot {
+        let arbiter = Arbiter::new();
+        let factory = self.factory.clone();
+        let address = Worker::start_in_arbiter(&arbiter.handle(), |_| Worker::new(factory));
+        WorkerSlot {
+            address,
+            arbiter: Some(arbiter),
+            load: Load::default(),
+        }
+    }
+
+    /// The worker with the least to do; of equal ones the first, so that requests that follow each other share its
+    /// connections. One whose arbiter is gone is replaced. `None` before the start and after the stop.
+    pub(super) fn choose(&mut self) -> Option<(Addr<Worker>, LoadShare)> {
+        let choice = (0..self.slots.len()).min_by_key(|index| self.slots[*index].load.get())?;
+        let slot = &self.slots[choice];
+        if slot.arbiter.is_some() && !slot.address.connected() {
+            tracing::warn!(
+                worker = choice,
+                "a worker's arbiter is gone; starting another"
+            );
+            self.slots[choice] = self.slot_of_new_arbiter();
+        }
+        let slot = &self.slots[choice];
+        Some((slot.address.clone(), slot.load.share()))
+    }
+
+    /// Ends the arbiters that were started.
+    pub(super) fn stop(&mut self) {
+        for slot in self.slots.drain(..) {
+            if let Some(arbiter) = slot.arbiter {
+                arbiter.stop();
+            }
+        }
+    }
+}

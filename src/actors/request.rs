@@ -1,0 +1,79 @@
+//! What identifies a request and what every attempt at it needs.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::{
+    error::ApiError,
+    provider::{Accept, Provider},
+    retry::RetryPolicy,
+    sse::SseLimits,
+};
+
+/// Names a request within its supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub(super) u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request-{}", self.0)
+    }
+}
+
+/// Names a subscription within its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub(super) u64);
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "subscription-{}", self.0)
+    }
+}
+
+/// What all attempts at a request share. It does not change once the request is accepted.
+pub(super) struct RequestSpec {
+    pub(super) id: RequestId,
+    pub(super) provider: Arc<Provider>,
+    pub(super) url: Url,
+    pub(super) accept: Accept,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) retry: RetryPolicy,
+    pub(super) stream: StreamOptions,
+    /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What only streams need.
+#[derive(Clone, Copy, Default)]
+pub(super) struct StreamOptions {
+    pub(super) sse: SseLimits,
+    pub(super) when_deserted: WhenDeserted,
+}
+
+impl RequestSpec {
+    /// Adds to an error what it can't know itself.
+    pub(super) fn complete(&self, error: &mut ApiError, attempt: u32) {
+        let details = error.details_mut();
+        details.provider = Some(self.provider.name().to_owned());
+        details.host = Some(self.provider.host());
+        details.attempt = attempt;
+        details.max_attempts = self.retry.attempts();
+    }
+}
+
+/// What happens to a request when its last subscriber has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDeserted {
+    /// It is cancelled, and its connection closed.
+    #[default]
+    Cancel,
+    /// It is cancelled unless somebody subscribes within this time.
+    Linger(std::time::Duration),
+    /// It goes on, for those who subscribe later.
+    KeepGoing,
+}

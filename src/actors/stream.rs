@@ -1,0 +1,593 @@
+//! `StreamActor`: exactly one attempt at a request.
+//!
+//! Started by a worker for the supervisor. Receives the response's bytes, [`Join`], [`Leave`], [`Stop`] and [`SweepDue`].
+//! Delivers events to the audience that it holds for the time, and reports with the lease's
+//! [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a failure, a deadline or a
+//! stop; it does not wait for the socket.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Message};
+use futures_core::future::LocalBoxFuture;
+use http::{HeaderMap, header};
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    SubscribeError, Subscriber, SubscriptionId, WhenDeserted,
+    drain::drain,
+    lease::{Lease, Outcome},
+    opening::open,
+    request::RequestSpec,
+    secrets::Secrets,
+    worker::LoadShare,
+};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    protocol::{Id, RateLimitSnapshot, ResponseEvent},
+    provider::{BodyStream, Transport, TransportResponse},
+    wire::{StreamDecoder, Terminal, server_error},
+};
+
+/// From the supervisor: a subscriber joins.
+pub(super) struct Join(pub(super) Subscriber);
+
+impl Message for Join {
+    type Result = Result<SubscriptionId, SubscribeError>;
+}
+
+/// From the supervisor: a subscriber leaves.
+pub(super) struct Leave(pub(super) SubscriptionId);
+
+impl Message for Leave {
+    type Result = bool;
+}
+
+/// From the supervisor: end the request now, with this event.
+pub(super) struct Stop(pub(super) ResponseEvent);
+
+impl Message for Stop {
+    type Result = ();
+}
+
+/// From the worker, once in a while: see whether the subscribers still exist.
+pub(super) struct SweepDue;
+
+impl Message for SweepDue {
+    type Result = ();
+}
+
+/// From the supervisor: how far the stream is.
+pub(super) struct Inspect;
+
+impl Message for Inspect {
+    type Result = (usize, u64);
+}
+
+/// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
+const CHUNKS_AT_ONCE: usize = 64;
+
+/// How long after Chat's finish reason the usage chunk and `[DONE]` are waited for. They follow within the same packet or
+/// the next; servers that send neither must not cost more than this.
+const TRAILER_GRACE: Duration = Duration::from_millis(250);
+
+/// How much of a body that is no event stream is kept for the error that says so.
+const FOREIGN_BODY_BYTES: usize = 2 * 1024;
+
+pub(super) struct StreamActor {
+    spec: Arc<RequestSpec>,
+    lease: Lease,
+    stage: Stage,
+    phase: Rc<Cell<Phase>>,
+    decoder: StreamDecoder,
+    events: Vec<ResponseEvent>,
+    request_id: Option<String>,
+    secrets: Secrets,
+    times: Times,
+    /// Where all have left: until when somebody may come back.
+    deserted: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    load: Option<LoadShare>,
+}
+
+enum Stage {
+    Opening(LocalBoxFuture<'static, Result<(TransportResponse, Secrets), ApiError>>),
+    Reading {
+        body: BodyStream,
+        foreign: Option<ForeignBody>,
+    },
+    Over,
+}
+
+/// The beginning of a body whose `content-type` is not that of an event stream.
+struct ForeignBody {
+    content_type: String,
+    start: Vec<u8>,
+}
+
+/// When what was last seen.
+struct Times {
+    started: Instant,
+    head: Option<Instant>,
+    byte: Instant,
+    event: Instant,
+    finishing: Option<Instant>,
+    congested: bool,
+}
+
+impl StreamActor {
+    pub(super) fn new(
+        spec: Arc<RequestSpec>,
+        lease: Lease,
+        transport: Rc<dyn Transport>,
+        refresh_auth: bool,
+        load: LoadShare,
+    ) -> Self {
+        let now = Instant::now();
+        let phase = Rc::new(Cell::new(Phase::Authorize));
+        let opening = open(
+            spec.clone(),
+            transport,
+            lease.attempt(),
+            refresh_auth,
+            phase.clone(),
+        );
+        Self {
+            decoder: StreamDecoder::new(spec.provider.wire, spec.stream.sse),
+            spec,
+            lease,
+            stage: Stage::Opening(Box::pin(opening)),
+            phase,
+            events: Vec::new(),
+            request_id: None,
+            secrets: Secrets::default(),
+            times: Times {
+                started: now,
+                head: None,
+                byte: now,
+                event: now,
+                finishing: None,
+                congested: false,
+            },
+            deserted: None,
+            alarm: None,
+            load: Some(load),
+        }
+    }
+
+    /// Takes the response's head and publishes what it says.
+    fn on_head(&mut self, response: TransportResponse, now: Instant) {
+        let TransportResponse { headers, body, .. } = response;
+        self.phase.set(Phase::Body);
+        self.times.head = Some(now);
+        self.times.byte = now;
+        self.times.event = now;
+        self.request_id = server_error::request_id(&headers);
+        header_events(&headers, &mut self.events);
+        let content_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let foreign = match content_type {
+            Some(value)
+                if !value
+                    .trim_start()
+                    .to_ascii_lowercase()
+                    .starts_with("text/event-stream") =>
+            {
+                Some(ForeignBody {
+                    content_type: value.to_owned(),
+                    start: Vec::new(),
+                })
+            }
+            _ => None,
+        };
+        self.stage = Stage::Reading { body, foreign };
+    }
+
+    /// Reads what is ready. `Some` is the end; `Pending` is registered with the task.
+    fn read(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Option<Terminal> {
+        let Stage::Reading { body, foreign } = &mut self.stage else {
+            return None;
+        };
+        let events_before = self.decoder.events();
+        let (mut read, mut body_over) = (false, false);
+        let mut terminal = None;
+        for turn in 0.. {
+            if turn == CHUNKS_AT_ONCE {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            match body.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    read = true;
+                    if let Some(foreign) = foreign {
+                        let room = FOREIGN_BODY_BYTES - foreign.start.len();
+                        foreign
+                            .start
+                            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    }
+                    terminal = self.decoder.feed(&chunk, &mut self.events);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    body_over = true;
+                    // What is known already is not replaced by a broken connection.
+                    terminal = match self.decoder.is_finishing() {
+                        true => self.decoder.finish(&mut self.events),
+                        false => Some(Terminal::Failed(error.into())),
+                    };
+                }
+                Poll::Ready(None) => {
+                    body_over = true;
+                    terminal = self.decoder.end_of_stream(&mut self.events);
+                    if let (Some(Terminal::Failed(error)), Some(foreign)) =
+                        (&mut terminal, foreign.as_ref())
+                        && error.kind() == ErrorKind::Truncated
+                        && self.decoder.events() == 0
+                    {
+                        *error = foreign.error();
+                    }
+                }
+                Poll::Pending => break,
+            }
+            if terminal.is_some() {
+                break;
+            }
+        }
+        if body_over {
+            self.stage = Stage::Over;
+        }
+        if read {
+            self.times.byte = now;
+        }
+        if self.decoder.events() > events_before {
+            self.times.event = now;
+        }
+        self.times.finishing = match self.decoder.is_finishing() {
+            true => self.times.finishing.or(Some(now)),
+            false => None,
+        };
+        terminal
+    }
+
+    /// Ends the attempt: publishes the end if it is one of the whole request, and lets go of the socket.
+    fn on_terminal(&mut self, terminal: Terminal, now: Instant, ctx: &mut Context<Self>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        match terminal {
+            Terminal::Failed(mut error) => {
+                self.lease.audience().publish(&mut self.events, now);
+                let details = error.details_mut();
+                if details.request_id.is_none() {
+                    details.request_id = self.request_id.take();
+                }
+                if details.phase.is_none() {
+                    details.phase = Some(self.phase.get());
+                }
+                if details.anomalies.is_empty() {
+                    details.anomalies = self.decoder.anomalies().clone();
+                }
+                self.secrets.scrub(&mut error);
+                self.lease.set_outcome(Outcome::Failed(Box::new(error)));
+            }
+            end => {
+                // See `LoadShare`.
+                self.load = None;
+                self.lease.set_outcome(Outcome::Ended);
+                self.lease.audience().end(&mut self.events, end.into(), now);
+            }
+        }
+        if let Stage::Reading { body, .. } = stage {
+            drain(body, self.spec.provider.drain);
+        }
+        ctx.stop();
+    }
+
+    fn fail(&mut self, error: ApiError, now: Instant, ctx: &mut Context<Self>) {
+        // The body is dropped, which closes the connection: nothing good is to be expected of it.
+        self.stage = Stage::Over;
+        self.on_terminal(Terminal::Failed(error), now, ctx);
+    }
+
+    /// What has taken too long, if anything has.
+    fn overdue(&mut self, now: Instant) -> Option<Terminal> {
+        let (deadline, limit) = self.next_limit()?;
+        if now < deadline {
+            return None;
+        }
+        let timeouts = &self.spec.provider.timeouts;
+        let phase = self.phase.get();
+        let (kind, message) = match limit {
+            Limit::Trailer => return self.decoder.finish(&mut self.events),
+            Limit::Total => (
+                ErrorKind::TotalTimeout,
+                format!(
+                    "the request took longer than {:?}",
+                    timeouts.total.unwrap_or_default()
+                ),
+            ),
+            Limit::Head if phase == Phase::Authorize => (
+                ErrorKind::ResponseHeadTimeout,
+                format!(
+                    "authentication was not ready within {:?}",
+                    timeouts.response_head
+                ),
+            ),
+            Limit::Head => (
+                ErrorKind::ResponseHeadTimeout,
+                format!("no response head within {:?}", timeouts.response_head),
+            ),
+            Limit::FirstEvent => (
+                ErrorKind::FirstEventTimeout,
+                format!(
+                    "no event within {:?} of the response head",
+                    timeouts.first_event.unwrap_or_default()
+                ),
+            ),
+            Limit::Idle => (
+                ErrorKind::IdleTimeout,
+                format!("no byte for {:?}", timeouts.idle),
+            ),
+            Limit::Progress => (
+                ErrorKind::ProgressTimeout,
+                format!(
+                    "no event for {:?}, though the connection was kept alive",
+                    timeouts.progress.unwrap_or_default()
+                ),
+            ),
+        };
+        Some(Terminal::Failed(
+            ApiError::new(kind, message).with_phase(phase),
+        ))
+    }
+
+    /// The next moment at which patience ends.
+    fn next_limit(&self) -> Option<(Instant, Limit)> {
+        let timeouts = &self.spec.provider.timeouts;
+        let total = self.spec.deadline.map(|deadline| (deadline, Limit::Total));
+        let times = &self.times;
+        let limits = match (times.head, times.finishing) {
+            (None, _) => [
+                Some((times.started + timeouts.response_head, Limit::Head)),
+                None,
+                None,
+            ],
+            (_, Some(finishing)) => [
+                Some((finishing + TRAILER_GRACE, Limit::Trailer)),
+                None,
+                None,
+            ],
+            // Who is not read from can't be late.
+            (Some(_), None) if times.congested => [None; 3],
+            (Some(head), None) => {
+                let first = (self.decoder.events() == 0)
+                    .then_some(timeouts.first_event)
+                    .flatten();
+                [
+                    Some((times.byte + timeouts.idle, Limit::Idle)),
+                    timeouts
+                        .progress
+                        .map(|progress| (times.event + progress, Limit::Progress)),
+                    first.map(|first| (head + first, Limit::FirstEvent)),
+                ]
+            }
+        };
+        limits
+            .into_iter()
+            .chain([total])
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Makes sure that the task is woken at the next deadline. The alarm is set anew only for an earlier deadline: one that
+    /// has moved on is looked at again when the alarm goes off, so events do not touch the timer.
+    fn set_alarm(&mut self, cx: &mut TaskContext<'_>) {
+        let limit = self.next_limit().map(|(at, _)| at);
+        let audience = self.lease.audience().deadline();
+        loop {
+            let Some(next) = [limit, audience, self.deserted].into_iter().flatten().min() else {
+                return;
+            };
+            let alarm = match &mut self.alarm {
+                Some(alarm) => {
+                    if next < alarm.deadline() {
+                        alarm.as_mut().reset(next);
+                    }
+                    alarm
+                }
+                None => self.alarm.insert(Box::pin(tokio::time::sleep_until(next))),
+            };
+            if alarm.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.alarm = None;
+            if next <= Instant::now() {
+                // It is due; it is seen to in the next turn.
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+
+    /// Whether the attempt ends because nobody listens any more.
+    fn is_abandoned(&mut self, now: Instant) -> bool {
+        if !self.lease.audience().is_deserted() {
+            self.deserted = None;
+            return false;
+        }
+        match self.spec.stream.when_deserted {
+            WhenDeserted::KeepGoing => false,
+            WhenDeserted::Cancel => true,
+            WhenDeserted::Linger(time) => now >= *self.deserted.get_or_insert(now + time),
+        }
+    }
+
+    fn turn(&mut self, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
+        let now = Instant::now();
+        if let Stage::Opening(opening) = &mut self.stage
+            && let Poll::Ready(result) = opening.as_mut().poll(cx)
+        {
+            match result {
+                Ok((response, secrets)) => {
+                    self.secrets = secrets;
+                    self.on_head(response, now);
+                }
+                Err(error) => return self.fail(error, now, ctx),
+            }
+        }
+        self.lease.audience().poll(cx, now);
+        let congested = self.lease.audience().is_congested();
+        if self.times.congested && !congested {
+            // The time that we did not read is not the server's.
+            self.times.byte = now;
+            self.times.event = now;
+        }
+        self.times.congested = congested;
+        let terminal = match congested {
+            true => None,
+            false => self.read(cx, now),
+        };
+        if let Some(terminal) = terminal {
+            return self.on_terminal(terminal, now, ctx);
+        }
+        match self.overdue(now) {
+            Some(Terminal::Failed(error)) => return self.fail(error, now, ctx),
+            Some(end) => return self.on_terminal(end, now, ctx),
+            None => {}
+        }
+        if !self.events.is_empty() {
+            self.lease.audience().publish(&mut self.events, now);
+            self.lease.audience().poll(cx, now);
+            // What has just blocked is waited for from now on.
+            if self.lease.audience().is_congested() != self.times.congested {
+                cx.waker().wake_by_ref();
+            }
+        }
+        if self.is_abandoned(now) {
+            self.stage = Stage::Over;
+            self.lease.set_outcome(Outcome::Deserted);
+            return ctx.stop();
+        }
+        self.set_alarm(cx);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Head,
+    FirstEvent,
+    Idle,
+    Progress,
+    Total,
+    Trailer,
+}
+
+impl ForeignBody {
+    /// What to say of a body that held no event.
+    fn error(&self) -> ApiError {
+        let described = serde_json::from_slice(&self.start)
+            .ok()
+            .and_then(|value| server_error::ServerError::from_json(&value));
+        match described {
+            Some(error) => error.into_api_error(None),
+            None => ApiError::new(
+                ErrorKind::Protocol,
+                format!(
+                    "the server sent no event stream but {}: {}",
+                    self.content_type,
+                    server_error::excerpt(&String::from_utf8_lossy(&self.start))
+                        .unwrap_or_else(|| "nothing".to_owned()),
+                ),
+            ),
+        }
+    }
+}
+
+/// What the head of a response says, as events.
+fn header_events(headers: &HeaderMap, events: &mut Vec<ResponseEvent>) {
+    let text = |name: &str| {
+        let text = headers.get(name)?.to_str().ok()?.trim();
+        (!text.is_empty()).then(|| Id::from(text))
+    };
+    events.extend(text("openai-model").map(ResponseEvent::ServerModel));
+    let limits = RateLimitSnapshot::from_headers(headers).into_iter();
+    events.extend(limits.map(|snapshot| ResponseEvent::RateLimits(Arc::new(snapshot))));
+    events.extend(text("x-models-etag").map(ResponseEvent::ModelsEtag));
+    if headers.contains_key("x-reasoning-included") {
+        events.push(ResponseEvent::ServerReasoningIncluded);
+    }
+}
+
+/// Polls the actor's sockets and timers. One future for all of them: a `StreamHandler` would hand over one chunk at a time,
+/// while what is ready together should be delivered together, and it could not stop reading.
+struct Turns;
+
+impl ActorFuture<StreamActor> for Turns {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut StreamActor,
+        ctx: &mut Context<StreamActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        actor.turn(ctx, cx);
+        Poll::Pending
+    }
+}
+
+impl Actor for StreamActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(Turns);
+    }
+}
+
+impl Handler<Join> for StreamActor {
+    type Result = Result<SubscriptionId, SubscribeError>;
+
+    fn handle(&mut self, Join(subscriber): Join, _: &mut Self::Context) -> Self::Result {
+        self.lease.audience().subscribe(subscriber, Instant::now())
+    }
+}
+
+impl Handler<Leave> for StreamActor {
+    type Result = bool;
+
+    fn handle(&mut self, Leave(subscription): Leave, _: &mut Self::Context) -> bool {
+        self.lease.audience().unsubscribe(subscription)
+    }
+}
+
+impl Handler<Stop> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, Stop(end): Stop, ctx: &mut Self::Context) {
+        self.stage = Stage::Over;
+        self.lease.set_outcome(Outcome::Stopped);
+        self.lease.audience().cut_short(end);
+        ctx.stop();
+    }
+}
+
+impl Handler<SweepDue> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SweepDue, _: &mut Self::Context) {
+        self.lease.audience().sweep();
+    }
+}
+
+impl Handler<Inspect> for StreamActor {
+    type Result = actix::MessageResult<Inspect>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        let audience = self.lease.audience();
+        actix::MessageResult((audience.subscribers(), audience.next_sequence()))
+    }
+}

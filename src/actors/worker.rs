@@ -1,0 +1,174 @@
+//! `Worker`: one for each arbiter that runs streams.
+//!
+//! Started by the supervisor. Receives [`StartAttempt`] and [`StartCompaction`] and starts a [`StreamActor`] or a [`Compactor`]
+//! on its own arbiter, which shares its transport and so its connections. Sends nothing. Ends when the supervisor drops it.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr, dev::channel::AddressReceiver,
+};
+
+use super::{
+    compactor::{CompactionLease, Compactor},
+    lease::{Lease, Outcome},
+    request::RequestSpec,
+    stream::{StreamActor, SweepDue},
+};
+use crate::{
+    error::ApiError,
+    provider::{Transport, TransportFactory},
+};
+
+/// From the supervisor: one attempt at a request. The stream actor's mailbox exists already, so that the supervisor can send
+/// to it at once.
+pub(super) struct StartAttempt {
+    pub(super) mailbox: AddressReceiver<StreamActor>,
+    pub(super) address: WeakAddr<StreamActor>,
+    pub(super) spec: Arc<RequestSpec>,
+    pub(super) lease: Lease,
+    pub(super) refresh_auth: bool,
+    pub(super) load: LoadShare,
+}
+
+impl Message for StartAttempt {
+    type Result = ();
+}
+
+/// From the supervisor: one attempt at a compaction.
+pub(super) struct StartCompaction {
+    pub(super) mailbox: AddressReceiver<Compactor>,
+    pub(super) spec: Arc<RequestSpec>,
+    pub(super) lease: CompactionLease,
+    pub(super) refresh_auth: bool,
+    pub(super) max_bytes: usize,
+    pub(super) load: LoadShare,
+}
+
+impl Message for StartCompaction {
+    type Result = ();
+}
+
+/// How often streams look whether their subscribers still exist. A stream that delivers notices at once; only one that is
+/// silent needs this.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct Worker {
+    factory: Arc<dyn TransportFactory>,
+    transport: Option<Rc<dyn Transport>>,
+    streams: Vec<WeakAddr<StreamActor>>,
+}
+
+impl Worker {
+    pub(super) fn new(factory: Arc<dyn TransportFactory>) -> Self {
+        Self {
+            factory,
+            transport: None,
+            streams: Vec::new(),
+        }
+    }
+
+    /// The arbiter's transport, made at its first use.
+    fn transport(&mut self) -> Result<Rc<dyn Transport>, ApiError> {
+        if let Some(transport) = &self.transport {
+            return Ok(transport.clone());
+        }
+        let transport = self.factory.build()?;
+        self.transport = Some(transport.clone());
+        Ok(transport)
+    }
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(SWEEP_INTERVAL, |worker, _| {
+            worker.streams.retain(|stream| {
+                let Some(stream) = stream.upgrade() else {
+                    return false;
+                };
+                // A full mailbox means that the stream is busy, and will be swept the next time.
+                let _ = stream.try_send(SweepDue);
+                true
+            });
+        });
+    }
+}
+
+impl Handler<StartAttempt> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, message: StartAttempt, _: &mut Self::Context) {
+        let StartAttempt {
+            mailbox,
+            address,
+            spec,
+            mut lease,
+            refresh_auth,
+            load,
+        } = message;
+        match self.transport() {
+            Ok(transport) => {
+                self.streams.push(address);
+                let actor = StreamActor::new(spec, lease, transport, refresh_auth, load);
+                let _address: Addr<StreamActor> = Context::with_receiver(mailbox).run(actor);
+            }
+            Err(error) => lease.set_outcome(Outcome::Failed(Box::new(error))),
+        }
+    }
+}
+
+impl Handler<StartCompaction> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, message: StartCompaction, _: &mut Self::Context) {
+        let StartCompaction {
+            mailbox,
+            spec,
+            mut lease,
+            refresh_auth,
+            max_bytes,
+            load,
+        } = message;
+        match self.transport() {
+            Ok(transport) => {
+                let actor = Compactor::new(spec, lease, transport, refresh_auth, max_bytes, load);
+                let _address: Addr<Compactor> = Context::with_receiver(mailbox).run(actor);
+            }
+            Err(error) => lease.set_result(Err(error)),
+        }
+    }
+}
+
+/// How many attempts a worker has, for choosing the next one's.
+#[derive(Clone, Default)]
+pub(super) struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn share(&self) -> LoadShare {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        LoadShare(self.0.clone())
+    }
+}
+
+/// One attempt's part of a worker's load; it ends with the drop. A stream gives it back before it delivers the end, so that a
+/// request that follows the end goes to the same worker and finds the connection there.
+pub(super) struct LoadShare(Arc<AtomicUsize>);
+
+impl Drop for LoadShare {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
