@@ -303,6 +303,14 @@ impl ApiError {
         }))
     }
 
+    /// The error of an attempt that reported nothing.
+    pub(crate) fn attempt_lost() -> Self {
+        Self::new(
+            ErrorKind::AttemptLost,
+            "the attempt's actor ended without an outcome: it panicked, was killed or lost its thread",
+        )
+    }
+
     /// Sets how far the attempt had come.
     #[must_use]
     pub fn with_phase(mut self, phase: Phase) -> Self {

@@ -6,6 +6,7 @@ mod policy;
 
 pub use backoff::{ExponentialBackoff, InvalidBackoff};
 pub(crate) use hint::delay_from_headers;
+pub(crate) use policy::requested_delay;
 pub use policy::{
     AttemptContext, MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryDecision, RetryPolicy,
 };

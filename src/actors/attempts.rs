@@ -1,0 +1,122 @@
+//! What the supervisor knows of a request's attempts, and the verdict on one that failed.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::Recipient;
+use tokio::time::Instant;
+
+use super::{AttemptNotice, request::RequestSpec};
+use crate::{
+    error::{ApiError, AttemptFailure},
+    retry::{AttemptContext, RetryDecision, requested_delay},
+};
+
+#[derive(Default)]
+pub(super) struct Attempts {
+    number: u32,
+    failures: Vec<AttemptFailure>,
+    refreshed: bool,
+    observer: Option<Recipient<AttemptNotice>>,
+}
+
+/// What follows a failed attempt.
+pub(super) enum Verdict {
+    /// The request ends with this error.
+    GiveUp(Arc<ApiError>),
+    /// Another attempt, after a delay.
+    Retry {
+        error: Arc<ApiError>,
+        delay: Duration,
+    },
+    /// Another attempt at once, with a new key.
+    RefreshAuth { error: Arc<ApiError> },
+}
+
+impl Attempts {
+    pub(super) fn new(observer: Option<Recipient<AttemptNotice>>) -> Self {
+        Self {
+            observer,
+            ..Self::default()
+        }
+    }
+
+    /// The attempt that runs or ran last; 0 before the first.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Counts the next attempt.
+    pub(super) fn begin(&mut self, spec: &RequestSpec) -> u32 {
+        self.number += 1;
+        tracing::debug!(request = %spec.id, attempt = self.number, "starting an attempt");
+        self.notify(AttemptNotice::Started {
+            request: spec.id,
+            attempt: self.number,
+            max_attempts: spec.retry.attempts(),
+        });
+        self.number
+    }
+
+    /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy. While
+    /// `closing`, nothing is tried again.
+    pub(super) fn judge(
+        &mut self,
+        spec: &RequestSpec,
+        mut error: ApiError,
+        output_delivered: bool,
+        closing: bool,
+    ) -> Verdict {
+        spec.complete(&mut error, self.number);
+        self.failures.push(AttemptFailure {
+            attempt: self.number,
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            request_id: error.details().request_id.clone(),
+        });
+        let requested = requested_delay(&error);
+        let details = error.details_mut();
+        details.attempts = self.failures.clone();
+        details.output_delivered = output_delivered;
+        details.retry_after = requested;
+        let context = AttemptContext {
+            attempt: self.number,
+            output_delivered,
+            can_refresh: spec.provider.auth.can_refresh() && !self.refreshed,
+        };
+        let decision = match closing {
+            true => RetryDecision::GiveUp,
+            false => spec.retry.decide(&error, context),
+        };
+        let delay = match decision {
+            RetryDecision::GiveUp => None,
+            RetryDecision::RefreshAuth => Some(Duration::ZERO),
+            RetryDecision::RetryAfter(delay) => Some(delay),
+        };
+        // A wait beyond the total deadline would only end in another error, which says less.
+        let now = Instant::now();
+        let delay =
+            delay.filter(|delay| spec.deadline.is_none_or(|deadline| now + *delay < deadline));
+        let error = Arc::new(error);
+        tracing::debug!(request = %spec.id, %error, retry_in = ?delay, "an attempt failed");
+        self.notify(AttemptNotice::Failed {
+            request: spec.id,
+            error: error.clone(),
+            retry_in: delay,
+        });
+        match (delay, decision) {
+            (None, _) => Verdict::GiveUp(error),
+            (Some(_), RetryDecision::RefreshAuth) => {
+                self.refreshed = true;
+                Verdict::RefreshAuth { error }
+            }
+            (Some(delay), _) => Verdict::Retry { error, delay },
+        }
+    }
+
+    fn notify(&self, notice: AttemptNotice) {
+        if let Some(observer) = &self.observer {
+            // A full mailbox loses a notice: it informs, and nothing depends on it.
+            let _ = observer.try_send(notice);
+        }
+    }
+}

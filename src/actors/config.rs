@@ -1,0 +1,48 @@
+//! How a supervisor runs its requests.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{AudienceLimits, Workers};
+use crate::{provider::Provider, retry::RetryPolicy, sse::SseLimits};
+
+/// How a supervisor runs its requests. Any value of a field is fine but a provider whose timeouts are zero.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SupervisorConfig {
+    /// Where requests go that name no provider of their own.
+    pub provider: Arc<Provider>,
+    /// When they are tried again.
+    pub retry: RetryPolicy,
+    /// What they keep for their subscribers.
+    pub audience: AudienceLimits,
+    /// The bounds of a stream's lines and events.
+    pub sse: SseLimits,
+    /// Where their streams run.
+    pub workers: Workers,
+    /// How long an ended request can still be subscribed to. Default 30 s: time for a page to reload.
+    pub retain: Duration,
+    /// How many bytes ended requests keep together, roughly; the oldest are let go first. Default 64 MiB.
+    pub retain_bytes: usize,
+    /// How many requests may live at once; one more is refused. Default 65,536: the sockets of one process.
+    pub max_requests: usize,
+    /// How many bytes the answer to a compaction may have. Default 64 MiB: it replaces a whole conversation, images
+    /// included.
+    pub max_compaction_bytes: usize,
+}
+
+impl SupervisorConfig {
+    /// The defaults, with a provider.
+    pub fn new(provider: Provider) -> Self {
+        Self {
+            provider: Arc::new(provider),
+            retry: RetryPolicy::default(),
+            audience: AudienceLimits::default(),
+            sse: SseLimits::default(),
+            workers: Workers::default(),
+            retain: Duration::from_secs(30),
+            retain_bytes: 64 * 1024 * 1024,
+            max_requests: 65_536,
+            max_compaction_bytes: 64 * 1024 * 1024,
+        }
+    }
+}

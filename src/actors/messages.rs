@@ -1,0 +1,299 @@
+//! What programs say to the supervisor.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Message, Recipient};
+use http::HeaderMap;
+use tokio::sync::oneshot;
+
+use super::{RequestId, Subscriber, SubscriptionId, WhenDeserted};
+use crate::{
+    error::ApiError,
+    protocol::{CompactionInput, CompactionOutput, Prompt},
+    provider::Provider,
+    retry::RetryPolicy,
+};
+
+/// Asks for an answer. The reply comes when the request is accepted, before anything is sent.
+///
+/// Every accepted request gives every subscriber exactly one final event. The reply is an error, and nothing is sent, when the
+/// request can't be made as it is.
+#[non_exhaustive]
+pub struct SubmitRequest {
+    /// What is asked.
+    pub prompt: Prompt,
+    /// Where it goes, instead of the supervisor's provider.
+    pub provider: Option<Arc<Provider>>,
+    /// Headers of this request alone; they replace the provider's of the same name.
+    pub headers: HeaderMap,
+    /// When it is tried again, instead of the supervisor's policy.
+    pub retry: Option<RetryPolicy>,
+    /// What happens when its last subscriber has left.
+    pub when_deserted: WhenDeserted,
+    /// Who listens from the start. Without any, the request runs for those who subscribe later.
+    pub subscribers: Vec<Subscriber>,
+    /// Who is told of each attempt's start and failure.
+    pub observer: Option<Recipient<AttemptNotice>>,
+}
+
+impl SubmitRequest {
+    /// A request with the supervisor's own provider and policy, and no subscriber yet.
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            provider: None,
+            headers: HeaderMap::new(),
+            retry: None,
+            when_deserted: WhenDeserted::default(),
+            subscribers: Vec::new(),
+            observer: None,
+        }
+    }
+
+    /// Adds a subscriber.
+    #[must_use]
+    pub fn with_subscriber(mut self, subscriber: Subscriber) -> Self {
+        self.subscribers.push(subscriber);
+        self
+    }
+
+    /// Sets where the request goes.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Sets when it is tried again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Sets what happens when the last subscriber has left.
+    #[must_use]
+    pub fn with_when_deserted(mut self, when_deserted: WhenDeserted) -> Self {
+        self.when_deserted = when_deserted;
+        self
+    }
+
+    /// Sets who is told of each attempt.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+}
+
+impl Message for SubmitRequest {
+    type Result = Result<Submitted, ApiError>;
+}
+
+/// An accepted request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Submitted {
+    /// Names it from now on.
+    pub request: RequestId,
+    /// The subscriptions of its subscribers, in their order.
+    pub subscriptions: Vec<SubscriptionId>,
+}
+
+/// Adds a subscriber to a request that runs, or that ended a short while ago. It receives what its cursor asks for from the
+/// log, then goes on live, without gap or repeat.
+pub struct Subscribe {
+    /// Which request.
+    pub request: RequestId,
+    /// Who, and from where on.
+    pub subscriber: Subscriber,
+}
+
+impl Message for Subscribe {
+    type Result = Result<SubscriptionId, SubscribeError>;
+}
+
+/// Why a subscription was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// No such request, or it ended so long ago that nothing of it is kept.
+    #[error("{request} is not known, or ended too long ago")]
+    UnknownRequest {
+        /// Which.
+        request: RequestId,
+    },
+    /// The log does not reach back to the cursor any more.
+    #[error("{request} has event {wanted} no more; its log begins at {oldest}")]
+    CursorExpired {
+        /// Which.
+        request: RequestId,
+        /// The cursor.
+        wanted: u64,
+        /// The oldest sequence number that is left.
+        oldest: u64,
+    },
+    /// The cursor lies beyond the events so far, or beyond the end.
+    #[error("{request} has no event {wanted} yet or ever; its next would be {next}")]
+    CursorAhead {
+        /// Which.
+        request: RequestId,
+        /// The cursor.
+        wanted: u64,
+        /// The sequence number of the next event.
+        next: u64,
+    },
+}
+
+/// Ends a subscription. No event follows, not even a final one. The reply says whether there was one.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsubscribe {
+    /// Which request.
+    pub request: RequestId,
+    /// Which of its subscriptions.
+    pub subscription: SubscriptionId,
+}
+
+impl Message for Unsubscribe {
+    type Result = bool;
+}
+
+/// Cancels a request: its connection is closed, events that are not yet in a mailbox are skipped, and every subscriber gets
+/// [`Cancelled`](crate::protocol::ResponseEvent::Cancelled) — or the end that was already on its way. The reply says whether
+/// the request was still live.
+#[derive(Clone, Copy, Debug)]
+pub struct CancelRequest {
+    /// Which request.
+    pub request: RequestId,
+}
+
+impl Message for CancelRequest {
+    type Result = bool;
+}
+
+/// Asks how a request is doing. `None` when it is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct GetStatus {
+    /// Which request.
+    pub request: RequestId,
+}
+
+impl Message for GetStatus {
+    type Result = Option<RequestStatus>;
+}
+
+/// How a request is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestStatus {
+    /// Which request.
+    pub request: RequestId,
+    /// What it is doing.
+    pub phase: RequestPhase,
+    /// The attempt that runs, or ran last; the first is 1.
+    pub attempt: u32,
+    /// How many it may have.
+    pub max_attempts: u32,
+    /// How many subscriptions it has.
+    pub subscribers: usize,
+    /// How many events it has published.
+    pub events: u64,
+}
+
+/// What a request is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestPhase {
+    /// An attempt runs.
+    Running,
+    /// An attempt failed, and the next is waited for.
+    Waiting,
+    /// Its end is published.
+    Ended,
+}
+
+/// What became of an attempt, for observers. Notices inform: one that finds a full mailbox is dropped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AttemptNotice {
+    /// An attempt starts.
+    Started {
+        /// Whose.
+        request: RequestId,
+        /// Which; the first is 1.
+        attempt: u32,
+        /// How many the request may have.
+        max_attempts: u32,
+    },
+    /// An attempt failed.
+    Failed {
+        /// Whose.
+        request: RequestId,
+        /// Why.
+        error: Arc<ApiError>,
+        /// When the next starts; `None` when there is none.
+        retry_in: Option<Duration>,
+    },
+}
+
+impl Message for AttemptNotice {
+    type Result = ();
+}
+
+/// Ends the supervisor: no request is accepted any more, those that run get `grace` to end, then they fail with
+/// [`ErrorKind::ShutDown`](crate::ErrorKind). Failed attempts are not repeated. The reply is ready when all have ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// How long running requests may go on.
+    pub grace: Duration,
+}
+
+impl Message for Shutdown {
+    type Result = oneshot::Receiver<()>;
+}
+
+/// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.
+/// Dropping the reply's future does not end the compaction; [`Runtime::compact`](crate::Runtime::compact) does that.
+#[non_exhaustive]
+pub struct Compact {
+    /// What is compacted.
+    pub input: CompactionInput,
+    /// Where it goes, instead of the supervisor's provider.
+    pub provider: Option<Arc<Provider>>,
+    /// Headers of this request alone; they replace the provider's of the same name.
+    pub headers: HeaderMap,
+    /// When it is tried again, instead of the supervisor's policy.
+    pub retry: Option<RetryPolicy>,
+    /// Who is told of each attempt's start and failure.
+    pub observer: Option<Recipient<AttemptNotice>>,
+}
+
+impl Compact {
+    /// A compaction with the supervisor's own provider and policy.
+    pub fn new(input: CompactionInput) -> Self {
+        Self {
+            input,
+            provider: None,
+            headers: HeaderMap::new(),
+            retry: None,
+            observer: None,
+        }
+    }
+}
+
+impl Message for Compact {
+    type Result = Result<CompactionOutput, ApiError>;
+}
+
+/// The same in two steps, so that it can be cancelled by its id.
+pub(crate) struct SubmitCompaction(pub(crate) Compact);
+
+impl Message for SubmitCompaction {
+    type Result = Result<
+        (
+            RequestId,
+            oneshot::Receiver<Result<CompactionOutput, ApiError>>,
+        ),
+        ApiError,
+    >;
+}

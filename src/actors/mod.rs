@@ -1,0 +1,42 @@
+//! The actors: who owns state, and what they say to each other.
+//!
+//! | actor | started by | receives | sends | ends when |
+//! |---|---|---|---|---|
+//! | [`StreamSupervisor`] | the program or [`Runtime`](crate::Runtime) | the messages below | attempts to workers, [`AttemptNotice`] | [`Shutdown`] |
+//! | `Worker` | the supervisor, one for each arbiter | attempts | a sweep to its streams | the supervisor ends |
+//! | `Compactor` | a worker, one for each attempt at a compaction | a stop | its end to the supervisor | the answer, a failure, deadline, stop |
+//! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
+//!
+//! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`] and [`Shutdown`] to the
+//! supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
+
+mod attempts;
+mod audience;
+mod compactions;
+mod compactor;
+mod config;
+mod delivery;
+mod drain;
+mod lease;
+mod messages;
+mod opening;
+mod pool;
+mod request;
+mod secrets;
+mod stream;
+mod subscription;
+mod supervisor;
+mod worker;
+
+pub use audience::AudienceLimits;
+pub use config::SupervisorConfig;
+pub use delivery::Delivery;
+pub(crate) use messages::SubmitCompaction;
+pub use messages::{
+    AttemptNotice, CancelRequest, Compact, GetStatus, RequestPhase, RequestStatus, Shutdown,
+    SubmitRequest, Submitted, Subscribe, SubscribeError, Unsubscribe,
+};
+pub use pool::Workers;
+pub use request::{RequestId, SubscriptionId, WhenDeserted};
+pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
+pub use supervisor::StreamSupervisor;

@@ -1,0 +1,723 @@
+//! `StreamSupervisor`: accepts requests, starts an attempt at a time, decides on retries, and knows which requests live.
+//!
+//! Started by the program, mostly through [`Runtime`](crate::Runtime). Receives [`SubmitRequest`], [`Subscribe`],
+//! [`Unsubscribe`], [`CancelRequest`], [`GetStatus`] and [`Shutdown`] from programs, and the end of each attempt from its
+//! lease. Sends attempts to workers and [`AttemptNotice`]s to observers. Ends after [`Shutdown`].
+//!
+//! It is not on the way of events: a stream actor delivers them itself.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorContext, ActorFuture, ActorFutureExt, Addr, AsyncContext, Context, Handler,
+    MailboxError, Message, MessageResult, ResponseActFuture, SpawnHandle, WrapFuture,
+};
+use bytes::Bytes;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+
+use super::{
+    CancelRequest, GetStatus, RequestId, RequestPhase, RequestStatus, Shutdown, SubmitRequest,
+    Submitted, Subscribe, SubscribeError, SubscriptionId, SupervisorConfig, Unsubscribe,
+    attempts::{Attempts, Verdict},
+    audience::Audience,
+    compactions::Compaction,
+    lease::{AttemptEnded, Lease, Outcome},
+    pool::WorkerPool,
+    request::{RequestSpec, StreamOptions},
+    stream::{Inspect, Join, Leave, Stop, StreamActor},
+    worker::StartAttempt,
+};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    protocol::{Prompt, ResponseEvent, Restarted},
+    provider::{Accept, Provider, TransportFactory},
+    wire::{self, Wire},
+};
+
+/// Accepts requests and answers for them until each has ended. See the [module](self) for who sends it what.
+pub struct StreamSupervisor {
+    pub(super) config: SupervisorConfig,
+    pub(super) pool: WorkerPool,
+    requests: HashMap<RequestId, Request>,
+    /// How many of them have not ended.
+    live: usize,
+    pub(super) compactions: HashMap<RequestId, Compaction>,
+    next_id: u64,
+    /// Requests whose audience is here and has subscribers that are waited for.
+    tended: Vec<RequestId>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// Ended requests, the oldest first.
+    retained: VecDeque<(Instant, RequestId)>,
+    retained_bytes: usize,
+    closing: Option<Closing>,
+}
+
+struct Request {
+    spec: Arc<RequestSpec>,
+    state: State,
+    attempts: Attempts,
+    cancelled: bool,
+}
+
+enum State {
+    /// An attempt runs and holds the audience.
+    Running { stream: Addr<StreamActor> },
+    /// The next attempt is due later.
+    Waiting {
+        audience: Audience,
+        timer: SpawnHandle,
+    },
+    /// The end is published; the audience is kept for those who come late or lag behind.
+    Ended { audience: Audience },
+}
+
+struct Closing {
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// To itself: the wait before the next attempt is over.
+struct RetryDue(RequestId);
+
+impl Message for RetryDue {
+    type Result = ();
+}
+
+/// To itself: ended requests may have been kept long enough.
+struct RetentionDue;
+
+impl Message for RetentionDue {
+    type Result = ();
+}
+
+/// To itself: the time that a shutdown gives running requests is over.
+struct GraceOver;
+
+impl Message for GraceOver {
+    type Result = ();
+}
+
+impl StreamSupervisor {
+    /// A supervisor whose transports come from `factory`, for [`start`](Actor::start) within an actix `System`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] when a timeout of the provider makes no sense.
+    pub fn new(config: SupervisorConfig, factory: impl TransportFactory) -> Result<Self, ApiError> {
+        config.provider.timeouts.validate()?;
+        Ok(Self {
+            config,
+            pool: WorkerPool::new(Arc::new(factory)),
+            requests: HashMap::new(),
+            live: 0,
+            compactions: HashMap::new(),
+            next_id: 1,
+            tended: Vec::new(),
+            alarm: None,
+            retained: VecDeque::new(),
+            retained_bytes: 0,
+            closing: None,
+        })
+    }
+
+    /// Refuses what comes after the shutdown has begun, or beyond the limit.
+    pub(super) fn check_open(&self) -> Result<(), ApiError> {
+        if self.is_closing() {
+            let message = "the runtime is shutting down";
+            return Err(ApiError::new(ErrorKind::ShutDown, message).with_phase(Phase::Prepare));
+        }
+        let max_requests = self.config.max_requests;
+        if self.live + self.compactions.len() >= max_requests {
+            let message = format!("{max_requests} requests live already (limit `max_requests`)");
+            return Err(ApiError::new(ErrorKind::Overloaded, message).with_phase(Phase::Prepare));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    pub(super) fn next_request_id(&mut self) -> RequestId {
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    fn start_attempt(
+        &mut self,
+        id: RequestId,
+        audience: Audience,
+        refresh_auth: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let attempt = request.attempts.begin(&request.spec);
+        let (address, mailbox) = actix::dev::channel::channel(STREAM_MAILBOX);
+        let stream = Addr::new(address);
+        request.state = State::Running {
+            stream: stream.clone(),
+        };
+        let lease = Lease::new(ctx.address().recipient(), id, attempt, audience);
+        // Without a worker, the drop of the lease ends the attempt as lost.
+        if let Some((worker, load)) = self.pool.choose() {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "one message for each attempt, and it must arrive"
+            )]
+            worker.do_send(StartAttempt {
+                mailbox,
+                address: stream.downgrade(),
+                spec: request.spec.clone(),
+                lease,
+                refresh_auth,
+                load,
+            });
+        }
+    }
+
+    /// Does what the verdict on a failed attempt says.
+    fn on_failure(
+        &mut self,
+        id: RequestId,
+        error: ApiError,
+        mut audience: Audience,
+        ctx: &mut Context<Self>,
+    ) {
+        let closing = self.is_closing();
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let output_delivered = audience.output_delivered();
+        let verdict = request
+            .attempts
+            .judge(&request.spec, error, output_delivered, closing);
+        let now = Instant::now();
+        let (error, delay) = match verdict {
+            Verdict::GiveUp(error) => {
+                audience.end(&mut Vec::new(), ResponseEvent::Failed(error), now);
+                return self.retire(id, audience, ctx);
+            }
+            Verdict::RefreshAuth { error } => (error, None),
+            Verdict::Retry { error, delay } => (error, Some(delay)),
+        };
+        if output_delivered {
+            let notice = Restarted {
+                attempt: request.attempts.number() + 1,
+                delay: delay.unwrap_or_default(),
+                error,
+            };
+            audience.restart(ResponseEvent::Restarted(Arc::new(notice)), now);
+        }
+        let Some(delay) = delay else {
+            return self.start_attempt(id, audience, true, ctx);
+        };
+        let timer = ctx.notify_later(RetryDue(id), delay);
+        request.state = State::Waiting { audience, timer };
+        self.tend(id);
+    }
+
+    /// Keeps an ended request for those who come late, within the limits of that.
+    fn retire(&mut self, id: RequestId, audience: Audience, ctx: &mut Context<Self>) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        self.retained_bytes += audience.bytes();
+        request.state = State::Ended { audience };
+        self.live -= 1;
+        let now = Instant::now();
+        if self.retained.is_empty() {
+            ctx.notify_later(RetentionDue, self.config.retain);
+        }
+        self.retained.push_back((now, id));
+        self.forget(now);
+        self.tend(id);
+        self.close_if_idle(ctx);
+    }
+
+    /// Lets go of ended requests that are too old or too many. One that still has a subscriber to be waited for stays.
+    fn forget(&mut self, now: Instant) {
+        let mut kept = VecDeque::new();
+        while let Some((ended, id)) = self.retained.pop_front() {
+            let due =
+                now >= ended + self.config.retain || self.retained_bytes > self.config.retain_bytes;
+            if !due {
+                self.retained.push_front((ended, id));
+                break;
+            }
+            match self.requests.get(&id) {
+                Some(Request {
+                    state: State::Ended { audience },
+                    ..
+                }) if audience.is_waiting() => {
+                    kept.push_back((ended, id));
+                }
+                Some(Request {
+                    state: State::Ended { audience },
+                    ..
+                }) => {
+                    self.retained_bytes -= audience.bytes();
+                    self.requests.remove(&id);
+                }
+                _ => {}
+            }
+        }
+        while let Some(entry) = kept.pop_back() {
+            self.retained.push_front(entry);
+        }
+    }
+
+    /// Takes care of an audience that is here, until nobody is waited for.
+    fn tend(&mut self, id: RequestId) {
+        if !self.tended.contains(&id) {
+            self.tended.push(id);
+        }
+    }
+
+    fn turn(&mut self, cx: &mut TaskContext<'_>, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let mut next = None::<Instant>;
+        let mut deserted = Vec::new();
+        let Self {
+            tended, requests, ..
+        } = self;
+        tended.retain(|id| {
+            let Some(request) = requests.get_mut(id) else {
+                return false;
+            };
+            let (State::Waiting { audience, .. } | State::Ended { audience }) = &mut request.state
+            else {
+                return false;
+            };
+            audience.poll(cx, now);
+            if audience.is_deserted()
+                && request.spec.stream.when_deserted == super::WhenDeserted::Cancel
+            {
+                deserted.push(*id);
+            }
+            next = [next, audience.deadline()].into_iter().flatten().min();
+            audience.is_waiting()
+        });
+        for id in deserted {
+            self.cancel(id, ctx);
+        }
+        let Some(next) = next else { return };
+        let mut alarm = Box::pin(tokio::time::sleep_until(next));
+        if alarm.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.alarm = Some(alarm);
+    }
+
+    /// Whether the request was live.
+    fn cancel(&mut self, id: RequestId, ctx: &mut Context<Self>) -> bool {
+        self.stop(id, ResponseEvent::Cancelled, ctx)
+    }
+
+    fn stop(&mut self, id: RequestId, end: ResponseEvent, ctx: &mut Context<Self>) -> bool {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return false;
+        };
+        match &request.state {
+            State::Running { stream } => {
+                request.cancelled = true;
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "at most one for each attempt, and it must arrive"
+                )]
+                stream.do_send(Stop(end));
+                true
+            }
+            State::Waiting { timer, .. } => {
+                ctx.cancel_future(*timer);
+                let State::Waiting { mut audience, .. } = request.take_state() else {
+                    return false;
+                };
+                audience.cut_short(end);
+                self.retire(id, audience, ctx);
+                true
+            }
+            State::Ended { .. } => false,
+        }
+    }
+
+    /// Once everything has ended in a shutdown: tells those who wait for that, and stops.
+    pub(super) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
+        if self.live > 0 || !self.compactions.is_empty() {
+            return;
+        }
+        let Some(closing) = &mut self.closing else {
+            return;
+        };
+        self.pool.stop();
+        for waiting in closing.waiting.drain(..) {
+            // Nobody may be waiting any more.
+            let _ = waiting.send(());
+        }
+        ctx.stop();
+    }
+}
+
+/// Messages that a stream actor's mailbox holds: subscriptions and the like, never data.
+const STREAM_MAILBOX: usize = 16;
+
+impl Request {
+    /// The state, for a transition that puts another in its place at once.
+    fn take_state(&mut self) -> State {
+        let audience = Audience::ended(self.spec.id);
+        std::mem::replace(&mut self.state, State::Ended { audience })
+    }
+}
+
+/// Polls audiences that are here and their deadlines.
+struct Tending;
+
+impl ActorFuture<StreamSupervisor> for Tending {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        supervisor: &mut StreamSupervisor,
+        ctx: &mut Context<StreamSupervisor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        supervisor.turn(cx, ctx);
+        Poll::Pending
+    }
+}
+
+impl Actor for StreamSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.pool.start(self.config.workers);
+        ctx.spawn(Tending);
+    }
+}
+
+impl Handler<SubmitRequest> for StreamSupervisor {
+    type Result = Result<Submitted, ApiError>;
+
+    fn handle(&mut self, message: SubmitRequest, ctx: &mut Self::Context) -> Self::Result {
+        let SubmitRequest {
+            prompt,
+            provider,
+            headers,
+            retry,
+            when_deserted,
+            subscribers,
+            observer,
+        } = message;
+        self.check_open()?;
+        let provider = provider.unwrap_or_else(|| self.config.provider.clone());
+        provider.timeouts.validate()?;
+        let body = request_body(&prompt, &provider)?;
+        let id = self.next_request_id();
+        let now = Instant::now();
+        let spec = RequestSpec {
+            id,
+            url: provider.url_for(provider.wire.path(), &[]),
+            accept: Accept::EventStream,
+            headers,
+            body,
+            retry: retry.unwrap_or_else(|| self.config.retry.clone()),
+            stream: StreamOptions {
+                sse: self.config.sse,
+                when_deserted,
+            },
+            deadline: provider.timeouts.total.map(|total| now + total),
+            provider,
+        };
+        let mut audience = Audience::new(id, self.config.audience);
+        let subscriptions = subscribers
+            .into_iter()
+            .map(|subscriber| audience.subscribe(subscriber, now))
+            .collect::<Result<_, _>>();
+        // A request without events takes any cursor but one that is ahead.
+        let subscriptions = subscriptions.map_err(|error: SubscribeError| {
+            audience.cut_short(ResponseEvent::Cancelled);
+            ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
+                .with_phase(Phase::Prepare)
+        })?;
+        let request = Request {
+            spec: Arc::new(spec),
+            state: State::Ended {
+                audience: Audience::ended(id),
+            },
+            attempts: Attempts::new(observer),
+            cancelled: false,
+        };
+        self.requests.insert(id, request);
+        self.live += 1;
+        self.start_attempt(id, audience, false, ctx);
+        Ok(Submitted {
+            request: id,
+            subscriptions,
+        })
+    }
+}
+
+impl Handler<AttemptEnded> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: AttemptEnded, ctx: &mut Self::Context) {
+        let AttemptEnded {
+            request: id,
+            attempt,
+            outcome,
+            mut audience,
+        } = message;
+        let Some(request) = self
+            .requests
+            .get_mut(&id)
+            .filter(|request| request.attempts.number() == attempt)
+        else {
+            return;
+        };
+        let cancelled = request.cancelled;
+        match outcome {
+            Outcome::Ended | Outcome::Stopped => self.retire(id, audience, ctx),
+            Outcome::Deserted => {
+                audience.cut_short(ResponseEvent::Cancelled);
+                self.retire(id, audience, ctx);
+            }
+            Outcome::Failed(_) | Outcome::Lost if cancelled => {
+                audience.cut_short(ResponseEvent::Cancelled);
+                self.retire(id, audience, ctx);
+            }
+            Outcome::Failed(error) => self.on_failure(id, *error, audience, ctx),
+            Outcome::Lost => self.on_failure(id, ApiError::attempt_lost(), audience, ctx),
+        }
+    }
+}
+
+impl Handler<RetryDue> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, RetryDue(id): RetryDue, ctx: &mut Self::Context) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        match request.take_state() {
+            State::Waiting { audience, .. } => self.start_attempt(id, audience, false, ctx),
+            other => request.state = other,
+        }
+    }
+}
+
+impl Handler<Subscribe> for StreamSupervisor {
+    type Result = ResponseActFuture<Self, Result<SubscriptionId, SubscribeError>>;
+
+    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let id = message.request;
+        let Some(request) = self.requests.get_mut(&id) else {
+            return Box::pin(actix::fut::ready(Err(SubscribeError::UnknownRequest {
+                request: id,
+            })));
+        };
+        match &mut request.state {
+            State::Running { stream } => {
+                let join = stream.send(Join(message.subscriber.clone()));
+                let joined = join
+                    .into_actor(self)
+                    .then(move |result, this, ctx| match result {
+                        Ok(result) => Box::pin(actix::fut::ready(result)) as Self::Result,
+                        // The attempt has just ended; its report is in this mailbox, ahead of what is sent now.
+                        Err(MailboxError::Closed | MailboxError::Timeout) => {
+                            let again = ctx.address().send(message);
+                            Box::pin(again.into_actor(this).map(move |result, _, _| {
+                                result
+                                    .unwrap_or(Err(SubscribeError::UnknownRequest { request: id }))
+                            }))
+                        }
+                    });
+                Box::pin(joined)
+            }
+            State::Waiting { audience, .. } | State::Ended { audience } => {
+                let result = audience.subscribe(message.subscriber, Instant::now());
+                self.tend(id);
+                Box::pin(actix::fut::ready(result))
+            }
+        }
+    }
+}
+
+impl Handler<Unsubscribe> for StreamSupervisor {
+    type Result = ResponseActFuture<Self, bool>;
+
+    fn handle(&mut self, message: Unsubscribe, ctx: &mut Self::Context) -> Self::Result {
+        let Unsubscribe {
+            request: id,
+            subscription,
+        } = message;
+        let Some(request) = self.requests.get_mut(&id) else {
+            return Box::pin(actix::fut::ready(false));
+        };
+        match &mut request.state {
+            State::Running { stream } => {
+                let leave = stream.send(Leave(subscription)).into_actor(self);
+                Box::pin(leave.then(move |result, this, ctx| match result {
+                    Ok(left) => Box::pin(actix::fut::ready(left)) as Self::Result,
+                    Err(_) => {
+                        let again = ctx.address().send(Unsubscribe {
+                            request: id,
+                            subscription,
+                        });
+                        Box::pin(
+                            again
+                                .into_actor(this)
+                                .map(|result, _, _| result.unwrap_or(false)),
+                        )
+                    }
+                }))
+            }
+            State::Waiting { audience, .. } | State::Ended { audience } => {
+                let left = audience.unsubscribe(subscription);
+                if audience.is_deserted()
+                    && request.spec.stream.when_deserted == super::WhenDeserted::Cancel
+                {
+                    self.cancel(id, ctx);
+                }
+                Box::pin(actix::fut::ready(left))
+            }
+        }
+    }
+}
+
+impl Handler<CancelRequest> for StreamSupervisor {
+    type Result = bool;
+
+    fn handle(
+        &mut self,
+        CancelRequest { request }: CancelRequest,
+        ctx: &mut Self::Context,
+    ) -> bool {
+        let cancelled = || ApiError::new(ErrorKind::ShutDown, "the compaction was cancelled");
+        self.cancel(request, ctx) || self.stop_compaction(request, cancelled(), ctx)
+    }
+}
+
+impl Handler<GetStatus> for StreamSupervisor {
+    type Result = ResponseActFuture<Self, Option<RequestStatus>>;
+
+    fn handle(
+        &mut self,
+        GetStatus { request: id }: GetStatus,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let Some(request) = self.requests.get(&id) else {
+            return Box::pin(actix::fut::ready(None));
+        };
+        let mut status = RequestStatus {
+            request: id,
+            phase: RequestPhase::Running,
+            attempt: request.attempts.number(),
+            max_attempts: request.spec.retry.attempts(),
+            subscribers: 0,
+            events: 0,
+        };
+        match &request.state {
+            State::Running { stream } => {
+                let inspect = stream.send(Inspect).into_actor(self);
+                Box::pin(inspect.map(move |result, _, _| {
+                    // A stream that has just ended leaves its counts at zero.
+                    (status.subscribers, status.events) = result.unwrap_or_default();
+                    Some(status)
+                }))
+            }
+            State::Waiting { audience, .. } | State::Ended { audience } => {
+                status.phase = match audience.is_ended() {
+                    true => RequestPhase::Ended,
+                    false => RequestPhase::Waiting,
+                };
+                (status.subscribers, status.events) =
+                    (audience.subscribers(), audience.next_sequence());
+                Box::pin(actix::fut::ready(Some(status)))
+            }
+        }
+    }
+}
+
+impl Handler<RetentionDue> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: RetentionDue, ctx: &mut Self::Context) {
+        let now = Instant::now();
+        self.forget(now);
+        if let Some((ended, _)) = self.retained.front() {
+            let due = (*ended + self.config.retain).saturating_duration_since(now);
+            // One that is still waited for is due already: it is looked at again soon, not at once.
+            ctx.notify_later(RetentionDue, due.max(RETENTION_CHECK));
+        }
+    }
+}
+
+/// How soon an ended request that could not be let go is looked at again.
+const RETENTION_CHECK: Duration = Duration::from_secs(1);
+
+impl Handler<Shutdown> for StreamSupervisor {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown { grace }: Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let (done, closed) = oneshot::channel();
+        self.closing
+            .get_or_insert_with(|| Closing {
+                waiting: Vec::new(),
+            })
+            .waiting
+            .push(done);
+        // Those that wait for another attempt would have none.
+        let waiting: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| matches!(request.state, State::Waiting { .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            self.stop(id, shut_down(), ctx);
+        }
+        ctx.notify_later(GraceOver, grace);
+        self.close_if_idle(ctx);
+        MessageResult(closed)
+    }
+}
+
+impl Handler<GraceOver> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: GraceOver, ctx: &mut Self::Context) {
+        let ids: Vec<_> = self.requests.keys().copied().collect();
+        for id in ids {
+            self.stop(id, shut_down(), ctx);
+        }
+        let ids: Vec<_> = self.compactions.keys().copied().collect();
+        for id in ids {
+            let error = ApiError::new(ErrorKind::ShutDown, SHUT_DOWN);
+            self.stop_compaction(id, error, ctx);
+        }
+        self.close_if_idle(ctx);
+    }
+}
+
+const SHUT_DOWN: &str = "the runtime was shut down";
+
+fn shut_down() -> ResponseEvent {
+    let error = ApiError::new(ErrorKind::ShutDown, SHUT_DOWN);
+    ResponseEvent::Failed(Arc::new(error))
+}
+
+fn request_body(prompt: &Prompt, provider: &Provider) -> Result<Bytes, ApiError> {
+    match provider.wire {
+        Wire::Responses => wire::responses::request_body(prompt, provider.quirks.responses),
+        Wire::Chat => wire::chat::request_body(prompt, &provider.quirks.chat),
+    }
+}
