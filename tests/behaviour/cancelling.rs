@@ -1,0 +1,168 @@
+//! Ends that the caller wants.
+
+use std::time::Duration;
+
+use actix::Actor;
+use actix_responses::{
+    actors::{CancelRequest, SubmitRequest, Subscriber, Unsubscribe, WhenDeserted},
+    protocol::ResponseEvent,
+};
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use crate::support::{
+    assert_elapsed, events::*, prompt, recorder::Recorder, settle, start, start_with, steady_retry,
+    transport::Exchange,
+};
+
+#[actix_rt::test]
+async fn cancelling_closes_the_connection_and_tells_every_subscriber() {
+    let (runtime, transport) = start([Exchange::stream(created() + &delta("a")).held_open()]);
+    let recorder = Recorder::new();
+    let seen = recorder.seen.clone();
+    let subscriber = Subscriber::deliveries(recorder.start().recipient());
+    let mut stream = runtime
+        .submit(SubmitRequest::new(prompt()).with_subscriber(subscriber))
+        .await
+        .unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap().name(), "created");
+    assert!(runtime.cancel(stream.request()).await);
+    assert!(
+        !runtime.cancel(stream.request()).await,
+        "it is over already"
+    );
+    assert_eq!(
+        stream.next().await,
+        Some(Ok(ResponseEvent::Cancelled)),
+        "the end overtakes the delta"
+    );
+    assert_eq!(stream.next().await, None);
+    settle().await;
+    assert_eq!(seen.names(), ["created", "output_text_delta", "cancelled"]);
+    assert_eq!(transport.open(), 0);
+}
+
+#[actix_rt::test]
+async fn dropping_the_stream_cancels_though_the_server_is_silent() {
+    for exchange in [Exchange::silence(), Exchange::stream(created()).held_open()] {
+        let (runtime, transport) = start([exchange]);
+        let stream = runtime.stream(prompt()).await.unwrap();
+        settle().await;
+        assert_eq!(transport.open(), 1);
+        drop(stream);
+        settle().await;
+        assert_eq!(transport.open(), 0);
+    }
+}
+
+#[actix_rt::test]
+async fn cancelling_ends_a_wait_for_the_next_attempt() {
+    let (runtime, transport) = start([Exchange::status(503), Exchange::stream(answer())]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    settle().await;
+    let before = Instant::now();
+    assert!(runtime.cancel(stream.request()).await);
+    assert_eq!(stream.next().await, Some(Ok(ResponseEvent::Cancelled)));
+    assert_elapsed(before, Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
+async fn the_last_subscriber_to_leave_ends_the_request_as_its_policy_says() {
+    for (policy, open_after) in [
+        (WhenDeserted::Cancel, [0, 0]),
+        (WhenDeserted::Linger(Duration::from_secs(10)), [1, 0]),
+        (WhenDeserted::KeepGoing, [1, 1]),
+    ] {
+        let (runtime, transport) = start([Exchange::stream(created()).held_open()]);
+        let request = SubmitRequest::new(prompt())
+            .with_when_deserted(policy)
+            .with_subscriber(Subscriber::deliveries(Recorder::new().start().recipient()));
+        let submitted = runtime.supervisor().send(request).await.unwrap().unwrap();
+        settle().await;
+        let leave = Unsubscribe {
+            request: submitted.request,
+            subscription: submitted.subscriptions[0],
+        };
+        assert!(runtime.supervisor().send(leave).await.unwrap());
+        assert!(!runtime.supervisor().send(leave).await.unwrap());
+        settle().await;
+        let at_once = transport.open();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!([at_once, transport.open()], open_after, "{policy:?}");
+        let live = runtime
+            .supervisor()
+            .send(CancelRequest {
+                request: submitted.request,
+            })
+            .await
+            .unwrap();
+        assert_eq!(live, policy == WhenDeserted::KeepGoing);
+    }
+}
+
+#[actix_rt::test]
+async fn a_subscriber_whose_actor_stopped_counts_as_gone() {
+    let (runtime, transport) = start([Exchange::stream(created()).held_open()]);
+    let recorder = Recorder::new().start();
+    let subscriber = Subscriber::deliveries(recorder.clone().recipient());
+    runtime
+        .supervisor()
+        .send(SubmitRequest::new(prompt()).with_subscriber(subscriber))
+        .await
+        .unwrap()
+        .unwrap();
+    settle().await;
+    assert_eq!(transport.open(), 1);
+    recorder.send(crate::support::recorder::Quit).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(transport.open(), 0);
+}
+
+#[actix_rt::test]
+async fn dropping_the_runtime_ends_its_requests() {
+    let (runtime, transport) = start([Exchange::stream(created()).held_open()]);
+    let recorder = Recorder::new();
+    let seen = recorder.seen.clone();
+    let subscriber = Subscriber::deliveries(recorder.start().recipient());
+    runtime
+        .supervisor()
+        .send(SubmitRequest::new(prompt()).with_subscriber(subscriber))
+        .await
+        .unwrap()
+        .unwrap();
+    settle().await;
+    drop(runtime);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(seen.names(), ["created", "failed"]);
+    assert_eq!(transport.open(), 0);
+}
+
+#[actix_rt::test]
+async fn a_shutdown_lets_running_requests_end_and_refuses_new_ones() {
+    let slow = Exchange::stream(created())
+        .wait(Duration::from_secs(5))
+        .chunk(completed());
+    let (runtime, _) = start_with([slow, Exchange::silence()], |c| c.retry = steady_retry(2));
+    let mut ending = runtime.stream(prompt()).await.unwrap();
+    let mut hanging = runtime.stream(prompt()).await.unwrap();
+    settle().await;
+    let before = Instant::now();
+    let closing = runtime.clone();
+    let closed = actix_rt::spawn(async move { closing.shutdown(Duration::from_secs(8)).await });
+    settle().await;
+    let refused = runtime
+        .stream(prompt())
+        .await
+        .err()
+        .expect("no new requests");
+    assert_eq!(refused.kind().as_str(), "shut_down");
+    assert_eq!(ending.next().await.unwrap().unwrap().name(), "created");
+    assert_eq!(ending.next().await.unwrap().unwrap().name(), "completed");
+    assert_elapsed(before, Duration::from_secs(5));
+    let error = hanging.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind().as_str(), "shut_down");
+    assert_elapsed(before, Duration::from_secs(8));
+    closed.await.unwrap();
+}

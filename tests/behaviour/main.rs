@@ -1,0 +1,10 @@
+//! How requests behave, over a scripted transport and with the clock paused: no sockets, no waiting.
+
+mod support;
+
+mod cancelling;
+mod compacting;
+mod retrying;
+mod streaming;
+mod subscribing;
+mod supervising;

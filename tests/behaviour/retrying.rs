@@ -1,0 +1,276 @@
+//! What is tried again, how soon, and what the subscriber sees of it.
+
+use std::time::Duration;
+
+use actix_responses::{
+    ErrorKind, protocol::ResponseEvent, provider::TransportErrorKind, retry::RetryAfterOutput,
+};
+use tokio::time::Instant;
+
+use crate::support::{
+    assert_elapsed, collect, events::*, failure, names, provider, start, start_with, steady_retry,
+    text, transport::Exchange,
+};
+
+fn refused() -> Exchange {
+    Exchange::error(
+        TransportErrorKind::Connect,
+        "connection refused by 127.0.0.1:9",
+    )
+}
+
+#[actix_rt::test]
+async fn a_failure_before_any_output_is_retried_in_silence() {
+    for (first, name) in [
+        (refused(), "refused"),
+        (Exchange::status(503), "503"),
+        (Exchange::status(500), "500"),
+        (Exchange::status(429), "429"),
+        (Exchange::status(408), "408"),
+        (Exchange::stream(""), "empty"),
+        (Exchange::stream(created()), "cut after created"),
+        (
+            Exchange::stream(created() + &in_progress()).broken(),
+            "broken",
+        ),
+        (
+            Exchange::stream(failed("rate_limit_exceeded", "slow")),
+            "in-band rate limit",
+        ),
+        (
+            Exchange::stream(failed("server_is_overloaded", "busy")),
+            "in-band overload",
+        ),
+        (Exchange::stream("").panicking(), "panicked"),
+    ] {
+        let second = Exchange::stream(answer());
+        let (runtime, transport) = start_with([first, second], |c| c.retry = steady_retry(5));
+        let before = Instant::now();
+        let events = collect(&runtime).await;
+        let seen: Vec<_> = names(&events)
+            .into_iter()
+            .filter(|n| *n != "other")
+            .collect();
+        assert_eq!(seen, ANSWER, "{name}");
+        assert_eq!(text(&events), "Hello", "{name}");
+        assert_elapsed(before, Duration::from_millis(100));
+        assert_eq!(transport.requests().len(), 2, "{name}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_retried_created_with_another_id_is_told() {
+    let other = answer().replace("resp_1", "resp_2");
+    let (runtime, _) = start([Exchange::stream(created()), Exchange::stream(other)]);
+    let events = collect(&runtime).await;
+    assert_eq!(names(&events)[..2], ["created", "created"]);
+    let Ok(ResponseEvent::Created(created)) = &events[1] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(created.response_id.as_deref(), Some("resp_2"));
+}
+
+#[actix_rt::test]
+async fn the_budget_includes_the_first_attempt_and_the_error_names_them_all() {
+    let exchanges = [refused(), Exchange::status(503), refused()];
+    let (runtime, transport) = start_with(exchanges, |c| c.retry = steady_retry(3));
+    let before = Instant::now();
+    let events = collect(&runtime).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert_elapsed(before, Duration::from_millis(100 + 200));
+    assert_eq!(transport.requests().len(), 3);
+    let details = error.details();
+    assert_eq!((details.attempt, details.max_attempts), (3, 3));
+    let kinds: Vec<_> = details.attempts.iter().map(|a| a.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            ErrorKind::Connect,
+            ErrorKind::Overloaded,
+            ErrorKind::Connect
+        ]
+    );
+    let report = error.report();
+    for part in [
+        "attempt 3 of 3",
+        "scripted.test",
+        "connection refused",
+        "To try",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+}
+
+#[actix_rt::test]
+async fn the_time_that_a_server_names_is_waited() {
+    for (header, value, millis) in [
+        ("retry-after", "7", 7_000),
+        ("retry-after-ms", "1250", 1_250),
+    ] {
+        let first = Exchange::status(429).header(header, value);
+        let (runtime, _) = start([first, Exchange::stream(answer())]);
+        let before = Instant::now();
+        assert_eq!(names(&collect(&runtime).await), ANSWER);
+        assert_elapsed(before, Duration::from_millis(millis));
+    }
+    let told = failed(
+        "rate_limit_exceeded",
+        "Rate limit reached. Please try again in 1m1.5s.",
+    );
+    let (runtime, _) = start([Exchange::stream(told), Exchange::stream(answer())]);
+    let before = Instant::now();
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    assert_elapsed(before, Duration::from_millis(61_500));
+}
+
+#[actix_rt::test]
+async fn a_time_beyond_the_longest_is_reported_instead_of_waited() {
+    let (runtime, transport) = start([Exchange::status(429).header("retry-after", "3600")]);
+    let before = Instant::now();
+    let events = collect(&runtime).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    assert_eq!(error.details().retry_after, Some(Duration::from_secs(3600)));
+    assert_elapsed(before, Duration::ZERO);
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
+async fn what_can_not_help_is_not_retried() {
+    for status in [400, 401, 403, 404, 413, 422] {
+        let (runtime, transport) = start([Exchange::status(status), Exchange::stream(answer())]);
+        let events = collect(&runtime).await;
+        assert_eq!(failure(&events).details().status, Some(status));
+        assert_eq!(transport.requests().len(), 1, "{status}");
+    }
+    for code in [
+        "context_length_exceeded",
+        "insufficient_quota",
+        "usage_not_included",
+        "invalid_prompt",
+        "cyber_policy",
+    ] {
+        let (runtime, transport) = start([
+            Exchange::stream(failed(code, "no")),
+            Exchange::stream(answer()),
+        ]);
+        let events = collect(&runtime).await;
+        assert_eq!(failure(&events).details().code.as_deref(), Some(code));
+        assert_eq!(transport.requests().len(), 1, "{code}");
+    }
+    let quota = Exchange::status(429)
+        .chunk(r#"{"error":{"code":"insufficient_quota","message":"no credit"}}"#);
+    let (runtime, transport) = start([quota, Exchange::stream(answer())]);
+    assert_eq!(
+        failure(&collect(&runtime).await).kind(),
+        ErrorKind::QuotaExceeded
+    );
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
+async fn after_output_the_default_is_to_fail_and_say_so() {
+    let cut = Exchange::stream(created() + &item_added() + &delta("Hel"));
+    let (runtime, transport) = start([cut, Exchange::stream(answer())]);
+    let events = collect(&runtime).await;
+    assert_eq!(
+        names(&events),
+        [
+            "created",
+            "output_item_added",
+            "output_text_delta",
+            "truncated"
+        ]
+    );
+    assert!(failure(&events).details().output_delivered);
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
+async fn after_output_a_restart_is_announced_and_starts_over() {
+    let cut = Exchange::stream(created() + &item_added() + &delta("Hex"));
+    let (runtime, transport) = start_with([cut, Exchange::stream(answer())], |config| {
+        config.retry = steady_retry(2);
+        config.retry.after_output = RetryAfterOutput::Restart;
+    });
+    let events = collect(&runtime).await;
+    let mut expected = vec![
+        "created",
+        "output_item_added",
+        "output_text_delta",
+        "restarted",
+    ];
+    expected.extend(ANSWER);
+    assert_eq!(names(&events), expected);
+    assert_eq!(text(&events), "Hello");
+    let Ok(ResponseEvent::Restarted(restarted)) = &events[3] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        (restarted.attempt, restarted.delay),
+        (2, Duration::from_millis(100))
+    );
+    assert_eq!(restarted.error.kind(), ErrorKind::Truncated);
+    assert_eq!(transport.requests().len(), 2);
+}
+
+#[actix_rt::test]
+async fn a_cut_at_any_byte_with_a_restart_gives_the_right_text() {
+    let whole = answer();
+    for cut in 0..whole.len() - 2 {
+        let body = whole.as_bytes()[..cut].to_vec();
+        let (runtime, _) = start_with(
+            [Exchange::stream(body), Exchange::stream(whole.clone())],
+            |config| {
+                config.retry = steady_retry(2);
+                config.retry.after_output = RetryAfterOutput::Restart;
+            },
+        );
+        let events = collect(&runtime).await;
+        assert_eq!(text(&events), "Hello", "cut at {cut}");
+        let after = names(&events);
+        let restart = after.iter().position(|name| *name == "restarted");
+        assert_eq!(
+            after[restart.map_or(0, |at| at + 1)..],
+            ANSWER,
+            "cut at {cut}"
+        );
+    }
+}
+
+#[actix_rt::test]
+async fn an_error_of_the_server_is_kept_when_the_connection_breaks_after_it() {
+    let body = Exchange::stream(created() + &failed("invalid_prompt", "the real reason")).broken();
+    let (runtime, _) = start([body]);
+    assert_eq!(
+        failure(&collect(&runtime).await).message(),
+        "the real reason"
+    );
+}
+
+#[actix_rt::test]
+async fn the_total_timeout_bounds_all_attempts_together() {
+    let exchanges = (0..5).map(|_| Exchange::silence());
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.retry = steady_retry(5);
+        provider(config, |p| {
+            p.timeouts.response_head = Duration::from_secs(10);
+            p.timeouts.total = Some(Duration::from_secs(25));
+        });
+    });
+    let before = Instant::now();
+    let events = collect(&runtime).await;
+    assert_eq!(failure(&events).kind(), ErrorKind::TotalTimeout);
+    assert_elapsed(before, Duration::from_secs(25));
+    assert_eq!(transport.requests().len(), 3);
+}
+
+#[actix_rt::test]
+async fn a_redirect_is_an_error_and_is_not_followed() {
+    let redirect = Exchange::status(307).header("location", "https://elsewhere.test/");
+    let (runtime, transport) = start([redirect]);
+    let events = collect(&runtime).await;
+    assert!(failure(&events).message().contains("elsewhere.test"));
+    assert_eq!(transport.requests().len(), 1);
+}

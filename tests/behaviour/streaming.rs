@@ -1,0 +1,301 @@
+//! From bytes to one end.
+
+use std::time::Duration;
+
+use actix_responses::{ErrorKind, Phase, protocol::ResponseEvent};
+use futures_util::StreamExt;
+
+use crate::support::{
+    assert_elapsed, collect, events::*, failure, names, prompt, provider, settle, start,
+    start_with, text, transport::Exchange,
+};
+
+#[actix_rt::test]
+async fn an_answer_arrives_whole_and_ends_once() {
+    let (runtime, transport) = start([Exchange::stream(answer())]);
+    let events = collect(&runtime).await;
+    assert_eq!(names(&events), ANSWER);
+    assert_eq!(text(&events), "Hello");
+    let Some(Ok(ResponseEvent::Completed(completed))) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert_eq!(completed.response_id.as_deref(), Some("resp_1"));
+    let usage = completed.token_usage.expect("usage");
+    assert_eq!(
+        (
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.output_tokens
+        ),
+        (3, 1, 2)
+    );
+    settle().await;
+    assert_eq!(transport.open(), 0);
+}
+
+#[actix_rt::test]
+async fn chunking_changes_nothing() {
+    for size in [1, 2, 7, 64, 1460] {
+        let exchange = Exchange::status(200)
+            .header("content-type", "text/event-stream")
+            .chunks(answer().as_bytes(), size);
+        let (runtime, _) = start([exchange]);
+        let events = collect(&runtime).await;
+        assert_eq!(names(&events), ANSWER, "chunks of {size}");
+        assert_eq!(text(&events), "Hello");
+    }
+}
+
+#[actix_rt::test]
+async fn every_terminal_event_ends_at_once_though_the_connection_stays_open() {
+    let error =
+        event(serde_json::json!({"type": "error", "code": "invalid_prompt", "message": "no"}));
+    for (terminal, name) in [
+        (completed(), "completed"),
+        (incomplete("max_output_tokens"), "incomplete"),
+        (failed("invalid_prompt", "no"), "invalid_request"),
+        (error, "invalid_request"),
+    ] {
+        let (runtime, transport) = start([Exchange::stream(created() + &terminal).held_open()]);
+        let before = tokio::time::Instant::now();
+        let events = collect(&runtime).await;
+        assert_eq!(names(&events), ["created", name]);
+        assert_elapsed(before, Duration::ZERO);
+        // The connection is given its short while to end, then closed.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(transport.open(), 0, "{name}");
+    }
+}
+
+#[actix_rt::test]
+async fn what_follows_the_terminal_event_is_not_read() {
+    let late = completed() + &delta("late") + &failed("server_error", "late") + &completed();
+    let (runtime, _) = start([Exchange::stream(created() + &late)]);
+    assert_eq!(names(&collect(&runtime).await), ["created", "completed"]);
+}
+
+#[actix_rt::test]
+async fn the_first_terminal_event_counts() {
+    let body = created() + &failed("invalid_prompt", "first") + &completed();
+    let (runtime, _) = start([Exchange::stream(body)]);
+    let events = collect(&runtime).await;
+    assert_eq!(names(&events), ["created", "invalid_request"]);
+    assert_eq!(failure(&events).message(), "first");
+}
+
+#[actix_rt::test]
+async fn a_cut_at_any_byte_is_a_failure_and_loses_or_repeats_nothing() {
+    let whole = answer();
+    let terminal_at = whole
+        .find("event: response.completed")
+        .expect("a terminal event");
+    // A terminal event whose JSON is whole counts, also without its blank line.
+    let json_whole_at = whole.len() - 2;
+    for cut in 0..json_whole_at {
+        let body = whole.as_bytes()[..cut].to_vec();
+        let (runtime, _) = start_with([Exchange::stream(body)], |config| {
+            config.retry.max_attempts = 1;
+        });
+        let events = collect(&runtime).await;
+        let error = failure(&events);
+        assert_eq!(error.kind(), ErrorKind::Truncated, "cut at {cut}");
+        assert_eq!(error.details().phase, Some(Phase::Body));
+        let seen = names(&events[..events.len() - 1]);
+        assert_eq!(seen, ANSWER[..seen.len()], "cut at {cut}");
+        assert_eq!(
+            error.details().output_delivered,
+            seen.len() > 1,
+            "cut at {cut}"
+        );
+        if cut >= terminal_at {
+            assert_eq!(seen.len(), ANSWER.len() - 1, "cut at {cut}");
+        }
+    }
+    for cut in json_whole_at..=whole.len() {
+        let (runtime, _) = start([Exchange::stream(whole.as_bytes()[..cut].to_vec())]);
+        assert_eq!(names(&collect(&runtime).await), ANSWER, "cut at {cut}");
+    }
+}
+
+#[actix_rt::test]
+async fn unknown_events_pass_through_byte_for_byte() {
+    let odd = "data: {\"type\":\"response.new_thing\", \"x\" : 1.0 }\n\n";
+    let body = format!(
+        "{}{odd}: comment\n\ndata: {{\"type\":\"keepalive\"}}\n\n{}",
+        created(),
+        completed()
+    );
+    let (runtime, _) = start([Exchange::stream(body)]);
+    let events = collect(&runtime).await;
+    assert_eq!(names(&events), ["created", "other", "other", "completed"]);
+    let Ok(ResponseEvent::Other(other)) = &events[1] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(&*other.event, "response.new_thing");
+    assert_eq!(
+        other.raw.get(),
+        "{\"type\":\"response.new_thing\", \"x\" : 1.0 }"
+    );
+}
+
+#[actix_rt::test]
+async fn malformed_events_are_left_out_counted_and_reported_with_the_end() {
+    let body = created() + "data: {nonsense\n\ndata: {\"no\":\"type\"}\n\n" + &completed();
+    let (runtime, _) = start([Exchange::stream(body)]);
+    let events = collect(&runtime).await;
+    let Some(Ok(ResponseEvent::Completed(completed))) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert_eq!(completed.anomalies.malformed_events, 2);
+    assert!(
+        completed
+            .anomalies
+            .first_malformed
+            .as_deref()
+            .unwrap()
+            .contains("nonsense")
+    );
+}
+
+#[actix_rt::test]
+async fn idle_timeout_counts_any_byte_and_ends_a_silent_stream() {
+    let body = Exchange::stream(created() + &delta("a"))
+        .wait(Duration::from_secs(200))
+        .chunk(": comment\n\n")
+        .wait(Duration::from_secs(200))
+        .chunk(": comment\n\n")
+        .held_open();
+    let (runtime, transport) = start([body]);
+    let before = tokio::time::Instant::now();
+    let events = collect(&runtime).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::IdleTimeout);
+    assert_elapsed(before, Duration::from_secs(700));
+    assert!(error.report().contains("300s"), "{}", error.report());
+    assert_eq!(transport.open(), 0);
+}
+
+#[actix_rt::test]
+async fn progress_timeout_ends_a_stream_that_only_keeps_alive() {
+    let mut exchange = Exchange::stream(created());
+    for _ in 0..20 {
+        exchange = exchange.wait(Duration::from_secs(10)).chunk(": ping\n\n");
+    }
+    let (runtime, _) = start_with([exchange.held_open()], |config| {
+        config.retry.max_attempts = 1;
+        provider(config, |p| {
+            p.timeouts.progress = Some(Duration::from_secs(60))
+        });
+    });
+    let before = tokio::time::Instant::now();
+    let events = collect(&runtime).await;
+    assert_eq!(failure(&events).kind(), ErrorKind::ProgressTimeout);
+    assert_elapsed(before, Duration::from_secs(60));
+}
+
+#[actix_rt::test]
+async fn each_other_timer_ends_what_it_watches() {
+    let stalled = || Exchange::stream(": hello\n\n").held_open();
+    for (exchange, kind, seconds) in [
+        (Exchange::silence(), ErrorKind::ResponseHeadTimeout, 7),
+        (
+            Exchange::stream(answer()).head_after(Duration::from_secs(8)),
+            ErrorKind::ResponseHeadTimeout,
+            7,
+        ),
+        (stalled(), ErrorKind::FirstEventTimeout, 5),
+        (
+            Exchange::stream(created() + &delta("a")).held_open(),
+            ErrorKind::TotalTimeout,
+            9,
+        ),
+    ] {
+        let (runtime, transport) = start_with([exchange], |config| {
+            config.retry.max_attempts = 1;
+            provider(config, |p| {
+                p.timeouts.response_head = Duration::from_secs(7);
+                p.timeouts.first_event = Some(Duration::from_secs(5));
+                p.timeouts.total = Some(Duration::from_secs(9));
+            });
+        });
+        let before = tokio::time::Instant::now();
+        let events = collect(&runtime).await;
+        assert_eq!(failure(&events).kind(), kind);
+        assert_elapsed(before, Duration::from_secs(seconds));
+        assert_eq!(transport.open(), 0, "{kind}");
+    }
+}
+
+#[actix_rt::test]
+async fn headers_become_events_before_the_first_of_the_stream() {
+    let exchange = Exchange::stream(answer())
+        .header("openai-model", "m-1")
+        .header("x-codex-primary-used-percent", "12.5")
+        .header("x-models-etag", " abc ")
+        .header("x-reasoning-included", "1");
+    let (runtime, _) = start([exchange]);
+    let seen = names(&collect(&runtime).await);
+    assert_eq!(
+        seen[..5],
+        [
+            "server_model",
+            "rate_limits",
+            "models_etag",
+            "server_reasoning_included",
+            "created"
+        ]
+    );
+    let (runtime, _) = start([Exchange::stream(answer())]);
+    assert_eq!(
+        names(&collect(&runtime).await),
+        ANSWER,
+        "no headers, no such events"
+    );
+}
+
+#[actix_rt::test]
+async fn a_body_that_is_no_event_stream_is_named() {
+    let html = Exchange::status(200)
+        .header("content-type", "text/html")
+        .chunk("<html><head><title>Sign in</title></head></html>");
+    let (runtime, transport) = start([html]);
+    let events = collect(&runtime).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(
+        error.message().contains("text/html") && error.message().contains("Sign in"),
+        "{error}"
+    );
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
+async fn an_event_stream_with_another_content_type_is_read_all_the_same() {
+    let exchange = Exchange::status(200)
+        .header("content-type", "text/plain")
+        .chunk(answer());
+    let (runtime, _) = start([exchange]);
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+}
+
+#[actix_rt::test]
+async fn a_stream_that_is_not_polled_pauses_the_reading_and_loses_nothing() {
+    let deltas: String = (0..5000).map(|n| delta(&format!("{n},"))).collect();
+    let body = created() + &item_added() + &deltas + &completed();
+    let exchange = Exchange::status(200)
+        .header("content-type", "text/event-stream")
+        .chunks(body.as_bytes(), 300);
+    let (runtime, transport) = start([exchange]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(transport.open(), 1, "the reading has paused");
+    let mut events = Vec::new();
+    while let Some(event) = stream.next().await {
+        events.push(event);
+    }
+    assert_eq!(
+        text(&events),
+        (0..5000).map(|n| format!("{n},")).collect::<String>()
+    );
+    assert_eq!(names(&events).last(), Some(&"completed"));
+}

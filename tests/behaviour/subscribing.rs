@@ -1,0 +1,326 @@
+//! Several listeners, late ones, slow ones and broken ones.
+
+use std::time::Duration;
+
+use actix::Actor;
+use actix_responses::{
+    ErrorKind,
+    actors::{Cursor, DeliveryPolicy, SubmitRequest, Subscribe, SubscribeError, Subscriber},
+    protocol::ResponseEvent,
+};
+use futures_util::StreamExt;
+
+use crate::support::{
+    collect,
+    events::*,
+    prompt,
+    recorder::{Recorder, Seen},
+    settle, start, start_with, steady_retry,
+    transport::Exchange,
+};
+
+fn recorder(recorder: Recorder) -> (Subscriber, Seen) {
+    let seen = recorder.seen.clone();
+    (Subscriber::deliveries(recorder.start().recipient()), seen)
+}
+
+fn deltas(count: usize) -> (String, String) {
+    let body = (0..count)
+        .map(|n| delta(&format!("{n} ")))
+        .collect::<String>();
+    let text = (0..count).map(|n| format!("{n} ")).collect();
+    (
+        created() + &item_added() + &body + &item_done("x") + &completed(),
+        text,
+    )
+}
+
+#[actix_rt::test]
+async fn latecomers_see_the_same_sequence_whenever_they_join() {
+    let mut exchange = Exchange::stream(created());
+    for n in 0..10 {
+        exchange = exchange
+            .wait(Duration::from_secs(1))
+            .chunk(delta(&format!("{n} ")));
+    }
+    let (runtime, _) = start([exchange.chunk(completed())]);
+    let (first, first_seen) = recorder(Recorder::new());
+    let submitted = runtime
+        .supervisor()
+        .send(SubmitRequest::new(prompt()).with_subscriber(first))
+        .await
+        .unwrap()
+        .unwrap();
+    let request = submitted.request;
+    let mut joined = Vec::new();
+    for _ in 0..15 {
+        let (subscriber, seen) = recorder(Recorder::new());
+        runtime
+            .supervisor()
+            .send(Subscribe {
+                request,
+                subscriber,
+            })
+            .await
+            .unwrap()
+            .unwrap();
+        joined.push(seen);
+        tokio::time::sleep(Duration::from_millis(900)).await;
+    }
+    assert_eq!(first_seen.events().len(), 12);
+    assert_eq!(first_seen.ends(), 1);
+    for seen in joined {
+        assert_eq!(seen.events(), first_seen.events());
+    }
+}
+
+#[actix_rt::test]
+async fn a_cursor_resumes_without_gap_or_repeat() {
+    let (body, _) = deltas(50);
+    let (runtime, _) = start([Exchange::stream(body)]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    let all = stream.by_ref().collect::<Vec<_>>().await;
+    for from in 0..all.len() as u64 {
+        let rest = runtime
+            .subscribe(stream.request(), Cursor::From(from))
+            .await
+            .unwrap();
+        assert_eq!(
+            rest.collect::<Vec<_>>().await,
+            all[from as usize..],
+            "from {from}"
+        );
+    }
+    let live = runtime
+        .subscribe(stream.request(), Cursor::Live)
+        .await
+        .unwrap();
+    assert_eq!(
+        live.collect::<Vec<_>>().await,
+        all[all.len() - 1..],
+        "the end is still told"
+    );
+    let ahead = runtime
+        .subscribe(stream.request(), Cursor::From(99))
+        .await
+        .err();
+    assert!(matches!(
+        ahead,
+        Some(SubscribeError::CursorAhead { wanted: 99, .. })
+    ));
+}
+
+#[actix_rt::test]
+async fn a_cursor_that_has_fallen_off_the_log_says_so() {
+    let mut exchange = Exchange::stream(created());
+    for n in 0..50 {
+        exchange = exchange
+            .wait(Duration::from_millis(1))
+            .chunk(delta(&n.to_string()));
+    }
+    let exchange = exchange.chunk(completed());
+    let (runtime, _) = start_with([exchange], |c| c.audience.log_events = 10);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    while stream.next().await.is_some() {}
+    let Err(error) = runtime.subscribe(stream.request(), Cursor::Start).await else {
+        panic!("it should be gone")
+    };
+    let SubscribeError::CursorExpired {
+        wanted: 0, oldest, ..
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert!(oldest > 30, "{error}");
+    assert!(
+        runtime
+            .subscribe(stream.request(), Cursor::From(oldest))
+            .await
+            .is_ok()
+    );
+}
+
+#[actix_rt::test]
+async fn an_ended_request_is_kept_for_a_while_and_no_longer() {
+    let (runtime, _) = start([Exchange::stream(answer())]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    while stream.next().await.is_some() {}
+    let request = stream.request();
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(runtime.subscribe(request, Cursor::Start).await.is_ok());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let gone = runtime.subscribe(request, Cursor::Start).await.err();
+    assert_eq!(gone, Some(SubscribeError::UnknownRequest { request }));
+}
+
+#[actix_rt::test]
+async fn a_subscriber_of_single_events_gets_the_end_too() {
+    let (runtime, _) = start([Exchange::stream(answer())]);
+    let recorder = Recorder::new();
+    let seen = recorder.seen.clone();
+    let subscriber = Subscriber::events(recorder.start().recipient());
+    runtime
+        .supervisor()
+        .send(SubmitRequest::new(prompt()).with_subscriber(subscriber))
+        .await
+        .unwrap()
+        .unwrap();
+    settle().await;
+    assert_eq!(seen.names(), ANSWER);
+}
+
+#[actix_rt::test]
+async fn a_burst_beyond_a_mailbox_arrives_whole() {
+    let (body, text) = deltas(3000);
+    for size in [50, 1460, 100_000_000] {
+        let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), size)]);
+        let (whole, whole_seen) = recorder(Recorder::paced(Duration::from_millis(1)));
+        let single = Recorder::new();
+        let single_seen = single.seen.clone();
+        let request = SubmitRequest::new(prompt())
+            .with_subscriber(whole)
+            .with_subscriber(Subscriber::events(single.start().recipient()));
+        runtime.supervisor().send(request).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        for seen in [whole_seen, single_seen] {
+            assert_eq!(seen.text(), text, "chunks of {size}");
+            assert!(seen.is_consecutive_from(0));
+            assert_eq!(seen.ends(), 1);
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_subscriber_that_takes_nothing_for_too_long_lags_and_others_go_on() {
+    let (body, text) = deltas(3000);
+    let exchange = Exchange::status(200).chunks(body.as_bytes(), 300);
+    let (runtime, _) = start_with([exchange], |c| c.audience.lag_events = 100);
+    let policy = DeliveryPolicy::Wait {
+        max_wait: Duration::from_secs(5),
+    };
+    let (stuck, stuck_seen) = recorder(Recorder::paced(Duration::from_secs(600)));
+    let (quick, quick_seen) = recorder(Recorder::new());
+    let request = SubmitRequest::new(prompt())
+        .with_subscriber(stuck.with_policy(policy))
+        .with_subscriber(quick);
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(quick_seen.ends(), 0, "the stuck one is waited for");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(quick_seen.text(), text);
+    assert_eq!(quick_seen.ends(), 1);
+    tokio::time::sleep(Duration::from_secs(600 * 30)).await;
+    let last = stuck_seen.events().pop().map(|(_, event)| event);
+    let Some(ResponseEvent::Failed(error)) = last else {
+        panic!("{last:?}")
+    };
+    assert_eq!(error.kind(), ErrorKind::Lagged);
+    assert_eq!(stuck_seen.ends(), 1);
+}
+
+#[actix_rt::test]
+async fn dropped_deltas_never_take_items_or_the_end_along() {
+    let (body, text) = deltas(3000);
+    let (runtime, transport) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
+    let (slow, seen) = recorder(Recorder::paced(Duration::from_millis(10)));
+    let request =
+        SubmitRequest::new(prompt()).with_subscriber(slow.with_policy(DeliveryPolicy::DropDeltas));
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    settle().await;
+    assert_eq!(transport.open(), 0, "the stream was not held up");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let names = seen.names();
+    assert!(seen.text().len() < text.len(), "some deltas were dropped");
+    for kept in [
+        "created",
+        "output_item_added",
+        "output_item_done",
+        "completed",
+    ] {
+        assert_eq!(
+            names.iter().filter(|name| **name == kept).count(),
+            1,
+            "{kept}"
+        );
+    }
+    let sequences: Vec<_> = seen
+        .events()
+        .iter()
+        .map(|(sequence, _)| *sequence)
+        .collect();
+    assert!(
+        sequences.windows(2).all(|pair| pair[0] < pair[1]),
+        "in order"
+    );
+}
+
+#[actix_rt::test]
+async fn a_disconnecting_subscription_ends_as_soon_as_the_mailbox_is_full() {
+    let (body, _) = deltas(3000);
+    let (runtime, transport) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
+    let (slow, seen) = recorder(Recorder::paced(Duration::from_millis(10)));
+    let (quick, quick_seen) = recorder(Recorder::new());
+    let request = SubmitRequest::new(prompt())
+        .with_subscriber(slow.with_policy(DeliveryPolicy::Disconnect))
+        .with_subscriber(quick);
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    settle().await;
+    assert_eq!(transport.open(), 0);
+    assert_eq!(quick_seen.ends(), 1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(seen.names().last(), Some(&"failed"));
+    assert_eq!(seen.ends(), 1);
+}
+
+#[actix_rt::test]
+async fn a_panic_in_one_subscriber_is_nothing_to_the_others() {
+    let (body, text) = deltas(100);
+    let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
+    let (bad, _) = recorder(Recorder::panicking_at(10));
+    let (good, seen) = recorder(Recorder::new());
+    let request = SubmitRequest::new(prompt())
+        .with_subscriber(bad)
+        .with_subscriber(good);
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(seen.text(), text);
+    assert_eq!(seen.ends(), 1);
+}
+
+#[actix_rt::test]
+async fn a_panic_in_the_stream_actor_gives_everybody_one_end() {
+    let output = created() + &item_added() + &delta("a");
+    let (runtime, _) = start_with(
+        [Exchange::stream(output)
+            .wait(Duration::from_secs(1))
+            .panicking()],
+        |c| {
+            c.retry = steady_retry(3);
+        },
+    );
+    let (one, one_seen) = recorder(Recorder::new());
+    let (two, two_seen) = recorder(Recorder::new());
+    let request = SubmitRequest::new(prompt())
+        .with_subscriber(one)
+        .with_subscriber(two);
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for seen in [one_seen, two_seen] {
+        assert_eq!(
+            seen.names(),
+            [
+                "created",
+                "output_item_added",
+                "output_text_delta",
+                "failed"
+            ]
+        );
+        let Some((_, ResponseEvent::Failed(error))) = seen.events().pop() else {
+            panic!()
+        };
+        assert_eq!(error.kind(), ErrorKind::AttemptLost);
+    }
+    // The arbiter lives on.
+    let (runtime, _) = start([Exchange::stream(answer())]);
+    assert_eq!(collect(&runtime).await.len(), ANSWER.len());
+}

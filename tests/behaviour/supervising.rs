@@ -1,0 +1,202 @@
+//! What the supervisor knows and tells.
+
+use std::{sync::Mutex, time::Duration};
+
+use actix::{Actor, Context, Handler};
+use actix_responses::{
+    ErrorKind,
+    actors::{AttemptNotice, GetStatus, RequestPhase, SubmitRequest, Workers},
+    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth},
+};
+use futures_core::future::BoxFuture;
+use futures_util::StreamExt;
+use http::HeaderMap;
+
+use crate::support::{
+    assert_elapsed, collect, events::*, failure, names, prompt, provider, settle, start,
+    start_with, steady_retry, transport::Exchange,
+};
+
+#[derive(Default)]
+struct Observer {
+    notices: std::sync::Arc<Mutex<Vec<String>>>,
+}
+
+impl Actor for Observer {
+    type Context = Context<Self>;
+}
+
+impl Handler<AttemptNotice> for Observer {
+    type Result = ();
+
+    fn handle(&mut self, notice: AttemptNotice, _: &mut Self::Context) {
+        let line = match notice {
+            AttemptNotice::Started {
+                attempt,
+                max_attempts,
+                ..
+            } => format!("start {attempt}/{max_attempts}"),
+            AttemptNotice::Failed {
+                error, retry_in, ..
+            } => format!("failed {} {retry_in:?}", error.kind()),
+            _ => "another".to_owned(),
+        };
+        self.notices.lock().unwrap().push(line);
+    }
+}
+
+#[actix_rt::test]
+async fn observers_are_told_of_every_attempt() {
+    let exchanges = [Exchange::status(503), Exchange::status(400)];
+    let (runtime, _) = start_with(exchanges, |c| c.retry = steady_retry(4));
+    let observer = Observer::default();
+    let notices = observer.notices.clone();
+    let request = SubmitRequest::new(prompt()).with_observer(observer.start().recipient());
+    let stream = runtime.submit(request).await.unwrap();
+    stream.collect::<Vec<_>>().await;
+    settle().await;
+    assert_eq!(
+        *notices.lock().unwrap(),
+        [
+            "start 1/4",
+            "failed overloaded Some(100ms)",
+            "start 2/4",
+            "failed invalid_request None"
+        ]
+    );
+}
+
+#[actix_rt::test]
+async fn the_status_follows_the_request() {
+    let exchanges = [
+        Exchange::status(503),
+        Exchange::stream(created())
+            .wait(Duration::from_secs(9))
+            .chunk(completed()),
+    ];
+    let (runtime, _) = start_with(exchanges, |c| c.retry = steady_retry(4));
+    let stream = runtime.stream(prompt()).await.unwrap();
+    let request = stream.request();
+    let status = async || {
+        let status = runtime
+            .supervisor()
+            .send(GetStatus { request })
+            .await
+            .unwrap()
+            .unwrap();
+        (
+            status.phase,
+            status.attempt,
+            status.max_attempts,
+            status.subscribers,
+            status.events,
+        )
+    };
+    settle().await;
+    assert_eq!(status().await, (RequestPhase::Waiting, 1, 4, 1, 0));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(status().await, (RequestPhase::Running, 2, 4, 1, 1));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(status().await, (RequestPhase::Ended, 2, 4, 0, 2));
+}
+
+#[derive(Debug, Default)]
+struct Rotating {
+    asked: Mutex<Vec<(u32, bool)>>,
+}
+
+impl AuthProvider for Rotating {
+    fn headers<'a>(
+        &'a self,
+        request: &'a AuthRequest,
+    ) -> BoxFuture<'a, Result<HeaderMap, AuthError>> {
+        self.asked
+            .lock()
+            .unwrap()
+            .push((request.attempt, request.refresh));
+        let token = if request.refresh { "new" } else { "old" };
+        Box::pin(async move { BearerAuth::new(token)?.headers(request).await })
+    }
+
+    fn can_refresh(&self) -> bool {
+        true
+    }
+}
+
+#[actix_rt::test]
+async fn a_refused_key_is_refreshed_once_and_at_once() {
+    let (runtime, transport) = start_with(
+        [Exchange::status(401), Exchange::stream(answer())],
+        |config| {
+            provider(config, |p| *p = p.clone().with_auth(Rotating::default()));
+        },
+    );
+    let before = tokio::time::Instant::now();
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    assert_elapsed(before, Duration::ZERO);
+    let keys: Vec<_> = transport
+        .requests()
+        .iter()
+        .map(|r| r.headers["authorization"].to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(keys, ["Bearer old", "Bearer new"]);
+
+    let (runtime, transport) =
+        start_with([Exchange::status(401), Exchange::status(401)], |config| {
+            provider(config, |p| *p = p.clone().with_auth(Rotating::default()));
+        });
+    assert_eq!(
+        failure(&collect(&runtime).await).kind(),
+        ErrorKind::Authentication
+    );
+    assert_eq!(transport.requests().len(), 2);
+}
+
+#[actix_rt::test]
+async fn requests_carry_the_body_the_path_and_the_headers() {
+    let (runtime, transport) = start([Exchange::stream(answer())]);
+    collect(&runtime).await;
+    let request = &transport.requests()[0];
+    assert_eq!(request.url, "http://scripted.test/v1/responses");
+    assert_eq!(request.headers["accept"], "text/event-stream");
+    assert_eq!(request.headers["content-type"], "application/json");
+    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(
+        (&body["model"], &body["stream"]),
+        (&"test-model".into(), &true.into())
+    );
+}
+
+#[actix_rt::test]
+async fn a_request_that_can_not_be_made_is_refused_before_anything_is_sent() {
+    let (runtime, transport) = start([]);
+    let error = runtime
+        .stream(actix_responses::protocol::Prompt::user("no model"))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+    assert!(transport.requests().is_empty());
+}
+
+#[actix_rt::test]
+async fn more_requests_than_the_limit_are_refused_by_name() {
+    let (runtime, _) = start_with((0..3).map(|_| Exchange::silence()), |c| c.max_requests = 2);
+    let _one = runtime.stream(prompt()).await.unwrap();
+    let _two = runtime.stream(prompt()).await.unwrap();
+    let error = runtime.stream(prompt()).await.err().unwrap();
+    assert!(error.message().contains("max_requests"), "{error}");
+}
+
+/// Real threads, so real time; nothing here waits for it.
+#[actix_rt::test]
+async fn streams_run_on_worker_threads() {
+    let exchanges = (0..20).map(|_| Exchange::stream(answer()));
+    let (runtime, _) = start_with(exchanges, |c| c.workers = Workers::Threads(3));
+    tokio::time::resume();
+    let streams = futures_util::future::join_all((0..20).map(|_| collect(&runtime))).await;
+    for events in streams {
+        assert_eq!(names(&events), ANSWER);
+    }
+    runtime.shutdown(Duration::from_secs(1)).await;
+}

@@ -1,0 +1,122 @@
+//! A scripted transport, a recording subscriber, and the events that they exchange.
+
+pub mod events;
+pub mod recorder;
+pub mod transport;
+
+use std::{cell::Cell, sync::Arc, time::Duration};
+
+use actix_responses::{
+    ApiError, Runtime,
+    actors::{SupervisorConfig, Workers},
+    protocol::{Prompt, ResponseEvent},
+    provider::Provider,
+    retry::{ExponentialBackoff, RetryPolicy},
+};
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use self::transport::{Exchange, ScriptedTransport};
+
+/// A runtime on this thread whose requests meet the given exchanges, in order.
+pub fn start(exchanges: impl IntoIterator<Item = Exchange>) -> (Runtime, ScriptedTransport) {
+    start_with(exchanges, |_| {})
+}
+
+/// The same with changes to the configuration.
+pub fn start_with(
+    exchanges: impl IntoIterator<Item = Exchange>,
+    change: impl FnOnce(&mut SupervisorConfig),
+) -> (Runtime, ScriptedTransport) {
+    pause();
+    let provider = Provider::new("scripted", "http://scripted.test/v1").expect("a URL");
+    let mut config = SupervisorConfig::new(provider);
+    config.workers = Workers::Current;
+    change(&mut config);
+    let transport = ScriptedTransport::new(exchanges);
+    let runtime =
+        Runtime::with_transport(config, transport.clone()).expect("a valid configuration");
+    (runtime, transport)
+}
+
+/// Stops the clock of this test's runtime; it then moves only when everything waits for it.
+pub fn pause() {
+    thread_local!(static PAUSED: Cell<bool> = const { Cell::new(false) });
+    if !PAUSED.replace(true) {
+        tokio::time::pause();
+    }
+}
+
+/// Checks a time on the paused clock. Tokio's timers go off up to a millisecond late.
+#[track_caller]
+pub fn assert_elapsed(since: Instant, expected: Duration) {
+    let elapsed = since.elapsed();
+    let late = elapsed.checked_sub(expected);
+    assert!(
+        late.is_some_and(|late| late <= Duration::from_millis(5)),
+        "{elapsed:?} in place of {expected:?}"
+    );
+}
+
+/// Changes the configured provider.
+pub fn provider(config: &mut SupervisorConfig, change: impl FnOnce(&mut Provider)) {
+    change(Arc::make_mut(&mut config.provider));
+}
+
+/// A policy whose delays are 100 ms, 200 ms, 400 ms, ... to the millisecond.
+pub fn steady_retry(max_attempts: u32) -> RetryPolicy {
+    let base = Duration::from_millis(100);
+    let backoff = ExponentialBackoff::new(base, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
+    RetryPolicy {
+        max_attempts,
+        backoff,
+        ..RetryPolicy::default()
+    }
+}
+
+pub fn prompt() -> Prompt {
+    Prompt::user("hello").with_model("test-model")
+}
+
+/// Everything that a request's stream yields.
+pub async fn collect(runtime: &Runtime) -> Vec<Result<ResponseEvent, ApiError>> {
+    let stream = runtime.stream(prompt()).await.expect("an accepted request");
+    stream.collect().await
+}
+
+/// The names of events, and of an error its kind.
+pub fn names(events: &[Result<ResponseEvent, ApiError>]) -> Vec<&'static str> {
+    let name = |event: &Result<ResponseEvent, ApiError>| match event {
+        Ok(event) => event.name(),
+        Err(error) => error.kind().as_str(),
+    };
+    events.iter().map(name).collect()
+}
+
+/// The text of all deltas since the last restart.
+pub fn text(events: &[Result<ResponseEvent, ApiError>]) -> String {
+    let mut text = String::new();
+    for event in events {
+        match event {
+            Ok(ResponseEvent::OutputTextDelta(delta)) => text.push_str(&delta.delta),
+            Ok(ResponseEvent::Restarted(_)) => text.clear(),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// The error that a request ended with.
+pub fn failure(events: &[Result<ResponseEvent, ApiError>]) -> &ApiError {
+    match events.last() {
+        Some(Err(error)) => error,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+/// Lets everything happen that is ready, without time passing.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,133 @@
+//! Actors that listen and remember.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, WrapFuture};
+use actix_responses::{actors::Delivery, protocol::ResponseEvent};
+
+/// Records deliveries; each one takes it some time.
+pub struct Recorder {
+    pub seen: Seen,
+    pub pace: Option<Duration>,
+    pub panic_at: Option<usize>,
+}
+
+/// What a recorder has seen, with sequence numbers.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<Vec<(u64, ResponseEvent)>>>);
+
+impl Seen {
+    pub fn events(&self) -> Vec<(u64, ResponseEvent)> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn names(&self) -> Vec<&'static str> {
+        self.events()
+            .iter()
+            .map(|(_, event)| event.name())
+            .collect()
+    }
+
+    /// How many final events came.
+    pub fn ends(&self) -> usize {
+        self.events()
+            .iter()
+            .filter(|(_, event)| event.is_final())
+            .count()
+    }
+
+    pub fn text(&self) -> String {
+        let events: Vec<_> = self
+            .events()
+            .into_iter()
+            .map(|(_, event)| Ok(event))
+            .collect();
+        super::text(&events)
+    }
+
+    /// Whether the sequence numbers run from `first` without gap or repeat.
+    pub fn is_consecutive_from(&self, first: u64) -> bool {
+        self.events()
+            .iter()
+            .zip(first..)
+            .all(|((sequence, _), expected)| *sequence == expected)
+    }
+}
+
+impl Recorder {
+    pub fn new() -> Self {
+        Self {
+            seen: Seen::default(),
+            pace: None,
+            panic_at: None,
+        }
+    }
+
+    pub fn paced(pace: Duration) -> Self {
+        Self {
+            pace: Some(pace),
+            ..Self::new()
+        }
+    }
+
+    pub fn panicking_at(count: usize) -> Self {
+        Self {
+            panic_at: Some(count),
+            ..Self::new()
+        }
+    }
+}
+
+impl Actor for Recorder {
+    type Context = Context<Self>;
+}
+
+impl Handler<Delivery> for Recorder {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
+        let pace = self.pace;
+        let wait = async move {
+            if let Some(pace) = pace {
+                tokio::time::sleep(pace).await;
+            }
+        };
+        AtomicResponse::new(Box::pin(wait.into_actor(self).map(move |(), this, _| {
+            let mut seen = this.seen.0.lock().unwrap();
+            for (index, event) in delivery.events().iter().enumerate() {
+                seen.push((delivery.first_sequence() + index as u64, event.clone()));
+            }
+            let due = this.panic_at.is_some_and(|count| seen.len() >= count);
+            drop(seen);
+            assert!(!due, "a scripted panic");
+        })))
+    }
+}
+
+impl Handler<ResponseEvent> for Recorder {
+    type Result = ();
+
+    fn handle(&mut self, event: ResponseEvent, _: &mut Self::Context) {
+        let mut seen = self.seen.0.lock().unwrap();
+        let sequence = seen.len() as u64;
+        seen.push((sequence, event));
+    }
+}
+
+/// Makes a recorder stop.
+pub struct Quit;
+
+impl actix::Message for Quit {
+    type Result = ();
+}
+
+impl Handler<Quit> for Recorder {
+    type Result = ();
+
+    fn handle(&mut self, _: Quit, ctx: &mut Self::Context) {
+        actix::ActorContext::stop(ctx);
+    }
+}
