@@ -76,6 +76,7 @@ impl StreamSupervisor {
         let id = self.next_request_id();
         let spec = Arc::new(RequestSpec {
             id,
+            origin: provider.base_url().origin().ascii_serialization(),
             url: provider.url_for("responses/compact", &[]),
             accept: Accept::Json,
             headers,

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{RequestId, opening::open, request::RequestSpec, worker::LoadShare};
+use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::CompactionOutput,
@@ -85,6 +85,7 @@ pub(super) struct Compactor {
     spec: Arc<RequestSpec>,
     lease: CompactionLease,
     transport: Rc<dyn Transport>,
+    drains: Rc<Drains>,
     refresh_auth: bool,
     max_bytes: usize,
     _load: LoadShare,
@@ -95,6 +96,7 @@ impl Compactor {
         spec: Arc<RequestSpec>,
         lease: CompactionLease,
         transport: Rc<dyn Transport>,
+        drains: Rc<Drains>,
         refresh_auth: bool,
         max_bytes: usize,
         load: LoadShare,
@@ -103,6 +105,7 @@ impl Compactor {
             spec,
             lease,
             transport,
+            drains,
             refresh_auth,
             max_bytes,
             _load: load,
@@ -114,6 +117,7 @@ impl Compactor {
 async fn ask(
     spec: Arc<RequestSpec>,
     transport: Rc<dyn Transport>,
+    drains: Rc<Drains>,
     attempt: u32,
     refresh_auth: bool,
     max_bytes: usize,
@@ -123,6 +127,7 @@ async fn ask(
     let opening = open(
         spec.clone(),
         transport,
+        drains,
         attempt,
         refresh_auth,
         phase.clone(),
@@ -192,6 +197,7 @@ impl Actor for Compactor {
         let asking = ask(
             self.spec.clone(),
             self.transport.clone(),
+            self.drains.clone(),
             attempt,
             self.refresh_auth,
             self.max_bytes,

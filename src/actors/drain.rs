@@ -1,35 +1,181 @@
-//! What happens to a body after its terminal event.
+//! What happens to a body after its terminal event, and to the connection that it came over.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     future::poll_fn,
+    rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
+
+use tokio::sync::Notify;
 
 use crate::provider::{BodyStream, DrainLimits};
 
-/// Reads a body to its end, within limits, so that its connection can serve the next request; otherwise drops it, which closes
-/// the connection. It returns at once: a body that has not ended yet goes on in a task of its own.
-pub(super) fn drain(mut body: BodyStream, limits: DrainLimits) {
-    let mut left = limits.bytes;
-    // The end mostly lies in what has arrived already.
-    let mut cx = Context::from_waker(Waker::noop());
-    if poll_drain(&mut body, &mut left, &mut cx).is_ready() || limits.time.is_zero() {
-        return;
-    }
-    actix_rt::spawn(async move {
-        let reading = poll_fn(|cx| poll_drain(&mut body, &mut left, cx));
-        // Either way the body is dropped; only when it has ended its connection lives on.
-        let _ = tokio::time::timeout(limits.time, reading).await;
-    });
+/// The connections of one worker that are about to be free, by origin.
+///
+/// A subscriber hears of an answer's end before the connection is free again, because it does not wait for the socket. A
+/// request that follows at once would open another connection, which costs it several round trips; so it waits a moment for
+/// one that is being drained, unless the origin is known not to end its bodies.
+#[derive(Default)]
+pub(super) struct Drains {
+    origins: RefCell<HashMap<String, Origin>>,
+    moved: Notify,
 }
 
-/// Ready when the body has ended, broken or passed the limit.
-fn poll_drain(body: &mut BodyStream, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+#[derive(Default)]
+struct Origin {
+    /// Bodies that are being read to their end.
+    draining: usize,
+    /// Connections that came free and were not asked for since; the transport may have closed some.
+    free: usize,
+    /// Whether the last body of this origin did not end in time.
+    holds_open: bool,
+}
+
+impl Drains {
+    /// Reads a body to its end, within limits, so that its connection can serve the next request; otherwise drops it, which
+    /// closes the connection. It returns at once: a body that has not ended yet goes on in a task of its own.
+    pub(super) fn drain(self: &Rc<Self>, origin: &str, mut body: BodyStream, limits: DrainLimits) {
+        let mut left = limits.bytes;
+        // The end mostly lies in what has arrived already.
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(ended) = poll_drain(&mut body, &mut left, &mut cx) {
+            return self.settle(origin, 0, ended);
+        }
+        if limits.time.is_zero() {
+            return self.settle(origin, 0, false);
+        }
+        self.with(origin, |origin| origin.draining += 1);
+        let (drains, origin) = (self.clone(), origin.to_owned());
+        actix_rt::spawn(async move {
+            let reading = poll_fn(|cx| poll_drain(&mut body, &mut left, cx));
+            let ended = tokio::time::timeout(limits.time, reading).await;
+            // Only when it has ended does its connection live on.
+            drop(body);
+            drains.settle(&origin, 1, ended.unwrap_or(false));
+        });
+    }
+
+    /// Waits for a connection that is about to be free, at most for the time that draining may take.
+    pub(super) async fn wait_for_connection(&self, origin: &str, patience: Duration) {
+        let waiting = async {
+            while self.with(origin, |origin| !origin.take_free()) {
+                self.moved.notified().await;
+            }
+        };
+        // In vain: then the request opens a connection.
+        let _ = tokio::time::timeout(patience, waiting).await;
+    }
+
+    fn settle(&self, origin: &str, drained: usize, ended: bool) {
+        self.with(origin, |origin| {
+            origin.draining -= drained;
+            origin.free += usize::from(ended);
+            origin.holds_open = !ended;
+        });
+        self.moved.notify_waiters();
+    }
+
+    fn with<T>(&self, origin: &str, change: impl FnOnce(&mut Origin) -> T) -> T {
+        let mut origins = self.origins.borrow_mut();
+        match origins.get_mut(origin) {
+            Some(known) => change(known),
+            None => change(origins.entry(origin.to_owned()).or_default()),
+        }
+    }
+}
+
+impl Origin {
+    /// Whether there is nothing to wait for: a connection is free and taken now, or none is about to be.
+    fn take_free(&mut self) -> bool {
+        if self.free > 0 {
+            self.free -= 1;
+            return true;
+        }
+        self.draining == 0 || self.holds_open
+    }
+}
+
+/// Ready when the body has ended (true), or has broken or passed the limit (false).
+fn poll_drain(body: &mut BodyStream, left: &mut usize, cx: &mut Context<'_>) -> Poll<bool> {
     loop {
         match body.as_mut().poll_next(cx) {
             Poll::Ready(Some(Ok(chunk))) if chunk.len() <= *left => *left -= chunk.len(),
-            Poll::Ready(_) => return Poll::Ready(()),
+            Poll::Ready(last) => return Poll::Ready(last.is_none()),
             Poll::Pending => return Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::stream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMITS: DrainLimits = DrainLimits {
+        time: Duration::from_millis(50),
+        bytes: 100,
+    };
+
+    fn body(chunks: Vec<usize>, ends_after: Option<Duration>) -> BodyStream {
+        let chunks = stream::iter(chunks.into_iter().map(|n| Ok(Bytes::from(vec![0; n]))));
+        let end = stream::once(async move {
+            match ends_after {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+            Ok(Bytes::new())
+        });
+        Box::pin(futures_util::StreamExt::chain(chunks, end))
+    }
+
+    /// How long the next request waits after these bodies.
+    async fn wait_after(bodies: Vec<BodyStream>) -> Duration {
+        let drains = Rc::new(Drains::default());
+        for body in bodies {
+            drains.drain("http://a", body, LIMITS);
+        }
+        let before = Instant::now();
+        drains.wait_for_connection("http://a", LIMITS.time).await;
+        before.elapsed()
+    }
+
+    #[actix_rt::test]
+    async fn a_request_waits_for_the_connection_that_is_about_to_be_free() {
+        tokio::time::pause();
+        let ms = Duration::from_millis;
+        assert_eq!(wait_after(vec![]).await, ms(0));
+        assert!((ms(5)..ms(8)).contains(&wait_after(vec![body(vec![10], Some(ms(5)))]).await));
+        // Over the limit of bytes: closed at once.
+        assert_eq!(wait_after(vec![body(vec![60, 60], None)]).await, ms(0));
+        // One is free already.
+        let bodies = vec![
+            Box::pin(stream::empty()) as BodyStream,
+            body(vec![], Some(ms(9))),
+        ];
+        assert_eq!(wait_after(bodies).await, ms(0));
+    }
+
+    #[actix_rt::test]
+    async fn an_origin_that_holds_connections_open_is_waited_for_once() {
+        tokio::time::pause();
+        let drains = Rc::new(Drains::default());
+        drains.drain("http://a", body(vec![], None), LIMITS);
+        let before = Instant::now();
+        drains
+            .wait_for_connection("http://a", Duration::from_secs(9))
+            .await;
+        assert!(before.elapsed() < Duration::from_millis(60));
+        drains.drain("http://a", body(vec![], None), LIMITS);
+        let before = Instant::now();
+        drains
+            .wait_for_connection("http://a", Duration::from_secs(9))
+            .await;
+        assert_eq!(before.elapsed(), Duration::ZERO);
     }
 }

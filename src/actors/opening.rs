@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{request::RequestSpec, secrets::Secrets};
+use super::{drain::Drains, request::RequestSpec, secrets::Secrets};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     provider::{AuthRequest, BodyStream, Transport, TransportRequest, TransportResponse},
@@ -24,6 +24,7 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 pub(super) async fn open(
     spec: Arc<RequestSpec>,
     transport: Rc<dyn Transport>,
+    drains: Rc<Drains>,
     attempt: u32,
     refresh_auth: bool,
     phase: Rc<Cell<Phase>>,
@@ -36,6 +37,10 @@ pub(super) async fn open(
     let auth = provider.auth.headers(&auth_request).await?;
     let headers = provider.headers_for(&spec.headers, spec.accept, &auth);
     let secrets = Secrets::of(&headers);
+    phase.set(Phase::Connect);
+    drains
+        .wait_for_connection(&spec.origin, provider.drain.time)
+        .await;
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {
         method: Method::POST,

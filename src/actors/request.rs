@@ -39,6 +39,8 @@ pub(super) struct RequestSpec {
     pub(super) id: RequestId,
     pub(super) provider: Arc<Provider>,
     pub(super) url: Url,
+    /// Scheme, host and port: what a connection is good for.
+    pub(super) origin: String,
     pub(super) accept: Accept,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::{
     SubscribeError, Subscriber, SubscriptionId, WhenDeserted,
-    drain::drain,
+    drain::Drains,
     lease::{Lease, Outcome},
     opening::open,
     request::RequestSpec,
@@ -89,6 +89,7 @@ pub(super) struct StreamActor {
     events: Vec<ResponseEvent>,
     request_id: Option<String>,
     secrets: Secrets,
+    drains: Rc<Drains>,
     times: Times,
     /// Where all have left: until when somebody may come back.
     deserted: Option<Instant>,
@@ -126,6 +127,7 @@ impl StreamActor {
         spec: Arc<RequestSpec>,
         lease: Lease,
         transport: Rc<dyn Transport>,
+        drains: Rc<Drains>,
         refresh_auth: bool,
         load: LoadShare,
     ) -> Self {
@@ -134,6 +136,7 @@ impl StreamActor {
         let opening = open(
             spec.clone(),
             transport,
+            drains.clone(),
             lease.attempt(),
             refresh_auth,
             phase.clone(),
@@ -147,6 +150,7 @@ impl StreamActor {
             events: Vec::new(),
             request_id: None,
             secrets: Secrets::default(),
+            drains,
             times: Times {
                 started: now,
                 head: None,
@@ -282,7 +286,8 @@ impl StreamActor {
             }
         }
         if let Stage::Reading { body, .. } = stage {
-            drain(body, self.spec.provider.drain);
+            let limits = self.spec.provider.drain;
+            self.drains.drain(&self.spec.origin, body, limits);
         }
         ctx.stop();
     }

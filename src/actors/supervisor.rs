@@ -425,6 +425,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         let now = Instant::now();
         let spec = RequestSpec {
             id,
+            origin: provider.base_url().origin().ascii_serialization(),
             url: provider.url_for(provider.wire.path(), &[]),
             accept: Accept::EventStream,
             headers,

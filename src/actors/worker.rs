@@ -18,6 +18,7 @@ use actix::{
 
 use super::{
     compactor::{CompactionLease, Compactor},
+    drain::Drains,
     lease::{Lease, Outcome},
     request::RequestSpec,
     stream::{StreamActor, SweepDue},
@@ -63,6 +64,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     factory: Arc<dyn TransportFactory>,
     transport: Option<Rc<dyn Transport>>,
+    drains: Rc<Drains>,
     streams: Vec<WeakAddr<StreamActor>>,
 }
 
@@ -71,6 +73,7 @@ impl Worker {
         Self {
             factory,
             transport: None,
+            drains: Rc::default(),
             streams: Vec::new(),
         }
     }
@@ -118,7 +121,14 @@ impl Handler<StartAttempt> for Worker {
         match self.transport() {
             Ok(transport) => {
                 self.streams.push(address);
-                let actor = StreamActor::new(spec, lease, transport, refresh_auth, load);
+                let actor = StreamActor::new(
+                    spec,
+                    lease,
+                    transport,
+                    self.drains.clone(),
+                    refresh_auth,
+                    load,
+                );
                 let _address: Addr<StreamActor> = Context::with_receiver(mailbox).run(actor);
             }
             Err(error) => lease.set_outcome(Outcome::Failed(Box::new(error))),
@@ -140,7 +150,15 @@ impl Handler<StartCompaction> for Worker {
         } = message;
         match self.transport() {
             Ok(transport) => {
-                let actor = Compactor::new(spec, lease, transport, refresh_auth, max_bytes, load);
+                let actor = Compactor::new(
+                    spec,
+                    lease,
+                    transport,
+                    self.drains.clone(),
+                    refresh_auth,
+                    max_bytes,
+                    load,
+                );
                 let _address: Addr<Compactor> = Context::with_receiver(mailbox).run(actor);
             }
             Err(error) => lease.set_result(Err(error)),

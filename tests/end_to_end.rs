@@ -1,0 +1,303 @@
+//! The runtime over real sockets, against the embedded provider.
+
+use std::time::Duration;
+
+use actix_responses::{
+    ApiError, ErrorKind, Runtime,
+    actors::{SupervisorConfig, Workers},
+    protocol::{Prompt, ResponseEvent},
+    provider::{
+        Loopback, LoopbackOptions, Provider,
+        loopback::{CloseKind, ConnectionClose, Reply, Script, Side},
+    },
+    retry::{ExponentialBackoff, RetryAfterOutput},
+    wire::Wire,
+};
+use futures_util::StreamExt;
+use http::StatusCode;
+use serde_json::json;
+
+/// How long a condition that must come true may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn serve(script: Script) -> Loopback {
+    let options = LoopbackOptions {
+        script,
+        ..LoopbackOptions::default()
+    };
+    Loopback::start(options).expect("a free port")
+}
+
+fn start_with(loopback: &Loopback, change: impl FnOnce(&mut SupervisorConfig)) -> Runtime {
+    let provider = Provider::new("loopback", &loopback.base_url()).expect("a URL");
+    let mut config = SupervisorConfig::new(provider);
+    change(&mut config);
+    Runtime::with_config(config).expect("a valid configuration")
+}
+
+fn start(loopback: &Loopback) -> Runtime {
+    start_with(loopback, |_| {})
+}
+
+type Events = Vec<Result<ResponseEvent, ApiError>>;
+
+async fn collect(runtime: &Runtime) -> Events {
+    let prompt = Prompt::user("hello").with_model("test-model");
+    runtime
+        .stream(prompt)
+        .await
+        .expect("an accepted request")
+        .collect()
+        .await
+}
+
+fn text(events: &Events) -> String {
+    let mut text = String::new();
+    for event in events {
+        match event {
+            Ok(ResponseEvent::OutputTextDelta(delta)) => text.push_str(&delta.delta),
+            Ok(ResponseEvent::Restarted(_)) => text.clear(),
+            _ => {}
+        }
+    }
+    text
+}
+
+fn is_completed(events: &Events) -> bool {
+    matches!(events.last(), Some(Ok(ResponseEvent::Completed(_))))
+}
+
+fn failure(events: &Events) -> &ApiError {
+    match events.last() {
+        Some(Err(error)) => error,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+fn sse(events: &[serde_json::Value]) -> String {
+    events
+        .iter()
+        .map(|event| {
+            format!(
+                "event: {}\ndata: {event}\n\n",
+                event["type"].as_str().unwrap()
+            )
+        })
+        .collect()
+}
+
+/// The close of a connection, and how long after the last byte that was written to it.
+async fn close_of(loopback: &Loopback, connection: usize) -> (ConnectionClose, Duration) {
+    let id = loopback.connections()[connection].id;
+    let closed = tokio::time::timeout(PATIENCE, loopback.connection_closed(id)).await;
+    let close = closed
+        .expect("a close in time")
+        .expect("a known connection");
+    let last_byte = loopback
+        .connection(id)
+        .unwrap()
+        .last_byte_written_at
+        .expect("a byte");
+    (close, close.at.saturating_duration_since(last_byte))
+}
+
+#[actix_rt::test]
+async fn both_wires_stream_an_answer_in_any_chunking() {
+    for wire in [Wire::Responses, Wire::Chat] {
+        for chunk in [None, Some(7), Some(1)] {
+            let mut reply = Reply::default();
+            if let Some(bytes) = chunk {
+                reply = reply.with_chunk_bytes(bytes);
+            }
+            let loopback = serve(Script::always(reply));
+            let runtime = start_with(&loopback, |c| {
+                let provider = (*c.provider).clone().with_wire(wire);
+                *c = SupervisorConfig::new(provider);
+            });
+            let events = collect(&runtime).await;
+            assert!(is_completed(&events), "{wire:?} {chunk:?}: {events:?}");
+            assert!(text(&events).contains("hello"), "{wire:?} {chunk:?}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn requests_in_a_row_share_one_connection() {
+    for wire in [Wire::Responses, Wire::Chat] {
+        let loopback = serve(Script::default());
+        let runtime = start_with(&loopback, |c| {
+            *c = SupervisorConfig::new((*c.provider).clone().with_wire(wire));
+            c.workers = Workers::Threads(4);
+        });
+        for _ in 0..30 {
+            assert!(is_completed(&collect(&runtime).await));
+        }
+        assert_eq!(loopback.connections().len(), 1, "{wire:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_connection_that_is_held_open_after_the_end_is_closed_soon() {
+    let created = json!({"type": "response.created", "response": {"id": "resp_1"}});
+    for terminal in [
+        json!({"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}}),
+        json!({"type": "response.failed", "response": {"error": {"code": "invalid_prompt", "message": "no"}}}),
+        json!({"type": "response.incomplete", "response": {"incomplete_details": {"reason": "content_filter"}}}),
+        json!({"type": "error", "code": "invalid_prompt", "message": "no"}),
+    ] {
+        let body = sse(&[created.clone(), terminal.clone()]);
+        let loopback = serve(Script::always(Reply::sse(body).hold_open()));
+        let runtime = start(&loopback);
+        let begun = tokio::time::Instant::now();
+        let events = collect(&runtime).await;
+        assert_eq!(events.len(), 2, "{terminal}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{terminal} waited for a timeout"
+        );
+        let (close, after) = close_of(&loopback, 0).await;
+        assert_eq!(close.by, Side::Client, "{terminal}");
+        assert!(after < Duration::from_millis(100), "{terminal}: {after:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn dropping_the_stream_closes_the_connection() {
+    let loopback = serve(Script::always(Reply::default().stall_after_events(3)));
+    let runtime = start(&loopback);
+    let prompt = Prompt::user("hello").with_model("test-model");
+    let mut stream = runtime.stream(prompt).await.unwrap();
+    assert!(stream.next().await.unwrap().is_ok());
+    drop(stream);
+    let (close, _) = close_of(&loopback, 0).await;
+    assert_eq!(close.by, Side::Client);
+}
+
+#[actix_rt::test]
+async fn a_stream_cut_or_reset_anywhere_is_a_failure_and_a_restart_mends_it() {
+    let loopback = serve(Script::default());
+    let whole_text = text(&collect(&start(&loopback)).await);
+    for position in (0..9000).step_by(611) {
+        for reply in [
+            Reply::default().cut_after_bytes(position),
+            Reply::default().reset_after_bytes(position),
+            Reply::default()
+                .with_chunk_bytes(100)
+                .cut_after_bytes(position),
+        ] {
+            let loopback = serve(Script::new([reply]));
+            let runtime = start_with(&loopback, |c| {
+                c.retry.after_output = RetryAfterOutput::Restart;
+                let base = Duration::from_millis(1);
+                c.retry.backoff = ExponentialBackoff::new(base, 1.0, 0.0, base).unwrap();
+                c.workers = Workers::Current;
+            });
+            let events = collect(&runtime).await;
+            assert!(is_completed(&events), "{position}: {:?}", events.last());
+            assert_eq!(text(&events), whole_text, "{position}");
+            assert_eq!(loopback.request_count(), 2, "{position}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_server_that_is_killed_is_reported_at_once() {
+    let loopback = serve(Script::always(Reply::default().stall_after_events(4)));
+    let runtime = start_with(&loopback, |c| c.retry.max_attempts = 1);
+    let prompt = Prompt::user("hello").with_model("test-model");
+    let mut stream = runtime.stream(prompt).await.unwrap();
+    assert!(stream.next().await.unwrap().is_ok());
+    loopback.kill();
+    let events: Events = stream.collect().await;
+    let error = failure(&events);
+    assert!(
+        matches!(error.kind(), ErrorKind::Connection | ErrorKind::Truncated),
+        "{error}"
+    );
+}
+
+#[actix_rt::test]
+async fn statuses_and_delays_are_followed() {
+    let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after-ms", "30");
+    let loopback = serve(Script::new([
+        limited,
+        Reply::error(StatusCode::SERVICE_UNAVAILABLE),
+    ]));
+    let events = collect(&start(&loopback)).await;
+    assert!(is_completed(&events), "{events:?}");
+    assert_eq!(loopback.request_count(), 3);
+}
+
+#[actix_rt::test]
+async fn nobody_listening_is_named_with_its_attempts() {
+    let address = {
+        let loopback = serve(Script::default());
+        loopback.base_url()
+    };
+    let mut config = SupervisorConfig::new(Provider::new("gone", &address).unwrap());
+    config.retry.max_attempts = 2;
+    let events = collect(&Runtime::with_config(config).unwrap()).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert_eq!(error.details().attempts.len(), 2);
+    assert!(
+        error.report().contains("attempt 2 of 2"),
+        "{}",
+        error.report()
+    );
+}
+
+#[actix_rt::test]
+async fn an_event_of_ten_megabytes_passes() {
+    let big = "x".repeat(10 * 1024 * 1024);
+    let body = sse(&[
+        json!({"type": "response.created", "response": {"id": "resp_1"}}),
+        json!({"type": "response.output_text.delta", "delta": big}),
+        json!({"type": "response.completed", "response": {"id": "resp_1"}}),
+    ]);
+    let loopback = serve(Script::always(Reply::sse(body)));
+    let events = collect(&start(&loopback)).await;
+    assert!(is_completed(&events));
+    assert_eq!(text(&events).len(), big.len());
+}
+
+#[actix_rt::test]
+async fn many_streams_run_at_once() {
+    let loopback = serve(Script::always(
+        Reply::default().with_pace(Duration::from_millis(1)),
+    ));
+    let runtime = start(&loopback);
+    let all = futures_util::future::join_all((0..150).map(|_| collect(&runtime))).await;
+    assert!(all.iter().all(is_completed));
+    runtime.shutdown(Duration::from_secs(5)).await;
+    let closed = loopback.until(|l| l.open_connections() == 0);
+    tokio::time::timeout(PATIENCE, closed)
+        .await
+        .expect("every connection closed");
+}
+
+#[actix_rt::test]
+async fn a_compaction_of_five_megabytes_comes_back_whole() {
+    let text = "y".repeat(5 * 1024 * 1024);
+    let answer =
+        json!({"id": "cmp_1", "output": [{"type": "compaction", "encrypted_content": text}]});
+    let replies = [
+        Reply::error(StatusCode::INTERNAL_SERVER_ERROR),
+        Reply::json(answer),
+    ];
+    let loopback = serve(Script::new(replies));
+    let input = actix_responses::protocol::CompactionInput::new("test-model", Vec::new());
+    let output = start(&loopback).compact(input).await.unwrap();
+    assert!(output.raw.get().len() > text.len());
+    assert_eq!(loopback.request_count(), 2);
+}
+
+#[actix_rt::test]
+async fn the_close_that_a_test_waits_for_is_the_clients() {
+    // Guards the tests above: a close by the server would pass for one by the client.
+    let loopback = serve(Script::always(Reply::default().cut_after_events(3)));
+    let runtime = start_with(&loopback, |c| c.retry.max_attempts = 1);
+    collect(&runtime).await;
+    let (close, _) = close_of(&loopback, 0).await;
+    assert_eq!((close.by, close.kind), (Side::Server, CloseKind::Fin));
+}
