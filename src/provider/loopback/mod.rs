@@ -28,6 +28,11 @@
 //! files make the default one, `plan` and `layout` make steps of it, `connection` carries them out, and `records` keeps
 //! what happened. `server` is the thread that all of it runs on.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is on record is told in real time: the server runs on a runtime of its own, whose clock no test pauses"
+)]
+
 mod answer;
 mod answer_chat;
 mod answer_compact;

@@ -3,36 +3,36 @@
 use serde_json::{Value, json};
 
 /// One event as bytes, with its `event:` line.
-pub fn event(data: Value) -> String {
+pub(crate) fn event(data: Value) -> String {
     let kind = data["type"].as_str().unwrap_or("message");
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
-pub fn created() -> String {
+pub(crate) fn created() -> String {
     event(json!({"type": "response.created", "sequence_number": 0,
         "response": {"id": "resp_1", "object": "response", "status": "in_progress"}}))
 }
 
-pub fn in_progress() -> String {
+pub(crate) fn in_progress() -> String {
     event(json!({"type": "response.in_progress", "sequence_number": 1,
         "response": {"id": "resp_1", "status": "in_progress"}}))
 }
 
-pub fn item_added() -> String {
+pub(crate) fn item_added() -> String {
     event(
         json!({"type": "response.output_item.added", "output_index": 0,
         "item": {"id": "msg_1", "type": "message", "role": "assistant", "content": []}}),
     )
 }
 
-pub fn delta(text: &str) -> String {
+pub(crate) fn delta(text: &str) -> String {
     event(
         json!({"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0,
         "content_index": 0, "delta": text, "logprobs": []}),
     )
 }
 
-pub fn item_done(text: &str) -> String {
+pub(crate) fn item_done(text: &str) -> String {
     event(
         json!({"type": "response.output_item.done", "output_index": 0,
         "item": {"id": "msg_1", "type": "message", "role": "assistant",
@@ -40,25 +40,25 @@ pub fn item_done(text: &str) -> String {
     )
 }
 
-pub fn completed() -> String {
+pub(crate) fn completed() -> String {
     event(json!({"type": "response.completed",
         "response": {"id": "resp_1", "status": "completed",
             "usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 1},
                 "output_tokens": 2, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 5}}}))
 }
 
-pub fn incomplete(reason: &str) -> String {
+pub(crate) fn incomplete(reason: &str) -> String {
     event(json!({"type": "response.incomplete",
         "response": {"id": "resp_1", "status": "incomplete", "incomplete_details": {"reason": reason}}}))
 }
 
-pub fn failed(code: &str, message: &str) -> String {
+pub(crate) fn failed(code: &str, message: &str) -> String {
     event(json!({"type": "response.failed",
         "response": {"id": "resp_1", "status": "failed", "error": {"code": code, "message": message}}}))
 }
 
 /// A whole answer of two deltas.
-pub fn answer() -> String {
+pub(crate) fn answer() -> String {
     [
         created(),
         item_added(),
@@ -71,7 +71,7 @@ pub fn answer() -> String {
 }
 
 /// The names of what [`answer`] becomes.
-pub const ANSWER: [&str; 6] = [
+pub(crate) const ANSWER: [&str; 6] = [
     "created",
     "output_item_added",
     "output_text_delta",

@@ -1,8 +1,8 @@
 //! A scripted transport, a recording subscriber, and the events that they exchange.
 
-pub mod events;
-pub mod recorder;
-pub mod transport;
+pub(crate) mod events;
+pub(crate) mod recorder;
+pub(crate) mod transport;
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use self::transport::{Exchange, ScriptedTransport};
 
 /// A runtime on this thread whose requests meet the given exchanges, in order.
-pub fn start(exchanges: impl IntoIterator<Item = Exchange>) -> (Runtime, ScriptedTransport) {
+pub(crate) fn start(exchanges: impl IntoIterator<Item = Exchange>) -> (Runtime, ScriptedTransport) {
     start_with(exchanges, |_| {})
 }
 
 /// The same with changes to the configuration.
-pub fn start_with(
+pub(crate) fn start_with(
     exchanges: impl IntoIterator<Item = Exchange>,
     change: impl FnOnce(&mut SupervisorConfig),
 ) -> (Runtime, ScriptedTransport) {
@@ -40,7 +40,7 @@ pub fn start_with(
 }
 
 /// Stops the clock of this test's runtime; it then moves only when everything waits for it.
-pub fn pause() {
+pub(crate) fn pause() {
     thread_local!(static PAUSED: Cell<bool> = const { Cell::new(false) });
     if !PAUSED.replace(true) {
         tokio::time::pause();
@@ -49,7 +49,7 @@ pub fn pause() {
 
 /// Checks a time on the paused clock. Tokio's timers go off up to a millisecond late.
 #[track_caller]
-pub fn assert_elapsed(since: Instant, expected: Duration) {
+pub(crate) fn assert_elapsed(since: Instant, expected: Duration) {
     let elapsed = since.elapsed();
     let late = elapsed.checked_sub(expected);
     assert!(
@@ -59,12 +59,12 @@ pub fn assert_elapsed(since: Instant, expected: Duration) {
 }
 
 /// Changes the configured provider.
-pub fn provider(config: &mut SupervisorConfig, change: impl FnOnce(&mut Provider)) {
+pub(crate) fn provider(config: &mut SupervisorConfig, change: impl FnOnce(&mut Provider)) {
     change(Arc::make_mut(&mut config.provider));
 }
 
 /// A policy whose delays are 100 ms, 200 ms, 400 ms, ... to the millisecond.
-pub fn steady_retry(max_attempts: u32) -> RetryPolicy {
+pub(crate) fn steady_retry(max_attempts: u32) -> RetryPolicy {
     let base = Duration::from_millis(100);
     let backoff = ExponentialBackoff::new(base, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
     RetryPolicy {
@@ -74,18 +74,18 @@ pub fn steady_retry(max_attempts: u32) -> RetryPolicy {
     }
 }
 
-pub fn prompt() -> Prompt {
+pub(crate) fn prompt() -> Prompt {
     Prompt::user("hello").with_model("test-model")
 }
 
 /// Everything that a request's stream yields.
-pub async fn collect(runtime: &Runtime) -> Vec<Result<ResponseEvent, ApiError>> {
+pub(crate) async fn collect(runtime: &Runtime) -> Vec<Result<ResponseEvent, ApiError>> {
     let stream = runtime.stream(prompt()).await.expect("an accepted request");
     stream.collect().await
 }
 
 /// The names of events, and of an error its kind.
-pub fn names(events: &[Result<ResponseEvent, ApiError>]) -> Vec<&'static str> {
+pub(crate) fn names(events: &[Result<ResponseEvent, ApiError>]) -> Vec<&'static str> {
     let name = |event: &Result<ResponseEvent, ApiError>| match event {
         Ok(event) => event.name(),
         Err(error) => error.kind().as_str(),
@@ -94,7 +94,7 @@ pub fn names(events: &[Result<ResponseEvent, ApiError>]) -> Vec<&'static str> {
 }
 
 /// The text of all deltas since the last restart.
-pub fn text(events: &[Result<ResponseEvent, ApiError>]) -> String {
+pub(crate) fn text(events: &[Result<ResponseEvent, ApiError>]) -> String {
     let mut text = String::new();
     for event in events {
         match event {
@@ -107,7 +107,7 @@ pub fn text(events: &[Result<ResponseEvent, ApiError>]) -> String {
 }
 
 /// The error that a request ended with.
-pub fn failure(events: &[Result<ResponseEvent, ApiError>]) -> &ApiError {
+pub(crate) fn failure(events: &[Result<ResponseEvent, ApiError>]) -> &ApiError {
     match events.last() {
         Some(Err(error)) => error,
         other => panic!("no failure: {other:?}"),
@@ -115,7 +115,7 @@ pub fn failure(events: &[Result<ResponseEvent, ApiError>]) -> &ApiError {
 }
 
 /// Lets everything happen that is ready, without time passing.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

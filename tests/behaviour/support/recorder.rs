@@ -9,22 +9,22 @@ use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, WrapFuture}
 use actix_responses::{actors::Delivery, protocol::ResponseEvent};
 
 /// Records deliveries; each one takes it some time.
-pub struct Recorder {
-    pub seen: Seen,
-    pub pace: Option<Duration>,
-    pub panic_at: Option<usize>,
+pub(crate) struct Recorder {
+    pub(crate) seen: Seen,
+    pub(crate) pace: Option<Duration>,
+    pub(crate) panic_at: Option<usize>,
 }
 
 /// What a recorder has seen, with sequence numbers.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<Vec<(u64, ResponseEvent)>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<(u64, ResponseEvent)>>>);
 
 impl Seen {
-    pub fn events(&self) -> Vec<(u64, ResponseEvent)> {
+    pub(crate) fn events(&self) -> Vec<(u64, ResponseEvent)> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn names(&self) -> Vec<&'static str> {
+    pub(crate) fn names(&self) -> Vec<&'static str> {
         self.events()
             .iter()
             .map(|(_, event)| event.name())
@@ -32,14 +32,14 @@ impl Seen {
     }
 
     /// How many final events came.
-    pub fn ends(&self) -> usize {
+    pub(crate) fn ends(&self) -> usize {
         self.events()
             .iter()
             .filter(|(_, event)| event.is_final())
             .count()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let events: Vec<_> = self
             .events()
             .into_iter()
@@ -49,7 +49,7 @@ impl Seen {
     }
 
     /// Whether the sequence numbers run from `first` without gap or repeat.
-    pub fn is_consecutive_from(&self, first: u64) -> bool {
+    pub(crate) fn is_consecutive_from(&self, first: u64) -> bool {
         self.events()
             .iter()
             .zip(first..)
@@ -58,7 +58,7 @@ impl Seen {
 }
 
 impl Recorder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seen: Seen::default(),
             pace: None,
@@ -66,14 +66,14 @@ impl Recorder {
         }
     }
 
-    pub fn paced(pace: Duration) -> Self {
+    pub(crate) fn paced(pace: Duration) -> Self {
         Self {
             pace: Some(pace),
             ..Self::new()
         }
     }
 
-    pub fn panicking_at(count: usize) -> Self {
+    pub(crate) fn panicking_at(count: usize) -> Self {
         Self {
             panic_at: Some(count),
             ..Self::new()
@@ -118,7 +118,7 @@ impl Handler<ResponseEvent> for Recorder {
 }
 
 /// Makes a recorder stop.
-pub struct Quit;
+pub(crate) struct Quit;
 
 impl actix::Message for Quit {
     type Result = ();

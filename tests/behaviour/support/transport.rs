@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// What meets one request.
 #[derive(Clone)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     head_after: Option<Duration>,
     answer: Answer,
 }
@@ -47,7 +47,7 @@ enum Step {
 
 impl Exchange {
     /// A response with a status and no body yet, which then ends.
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).expect("a status");
         let answer = Answer::Response {
             status,
@@ -61,14 +61,14 @@ impl Exchange {
     }
 
     /// An event stream with these bytes, which then ends.
-    pub fn stream(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn stream(bytes: impl Into<Bytes>) -> Self {
         Self::status(200)
             .header("content-type", "text/event-stream")
             .chunk(bytes)
     }
 
     /// No response but an error.
-    pub fn error(kind: TransportErrorKind, message: &'static str) -> Self {
+    pub(crate) fn error(kind: TransportErrorKind, message: &'static str) -> Self {
         Self {
             head_after: Some(Duration::ZERO),
             answer: Answer::Error(kind, message),
@@ -76,14 +76,14 @@ impl Exchange {
     }
 
     /// No answer at all, ever.
-    pub fn silence() -> Self {
+    pub(crate) fn silence() -> Self {
         Self {
             head_after: None,
             ..Self::status(200)
         }
     }
 
-    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
         if let Answer::Response { headers, .. } = &mut self.answer {
             headers.append(
                 HeaderName::from_static(name),
@@ -93,39 +93,39 @@ impl Exchange {
         self
     }
 
-    pub fn chunk(self, bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn chunk(self, bytes: impl Into<Bytes>) -> Self {
         self.step(Step::Chunk(bytes.into()))
     }
 
     /// All the bytes in pieces of one size.
-    pub fn chunks(mut self, bytes: &[u8], size: usize) -> Self {
+    pub(crate) fn chunks(mut self, bytes: &[u8], size: usize) -> Self {
         for chunk in bytes.chunks(size) {
             self = self.chunk(Bytes::copy_from_slice(chunk));
         }
         self
     }
 
-    pub fn head_after(mut self, time: Duration) -> Self {
+    pub(crate) fn head_after(mut self, time: Duration) -> Self {
         self.head_after = Some(time);
         self
     }
 
-    pub fn wait(self, time: Duration) -> Self {
+    pub(crate) fn wait(self, time: Duration) -> Self {
         self.step(Step::Wait(time))
     }
 
     /// The connection breaks.
-    pub fn broken(self) -> Self {
+    pub(crate) fn broken(self) -> Self {
         self.step(Step::Break)
     }
 
     /// Nothing more comes, and the connection stays open.
-    pub fn held_open(self) -> Self {
+    pub(crate) fn held_open(self) -> Self {
         self.step(Step::Hang)
     }
 
     /// The code that reads the body panics.
-    pub fn panicking(self) -> Self {
+    pub(crate) fn panicking(self) -> Self {
         self.step(Step::Panic)
     }
 
@@ -139,7 +139,7 @@ impl Exchange {
 
 /// Plays its exchanges in order; a request beyond them is refused.
 #[derive(Clone, Default)]
-pub struct ScriptedTransport {
+pub(crate) struct ScriptedTransport {
     shared: Arc<Shared>,
 }
 
@@ -152,26 +152,25 @@ struct Shared {
 
 /// A request as it was sent.
 #[derive(Clone)]
-pub struct SeenRequest {
-    pub url: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    pub at: tokio::time::Instant,
+pub(crate) struct SeenRequest {
+    pub(crate) url: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl ScriptedTransport {
-    pub fn new(exchanges: impl IntoIterator<Item = Exchange>) -> Self {
+    pub(crate) fn new(exchanges: impl IntoIterator<Item = Exchange>) -> Self {
         let transport = Self::default();
         transport.shared.exchanges.lock().unwrap().extend(exchanges);
         transport
     }
 
-    pub fn requests(&self) -> Vec<SeenRequest> {
+    pub(crate) fn requests(&self) -> Vec<SeenRequest> {
         self.shared.requests.lock().unwrap().clone()
     }
 
     /// Requests and bodies that are neither ended nor dropped.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
     }
 }
@@ -207,7 +206,6 @@ impl Transport for ScriptedTransport {
             url: request.url.to_string(),
             headers: request.headers,
             body: request.body,
-            at: tokio::time::Instant::now(),
         });
         let exchange = shared.exchanges.lock().unwrap().pop_front();
         let guard = OpenGuard::new(shared);
