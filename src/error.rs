@@ -4,10 +4,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{
-    protocol::{RateLimitSnapshot, StreamAnomalies},
-    provider::{TransportError, TransportErrorKind},
-};
+use crate::protocol::{RateLimitSnapshot, StreamAnomalies};
 
 /// What kind of failure it was: what a program matches on.
 ///
@@ -529,26 +526,5 @@ impl Serialize for ApiError {
         }
         map.serialize_entry("advice", self.advice())?;
         map.end()
-    }
-}
-
-impl From<TransportError> for ApiError {
-    fn from(error: TransportError) -> Self {
-        let (kind, phase) = match error.kind() {
-            TransportErrorKind::InvalidRequest => (ErrorKind::InvalidConfiguration, Phase::Prepare),
-            TransportErrorKind::Dns => (ErrorKind::Dns, Phase::Connect),
-            TransportErrorKind::Connect => (ErrorKind::Connect, Phase::Connect),
-            TransportErrorKind::ConnectTimeout => (ErrorKind::ConnectTimeout, Phase::Connect),
-            TransportErrorKind::Tls => (ErrorKind::Tls, Phase::Connect),
-            TransportErrorKind::Certificate => (ErrorKind::Certificate, Phase::Connect),
-            TransportErrorKind::Send => (ErrorKind::Connection, Phase::ResponseHead),
-            TransportErrorKind::InvalidResponse => (ErrorKind::Protocol, Phase::ResponseHead),
-            TransportErrorKind::TooLarge => (ErrorKind::TooLarge, Phase::ResponseHead),
-            TransportErrorKind::Body => (ErrorKind::Connection, Phase::Body),
-        };
-        let (message, source) = error.into_parts();
-        let mut api_error = Self::new(kind, message).with_phase(phase);
-        api_error.0.source = source.map(Arc::from);
-        api_error
     }
 }

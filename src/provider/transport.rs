@@ -1,6 +1,6 @@
 //! The seam between the runtime and HTTP: what a test replaces.
 
-use std::{error::Error, fmt, pin::Pin, rc::Rc, time::Duration};
+use std::{error::Error, fmt, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_core::{Stream, future::LocalBoxFuture};
@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use url::Url;
 
 use super::redaction::{RedactedHeaders, RedactedUrl};
+use crate::error::{ApiError, ErrorKind, Phase};
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///
@@ -161,6 +162,27 @@ impl fmt::Display for TransportError {
 impl Error for TransportError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+impl From<TransportError> for ApiError {
+    fn from(error: TransportError) -> Self {
+        let (kind, phase) = match error.kind() {
+            TransportErrorKind::InvalidRequest => (ErrorKind::InvalidConfiguration, Phase::Prepare),
+            TransportErrorKind::Dns => (ErrorKind::Dns, Phase::Connect),
+            TransportErrorKind::Connect => (ErrorKind::Connect, Phase::Connect),
+            TransportErrorKind::ConnectTimeout => (ErrorKind::ConnectTimeout, Phase::Connect),
+            TransportErrorKind::Tls => (ErrorKind::Tls, Phase::Connect),
+            TransportErrorKind::Certificate => (ErrorKind::Certificate, Phase::Connect),
+            TransportErrorKind::Send => (ErrorKind::Connection, Phase::ResponseHead),
+            TransportErrorKind::InvalidResponse => (ErrorKind::Protocol, Phase::ResponseHead),
+            TransportErrorKind::TooLarge => (ErrorKind::TooLarge, Phase::ResponseHead),
+            TransportErrorKind::Body => (ErrorKind::Connection, Phase::Body),
+        };
+        let (message, source) = error.into_parts();
+        let mut api_error = Self::new(kind, message).with_phase(phase);
+        api_error.details_mut().source = source.map(Arc::from);
+        api_error
     }
 }
 

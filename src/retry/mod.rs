@@ -4,7 +4,7 @@ mod backoff;
 mod hint;
 mod policy;
 
-pub use backoff::{ExponentialBackoff, InvalidBackoff};
+pub use self::backoff::{ExponentialBackoff, InvalidBackoff};
 pub(crate) use hint::delay_from_headers;
 pub(crate) use policy::requested_delay;
 pub use policy::{
