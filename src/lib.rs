@@ -8,6 +8,7 @@ pub mod provider;
 pub mod retry;
 mod runtime;
 pub mod sse;
+mod telemetry;
 pub mod wire;
 
 pub use error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};

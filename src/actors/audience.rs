@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     Cursor, Delivery, DeliveryPolicy, RequestId, SubscribeError, Subscriber, SubscriptionId,
     delivery::EventLog,
-    subscription::{Blocked, Link, Sent},
+    subscription::{Arrival, Blocked, Link, Sent},
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
@@ -213,6 +213,23 @@ impl Audience {
         }
     }
 
+    /// Gives those who have yet to take the end nothing but it, without waiting for room.
+    pub(super) fn hurry(&mut self) {
+        debug_assert!(self.ended);
+        let Some(end) = self
+            .log
+            .next()
+            .checked_sub(1)
+            .and_then(|last| self.log.read(last))
+        else {
+            return;
+        };
+        for subscription in mem::take(&mut self.subscriptions) {
+            drop(subscription.blocked);
+            subscription.link.deliver_end(end.clone());
+        }
+    }
+
     /// Goes on with subscribers that were waited for. The task is woken when there is more to do.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         let mut moved = false;
@@ -221,11 +238,15 @@ impl Audience {
                 continue;
             };
             match blocked.poll(cx) {
-                Poll::Ready(arrived) => {
+                Poll::Ready(arrival) => {
                     subscription.blocked = None;
                     subscription.resumed = true;
-                    subscription.over = !arrived;
                     moved = true;
+                    match arrival {
+                        Arrival::Arrived => {}
+                        Arrival::Gone => subscription.over = true,
+                        Arrival::Lost => subscription.fail(self.request, ApiError::attempt_lost()),
+                    }
                 }
                 Poll::Pending => {
                     if let DeliveryPolicy::Wait { max_wait } = subscription.policy
@@ -452,14 +473,19 @@ impl Subscription {
 
     /// Ends the subscription because it did not keep up.
     fn lag(&mut self, request: RequestId) {
-        self.blocked = None;
-        self.over = true;
         let error = ApiError::new(
             ErrorKind::Lagged,
             "the subscriber did not take its events in time; the request itself may go on",
-        )
-        .with_phase(Phase::Deliver);
-        let end: Arc<[ResponseEvent]> = Arc::from([ResponseEvent::Failed(Arc::new(error))]);
+        );
+        self.fail(request, error);
+    }
+
+    /// Ends the subscription, though not the request, with an error.
+    fn fail(&mut self, request: RequestId, error: ApiError) {
+        self.blocked = None;
+        self.over = true;
+        let error = Arc::new(error.with_phase(Phase::Deliver));
+        let end: Arc<[ResponseEvent]> = Arc::from([ResponseEvent::Failed(error)]);
         self.link
             .deliver_end(Delivery::new(request, self.next, end, 0));
     }

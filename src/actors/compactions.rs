@@ -79,6 +79,7 @@ impl StreamSupervisor {
             origin: provider.base_url().origin().ascii_serialization(),
             url: provider.url_for("responses/compact", &[]),
             accept: Accept::Json,
+            model: input.model.unwrap_or_default(),
             headers,
             body,
             retry: retry.unwrap_or_else(|| self.config.retry.clone()),

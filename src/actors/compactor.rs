@@ -12,12 +12,14 @@ use actix::{
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
 
 use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::CompactionOutput,
     provider::Transport,
+    telemetry,
     wire::server_error,
 };
 
@@ -208,7 +210,18 @@ impl Actor for Compactor {
                 Some(deadline) => bounded(asking, deadline, total).await,
             }
         };
-        ctx.spawn(asking.into_actor(self).map(|result, this, ctx| {
+        let span = self.spec.attempt_span("compact", attempt);
+        let asking = asking.instrument(span.clone());
+        ctx.spawn(asking.into_actor(self).map(move |result, this, ctx| {
+            match &result {
+                Ok(output) => telemetry::record_answer(
+                    &span,
+                    output.id.as_deref(),
+                    output.usage.as_ref(),
+                    "stop",
+                ),
+                Err(error) => telemetry::record_error(&span, error),
+            }
             this.lease.set_result(result);
             ctx.stop();
         }));

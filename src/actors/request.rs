@@ -12,6 +12,7 @@ use crate::{
     provider::{Accept, Provider},
     retry::RetryPolicy,
     sse::SseLimits,
+    telemetry::{self, AttemptAttributes},
 };
 
 /// Names a request within its supervisor.
@@ -38,6 +39,7 @@ impl fmt::Display for SubscriptionId {
 pub(super) struct RequestSpec {
     pub(super) id: RequestId,
     pub(super) provider: Arc<Provider>,
+    pub(super) model: String,
     pub(super) url: Url,
     /// Scheme, host and port: what a connection is good for.
     pub(super) origin: String,
@@ -58,6 +60,18 @@ pub(super) struct StreamOptions {
 }
 
 impl RequestSpec {
+    /// The span that covers one attempt.
+    pub(super) fn attempt_span(&self, operation: &'static str, attempt: u32) -> tracing::Span {
+        telemetry::attempt_span(&AttemptAttributes {
+            operation,
+            provider: self.provider.name(),
+            model: &self.model,
+            server: &self.origin,
+            request: &self.id,
+            attempt,
+        })
+    }
+
     /// Adds to an error what it can't know itself.
     pub(super) fn complete(&self, error: &mut ApiError, attempt: u32) {
         let details = error.details_mut();

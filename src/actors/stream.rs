@@ -18,6 +18,7 @@ use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Me
 use futures_core::future::LocalBoxFuture;
 use http::{HeaderMap, header};
 use tokio::time::{Instant, Sleep};
+use tracing::Span;
 
 use super::{
     SubscribeError, Subscriber, SubscriptionId, WhenDeserted,
@@ -32,6 +33,7 @@ use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{Id, RateLimitSnapshot, ResponseEvent},
     provider::{BodyStream, Transport, TransportResponse},
+    telemetry,
     wire::{StreamDecoder, Terminal, server_error},
 };
 
@@ -94,6 +96,7 @@ pub(super) struct StreamActor {
     /// Where all have left: until when somebody may come back.
     deserted: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
+    span: Span,
     load: Option<LoadShare>,
 }
 
@@ -132,6 +135,7 @@ impl StreamActor {
         load: LoadShare,
     ) -> Self {
         let now = Instant::now();
+        let span = spec.attempt_span("chat", lease.attempt());
         let phase = Rc::new(Cell::new(Phase::Authorize));
         let opening = open(
             spec.clone(),
@@ -161,6 +165,7 @@ impl StreamActor {
             },
             deserted: None,
             alarm: None,
+            span,
             load: Some(load),
         }
     }
@@ -276,9 +281,11 @@ impl StreamActor {
                     details.anomalies = self.decoder.anomalies().clone();
                 }
                 self.secrets.scrub(&mut error);
+                telemetry::record_error(&self.span, &error);
                 self.lease.set_outcome(Outcome::Failed(Box::new(error)));
             }
             end => {
+                record_end(&self.span, &end);
                 // See `LoadShare`.
                 self.load = None;
                 self.lease.set_outcome(Outcome::Ended);
@@ -432,6 +439,8 @@ impl StreamActor {
     }
 
     fn turn(&mut self, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
+        let span = self.span.clone();
+        let _entered = span.enter();
         let now = Instant::now();
         if let Stage::Opening(opening) = &mut self.stage
             && let Poll::Ready(result) = opening.as_mut().poll(cx)
@@ -478,6 +487,29 @@ impl StreamActor {
             return ctx.stop();
         }
         self.set_alarm(cx);
+    }
+}
+
+/// Records an answer's end with the span of its attempt.
+fn record_end(span: &Span, end: &Terminal) {
+    match end {
+        Terminal::Completed(completed) => {
+            telemetry::record_answer(
+                span,
+                completed.response_id.as_deref(),
+                completed.token_usage.as_ref(),
+                "stop",
+            );
+        }
+        Terminal::Incomplete(incomplete) => {
+            telemetry::record_answer(
+                span,
+                incomplete.response_id.as_deref(),
+                incomplete.token_usage.as_ref(),
+                &incomplete.reason,
+            );
+        }
+        Terminal::Failed(error) => telemetry::record_error(span, error),
     }
 }
 

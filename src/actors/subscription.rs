@@ -212,34 +212,48 @@ impl Link {
         })
     }
 
-    /// Whether it arrived.
-    async fn deliver_with_patience(&self, delivery: Delivery) -> bool {
-        match self {
+    async fn deliver_with_patience(&self, delivery: Delivery) -> Arrival {
+        let arrived = match self {
             Self::Deliveries(recipient) => recipient.send(delivery).await.is_ok(),
             Self::Events(recipient) => {
                 for event in delivery.events() {
                     if recipient.send(event.clone()).await.is_err() {
-                        return false;
+                        return Arrival::Gone;
                     }
                 }
                 true
             }
             Self::Channel { queue, .. } => queue.send(delivery).await.is_ok(),
+        };
+        match arrived {
+            true => Arrival::Arrived,
+            false => Arrival::Gone,
         }
     }
 }
 
+/// What became of a delivery that waited for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It is in the mailbox.
+    Arrived,
+    /// Nobody is there any more.
+    Gone,
+    /// The thread that waited with it has ended.
+    Lost,
+}
+
 /// A delivery that waits for room. Dropping it withdraws the delivery, unless its handler has run already.
 pub(super) struct Blocked {
-    done: oneshot::Receiver<bool>,
+    done: oneshot::Receiver<Arrival>,
     task: AbortHandle,
     pub(super) since: Instant,
 }
 
 impl Blocked {
-    /// Ready when the delivery has arrived (true) or never will (false).
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        Poll::Ready(ready!(Future::poll(Pin::new(&mut self.done), cx)).unwrap_or(false))
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+        let done = ready!(Future::poll(Pin::new(&mut self.done), cx));
+        Poll::Ready(done.unwrap_or(Arrival::Lost))
     }
 }
 

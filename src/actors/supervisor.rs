@@ -7,7 +7,7 @@
 //! It is not on the way of events: a stream actor delivers them itself.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -53,7 +53,7 @@ pub struct StreamSupervisor {
     pub(super) compactions: HashMap<RequestId, Compaction>,
     next_id: u64,
     /// Requests whose audience is here and has subscribers that are waited for.
-    tended: Vec<RequestId>,
+    tended: HashSet<RequestId>,
     alarm: Option<Pin<Box<Sleep>>>,
     /// Ended requests, the oldest first.
     retained: VecDeque<(Instant, RequestId)>,
@@ -65,7 +65,8 @@ struct Request {
     spec: Arc<RequestSpec>,
     state: State,
     attempts: Attempts,
-    cancelled: bool,
+    /// The end that was sent to the attempt that runs, which may have ended just before.
+    stopping: Option<ResponseEvent>,
 }
 
 enum State {
@@ -80,8 +81,11 @@ enum State {
     Ended { audience: Audience },
 }
 
+/// A shutdown that has begun.
+#[derive(Default)]
 struct Closing {
     waiting: Vec<oneshot::Sender<()>>,
+    grace_is_over: bool,
 }
 
 /// To itself: the wait before the next attempt is over.
@@ -119,7 +123,7 @@ impl StreamSupervisor {
             live: 0,
             compactions: HashMap::new(),
             next_id: 1,
-            tended: Vec::new(),
+            tended: HashSet::new(),
             alarm: None,
             retained: VecDeque::new(),
             retained_bytes: 0,
@@ -278,9 +282,7 @@ impl StreamSupervisor {
 
     /// Takes care of an audience that is here, until nobody is waited for.
     fn tend(&mut self, id: RequestId) {
-        if !self.tended.contains(&id) {
-            self.tended.push(id);
-        }
+        self.tended.insert(id);
     }
 
     fn turn(&mut self, cx: &mut TaskContext<'_>, ctx: &mut Context<Self>) {
@@ -310,6 +312,9 @@ impl StreamSupervisor {
         for id in deserted {
             self.cancel(id, ctx);
         }
+        if self.closing.is_some() && self.tended.is_empty() {
+            self.close_if_idle(ctx);
+        }
         let Some(next) = next else { return };
         let mut alarm = Box::pin(tokio::time::sleep_until(next));
         if alarm.as_mut().poll(cx).is_ready() {
@@ -329,7 +334,7 @@ impl StreamSupervisor {
         };
         match &request.state {
             State::Running { stream } => {
-                request.cancelled = true;
+                request.stopping = Some(end.clone());
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "at most one for each attempt, and it must arrive"
@@ -352,12 +357,19 @@ impl StreamSupervisor {
 
     /// Once everything has ended in a shutdown: tells those who wait for that, and stops.
     pub(super) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
-        if self.live > 0 || !self.compactions.is_empty() {
-            return;
-        }
         let Some(closing) = &mut self.closing else {
             return;
         };
+        let waiting = !self.tended.is_empty() && !closing.grace_is_over;
+        if self.live > 0 || !self.compactions.is_empty() || waiting {
+            return;
+        }
+        // The tasks that wait with deliveries end with their arbiters.
+        for request in self.requests.values_mut() {
+            if let State::Ended { audience } = &mut request.state {
+                audience.hurry();
+            }
+        }
         self.pool.stop();
         for waiting in closing.waiting.drain(..) {
             // Nobody may be waiting any more.
@@ -428,6 +440,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             origin: provider.base_url().origin().ascii_serialization(),
             url: provider.url_for(provider.wire.path(), &[]),
             accept: Accept::EventStream,
+            model: prompt.options.model.unwrap_or_default(),
             headers,
             body,
             retry: retry.unwrap_or_else(|| self.config.retry.clone()),
@@ -455,7 +468,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
                 audience: Audience::ended(id),
             },
             attempts: Attempts::new(observer),
-            cancelled: false,
+            stopping: None,
         };
         self.requests.insert(id, request);
         self.live += 1;
@@ -484,19 +497,23 @@ impl Handler<AttemptEnded> for StreamSupervisor {
         else {
             return;
         };
-        let cancelled = request.cancelled;
-        match outcome {
-            Outcome::Ended | Outcome::Stopped => self.retire(id, audience, ctx),
+        let stopping = request.stopping.take();
+        let error = match outcome {
+            Outcome::Ended | Outcome::Stopped => return self.retire(id, audience, ctx),
             Outcome::Deserted => {
                 audience.cut_short(ResponseEvent::Cancelled);
+                return self.retire(id, audience, ctx);
+            }
+            Outcome::Failed(error) => *error,
+            Outcome::Lost => ApiError::attempt_lost(),
+        };
+        match stopping {
+            // The stop came too late for the attempt, but not for the request.
+            Some(end) => {
+                audience.cut_short(end);
                 self.retire(id, audience, ctx);
             }
-            Outcome::Failed(_) | Outcome::Lost if cancelled => {
-                audience.cut_short(ResponseEvent::Cancelled);
-                self.retire(id, audience, ctx);
-            }
-            Outcome::Failed(error) => self.on_failure(id, *error, audience, ctx),
-            Outcome::Lost => self.on_failure(id, ApiError::attempt_lost(), audience, ctx),
+            None => self.on_failure(id, error, audience, ctx),
         }
     }
 }
@@ -670,12 +687,8 @@ impl Handler<Shutdown> for StreamSupervisor {
 
     fn handle(&mut self, Shutdown { grace }: Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let (done, closed) = oneshot::channel();
-        self.closing
-            .get_or_insert_with(|| Closing {
-                waiting: Vec::new(),
-            })
-            .waiting
-            .push(done);
+        let closing = self.closing.get_or_insert_with(Closing::default);
+        closing.waiting.push(done);
         // Those that wait for another attempt would have none.
         let waiting: Vec<_> = self
             .requests
@@ -696,6 +709,9 @@ impl Handler<GraceOver> for StreamSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: GraceOver, ctx: &mut Self::Context) {
+        if let Some(closing) = &mut self.closing {
+            closing.grace_is_over = true;
+        }
         let ids: Vec<_> = self.requests.keys().copied().collect();
         for id in ids {
             self.stop(id, shut_down(), ctx);

@@ -1,7 +1,7 @@
 //! `Worker`: one for each arbiter that runs streams.
 //!
 //! Started by the supervisor. Receives [`StartAttempt`] and [`StartCompaction`] and starts a [`StreamActor`] or a [`Compactor`]
-//! on its own arbiter, which shares its transport and so its connections. Sends nothing. Ends when the supervisor drops it.
+//! on its own arbiter, which shares its transport and so its connections. Sends nothing. Ends soon after the supervisor has dropped it.
 
 use std::{
     rc::Rc,
@@ -13,7 +13,8 @@ use std::{
 };
 
 use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, Message, WeakAddr, dev::channel::AddressReceiver,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WeakAddr,
+    dev::channel::AddressReceiver,
 };
 
 use super::{
@@ -93,7 +94,10 @@ impl Actor for Worker {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(SWEEP_INTERVAL, |worker, _| {
+        ctx.run_interval(SWEEP_INTERVAL, |worker, ctx| {
+            if !ctx.connected() {
+                return ctx.stop();
+            }
             worker.streams.retain(|stream| {
                 let Some(stream) = stream.upgrade() else {
                     return false;

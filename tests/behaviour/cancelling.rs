@@ -166,3 +166,26 @@ async fn a_shutdown_lets_running_requests_end_and_refuses_new_ones() {
     assert_elapsed(before, Duration::from_secs(8));
     closed.await.unwrap();
 }
+
+#[actix_rt::test]
+async fn a_shutdown_gives_a_subscriber_that_lags_its_end_all_the_same() {
+    let deltas: String = (0..500).map(|n| delta(&n.to_string())).collect();
+    let body = created() + &deltas + &completed();
+    let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
+    let recorder = Recorder::paced(Duration::from_secs(3));
+    let seen = recorder.seen.clone();
+    let subscriber = Subscriber::events(recorder.start().recipient());
+    let slow = Recorder::paced(Duration::from_secs(3));
+    let slow_seen = slow.seen.clone();
+    let request = SubmitRequest::new(prompt())
+        .with_subscriber(subscriber)
+        .with_subscriber(Subscriber::deliveries(slow.start().recipient()));
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    settle().await;
+    runtime.shutdown(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    for seen in [seen, slow_seen] {
+        assert_eq!(seen.ends(), 1);
+        assert_eq!(seen.names().last(), Some(&"completed"));
+    }
+}

@@ -200,3 +200,18 @@ async fn streams_run_on_worker_threads() {
     }
     runtime.shutdown(Duration::from_secs(1)).await;
 }
+
+#[actix_rt::test]
+async fn a_lost_worker_is_replaced_and_its_request_tried_again() {
+    let lost = Exchange::stream(created()).stopping_the_arbiter();
+    let exchanges = [lost, Exchange::stream(answer()), Exchange::stream(answer())];
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.workers = Workers::Threads(1);
+        config.retry = steady_retry(2);
+    });
+    tokio::time::resume();
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    assert_eq!(transport.requests().len(), 3);
+    runtime.shutdown(Duration::ZERO).await;
+}

@@ -43,6 +43,7 @@ enum Step {
     Break,
     Hang,
     Panic,
+    StopArbiter,
 }
 
 impl Exchange {
@@ -127,6 +128,11 @@ impl Exchange {
     /// The code that reads the body panics.
     pub(crate) fn panicking(self) -> Self {
         self.step(Step::Panic)
+    }
+
+    /// The arbiter that reads the body stops.
+    pub(crate) fn stopping_the_arbiter(self) -> Self {
+        self.step(Step::StopArbiter)
     }
 
     fn step(mut self, step: Step) -> Self {
@@ -239,6 +245,10 @@ impl Transport for ScriptedTransport {
                                     }
                                     Step::Hang => pending().await,
                                     Step::Panic => panic!("a scripted panic"),
+                                    Step::StopArbiter => {
+                                        actix_rt::Arbiter::current().stop();
+                                        pending::<()>().await;
+                                    }
                                 }
                             }
                         },

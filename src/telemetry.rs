@@ -1,0 +1,65 @@
+//! Spans and their attributes, named as in OpenTelemetry's semantic conventions for generative AI.
+//!
+//! One span covers one attempt, from its start to its end; it is a child of no other, because an attempt runs on an arbiter of
+//! its own. Values that come with the response are recorded when they are known. Nothing of the prompt, the answer or a key is
+//! recorded.
+
+use tracing::{Span, field::Empty};
+
+use crate::{error::ApiError, protocol::TokenUsage};
+
+/// The attempt that a span covers.
+pub(crate) struct AttemptAttributes<'a> {
+    /// `chat` or `compact`.
+    pub(crate) operation: &'static str,
+    pub(crate) provider: &'a str,
+    pub(crate) model: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) request: &'a dyn std::fmt::Display,
+    pub(crate) attempt: u32,
+}
+
+/// Begins the span of an attempt.
+pub(crate) fn attempt_span(attributes: &AttemptAttributes<'_>) -> Span {
+    tracing::info_span!(
+        "gen_ai.attempt",
+        "gen_ai.operation.name" = attributes.operation,
+        "gen_ai.provider.name" = attributes.provider,
+        "gen_ai.request.model" = attributes.model,
+        "server.address" = attributes.server,
+        "request" = %attributes.request,
+        // How often a request was sent before: OpenTelemetry counts from 0.
+        "http.request.resend_count" = attributes.attempt - 1,
+        "http.response.status_code" = Empty,
+        "gen_ai.response.id" = Empty,
+        "gen_ai.usage.input_tokens" = Empty,
+        "gen_ai.usage.output_tokens" = Empty,
+        "gen_ai.response.finish_reasons" = Empty,
+        "error.type" = Empty,
+    )
+}
+
+/// Records how an attempt that got an answer ended.
+pub(crate) fn record_answer(
+    span: &Span,
+    id: Option<&str>,
+    usage: Option<&TokenUsage>,
+    reason: &str,
+) {
+    span.record("gen_ai.response.finish_reasons", reason);
+    if let Some(id) = id {
+        span.record("gen_ai.response.id", id);
+    }
+    if let Some(usage) = usage {
+        span.record("gen_ai.usage.input_tokens", usage.input_tokens);
+        span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+    }
+}
+
+/// Records why an attempt failed.
+pub(crate) fn record_error(span: &Span, error: &ApiError) {
+    span.record("error.type", error.kind().as_str());
+    if let Some(status) = error.details().status {
+        span.record("http.response.status_code", status);
+    }
+}
