@@ -1,4 +1,23 @@
 //! An actor-based streaming runtime for the OpenAI Responses, Chat Completions and Compact APIs.
+//!
+//! A program asks [`Runtime`] for an answer and reads a [`ResponseStream`], or subscribes its own actors to the
+//! [`StreamSupervisor`](actors::StreamSupervisor). Every accepted request gives every subscriber exactly one final event.
+//!
+//! The modules, in reading order:
+//!
+//! - [`protocol`]: what is on the wire. [`Prompt`](protocol::Prompt) and its items go out,
+//!   [`ResponseEvent`](protocol::ResponseEvent)s come in.
+//! - [`sse`]: bytes to server-sent events, as the WHATWG algorithm has it. Synchronous, bounded, without copies.
+//! - [`wire`]: the two dialects, request body out and events in. [`StreamDecoder`](wire::StreamDecoder) works alone, without any
+//!   runtime.
+//! - [`provider`]: one endpoint and how to ask it: [`Provider`](provider::Provider), [`AuthProvider`](provider::AuthProvider),
+//!   [`Timeouts`](provider::Timeouts), the [`Transport`](provider::Transport) seam with its implementation over awc, and the embedded
+//!   provider [`loopback`](provider::loopback).
+//! - [`retry`]: whether and when a failed attempt is repeated. Decisions only.
+//! - [`actors`]: who owns state, and the messages that programs send and receive.
+//! - [`duration`]: durations as people write them.
+//!
+//! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
 
 pub mod actors;
 pub mod duration;
@@ -13,3 +32,8 @@ pub mod wire;
 
 pub use error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};
 pub use runtime::{ResponseStream, Runtime};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

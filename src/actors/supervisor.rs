@@ -2,7 +2,7 @@
 //!
 //! Started by the program, mostly through [`Runtime`](crate::Runtime). Receives [`SubmitRequest`], [`Subscribe`],
 //! [`Unsubscribe`], [`CancelRequest`], [`GetStatus`] and [`Shutdown`] from programs, and the end of each attempt from its
-//! lease. Sends attempts to workers and [`AttemptNotice`]s to observers. Ends after [`Shutdown`].
+//! lease. Sends attempts to workers and [`AttemptNotice`](super::AttemptNotice)s to observers. Ends after [`Shutdown`].
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
 
@@ -43,7 +43,8 @@ use crate::{
     wire::{self, Wire},
 };
 
-/// Accepts requests and answers for them until each has ended. See the [module](self) for who sends it what.
+/// Accepts requests and answers for them until each has ended. The [module](crate::actors) says who sends it
+/// what.
 pub struct StreamSupervisor {
     pub(super) config: SupervisorConfig,
     pub(super) pool: WorkerPool,
