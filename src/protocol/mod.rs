@@ -2,6 +2,7 @@
 //!
 //! Data only. Nothing here opens a socket, waits or knows an actor.
 
+mod accumulator;
 mod compaction;
 pub(crate) mod duration_notation;
 mod event;
@@ -13,6 +14,7 @@ mod text;
 mod tool;
 mod usage;
 
+pub use accumulator::{AccumulatedToolCall, Mismatch, ResponseAccumulator};
 pub use compaction::{CompactionInput, CompactionOutput};
 pub use event::{
     Completed, Created, Incomplete, OtherEvent, OutputItem, OutputTextDelta, ReasoningContentDelta,

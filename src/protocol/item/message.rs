@@ -113,6 +113,20 @@ impl MessageItem {
     pub fn text(&self) -> String {
         self.content.as_ref().map(Content::text).unwrap_or_default()
     }
+
+    /// All refusals of the message, joined; empty when the model refused nothing.
+    pub fn refusal(&self) -> String {
+        let parts = self
+            .content
+            .as_ref()
+            .map(Content::parts)
+            .unwrap_or_default();
+        let refusals = parts.iter().filter_map(|part| match part {
+            ContentPart::Refusal(part) => Some(part.refusal.as_str()),
+            _ => None,
+        });
+        refusals.collect()
+    }
 }
 
 objects! {
