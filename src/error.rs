@@ -38,6 +38,9 @@ pub enum ErrorKind {
     RateLimited,
     /// The server is overloaded (`server_is_overloaded`, `slow_down`, 503, 529). Retried.
     Overloaded,
+    /// The attempt was not sent, because the last ones all found the endpoint down
+    /// ([`CircuitBreaker`](crate::retry::CircuitBreaker)). Retried, when the endpoint is tried again.
+    Unavailable,
     /// The server failed (other 5xx, `server_error`). Retried.
     ServerError,
     /// A status that has no kind of its own. 408, 409 and 425 are retried.
@@ -80,7 +83,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::InvalidConfiguration,
         Self::InvalidRequest,
         Self::Authentication,
@@ -93,6 +96,7 @@ impl ErrorKind {
         Self::ContentPolicy,
         Self::RateLimited,
         Self::Overloaded,
+        Self::Unavailable,
         Self::ServerError,
         Self::UnexpectedStatus,
         Self::Dns,
@@ -129,6 +133,7 @@ impl ErrorKind {
             Self::ContentPolicy => "content_policy",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
             Self::ServerError => "server_error",
             Self::UnexpectedStatus => "unexpected_status",
             Self::Dns => "dns",
@@ -360,6 +365,9 @@ impl ApiError {
             ErrorKind::UsageNotIncluded => "use another plan or an API key",
             ErrorKind::ContentPolicy => "change the content that the server refuses",
             ErrorKind::RateLimited => "wait, send less at once, or allow more attempts",
+            ErrorKind::Unavailable => {
+                "see the failures before it, and wait until the endpoint is back"
+            }
             ErrorKind::Overloaded | ErrorKind::ServerError => {
                 "try again later; give the request id when you report it"
             }

@@ -112,7 +112,11 @@ impl StreamSupervisor {
     ) -> Addr<Compactor> {
         let attempt = attempts.begin(spec);
         let (address, mailbox) = actix::dev::channel::channel(COMPACTOR_MAILBOX);
-        let lease = CompactionLease::new(ctx.address().recipient(), spec.id, attempt);
+        let mut lease = CompactionLease::new(ctx.address().recipient(), spec.id, attempt);
+        if let Err(error) = self.breakers.admit(&spec.origin) {
+            lease.set_result(Err(error));
+            return Addr::new(address);
+        }
         // Without a worker, the drop of the lease ends the attempt as lost.
         if let Some((worker, load)) = self.pool.choose() {
             #[expect(
@@ -206,6 +210,8 @@ impl Handler<CompactionEnded> for StreamSupervisor {
         else {
             return self.close_if_idle(ctx);
         };
+        self.breakers
+            .record(&compaction.spec.origin, result.as_ref().err());
         let answer = match result {
             Ok(output) => Ok(output),
             Err(error) => match compaction

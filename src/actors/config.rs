@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{AudienceLimits, Workers};
-use crate::{provider::Provider, retry::RetryPolicy, sse::SseLimits};
+use crate::{
+    provider::Provider,
+    retry::{BreakerPolicy, RetryPolicy},
+    sse::SseLimits,
+};
 
 /// How a supervisor runs its requests. Any value of a field is fine but a provider whose timeouts are zero.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub struct SupervisorConfig {
     pub provider: Arc<Provider>,
     /// When they are tried again.
     pub retry: RetryPolicy,
+    /// When an endpoint counts as down, and attempts at it fail without being sent.
+    pub breaker: BreakerPolicy,
     /// What they keep for their subscribers.
     pub audience: AudienceLimits,
     /// The bounds of a stream's lines and events.
@@ -36,6 +42,7 @@ impl SupervisorConfig {
         Self {
             provider: Arc::new(provider),
             retry: RetryPolicy::default(),
+            breaker: BreakerPolicy::default(),
             audience: AudienceLimits::default(),
             sse: SseLimits::default(),
             workers: Workers::default(),

@@ -12,6 +12,7 @@
 
 mod attempts;
 mod audience;
+mod breakers;
 mod compactions;
 mod compactor;
 mod config;

@@ -29,6 +29,7 @@ use super::{
     Submitted, Subscribe, SubscribeError, SubscriptionId, SupervisorConfig, Unsubscribe,
     attempts::{Attempts, Verdict},
     audience::Audience,
+    breakers::Breakers,
     compactions::Compaction,
     lease::{AttemptEnded, Lease, Outcome},
     pool::WorkerPool,
@@ -48,6 +49,7 @@ use crate::{
 pub struct StreamSupervisor {
     pub(super) config: SupervisorConfig,
     pub(super) pool: WorkerPool,
+    pub(super) breakers: Breakers,
     requests: HashMap<RequestId, Request>,
     /// How many of them have not ended.
     live: usize,
@@ -118,10 +120,11 @@ impl StreamSupervisor {
     pub fn new(config: SupervisorConfig, factory: impl TransportFactory) -> Result<Self, ApiError> {
         config.provider.timeouts.validate()?;
         Ok(Self {
-            config,
             pool: WorkerPool::new(Arc::new(factory)),
+            breakers: Breakers::new(config.breaker),
             requests: HashMap::new(),
             live: 0,
+            config,
             compactions: HashMap::new(),
             next_id: 1,
             tended: HashSet::new(),
@@ -172,7 +175,10 @@ impl StreamSupervisor {
         request.state = State::Running {
             stream: stream.clone(),
         };
-        let lease = Lease::new(ctx.address().recipient(), id, attempt, audience);
+        let mut lease = Lease::new(ctx.address().recipient(), id, attempt, audience);
+        if let Err(error) = self.breakers.admit(&request.spec.origin) {
+            return lease.set_outcome(Outcome::Failed(Box::new(error)));
+        }
         // Without a worker, the drop of the lease ends the attempt as lost.
         if let Some((worker, load)) = self.pool.choose() {
             #[expect(
@@ -499,6 +505,12 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             return;
         };
         let stopping = request.stopping.take();
+        let origin = &request.spec.origin;
+        match &outcome {
+            Outcome::Ended => self.breakers.record(origin, None),
+            Outcome::Failed(error) => self.breakers.record(origin, Some(error)),
+            Outcome::Stopped | Outcome::Deserted | Outcome::Lost => self.breakers.forget(origin),
+        }
         let error = match outcome {
             Outcome::Ended | Outcome::Stopped => return self.retire(id, audience, ctx),
             Outcome::Deserted => {

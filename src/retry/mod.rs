@@ -1,10 +1,13 @@
 //! Decisions about trying again. No timers and no I/O: durations go in and come out, the supervisor waits.
 
 mod backoff;
+mod breaker;
 mod hint;
 mod policy;
 
 pub use self::backoff::{ExponentialBackoff, InvalidBackoff};
+pub(crate) use breaker::unavailable;
+pub use breaker::{BreakerPolicy, CircuitBreaker};
 pub(crate) use hint::delay_from_headers;
 pub(crate) use policy::requested_delay;
 pub use policy::{

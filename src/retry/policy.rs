@@ -112,6 +112,7 @@ fn can_help(error: &ApiError) -> bool {
     match error.kind() {
         ErrorKind::RateLimited
         | ErrorKind::Overloaded
+        | ErrorKind::Unavailable
         | ErrorKind::ServerError
         | ErrorKind::Dns
         | ErrorKind::Connect
@@ -200,6 +201,7 @@ mod tests {
             [
                 "rate_limited",
                 "overloaded",
+                "unavailable",
                 "server_error",
                 "dns",
                 "connect",

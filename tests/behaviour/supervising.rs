@@ -6,7 +6,7 @@ use actix::{Actor, Context, Handler};
 use actix_responses::{
     ErrorKind,
     actors::{AttemptNotice, GetStatus, RequestPhase, SubmitRequest, Workers},
-    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth},
+    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth, TransportErrorKind},
 };
 use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
@@ -214,4 +214,54 @@ async fn a_lost_worker_is_replaced_and_its_request_tried_again() {
     assert_eq!(names(&collect(&runtime).await), ANSWER);
     assert_eq!(transport.requests().len(), 3);
     runtime.shutdown(Duration::ZERO).await;
+}
+
+#[actix_rt::test]
+async fn a_dead_endpoint_is_spared_and_then_probed() {
+    let refused = || Exchange::error(TransportErrorKind::Connect, "connection refused");
+    let exchanges = (0..4)
+        .map(|_| refused())
+        .chain([refused(), Exchange::stream(answer())]);
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.retry.max_attempts = 1;
+        config.breaker.failures = 4;
+    });
+    for _ in 0..4 {
+        assert_eq!(failure(&collect(&runtime).await).kind(), ErrorKind::Connect);
+    }
+    for _ in 0..50 {
+        let events = collect(&runtime).await;
+        let error = failure(&events);
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("connection refused"), "{error}");
+    }
+    assert_eq!(transport.requests().len(), 4, "nothing was sent");
+    tokio::time::sleep(Duration::from_millis(1001)).await;
+    assert_eq!(
+        failure(&collect(&runtime).await).kind(),
+        ErrorKind::Connect,
+        "the probe"
+    );
+    assert_eq!(
+        failure(&collect(&runtime).await).kind(),
+        ErrorKind::Unavailable
+    );
+    tokio::time::sleep(Duration::from_millis(2001)).await;
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    assert_eq!(transport.requests().len(), 6);
+}
+
+#[actix_rt::test]
+async fn a_request_waits_for_an_endpoint_to_come_back() {
+    let refused = || Exchange::error(TransportErrorKind::Connect, "connection refused");
+    let exchanges = [refused(), refused(), Exchange::stream(answer())];
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.retry = steady_retry(4);
+        config.breaker.failures = 2;
+    });
+    let before = tokio::time::Instant::now();
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    // 100 ms and 200 ms of backoff, then what was left of the pause of 1 s since the second failure.
+    assert_elapsed(before, Duration::from_millis(100 + 1000));
+    assert_eq!(transport.requests().len(), 3);
 }
