@@ -439,10 +439,7 @@ impl Subscription {
                 };
                 self.next = delivery.next_sequence();
                 if skip_deltas {
-                    let sequences = delivery.first_sequence()..;
-                    let rest = sequences
-                        .zip(delivery.events())
-                        .filter(|(_, event)| !event.is_delta());
+                    let rest = delivery.sequenced().filter(|(_, event)| !event.is_delta());
                     self.kept
                         .extend(rest.map(|(sequence, event)| (sequence, event.clone())));
                     continue;

@@ -64,6 +64,11 @@ impl Delivery {
         &self.events[self.start..]
     }
 
+    /// The events with their sequence numbers.
+    pub fn sequenced(&self) -> impl Iterator<Item = (u64, &ResponseEvent)> {
+        (self.first_sequence..).zip(self.events())
+    }
+
     /// Whether nothing follows: the last event is the request's end.
     pub fn is_final(&self) -> bool {
         self.events().last().is_some_and(ResponseEvent::is_final)

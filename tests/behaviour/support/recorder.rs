@@ -97,9 +97,11 @@ impl Handler<Delivery> for Recorder {
         };
         AtomicResponse::new(Box::pin(wait.into_actor(self).map(move |(), this, _| {
             let mut seen = this.seen.0.lock().unwrap();
-            for (index, event) in delivery.events().iter().enumerate() {
-                seen.push((delivery.first_sequence() + index as u64, event.clone()));
-            }
+            seen.extend(
+                delivery
+                    .sequenced()
+                    .map(|(sequence, event)| (sequence, event.clone())),
+            );
             let due = this.panic_at.is_some_and(|count| seen.len() >= count);
             drop(seen);
             assert!(!due, "a scripted panic");
