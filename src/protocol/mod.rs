@@ -6,6 +6,7 @@ mod accumulator;
 mod compaction;
 pub(crate) mod duration_notation;
 mod event;
+mod event_json;
 pub mod item;
 mod prompt;
 mod rate_limit;
