@@ -1,0 +1,197 @@
+//! `ask`: one question, its answer as it comes.
+
+use std::{
+    io::{self, ErrorKind, IsTerminal},
+    time::Duration,
+};
+
+use actix::Actor as _;
+use actix_responses::{
+    Runtime,
+    actors::{DeliveryPolicy, RequestId, SubmitRequest, Subscriber, SupervisorConfig, Workers},
+    protocol::{Prompt, ResponseEvent},
+    provider::{AwcTransportFactory, ProxyConfig},
+    retry::{MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryPolicy},
+};
+use clap::{ArgAction, Args, ValueEnum};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::{
+    ExitStatus, UsageError,
+    console::{self, Console},
+    interrupts::Interrupts,
+    logging,
+    printer::{Printer, Shown, View},
+    prompt_options::PromptOptions,
+    provider_options::{ProviderOptions, Upstream},
+    status_line::StatusLine,
+    text_view::{Terminals, TextView},
+};
+
+/// How long who reads stdout may take for one piece: a pager may be left open for days.
+const MAX_READER_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a cancelled request may take to say so, for stdout may take nothing any more.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// Ask a model, and show its answer as it comes
+///
+/// The text of the answer goes to stdout. Where stderr is a terminal, it shows reasoning, tool calls and what is being waited
+/// for. With neither a key nor a base URL the embedded provider answers: nothing is sent anywhere.
+///
+/// A stdout that is closed early, as `head` does, cancels the request and is no failure.
+#[derive(Args)]
+pub(super) struct Ask {
+    #[command(flatten)]
+    prompt: PromptOptions,
+
+    /// Print every event as a JSON line; the last is `completed`, `incomplete`, `failed` or `cancelled`
+    #[arg(long)]
+    json: bool,
+
+    /// Log to stderr what happens; twice for more. RUST_LOG chooses what
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+
+    #[command(flatten)]
+    retry: RetryOptions,
+
+    #[command(flatten)]
+    provider: ProviderOptions,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Retries")]
+struct RetryOptions {
+    /// How many attempts there may be, the first included [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS_LIMIT)))]
+    max_attempts: Option<u32>,
+
+    /// What to do when an attempt fails in the middle of the answer
+    #[arg(long, value_enum, default_value_t)]
+    retry_after_output: AfterOutput,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum AfterOutput {
+    /// Fail, and say that a part had been delivered
+    #[default]
+    Fail,
+    /// Say so, and begin the answer anew
+    Restart,
+}
+
+impl RetryOptions {
+    fn policy(&self) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        RetryPolicy {
+            max_attempts: self.max_attempts.unwrap_or(default.max_attempts),
+            after_output: match self.retry_after_output {
+                AfterOutput::Fail => RetryAfterOutput::Fail,
+                AfterOutput::Restart => RetryAfterOutput::Restart,
+            },
+            ..default
+        }
+    }
+}
+
+impl Ask {
+    pub(super) fn run(self) -> Result<ExitStatus, UsageError> {
+        let upstream = self.provider.upstream()?;
+        logging::start(self.verbose, upstream.secrets.clone())?;
+        let prompt = self.prompt.prompt(&upstream)?;
+        upstream.announce();
+        let system = actix::System::new();
+        system.block_on(self.answer(prompt, &upstream))
+    }
+
+    async fn answer(&self, prompt: Prompt, upstream: &Upstream) -> Result<ExitStatus, UsageError> {
+        let unusable = |error: io::Error| UsageError::at("can't start", &error);
+        let mut interrupts = Interrupts::new().map_err(unusable)?;
+        let console = Console::start().map_err(unusable)?;
+        let runtime = self.runtime(upstream)?;
+        let (shown, mut is_shown) = oneshot::channel();
+        let printer = Printer::new(self.view(upstream), console, self.status_line(), shown).start();
+        let policy = DeliveryPolicy::Wait {
+            max_wait: MAX_READER_PAUSE,
+        };
+        let subscriber = Subscriber::deliveries(printer.clone().recipient()).with_policy(policy);
+        let request = SubmitRequest::new(prompt)
+            .with_subscriber(subscriber)
+            .with_observer(printer.recipient());
+        let submitted = runtime
+            .supervisor()
+            .send(request)
+            .await
+            .map_err(|error| UsageError::at("can't start", &error))??;
+        tokio::select! {
+            shown = &mut is_shown => Ok(ended(shown, &runtime, submitted.request).await),
+            () = interrupts.next() => {
+                runtime.cancel(submitted.request).await;
+                tokio::select! {
+                    // What ended by itself in the same moment, has.
+                    Ok(Ok(Shown::End(end))) = timeout(CANCEL_GRACE, is_shown) => Ok(exit_status(&end)),
+                    () = interrupts.next() => Ok(ExitStatus::Interrupted),
+                    else => Ok(ExitStatus::Interrupted),
+                }
+            }
+        }
+    }
+
+    fn runtime(&self, upstream: &Upstream) -> Result<Runtime, UsageError> {
+        let mut config = SupervisorConfig::new(upstream.provider.clone());
+        config.retry = self.retry.policy();
+        // One request keeps one thread busy.
+        config.workers = Workers::Current;
+        let factory = AwcTransportFactory::new(&upstream.tls, &ProxyConfig::default())
+            .map_err(|error| UsageError::at("can't set up the transport", &error))?;
+        Ok(Runtime::with_transport(config, factory)?)
+    }
+
+    fn view(&self, upstream: &Upstream) -> View {
+        let terminals = Terminals {
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        };
+        match self.json {
+            true => View::Json(upstream.secrets.clone()),
+            false => View::Text(TextView::new(terminals, upstream.secrets.clone())),
+        }
+    }
+
+    /// Logs and JSON on the same terminal would run into a status line.
+    fn status_line(&self) -> Option<StatusLine> {
+        let is_alone = self.verbose == 0 && !(self.json && io::stdout().is_terminal());
+        (is_alone && io::stderr().is_terminal()).then(|| StatusLine::new(Instant::now()))
+    }
+}
+
+/// Ends the request if it still runs, and says how the command ends.
+async fn ended(
+    shown: Result<Shown, oneshot::error::RecvError>,
+    runtime: &Runtime,
+    request: RequestId,
+) -> ExitStatus {
+    let error = match shown {
+        Ok(Shown::End(end)) => return exit_status(&end),
+        Ok(Shown::Stdout(error)) => error,
+        Err(_) => io::Error::other("the printer ended"),
+    };
+    runtime.cancel(request).await;
+    if error.kind() == ErrorKind::BrokenPipe {
+        return ExitStatus::Success;
+    }
+    console::complain(&format!("can't write to standard output: {error}"));
+    ExitStatus::Failure
+}
+
+fn exit_status(end: &ResponseEvent) -> ExitStatus {
+    match end {
+        ResponseEvent::Completed(_) => ExitStatus::Success,
+        // Nobody cancels but an interrupt.
+        ResponseEvent::Cancelled => ExitStatus::Interrupted,
+        _ => ExitStatus::Failure,
+    }
+}

@@ -1,0 +1,84 @@
+//! Reading the files that arguments name.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use actix_responses::protocol::RawJson;
+use serde_json::error::Category;
+
+use super::UsageError;
+
+/// The most bytes that a file of arguments, or a prompt on stdin, may have. It is all held in memory and sent.
+pub(super) const MAX_INPUT_BYTES: u64 = 64 << 20;
+
+/// Reads a text. `name` is what errors call it.
+pub(super) fn read_text(name: &str, reader: impl Read) -> Result<String, UsageError> {
+    let mut bytes = Vec::new();
+    let read = reader.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(name, &error))?;
+    if bytes.len() as u64 > MAX_INPUT_BYTES {
+        return Err(UsageError::new(format!(
+            "{name} is larger than {MAX_INPUT_BYTES} bytes"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        UsageError::new(format!("{name} is not UTF-8 text: see byte {place}"))
+    })
+}
+
+fn read_file(flag: &str, path: &Path) -> Result<String, UsageError> {
+    let name = format!("{flag} {}", path.display());
+    let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
+    read_text(&name, file)
+}
+
+pub(super) fn unreadable(name: &str, error: &io::Error) -> UsageError {
+    UsageError::new(format!("can't read {name}: {error}"))
+}
+
+/// Reads a file that holds a JSON object, as it is written.
+pub(super) fn read_object(flag: &str, path: &Path) -> Result<RawJson, UsageError> {
+    let text = read_file(flag, path)?;
+    let name = format!("{flag} {}", path.display());
+    let raw = RawJson::parse(&text).map_err(|error| not_json(&name, &error))?;
+    match is_object(&raw) {
+        true => Ok(raw),
+        false => Err(UsageError::new(format!("{name} holds no JSON object"))),
+    }
+}
+
+/// Reads a file that holds a JSON array of objects, each as it is written. `noun` is what one of them is.
+pub(super) fn read_objects(
+    flag: &str,
+    path: &Path,
+    noun: &str,
+) -> Result<Vec<RawJson>, UsageError> {
+    let text = read_file(flag, path)?;
+    let name = format!("{flag} {}", path.display());
+    let elements: Vec<RawJson> =
+        serde_json::from_str(&text).map_err(|error| match error.classify() {
+            Category::Data => {
+                UsageError::new(format!("{name} holds no JSON array: write [{noun}, ...]"))
+            }
+            _ => not_json(&name, &error),
+        })?;
+    match elements.iter().position(|element| !is_object(element)) {
+        Some(index) => Err(UsageError::new(format!(
+            "{name}: {noun} {} is no JSON object",
+            index + 1
+        ))),
+        None => Ok(elements),
+    }
+}
+
+fn not_json(name: &str, error: &serde_json::Error) -> UsageError {
+    UsageError::new(format!("{name} is not JSON: {error}"))
+}
+
+fn is_object(raw: &RawJson) -> bool {
+    raw.get().starts_with('{')
+}

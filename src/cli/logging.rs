@@ -1,0 +1,48 @@
+//! Logs on stderr, for those who ask.
+
+use std::{
+    env,
+    io::{self, Write},
+};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{UsageError, secrets::Secrets};
+
+/// Which events `-v` shows, and those that `-vv` adds.
+const LEVELS: [&str; 2] = ["actix_responses=debug", "actix_responses=trace"];
+
+/// Writes logs to stderr if `-v` was given, so many times; `RUST_LOG` then says which, if it is set.
+pub(super) fn start(verbose: u8, secrets: Secrets) -> Result<(), UsageError> {
+    if verbose == 0 {
+        return Ok(());
+    }
+    let wanted = env::var("RUST_LOG").ok();
+    let filter = match wanted.as_deref().map(str::trim) {
+        Some(wanted) if !wanted.is_empty() => {
+            EnvFilter::try_new(wanted).map_err(|error| UsageError::at("RUST_LOG", &error))?
+        }
+        _ => EnvFilter::new(LEVELS[usize::from(verbose).min(LEVELS.len()) - 1]),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(move || RedactedStderr(secrets.clone()))
+        .init();
+    Ok(())
+}
+
+/// Takes a whole event at a time, as tracing-subscriber writes them.
+struct RedactedStderr(Secrets);
+
+impl Write for RedactedStderr {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        io::stderr().write_all(self.0.hide(&text).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

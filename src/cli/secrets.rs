@@ -1,0 +1,49 @@
+//! Keeping keys off the screen.
+
+use std::{borrow::Cow, sync::Arc};
+
+/// What is shown in place of a secret.
+const REDACTED: &str = "[redacted]";
+/// The shortest text that is taken for a secret. What is shorter turns up anywhere by chance.
+const MIN_SECRET_BYTES: usize = 4;
+
+/// The keys of a request. The library does not print them; but servers repeat them, for one in the error that refuses them.
+#[derive(Clone, Default)]
+pub(super) struct Secrets(Arc<[String]>);
+
+impl Secrets {
+    pub(super) fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        Self(
+            secrets
+                .into_iter()
+                .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
+                .collect(),
+        )
+    }
+
+    /// The text without any of them.
+    pub(super) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in self.0.iter() {
+            if text.contains(secret) {
+                text = Cow::Owned(text.replace(secret, REDACTED));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_secret_is_hidden_wherever_it_is() {
+        let secrets = Secrets::new(["sk-12345".into(), "a".into(), "other".into()]);
+        assert_eq!(
+            secrets.hide("a key sk-12345sk-12345, another"),
+            "a key [redacted][redacted], an[redacted]"
+        );
+        assert_eq!(Secrets::default().hide("sk"), "sk");
+    }
+}
