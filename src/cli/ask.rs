@@ -130,12 +130,15 @@ impl Ask {
             shown = &mut is_shown => Ok(ended(shown, &runtime, submitted.request).await),
             () = interrupts.next() => {
                 runtime.cancel(submitted.request).await;
-                tokio::select! {
+                let shown = tokio::select! {
+                    shown = timeout(CANCEL_GRACE, is_shown) => shown,
+                    () = interrupts.next() => return Ok(ExitStatus::Interrupted),
+                };
+                Ok(match shown {
                     // What ended by itself in the same moment, has.
-                    Ok(Ok(Shown::End(end))) = timeout(CANCEL_GRACE, is_shown) => Ok(exit_status(&end)),
-                    () = interrupts.next() => Ok(ExitStatus::Interrupted),
-                    else => Ok(ExitStatus::Interrupted),
-                }
+                    Ok(Ok(Shown::End(end))) => exit_status(&end),
+                    _ => ExitStatus::Interrupted,
+                })
             }
         }
     }

@@ -153,12 +153,16 @@ impl PromptOptions {
             }
             None => read_stdin()?,
         };
-        match text.trim().is_empty() {
-            true => Err(UsageError::new(
-                "the prompt is blank: there is nothing to ask",
-            )),
-            false => Ok(Some(text)),
+        if !text.trim().is_empty() {
+            return Ok(Some(text));
         }
+        let place = match self.prompt.as_deref() {
+            None | Some("-") => " on standard input",
+            Some(_) => "",
+        };
+        Err(UsageError::new(format!(
+            "the prompt{place} is blank: there is nothing to ask"
+        )))
     }
 }
 

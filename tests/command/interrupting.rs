@@ -1,0 +1,101 @@
+//! Signals, and readers who have had enough.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use actix_responses::provider::loopback::{Chunks, Reply, Side};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::support::{
+    FIRST, PATIENCE, Running, always, asking, closed, completed, program, sse, text_delta,
+};
+
+#[test]
+fn interrupt_cancels_the_request_and_closes_its_connection() {
+    let stream = sse(&[text_delta("half"), completed()]);
+    for signal in ["INT", "TERM"] {
+        let provider = always(Reply::sse(stream.clone()).stall_after_events(1));
+        let base_url = provider.base_url();
+        let mut running = Running::start(&mut program(&asking(&base_url, &["--json"])));
+        running.until_stdout(|text| text.contains("half"));
+        running.signal(signal);
+        let ran = running.finish();
+        assert_eq!(
+            (ran.end(), ran.status),
+            (json!({"type": "cancelled"}), Some(130))
+        );
+        assert_eq!(ran.stderr, "");
+        assert_eq!(closed(&provider, FIRST).by, Side::Client);
+    }
+}
+
+#[test]
+fn interrupted_text_ends_its_line() {
+    let stream = sse(&[text_delta("half"), completed()]);
+    let provider = always(Reply::sse(stream).stall_after_events(1));
+    let mut running = Running::start(&mut program(&asking(&provider.base_url(), &[])));
+    running.until_stdout(|text| text == "half");
+    running.signal("INT");
+    let ran = running.finish();
+    assert_eq!((ran.stdout.as_str(), ran.status), ("half\n", Some(130)));
+}
+
+#[test]
+fn interrupt_is_heard_before_the_answer_and_between_attempts() {
+    let busy = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "60");
+    for reply in [Reply::default().never_head(), busy] {
+        let provider = always(reply);
+        let base_url = provider.base_url();
+        let running = Running::start(&mut program(&asking(&base_url, &["--json"])));
+        assert!(provider.wait_until(PATIENCE, |provider| provider.request_count() == 1));
+        running.signal("INT");
+        let ran = running.finish();
+        assert_eq!(
+            (ran.end()["type"].clone(), ran.status),
+            (json!("cancelled"), Some(130))
+        );
+    }
+}
+
+/// A stream that goes on for longer than a test waits, and is larger than a pipe.
+fn endless() -> Reply {
+    let deltas = vec![text_delta(&"word ".repeat(2_000)); 4_000];
+    Reply::sse(sse(&deltas)).with_chunks(Chunks::Event)
+}
+
+#[test]
+fn closed_stdout_cancels_the_request_in_silence() {
+    for arguments in [&[][..], &["--json"]] {
+        let provider = always(endless().with_pace(Duration::from_millis(5)));
+        let base_url = provider.base_url();
+        let mut running = Running::start_unread(&mut program(&asking(&base_url, arguments)));
+        let mut stdout = BufReader::new(running.take_stdout());
+        // What `head -c 1` does.
+        assert!(!stdout.fill_buf().expect("output").is_empty());
+        drop(stdout);
+        assert_eq!(closed(&provider, FIRST).by, Side::Client);
+        let ran = running.finish();
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn interrupt_is_heard_while_nobody_reads_stdout() {
+    let provider = always(endless());
+    let mut running = Running::start_unread(&mut program(&asking(&provider.base_url(), &[])));
+    let stdout = running.take_stdout();
+    // As soon as the pipe, the mailbox, the log and the sockets are full, the server can write no more; long before that,
+    // the program can't.
+    assert!(provider.wait_until(PATIENCE, |provider| {
+        provider
+            .connection(FIRST)
+            .is_some_and(|record| record.bytes_written > 1 << 20)
+    }));
+    running.signal("INT");
+    let ran = running.finish();
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(130), ""));
+    assert_eq!(closed(&provider, FIRST).by, Side::Client);
+    drop(stdout);
+}

@@ -1,0 +1,11 @@
+//! The command as a user runs it: the built program against providers on loopback.
+#![cfg(feature = "cli")]
+
+mod asking;
+mod decoding;
+mod ending;
+mod failing;
+mod interrupting;
+mod serving;
+mod support;
+mod wrong_usage;

@@ -1,0 +1,100 @@
+//! The embedded provider alone.
+
+use serde_json::json;
+
+use crate::support::{Folder, Ran, Running, completed, program, run, sse, text_delta};
+
+struct Serving {
+    running: Running,
+    base_url: String,
+}
+
+impl Serving {
+    fn start(arguments: &[&str]) -> Self {
+        let mut running = Running::start(&mut program(&[&["loopback"], arguments].concat()));
+        let line = running.until_stdout(|text| text.ends_with('\n'));
+        assert!(line.starts_with("http://127.0.0.1:"), "{line}");
+        Self {
+            running,
+            base_url: line.trim_end().to_owned(),
+        }
+    }
+
+    fn ask(&self) -> Ran {
+        run(&[
+            "ask",
+            "hello",
+            "--json",
+            "--max-attempts=2",
+            "--base-url",
+            &self.base_url,
+        ])
+    }
+}
+
+#[test]
+fn faults_are_flags() {
+    let folder = Folder::new();
+    let recording = folder.write("recorded.sse", sse(&[text_delta("recorded"), completed()]));
+    for (arguments, status, kind) in [
+        (&[][..], 0, None),
+        (&["--hold-open", "--chunk=1"], 0, None),
+        (&["--recording", &recording], 0, None),
+        (
+            &["--status=429", "--header=retry-after-ms: 1", "--times=1"],
+            0,
+            None,
+        ),
+        (&["--status=400"], 1, Some("invalid_request")),
+        (&["--cut-after-bytes=100"], 1, Some("truncated")),
+        (&["--cut-after-events=3"], 1, Some("truncated")),
+    ] {
+        let serving = Serving::start(arguments);
+        let ran = serving.ask();
+        assert_eq!(ran.status, Some(status), "{arguments:?}: {ran:?}");
+        assert_eq!(ran.end()["error"]["kind"].as_str(), kind, "{arguments:?}");
+    }
+}
+
+#[test]
+fn script_says_what_each_request_gets() {
+    let folder = Folder::new();
+    folder.write("recorded.sse", sse(&[text_delta("recorded"), completed()]));
+    let script = json!({"replies": [{"status": 503}, {"body": {"sse_file": "recorded.sse"}}]});
+    let script = folder.write("script.json", script.to_string());
+    let serving = Serving::start(&["--script", &script]);
+    let ran = serving.ask();
+    assert_eq!(
+        (ran.events()[0]["delta"].clone(), ran.status),
+        (json!("recorded"), Some(0))
+    );
+}
+
+#[test]
+fn taken_port_is_named() {
+    let serving = Serving::start(&[]);
+    let (_, port) = serving
+        .base_url
+        .trim_end_matches("/v1")
+        .rsplit_once(':')
+        .unwrap();
+    let ran = run(&["loopback", "--port", port]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains(port), "{ran:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn requests_are_logged_until_an_interrupt() {
+    let serving = Serving::start(&[]);
+    serving.ask();
+    serving.running.signal("INT");
+    let ran = serving.running.finish();
+    assert_eq!(ran.status, Some(130));
+    assert!(ran.stderr.contains("/v1/responses"), "{ran:?}");
+
+    let serving = Serving::start(&["--quiet"]);
+    serving.ask();
+    serving.running.signal("TERM");
+    assert_eq!(serving.running.finish().stderr, "");
+}

@@ -1,0 +1,305 @@
+//! Running the program, and providers for it to ask.
+
+use std::{
+    env, fs,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use actix_responses::provider::loopback::{
+    ConnectionClose, ConnectionId, Loopback, LoopbackOptions, Reply, Script,
+};
+use serde_json::{Value, json};
+
+/// Longer than anything here takes; a test that waits so long fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const FIRST: ConnectionId = ConnectionId(1);
+
+/// The program, without what the environment of the tests may say to it.
+pub(crate) fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_actix-responses"));
+    for (name, _) in env::vars_os() {
+        let name_text = name.to_string_lossy().to_ascii_lowercase();
+        if name_text.starts_with("openai_")
+            || name_text.contains("proxy")
+            || name_text == "rust_log"
+        {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+/// How the program ran.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// The lines of stdout, each of which must be JSON.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        assert!(self.stdout.ends_with('\n'), "{self:?}");
+        let lines = self.stdout.lines();
+        lines
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
+    }
+
+    /// The last event, when no event before it is an end.
+    pub(crate) fn end(&self) -> Value {
+        let mut events = self.events();
+        let end = events.pop().expect("an event");
+        assert!(!events.iter().any(is_end), "{self:?}");
+        assert!(is_end(&end), "{self:?}");
+        end
+    }
+}
+
+fn is_end(event: &Value) -> bool {
+    ["completed", "incomplete", "failed", "cancelled"]
+        .map(Value::from)
+        .contains(&event["type"])
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    Stdout,
+    Stderr,
+}
+
+/// The program while it runs; it is killed if it still does when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    sender: Sender<(Source, Vec<u8>)>,
+    pieces: Receiver<(Source, Vec<u8>)>,
+    sources: usize,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut running = Self::start_unread(command);
+        let stdout = running.take_stdout();
+        forward(Source::Stdout, stdout, running.sender.clone());
+        running.sources += 1;
+        running
+    }
+
+    /// Nobody reads its stdout until [`take_stdout`](Self::take_stdout).
+    pub(crate) fn start_unread(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        let (sender, pieces) = mpsc::channel();
+        let stderr = child.stderr.take().expect("a pipe");
+        forward(Source::Stderr, stderr, sender.clone());
+        Self {
+            child,
+            sender,
+            pieces,
+            sources: 1,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+
+    pub(crate) fn take_stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("an unread pipe")
+    }
+
+    /// Writes to its stdin, and leaves it open.
+    pub(crate) fn type_in(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("an open stdin");
+        stdin.write_all(text.as_bytes()).expect("a reader");
+        stdin.flush().expect("a reader");
+    }
+
+    fn read_piece(&mut self) {
+        let (source, piece) = self.pieces.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            panic!(
+                "{error}: stdout {:?}, stderr {:?}",
+                self.stdout(),
+                self.stderr()
+            )
+        });
+        if piece.is_empty() {
+            self.sources -= 1;
+        }
+        match source {
+            Source::Stdout => self.stdout.extend(piece),
+            Source::Stderr => self.stderr.extend(piece),
+        }
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// Waits until its stdout is so.
+    pub(crate) fn until_stdout(&mut self, is_so: impl Fn(&str) -> bool) -> String {
+        while !is_so(&self.stdout()) {
+            assert_ne!(
+                self.sources,
+                0,
+                "it ended: {:?} {:?}",
+                self.stdout(),
+                self.stderr()
+            );
+            self.read_piece();
+        }
+        self.stdout()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(status.success());
+    }
+
+    /// Closes its stdin and waits for its end.
+    pub(crate) fn finish(mut self) -> Ran {
+        drop(self.child.stdin.take());
+        while self.sources > 0 {
+            self.read_piece();
+        }
+        let status = self.child.wait().expect("its end");
+        Ran {
+            status: status.code(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends what comes, and at last nothing.
+fn forward(source: Source, mut from: impl Read + Send + 'static, to: Sender<(Source, Vec<u8>)>) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let length = from.read(&mut buffer).unwrap_or(0);
+            if to.send((source, buffer[..length].to_vec())).is_err() || length == 0 {
+                break;
+            }
+        }
+    });
+}
+
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    Running::start(&mut program(arguments)).finish()
+}
+
+pub(crate) fn run_with_stdin(arguments: &[&str], stdin: &str) -> Ran {
+    let mut running = Running::start(&mut program(arguments));
+    running.type_in(stdin);
+    running.finish()
+}
+
+/// Asks "hello" of a provider.
+pub(crate) fn ask(provider: &Loopback, arguments: &[&str]) -> Ran {
+    run(&asking(&provider.base_url(), arguments))
+}
+
+pub(crate) fn asking<'a>(base_url: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["ask", "--base-url", base_url, "hello"], arguments].concat()
+}
+
+pub(crate) fn provider(script: Script) -> Loopback {
+    Loopback::start(LoopbackOptions {
+        script,
+        ..LoopbackOptions::default()
+    })
+    .expect("a provider on a free port")
+}
+
+/// A provider that answers every request the same way.
+pub(crate) fn always(reply: Reply) -> Loopback {
+    provider(Script::always(reply))
+}
+
+pub(crate) fn closed(provider: &Loopback, id: ConnectionId) -> ConnectionClose {
+    provider
+        .wait_for_close(id, PATIENCE)
+        .expect("a closed connection")
+}
+
+/// A stream of such events.
+pub(crate) fn sse(events: &[Value]) -> String {
+    events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect()
+}
+
+pub(crate) fn text_delta(text: &str) -> Value {
+    json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": text})
+}
+
+pub(crate) fn completed() -> Value {
+    json!({"type": "response.completed", "response": {"id": "r", "usage": {"input_tokens": 1, "output_tokens": 2}}})
+}
+
+/// A folder for the files of one test; it goes when the test ends.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static FOLDERS: AtomicU32 = AtomicU32::new(0);
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("actix-responses-command-{}-{number}", std::process::id());
+        let path = env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0
+            .join(name)
+            .to_str()
+            .expect("a name in Unicode")
+            .to_owned()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(Path::new(&path), content).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,192 @@
+//! Arguments that can't be meant.
+
+use crate::support::{Folder, Running, program, run, run_with_stdin};
+
+/// Runs it and checks that nothing was printed but an error that names something.
+fn check(arguments: &[&str], named: &[&str]) {
+    let ran = run(arguments);
+    assert_eq!(
+        (ran.status, ran.stdout.as_str()),
+        (Some(2), ""),
+        "{arguments:?}: {ran:?}"
+    );
+    for name in named {
+        assert!(
+            ran.stderr.contains(name),
+            "{arguments:?}: {name} is not in {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (arguments, named) in [
+        (&[][..], &["Usage:"][..]),
+        (&["asq"], &["asq"]),
+        (&["ask", "--colour", "hi"], &["--colour"]),
+        (&["ask", "hi", "ho"], &["ho"]),
+        (&["ask", "--wire=soap", "hi"], &["--wire", "soap"]),
+        (
+            &["ask", "--header=X-Team", "hi"],
+            &["--header", "Name: value"],
+        ),
+        (
+            &["ask", "--header=X Team: a", "hi"],
+            &["--header", "X Team"],
+        ),
+        (
+            &["ask", "--header=X-Team: a\nb", "hi"],
+            &["--header", "x-team"],
+        ),
+        (
+            &["ask", "--header=Content-Length: 1", "hi"],
+            &["--header", "content-length"],
+        ),
+        (&["ask", "--query=region", "hi"], &["--query", "name=value"]),
+        (
+            &["ask", "--base-url=localhost:8000/v1", "hi"],
+            &["--base-url", "localhost"],
+        ),
+        (&["ask", "--base-url=", "hi"], &["--base-url"]),
+        (&["ask", "--base-url=http://", "hi"], &["--base-url"]),
+        (
+            &["ask", "--base-url=ftp://host/", "hi"],
+            &["--base-url", "ftp"],
+        ),
+        (
+            &["ask", "--base-url=https://u:p@host/", "hi"],
+            &["--base-url", "credentials"],
+        ),
+        (
+            &["ask", "--idle-timeout=5", "hi"],
+            &["--idle-timeout", "\"5\""],
+        ),
+        (&["ask", "--idle-timeout=0s", "hi"], &["idle"]),
+        (&["ask", "--max-attempts=0", "hi"], &["--max-attempts"]),
+        (
+            &["ask", "--retry-after-output=maybe", "hi"],
+            &["--retry-after-output"],
+        ),
+        (
+            &["ask", "--api-key-env=NO_SUCH_KEY_IS_SET", "hi"],
+            &["NO_SUCH_KEY_IS_SET", "not set"],
+        ),
+        (
+            &["ask", "--ca-file=/no/such/file", "hi"],
+            &["/no/such/file"],
+        ),
+        (&["ask", "--temperature=NaN", "hi"], &["temperature"]),
+        (&["ask", " \n"], &["blank"]),
+        (
+            &["ask", "--input=/no/such/file", "hi"],
+            &["--input", "/no/such/file"],
+        ),
+        (&["ask", "--tools=/", "hi"], &["--tools", "directory"]),
+        (&["decode", "--chunk=0"], &["--chunk"]),
+        (&["decode", "/no/such/file"], &["/no/such/file"]),
+        (&["decode", "/"], &["directory"]),
+        (&["loopback", "--status=99"], &["--status", "99"]),
+        (
+            &["loopback", "--script=/no/such/file"],
+            &["--script", "/no/such/file"],
+        ),
+        (
+            &["loopback", "--script=a", "--hold-open"],
+            &["--script", "--hold-open"],
+        ),
+        (
+            &["loopback", "--recording=/no/such/file"],
+            &["/no/such/file"],
+        ),
+        (&["loopback", "--port=66000"], &["--port"]),
+    ] {
+        check(arguments, named);
+    }
+}
+
+#[test]
+fn files_of_the_wrong_shape_are_named() {
+    let folder = Folder::new();
+    for (flag, content, named) in [
+        ("--input", "", "not JSON"),
+        ("--input", "[1", "not JSON"),
+        ("--input", "{}", "no JSON array"),
+        ("--input", r#"[{"type": "message"}, 1]"#, "item 2"),
+        ("--tools", r#""a""#, "no JSON array"),
+        ("--tools", r#"[{"name": "f"}]"#, "tool 1 has no `type`"),
+        ("--output-schema", "[]", "no JSON object"),
+        ("--output-schema", "{} {}", "not JSON"),
+    ] {
+        let file = folder.write("wrong.json", content);
+        check(&["ask", "hi", flag, &file], &[flag, &file, named]);
+    }
+    let file = folder.write("empty.json", "[]");
+    check(&["ask", "--input", &file], &["no item"]);
+    let file = folder.write("latin1.json", [b'"', 0xe9, b'"']);
+    check(&["ask", "hi", "--input", &file], &[&file, "UTF-8"]);
+    let file = folder.write("script.json", r#"{"replies": [{"stattus": 1}]}"#);
+    check(
+        &["loopback", "--script", &file],
+        &[&file, "`stattus`", "line 1"],
+    );
+}
+
+#[test]
+fn blank_stdin_is_no_prompt() {
+    let ran = run_with_stdin(&["ask"], " \n");
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("standard input is blank"), "{ran:?}");
+}
+
+#[test]
+fn openai_itself_wants_a_model() {
+    let mut command = program(&["ask", "hi"]);
+    command.env("OPENAI_API_KEY", "sk-x");
+    let ran = Running::start(&mut command).finish();
+    assert_eq!(ran.status, Some(2));
+    assert!(
+        ran.stderr.contains("--model") && ran.stderr.contains("OPENAI_MODEL"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn key_that_no_header_can_hold_is_refused_without_showing_it() {
+    let mut command = program(&["ask", "hi"]);
+    command.env("OPENAI_API_KEY", "sk-with\nline");
+    let ran = Running::start(&mut command).finish();
+    assert_eq!(ran.status, Some(2));
+    assert!(
+        ran.stderr.contains("OPENAI_API_KEY") && !ran.stderr.contains("sk-with"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn header_without_a_colon_is_not_repeated() {
+    let ran = run(&["ask", "--header=Authorization Bearer sk-secret", "hi"]);
+    assert_eq!(ran.status, Some(2));
+    assert!(!ran.stderr.contains("sk-secret"), "{ran:?}");
+}
+
+#[test]
+fn help_and_version_are_on_stdout() {
+    let version = run(&["--version"]);
+    assert_eq!(
+        version.stdout,
+        concat!("actix-responses ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    for arguments in [
+        &["--help"][..],
+        &["ask", "--help"],
+        &["decode", "-h"],
+        &["loopback", "-h"],
+    ] {
+        let help = run(arguments);
+        assert!(
+            help.stdout.contains("Usage:") && help.status == Some(0),
+            "{help:?}"
+        );
+    }
+}
