@@ -397,31 +397,25 @@ impl StreamActor {
 
     /// Makes sure that the task is woken at the next deadline. The alarm is set anew only for an earlier deadline: one that
     /// has moved on is looked at again when the alarm goes off, so events do not touch the timer.
-    fn set_alarm(&mut self, cx: &mut TaskContext<'_>) {
+    fn set_alarm(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
         let limit = self.next_limit().map(|(at, _)| at);
         let audience = self.lease.audience().deadline();
-        loop {
-            let Some(next) = [limit, audience, self.deserted].into_iter().flatten().min() else {
-                return;
-            };
-            let alarm = match &mut self.alarm {
-                Some(alarm) => {
-                    if next < alarm.deadline() {
-                        alarm.as_mut().reset(next);
-                    }
-                    alarm
-                }
-                None => self.alarm.insert(Box::pin(tokio::time::sleep_until(next))),
-            };
-            if alarm.as_mut().poll(cx).is_pending() {
+        let next = [limit, audience, self.deserted].into_iter().flatten().min();
+        let Some(next) = next else { return };
+        if let Some(alarm) = &mut self.alarm {
+            // It is registered with this task already, which stays the same.
+            if alarm.deadline() <= next && now < alarm.deadline() {
                 return;
             }
+            alarm.as_mut().reset(next);
+        }
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        if alarm.as_mut().poll(cx).is_ready() {
+            // It is due; it is seen to in the next turn.
             self.alarm = None;
-            if next <= Instant::now() {
-                // It is due; it is seen to in the next turn.
-                cx.waker().wake_by_ref();
-                return;
-            }
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -486,7 +480,7 @@ impl StreamActor {
             self.lease.set_outcome(Outcome::Deserted);
             return ctx.stop();
         }
-        self.set_alarm(cx);
+        self.set_alarm(cx, now);
     }
 }
 
