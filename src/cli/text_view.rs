@@ -107,7 +107,7 @@ impl TextView {
                 self.end_text(page);
                 self.message = None;
                 self.streamed = Streamed::default();
-                let reason = self.secrets.hide(&restarted.error.to_string()).into_owned();
+                let reason = printable(&self.secrets.hide(&restarted.error.to_string()));
                 let note = format!(
                     "-- restarted: {reason}; what came before is void, attempt {} begins --",
                     restarted.attempt
@@ -131,6 +131,10 @@ impl TextView {
             }
             ResponseEvent::Cancelled => self.end_text(page),
             _ => {}
+        }
+        // The shell's prompt comes behind it.
+        if event.is_final() {
+            self.end_line(page);
         }
     }
 
@@ -353,6 +357,26 @@ mod tests {
         let expected = format!("{reasoning}\n{call}\n{reasoning}{tokens}");
         assert_eq!(page.on(Target::Stderr), expected);
         assert_eq!(page.on(Target::Stdout), "oneoneone\n");
+    }
+
+    #[test]
+    fn the_end_leaves_the_cursor_at_the_start_of_a_line() {
+        let without_usage = r#"{"type":"response.completed","response":{}}"#;
+        for data in [
+            [TEXT, REASONING, without_usage],
+            [REASONING, CALL, without_usage],
+        ] {
+            let mut view = TextView::new(BOTH, Secrets::default());
+            for event in events(&data) {
+                view.render(&event, &mut Page::default());
+            }
+            assert_eq!(view.cursor, Cursor::LineStart, "{data:?}");
+        }
+        let mut view = TextView::new(BOTH, Secrets::default());
+        let mut page = Page::default();
+        view.render(&events(&[REASONING])[0], &mut page);
+        view.render(&ResponseEvent::Cancelled, &mut page);
+        assert!(page.on(Target::Stderr).ends_with("\x1b[0m\n"), "{page:?}");
     }
 
     #[test]
