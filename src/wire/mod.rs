@@ -226,3 +226,6 @@ impl StreamDecoder {
         terminal
     }
 }
+
+#[cfg(test)]
+mod tests;

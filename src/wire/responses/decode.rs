@@ -1,6 +1,6 @@
 //! SSE events of the Responses API to response events.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -43,6 +43,9 @@ impl Dialect for ResponsesDialect {
             Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
             Err(error) => {
                 let data = event.data.trim();
+                if data.is_empty() {
+                    return Step::Continue;
+                }
                 if data == "[DONE]" {
                     return self.on_done_sentinel();
                 }
@@ -79,7 +82,10 @@ impl ResponsesDialect {
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
         self.note_sequence_number(envelope.sequence_number.0);
-        let kind: &str = match (&envelope.kind.0, event.event) {
+        // "message" is what SSE calls an event that has no name.
+        let name = event.event.filter(|name| *name != "message");
+        let raw = event.data;
+        let kind: &str = match (&envelope.kind.0, name) {
             (Some(kind), _) => kind,
             (None, Some(name)) => name,
             (None, None) if envelope.error.is_some() => "error",
@@ -172,8 +178,8 @@ impl ResponsesDialect {
                 })
             }
             "response.created" => {
-                let response = read_response(envelope.response);
-                let id = response.id.0.or(envelope.id.0);
+                let nested = envelope.response.map(|raw| read_response(raw.get()));
+                let id = nested.unwrap_or_default().id.0.or(envelope.id.0);
                 self.response_id = id.as_deref().map(Id::from);
                 ResponseEvent::Created(Created {
                     response_id: self.response_id.clone(),
@@ -181,19 +187,12 @@ impl ResponsesDialect {
                 })
             }
             "response.completed" => return self.on_terminal(Ending::Completed, &envelope, data),
-            "response.incomplete" | "response.cancelled" => {
+            "response.incomplete" => {
                 return self.on_terminal(Ending::Incomplete, &envelope, data);
             }
+            "response.cancelled" => return self.on_terminal(Ending::Cancelled, &envelope, data),
             "response.failed" => return self.on_terminal(Ending::Failed, &envelope, data),
-            // An older name; the object's status says which end it is.
-            "response.done" => {
-                let ending = match read_response(envelope.response).status.0.as_deref() {
-                    Some("failed") => Ending::Failed,
-                    Some("incomplete" | "cancelled") => Ending::Incomplete,
-                    _ => Ending::Completed,
-                };
-                return self.on_terminal(ending, &envelope, data);
-            }
+            "response.done" => return self.on_terminal(Ending::ByStatus, &envelope, data),
             "error" => {
                 return Step::End(
                     self.server_error(data, "the server sent an error event without a message"),
@@ -205,10 +204,10 @@ impl ResponsesDialect {
                     .and_then(|event| RateLimitSnapshot::from_event(&event));
                 match snapshot {
                     Some(snapshot) => ResponseEvent::RateLimits(Arc::new(snapshot)),
-                    None => other(kind, data),
+                    None => other(kind, raw),
                 }
             }
-            _ => other(kind, data),
+            _ => other(kind, raw),
         };
         out.push(event);
         Step::Continue
@@ -237,9 +236,7 @@ impl ResponsesDialect {
 
     fn on_terminal(&mut self, ending: Ending, envelope: &Envelope<'_>, data: &str) -> Step {
         // A server that does not nest the response sends its fields beside the type.
-        let unnested = serde_json::from_str::<&RawValue>(data).ok();
-        let raw = envelope.response.or(unnested);
-        let response = read_response(raw);
+        let response = read_response(envelope.response.map_or(data, RawValue::get));
         if let Some(id) = response.id.0.as_deref() {
             self.response_id = Some(id.into());
         }
@@ -249,16 +246,27 @@ impl ResponsesDialect {
             .and_then(|usage: Value| TokenUsage::from_json(&usage));
         let response_id = self.response_id.clone();
         let raw_response = envelope.response.map(RawJson::from_raw);
+        let ending = match (ending, response.status.0.as_deref()) {
+            (Ending::ByStatus, Some("failed")) => Ending::Failed,
+            (Ending::ByStatus, Some("incomplete")) => Ending::Incomplete,
+            (Ending::ByStatus | Ending::Incomplete, Some("cancelled")) => Ending::Cancelled,
+            (ending, _) => ending,
+        };
         let terminal = match ending {
-            Ending::Completed => Terminal::Completed(Arc::new(Completed {
+            Ending::Completed | Ending::ByStatus => Terminal::Completed(Arc::new(Completed {
                 response_id,
                 token_usage,
                 end_turn: response.end_turn,
                 response: raw_response,
                 anomalies: self.anomalies.clone(),
             })),
-            Ending::Incomplete => Terminal::Incomplete(Arc::new(Incomplete {
-                reason: incomplete_reason(&response).into(),
+            Ending::Incomplete | Ending::Cancelled => Terminal::Incomplete(Arc::new(Incomplete {
+                reason: incomplete_reason(&response)
+                    .unwrap_or(match ending {
+                        Ending::Cancelled => "cancelled".into(),
+                        _ => "unknown".into(),
+                    })
+                    .into(),
                 response_id,
                 token_usage,
                 response: raw_response,
@@ -294,7 +302,9 @@ impl ResponsesDialect {
     }
 
     fn server_error(&self, json: &str, without_message: &str) -> Terminal {
-        let value = serde_json::from_str::<Value>(json).unwrap_or(Value::Null);
+        let repaired = repair_lone_surrogates(json);
+        let json = repaired.as_deref().unwrap_or(json);
+        let value = serde_json::from_str(json).unwrap_or(Value::Null);
         let error = match ServerError::from_json(&value) {
             Some(error) => error.into_api_error(None),
             None => ApiError::new(ErrorKind::ServerError, without_message),
@@ -336,11 +346,15 @@ impl ResponsesDialect {
     }
 }
 
+/// Which end a terminal event's type names.
 #[derive(Clone, Copy)]
 enum Ending {
     Completed,
     Incomplete,
+    Cancelled,
     Failed,
+    /// None: the status of the response does (`response.done`, an older type).
+    ByStatus,
 }
 
 fn other(kind: &str, data: &str) -> ResponseEvent {
@@ -350,26 +364,18 @@ fn other(kind: &str, data: &str) -> ResponseEvent {
     })
 }
 
-fn read_response(raw: Option<&RawValue>) -> ResponseObject<'_> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .unwrap_or_default()
+fn read_response(json: &str) -> ResponseObject<'_> {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
-fn incomplete_reason<'a>(response: &ResponseObject<'a>) -> Cow<'a, str> {
+fn incomplete_reason(response: &ResponseObject<'_>) -> Option<String> {
     #[derive(Deserialize)]
     struct IncompleteDetails {
         reason: Option<String>,
     }
-    let details = response
-        .incomplete_details
-        .and_then(|raw| serde_json::from_str(raw.get()).ok());
-    match details {
-        Some(IncompleteDetails {
-            reason: Some(reason),
-        }) => reason.into(),
-        _ if response.status.0.as_deref() == Some("cancelled") => "cancelled".into(),
-        _ => "unknown".into(),
-    }
+    let details: IncompleteDetails =
+        serde_json::from_str(response.incomplete_details?.get()).ok()?;
+    details.reason
 }
 
 fn excerpt(data: &str) -> String {
@@ -379,3 +385,6 @@ fn excerpt(data: &str) -> String {
     }
     excerpt
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! How a stream ends.
+
+use super::*;
+
+const USAGE: &str = r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":14}"#;
+
+fn usage(counts: [u64; 5]) -> Option<TokenUsage> {
+    let [
+        input_tokens,
+        cached_input_tokens,
+        output_tokens,
+        reasoning_output_tokens,
+        total_tokens,
+    ] = counts;
+    Some(TokenUsage {
+        input_tokens,
+        cached_input_tokens,
+        output_tokens,
+        reasoning_output_tokens,
+        total_tokens,
+    })
+}
+
+#[test]
+fn a_completed_response_names_its_id_and_usage_and_keeps_its_object() {
+    let response =
+        format!(r#"{{"id":"r","status":"completed","usage":{USAGE},"end_turn":true, "n":1.0}}"#);
+    let decoded = decode(&[format!(
+        r#"{{"type":"response.completed","response":{response}}}"#
+    )]);
+    let completed = decoded.completed();
+    assert_eq!(completed.response_id.as_deref(), Some("r"));
+    assert_eq!(completed.token_usage, usage([9, 4, 5, 2, 14]));
+    assert_eq!(completed.end_turn, Some(true));
+    assert_eq!(completed.response.as_ref().unwrap().get(), response);
+}
+
+#[test]
+fn what_a_completed_response_leaves_out_does_not_undo_it() {
+    let created = r#"{"type":"response.created","response":{"id":"first"}}"#;
+    for (event, id, token_usage) in [
+        (r#"{"type":"response.completed"}"#, "first", None),
+        (
+            r#"{"type":"response.completed","response":null}"#,
+            "first",
+            None,
+        ),
+        (
+            r#"{"type":"response.completed","response":{}}"#,
+            "first",
+            None,
+        ),
+        (
+            r#"{"type":"response.completed","response":"r"}"#,
+            "first",
+            None,
+        ),
+        (
+            r#"{"type":"response.completed","response":{"id":7,"usage":[]}}"#,
+            "first",
+            None,
+        ),
+        (
+            r#"{"type":"response.completed","response":{"id":"r","usage":null}}"#,
+            "r",
+            None,
+        ),
+        (
+            r#"{"type":"response.completed","response":{"id":"r","usage":{}}}"#,
+            "r",
+            None,
+        ),
+        (
+            r#"{"type":"response.completed","response":{"usage":{"input_tokens":3,"output_tokens":"4"}}}"#,
+            "first",
+            usage([3, 0, 4, 0, 7]),
+        ),
+        // Not nested.
+        (
+            r#"{"type":"response.completed","id":"r","usage":{"input_tokens":1,"output_tokens":2.0,"total_tokens":3}}"#,
+            "r",
+            usage([1, 0, 2, 0, 3]),
+        ),
+        (r#"{"type":"response.done","id":"r"}"#, "r", None),
+        (r#"{"type":"response.done"}"#, "first", None),
+    ] {
+        let decoded = decode(&[created, event]);
+        let completed = decoded.completed();
+        assert_eq!(completed.response_id.as_deref(), Some(id), "{event}");
+        assert_eq!(completed.token_usage, token_usage, "{event}");
+        assert!(completed.anomalies.is_empty(), "{event}");
+    }
+    let alone = decode(&[r#"{"type":"response.completed"}"#]);
+    assert_eq!(alone.completed().response_id, None);
+}
+
+#[test]
+fn an_incomplete_response_says_why() {
+    for (event, reason) in [
+        (
+            r#"{"type":"response.incomplete","response":{"id":"r","incomplete_details":{"reason":"max_output_tokens"}}}"#,
+            "max_output_tokens",
+        ),
+        (
+            r#"{"type":"response.incomplete","id":"r","incomplete_details":{"reason":"content_filter"}}"#,
+            "content_filter",
+        ),
+        (
+            r#"{"type":"response.done","response":{"id":"r","status":"incomplete","incomplete_details":{"reason":"x"}}}"#,
+            "x",
+        ),
+        (
+            r#"{"type":"response.done","id":"r","status":"incomplete","incomplete_details":{"reason":"x"}}"#,
+            "x",
+        ),
+        (
+            r#"{"type":"response.incomplete","response":{"id":"r"}}"#,
+            "unknown",
+        ),
+        (
+            r#"{"type":"response.incomplete","response":{"id":"r","incomplete_details":{"reason":null}}}"#,
+            "unknown",
+        ),
+        (
+            r#"{"type":"response.incomplete","response":{"id":"r","incomplete_details":"full"}}"#,
+            "unknown",
+        ),
+        (
+            r#"{"type":"response.cancelled","response":{"id":"r","status":"cancelled"}}"#,
+            "cancelled",
+        ),
+        (
+            r#"{"type":"response.cancelled","response":{"id":"r"}}"#,
+            "cancelled",
+        ),
+        (r#"{"type":"response.cancelled","id":"r"}"#, "cancelled"),
+        (
+            r#"{"type":"response.done","response":{"id":"r","status":"cancelled"}}"#,
+            "cancelled",
+        ),
+    ] {
+        let decoded = decode(&[event]);
+        let incomplete = decoded.incomplete();
+        assert_eq!(incomplete.reason, reason, "{event}");
+        assert_eq!(incomplete.response_id.as_deref(), Some("r"), "{event}");
+    }
+    let cut = format!(r#"{{"type":"response.incomplete","response":{{"usage":{USAGE}}}}}"#);
+    assert_eq!(
+        decode(&[cut]).incomplete().token_usage,
+        usage([9, 4, 5, 2, 14])
+    );
+}
+
+#[test]
+fn errors_are_read_wherever_they_lie() {
+    for (event, kind, message) in [
+        (
+            r#"{"type":"response.failed","response":{"id":"r","error":{"code":"rate_limit_exceeded","message":"slow"}}}"#,
+            ErrorKind::RateLimited,
+            "slow",
+        ),
+        (
+            r#"{"type":"response.failed","error":{"code":"context_length_exceeded","message":"long"}}"#,
+            ErrorKind::ContextLengthExceeded,
+            "long",
+        ),
+        (
+            r#"{"type":"response.done","response":{"status":"failed","error":{"code":"server_is_overloaded","message":"later"}}}"#,
+            ErrorKind::Overloaded,
+            "later",
+        ),
+        (
+            r#"{"type":"response.done","status":"failed","error":{"code":"server_is_overloaded","message":"later"}}"#,
+            ErrorKind::Overloaded,
+            "later",
+        ),
+        (
+            r#"{"type":"response.failed","response":{"error":null}}"#,
+            ErrorKind::ServerError,
+            "the server reports that the response failed, without a reason",
+        ),
+        (
+            r#"{"type":"response.failed"}"#,
+            ErrorKind::ServerError,
+            "the server reports that the response failed, without a reason",
+        ),
+        (
+            r#"{"type":"error","code":"insufficient_quota","message":"pay","param":null}"#,
+            ErrorKind::QuotaExceeded,
+            "pay",
+        ),
+        (
+            r#"{"type":"error","error":{"type":"invalid_request_error","code":null,"message":"no"}}"#,
+            ErrorKind::InvalidRequest,
+            "no",
+        ),
+        (
+            r#"{"type":"error","error":"all in a sentence"}"#,
+            ErrorKind::ServerError,
+            "all in a sentence",
+        ),
+        (
+            r#"{"type":"error"}"#,
+            ErrorKind::ServerError,
+            "the server sent an error event without a message",
+        ),
+        (
+            r#"{"type":"error","message":"half \ud83d"}"#,
+            ErrorKind::ServerError,
+            "half \u{fffd}",
+        ),
+        (
+            r#"{"type":"response.failed","response":{"error":{"message":"half \ud83d"}}}"#,
+            ErrorKind::ServerError,
+            "half \u{fffd}",
+        ),
+    ] {
+        let decoded = decode(&[event]);
+        let error = decoded.error();
+        assert_eq!((error.kind(), error.message()), (kind, message), "{event}");
+        assert_eq!(error.details().phase, Some(Phase::Body), "{event}");
+    }
+}
+
+#[test]
+fn nothing_after_the_terminal_event_is_read() {
+    let created = framed(r#"{"type":"response.created","response":{"id":"r"}}"#);
+    for end in [
+        r#"{"type":"response.completed","response":{"id":"r"}}"#,
+        r#"{"type":"response.failed","response":{"error":{"message":"m"}}}"#,
+        r#"{"type":"response.incomplete"}"#,
+        r#"{"type":"error","message":"m"}"#,
+    ] {
+        let body = format!("{created}{}", framed(end));
+        let alone = decode_body(&body);
+        for more in [
+            framed(end),
+            framed("[DONE]"),
+            framed(r#"{"type":"response.output_text.delta","delta":"late"}"#),
+            framed(r#"{"type":"response.completed","response":{"id":"other"}}"#),
+            "garbage".to_owned(),
+        ] {
+            assert_eq!(decode_body(&format!("{body}{more}")), alone, "{end} {more}");
+        }
+    }
+}
+
+#[test]
+fn done_ends_a_stream_whose_items_are_all_done() {
+    let created = r#"{"type":"response.created","response":{"id":"r"}}"#;
+    let added = r#"{"type":"response.output_item.added","item":{}}"#;
+    let done = r#"{"type":"response.output_item.done","item":{}}"#;
+    for (events, is_whole) in [
+        (vec![created, added, done, "[DONE]"], true),
+        (vec![created, done, " [DONE] "], true),
+        (vec![created, added, added, done, done, "[DONE]"], true),
+        (vec![created, added, added, done, "[DONE]"], false),
+        (vec![created, added, "[DONE]"], false),
+        (vec![created, "[DONE]"], false),
+        (vec!["[DONE]"], false),
+    ] {
+        let decoded = decode(&events);
+        assert!(decoded.anomalies.is_empty());
+        assert_eq!(decoded.terminal.is_some(), is_whole, "{events:?}");
+        if is_whole {
+            assert_eq!(decoded.completed().response_id.as_deref(), Some("r"));
+        }
+    }
+}
