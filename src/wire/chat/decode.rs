@@ -266,6 +266,4 @@ fn other_event(event: Option<&str>, data: &str, fields: &Object<'_>) -> OtherEve
 }
 
 #[cfg(test)]
-mod recordings;
-#[cfg(test)]
 mod tests;

@@ -1,0 +1,208 @@
+//! Recordings read with `serde_json::Value` and as little else as will do.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::Summary;
+
+/// One event: its name and its data.
+pub(crate) type Payload = (Option<String>, String);
+
+/// Frames a stream by its blank lines.
+pub(crate) fn payloads(stream: &str) -> Vec<Payload> {
+    let stream = stream.replace("\r\n", "\n");
+    let field = |line: &str, name: &str| {
+        let value = line.strip_prefix(name)?.strip_prefix(':')?;
+        Some(value.strip_prefix(' ').unwrap_or(value).to_owned())
+    };
+    let payload = |block: &str| {
+        let event = block.lines().find_map(|line| field(line, "event"));
+        let data: Vec<_> = block
+            .lines()
+            .filter_map(|line| field(line, "data"))
+            .collect();
+        (!data.is_empty()).then(|| (event, data.join("\n")))
+    };
+    stream.split("\n\n").filter_map(payload).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn usage(usage: &Value, [input, output]: [&str; 2]) -> Option<[u64; 5]> {
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    let detail = |of: &str, name: &str| count(&usage[format!("{of}_details")][name]);
+    usage.is_object().then(|| {
+        [
+            count(&usage[input]),
+            detail(input, "cached_tokens"),
+            count(&usage[output]),
+            detail(output, "reasoning_tokens"),
+            count(&usage["total_tokens"]),
+        ]
+    })
+}
+
+pub(crate) fn read_responses(payloads: &[Payload]) -> Summary {
+    let mut summary = Summary {
+        end: "truncated".to_owned(),
+        ..Summary::default()
+    };
+    let mut sequence_number = None;
+    for (name, data) in payloads.iter().filter(|(_, data)| data != "[DONE]") {
+        let event: Value = serde_json::from_str(data).unwrap();
+        let kind = event["type"].as_str().or(name.as_deref()).unwrap();
+        if let Some(number) = event["sequence_number"].as_u64() {
+            let last = sequence_number.replace(number);
+            let [gaps, repeats] = &mut summary.gaps_and_repeats;
+            *gaps += u64::from(last.is_some_and(|last| number > last + 1));
+            *repeats += u64::from(last.is_some_and(|last| number <= last));
+        }
+        let delta = text(&event["delta"]);
+        match kind {
+            "response.created" => summary.response_id = Some(text(&event["response"]["id"])),
+            "response.output_text.delta" => summary.text += &delta,
+            "response.refusal.delta" => summary.refusal += &delta,
+            "response.reasoning_summary_text.delta" => summary.reasoning_summary += &delta,
+            "response.reasoning_text.delta" => summary.reasoning_content += &delta,
+            "response.reasoning_summary_part.added" => {}
+            "response.output_item.added" => summary.items_added.push(event["item"].clone()),
+            "response.output_item.done" => summary.items_done.push(event["item"].clone()),
+            "response.function_call_arguments.delta"
+            | "response.custom_tool_call_input.delta"
+            | "response.mcp_call_arguments.delta" => {
+                let item = text(&event["item_id"]);
+                *summary.tool_input.entry(item).or_default() += &delta;
+            }
+            "response.completed" | "response.incomplete" | "response.failed" | "error" => {
+                let response = &event["response"];
+                if let Some(id) = response["id"].as_str() {
+                    summary.response_id = Some(id.to_owned());
+                }
+                summary.usage = usage(&response["usage"], ["input_tokens", "output_tokens"]);
+                let reason = &response["incomplete_details"]["reason"];
+                let message = [&response["error"], &event["error"], &event]
+                    .map(|error| text(&error["message"]))
+                    .into_iter()
+                    .find(|message| !message.is_empty());
+                summary.end = match kind {
+                    "response.completed" => "completed".to_owned(),
+                    "response.incomplete" => format!("incomplete: {}", text(reason)),
+                    _ => format!("failed: {}", message.unwrap_or_default()),
+                };
+                return summary;
+            }
+            _ => summary.others.push(data.clone()),
+        }
+    }
+    summary
+}
+
+/// A choice of a Chat stream: its reasoning, its text, its refusal, and of each call the id, the name and the arguments.
+#[derive(Default)]
+struct PlainChoice {
+    reasoning: String,
+    text: String,
+    refusal: String,
+    calls: Vec<[String; 3]>,
+    finish_reason: Option<String>,
+}
+
+impl PlainChoice {
+    fn grow(&mut self, delta: &Value) {
+        self.text += &text(&delta["content"]);
+        self.refusal += &text(&delta["refusal"]);
+        let reasoning = [&delta["reasoning_content"], &delta["reasoning"]].map(text);
+        self.reasoning += reasoning
+            .iter()
+            .find(|text| !text.is_empty())
+            .map_or("", |text| text);
+        for call in delta["tool_calls"].as_array().into_iter().flatten() {
+            let index = call["index"].as_u64().unwrap() as usize;
+            let calls = self.calls.len().max(index + 1);
+            self.calls.resize(calls, Default::default());
+            let function = &call["function"];
+            let pieces = [&call["id"], &function["name"], &function["arguments"]];
+            for (whole, piece) in self.calls[index].iter_mut().zip(pieces) {
+                *whole += &text(piece);
+            }
+        }
+    }
+
+    /// The items that it amounts to, without their ids.
+    fn items(&self) -> Vec<Value> {
+        let status = match self.finish_reason.as_deref() {
+            Some("length" | "content_filter") => "incomplete",
+            _ => "completed",
+        };
+        let mut items = Vec::new();
+        if !self.reasoning.is_empty() {
+            let content = json!([{"type": "reasoning_text", "text": self.reasoning}]);
+            items.push(json!({"type": "reasoning", "summary": [], "content": content}));
+        }
+        let mut content = Vec::new();
+        if !self.text.is_empty() {
+            content.push(json!({"type": "output_text", "text": self.text, "annotations": []}));
+        }
+        if !self.refusal.is_empty() {
+            content.push(json!({"type": "refusal", "refusal": self.refusal}));
+        }
+        if !content.is_empty() {
+            items.push(json!({"type": "message", "role": "assistant", "status": status, "content": content}));
+        }
+        for [call_id, name, arguments] in &self.calls {
+            items.push(json!({"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments, "status": status}));
+        }
+        items
+    }
+}
+
+pub(crate) fn read_chat(payloads: &[Payload]) -> Summary {
+    let mut summary = Summary::default();
+    let mut choices = BTreeMap::<u64, PlainChoice>::new();
+    for (_, data) in payloads.iter().filter(|(_, data)| data != "[DONE]") {
+        let chunk: Value = serde_json::from_str(data).unwrap();
+        let id = chunk["id"].as_str().filter(|id| !id.is_empty());
+        summary.response_id = summary.response_id.or(id.map(str::to_owned));
+        let counts = usage(&chunk["usage"], ["prompt_tokens", "completion_tokens"]);
+        summary.usage = counts.or(summary.usage);
+        for choice in chunk["choices"].as_array().into_iter().flatten() {
+            let grown = choices
+                .entry(choice["index"].as_u64().unwrap())
+                .or_default();
+            grown.grow(&choice["delta"]);
+            let reason = choice["finish_reason"].as_str().map(str::to_owned);
+            grown.finish_reason = grown.finish_reason.take().or(reason);
+        }
+    }
+    let is_done = payloads.iter().any(|(_, data)| data == "[DONE]");
+    let reasons = || {
+        choices
+            .values()
+            .map(|choice| choice.finish_reason.as_deref())
+    };
+    let is_whole = is_done || (!choices.is_empty() && reasons().all(|reason| reason.is_some()));
+    summary.end = if !is_whole {
+        "truncated".to_owned()
+    } else if reasons().any(|reason| reason == Some("length")) {
+        "incomplete: max_output_tokens".to_owned()
+    } else {
+        "completed".to_owned()
+    };
+    for choice in choices.values() {
+        summary.text += &choice.text;
+        summary.refusal += &choice.refusal;
+        summary.reasoning_content += &choice.reasoning;
+        if is_whole || choice.finish_reason.is_some() {
+            summary.items_done.extend(choice.items());
+        }
+        for [call_id, _, arguments] in &choice.calls {
+            summary
+                .tool_input
+                .insert(call_id.clone(), arguments.clone());
+        }
+    }
+    summary
+}
