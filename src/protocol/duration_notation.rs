@@ -40,7 +40,7 @@ fn amount(text: &str) -> Option<(Duration, &str)> {
         "ms" | "millisecond" | "milliseconds" => number / 1e3,
         "s" | "sec" | "secs" | "second" | "seconds" => number,
         "m" | "min" | "mins" | "minute" | "minutes" => number * 60.0,
-        "h" | "hour" | "hours" => number * 3600.0,
+        "h" | "hr" | "hrs" | "hour" | "hours" => number * 3600.0,
         "d" | "day" | "days" => number * 86_400.0,
         _ => return None,
     };
@@ -71,6 +71,7 @@ mod tests {
             ("1 minute", 60_000.0),
             ("1 minute 30 seconds", 90_000.0),
             ("2 HOURS", 7_200_000.0),
+            ("1hr", 3_600_000.0),
             (" 1s ", 1000.0),
         ] {
             assert_eq!(

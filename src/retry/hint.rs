@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
+use crate::protocol::duration_notation;
+
 /// Reads the delay that response headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date
 /// (RFC 9110, 10.2.3), then the same header as litellm's proxy passes it on. A date in the past asks for no delay at all.
 pub(crate) fn delay_from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
@@ -31,36 +33,8 @@ pub(super) fn delay_from_message(message: &str) -> Option<Duration> {
     const LEAD: &str = "try again in";
     // ASCII lower case keeps every byte's place.
     let start = message.to_ascii_lowercase().find(LEAD)? + LEAD.len();
-    duration_at_start(&message[start..])
-}
-
-/// The sum of the leading `number unit` pairs.
-fn duration_at_start(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = None::<f64>;
-    loop {
-        rest = rest.trim_start();
-        let digits = rest
-            .bytes()
-            .take_while(|b| b.is_ascii_digit() || *b == b'.')
-            .count();
-        let Ok(number) = rest[..digits].parse::<f64>() else {
-            break;
-        };
-        let after = rest[digits..].trim_start();
-        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let scale = match after[..letters].to_ascii_lowercase().as_str() {
-            "ms" | "millisecond" | "milliseconds" => 0.001,
-            "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
-            "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
-            "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
-            "d" | "day" | "days" => 86_400.0,
-            _ => break,
-        };
-        total = Some(total.unwrap_or(0.0) + number * scale);
-        rest = &after[letters..];
-    }
-    seconds(total?)
+    let (delay, _) = duration_notation::parse_prefix(message[start..].trim_start())?;
+    Some(delay)
 }
 
 fn seconds(value: f64) -> Option<Duration> {
@@ -85,6 +59,7 @@ mod tests {
             ("try again in 1h2m3s.", Some(3_723_000)),
             ("try again in 2 minutes", Some(120_000)),
             ("try again in  1.898s", Some(1_898)),
+            ("try again in 2 hrs", Some(7_200_000)),
             ("try again in a while", None),
             ("try again in 5", None),
             ("try again in 5 apples", None),

@@ -11,8 +11,10 @@ use crate::{
     sse::{DecodeError, SseDecoder, SseEvent, SseLimits},
 };
 
+mod body;
 pub mod chat;
-pub(crate) mod json;
+mod json;
+mod lone_surrogates;
 pub mod responses;
 pub(crate) mod server_error;
 

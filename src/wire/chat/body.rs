@@ -8,18 +8,16 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{
-    Map, Value, json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Value, json};
 
 use self::{
     conversation::messages,
     tools::{chat_tool, chat_tool_choice},
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    error::ApiError,
     protocol::{OutputSchema, Prompt, RawJson, ReasoningOptions, RequestOptions},
+    wire::body::{invalid, refuse_infinite, required_model, write_object},
 };
 
 /// What the Responses API is asked for where Chat has `logprobs`.
@@ -90,65 +88,62 @@ pub enum DeveloperRole {
 /// `include` (but for log probabilities, which Chat asks for by `logprobs`), `max_tool_calls` and `truncation`. `extra` may hold any field that is not already written.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfiguration`] when no model is named; when a number is not finite; when `extra` repeats a field; when
+/// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named; when a number is not finite; when `extra` repeats a field; when
 /// the prompt needs what Chat does not have: stored responses and conversations, background, and items and parts of a
 /// message that have no Chat form.
 pub fn request_body(prompt: &Prompt, quirks: &ChatQuirks) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
-    let model = options.model.as_deref().unwrap_or_default();
-    if model.trim().is_empty() {
-        return Err(invalid("no model is named"));
-    }
+    let model = required_model(options.model.as_deref())?;
+    refuse_infinite(options)?;
     refuse_what_chat_has_not(options)?;
-    let mut body = Body::default();
-    body.put("model", model)?;
-    body.put("stream", &true)?;
-    body.put_some("stream_options", &stream_options(options, quirks))?;
-    body.put("messages", &messages(prompt, quirks)?)?;
-    if !prompt.tools.is_empty() {
-        let tools: Vec<_> = prompt
-            .tools
-            .iter()
-            .map(|tool| chat_tool(tool.raw()))
-            .collect();
-        body.put("tools", &tools)?;
-        let tool_choice = options.tool_choice.as_ref().map(chat_tool_choice);
-        body.put_some("tool_choice", &tool_choice)?;
-        body.put_some("parallel_tool_calls", &prompt.parallel_tool_calls)?;
-    }
-    let response_format = prompt.output_schema.as_ref().map(ResponseFormat::new);
-    body.put_some("response_format", &response_format)?;
-    let effort = options
-        .reasoning
-        .as_ref()
-        .and_then(|reasoning| reasoning.effort.as_ref());
-    body.put_some("reasoning_effort", &effort)?;
-    body.put_some("verbosity", &options.verbosity)?;
-    let max_tokens = match quirks.max_tokens_field {
-        MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
-        MaxTokensField::MaxTokens => "max_tokens",
-    };
-    body.put_some(max_tokens, &options.max_output_tokens)?;
-    body.put_some("temperature", &options.temperature)?;
-    body.put_some("top_p", &options.top_p)?;
-    let includes_logprobs =
-        |include: &Vec<String>| include.iter().any(|name| name == INCLUDE_LOGPROBS);
-    if options.top_logprobs.is_some() || options.include.as_ref().is_some_and(includes_logprobs) {
-        body.put("logprobs", &true)?;
-    }
-    body.put_some("top_logprobs", &options.top_logprobs)?;
-    body.put_some("store", &options.store)?;
-    body.put_some("prompt_cache_key", &options.prompt_cache_key)?;
-    body.put_some("prompt_cache_retention", &options.prompt_cache_retention)?;
-    body.put_some("service_tier", &options.service_tier)?;
-    body.put_some("metadata", &options.metadata)?;
-    body.put_some("safety_identifier", &options.safety_identifier)?;
-    body.put_some("user", &options.user)?;
-    body.finish(&options.extra)
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
+    let messages = messages(prompt, quirks)?;
+    write_object(|fields| {
+        fields.put("model", model)?;
+        fields.put("stream", &true)?;
+        fields.put_some("stream_options", &stream_options(options, quirks))?;
+        fields.put("messages", &messages)?;
+        if !prompt.tools.is_empty() {
+            let tools: Vec<_> = prompt
+                .tools
+                .iter()
+                .map(|tool| chat_tool(tool.raw()))
+                .collect();
+            fields.put("tools", &tools)?;
+            let tool_choice = options.tool_choice.as_ref().map(chat_tool_choice);
+            fields.put_some("tool_choice", &tool_choice)?;
+            fields.put_some("parallel_tool_calls", &prompt.parallel_tool_calls)?;
+        }
+        let response_format = prompt.output_schema.as_ref().map(ResponseFormat::new);
+        fields.put_some("response_format", &response_format)?;
+        let effort = options
+            .reasoning
+            .as_ref()
+            .and_then(|reasoning| reasoning.effort.as_ref());
+        fields.put_some("reasoning_effort", &effort)?;
+        fields.put_some("verbosity", &options.verbosity)?;
+        let max_tokens = match quirks.max_tokens_field {
+            MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
+            MaxTokensField::MaxTokens => "max_tokens",
+        };
+        fields.put_some(max_tokens, &options.max_output_tokens)?;
+        fields.put_some("temperature", &options.temperature)?;
+        fields.put_some("top_p", &options.top_p)?;
+        let includes_logprobs =
+            |include: &Vec<String>| include.iter().any(|name| name == INCLUDE_LOGPROBS);
+        if options.top_logprobs.is_some() || options.include.as_ref().is_some_and(includes_logprobs)
+        {
+            fields.put("logprobs", &true)?;
+        }
+        fields.put_some("top_logprobs", &options.top_logprobs)?;
+        fields.put_some("store", &options.store)?;
+        fields.put_some("prompt_cache_key", &options.prompt_cache_key)?;
+        fields.put_some("prompt_cache_retention", &options.prompt_cache_retention)?;
+        fields.put_some("service_tier", &options.service_tier)?;
+        fields.put_some("metadata", &options.metadata)?;
+        fields.put_some("safety_identifier", &options.safety_identifier)?;
+        fields.put_some("user", &options.user)?;
+        fields.put_extra(&options.extra, &[])
+    })
 }
 
 fn refuse_what_chat_has_not(options: &RequestOptions) -> Result<(), ApiError> {
@@ -170,14 +165,6 @@ fn refuse_what_chat_has_not(options: &RequestOptions) -> Result<(), ApiError> {
         return Err(invalid(format!(
             "`reasoning.{name}` has no form in Chat Completions: put what the server knows into `extra`"
         )));
-    }
-    for (name, number) in [
-        ("temperature", options.temperature),
-        ("top_p", options.top_p),
-    ] {
-        if number.is_some_and(|number| !number.is_finite()) {
-            return Err(invalid(format!("`{name}` is not a finite number")));
-        }
     }
     Ok(())
 }
@@ -222,65 +209,6 @@ impl<'a> ResponseFormat<'a> {
             },
         }
     }
-}
-
-/// A JSON object, field by field in the order of the calls.
-#[derive(Default)]
-struct Body {
-    fields: Vec<(&'static str, Box<RawValue>)>,
-}
-
-impl Body {
-    fn put<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), ApiError> {
-        let value = to_raw_value(value).map_err(unwritable)?;
-        self.fields.push((name, value));
-        Ok(())
-    }
-
-    fn put_some<T: Serialize>(
-        &mut self,
-        name: &'static str,
-        value: &Option<T>,
-    ) -> Result<(), ApiError> {
-        value.as_ref().map_or(Ok(()), |value| self.put(name, value))
-    }
-
-    fn finish(self, extra: &Map<String, Value>) -> Result<Bytes, ApiError> {
-        let is_written = |name: &str| self.fields.iter().any(|(written, _)| *written == name);
-        if let Some(name) = extra.keys().find(|name| is_written(name)) {
-            return Err(invalid(format!(
-                "`extra` holds `{name}`, which the prompt sets already"
-            )));
-        }
-        let mut body = Vec::new();
-        for (name, value) in &self.fields {
-            write_field(&mut body, name, value)?;
-        }
-        for (name, value) in extra {
-            write_field(&mut body, name, value)?;
-        }
-        body.push(b'}');
-        Ok(body.into())
-    }
-}
-
-fn write_field(
-    body: &mut Vec<u8>,
-    name: &str,
-    value: &(impl Serialize + ?Sized),
-) -> Result<(), ApiError> {
-    body.push(if body.is_empty() { b'{' } else { b',' });
-    serde_json::to_writer(&mut *body, name).map_err(unwritable)?;
-    body.push(b':');
-    serde_json::to_writer(body, value).map_err(unwritable)
-}
-
-fn unwritable(error: serde_json::Error) -> ApiError {
-    invalid("the request can't be written as JSON").with_source(error)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     choice::Choice, chunk::Chunk, error_chunk::error_in, finish::Finish, item::OutputNumbers,
-    lenient, lone_surrogates::without_lone_surrogates, object::Object, template::Template,
+    lenient, object::Object, template::Template,
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
@@ -26,7 +26,10 @@ use crate::{
         TokenUsage,
     },
     sse::SseEvent,
-    wire::{Dialect, Step, Terminal, server_error::ServerError},
+    wire::{
+        Dialect, Step, Terminal, lone_surrogates::without_lone_surrogates,
+        server_error::ServerError,
+    },
 };
 
 /// What a chunk without choices is called that does not name its own object.

@@ -11,7 +11,6 @@ mod error_chunk;
 mod finish;
 mod item;
 mod lenient;
-mod lone_surrogates;
 mod object;
 mod template;
 mod tool_calls;

@@ -1,6 +1,6 @@
 //! SSE events of the Responses API to response events.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -15,7 +15,10 @@ use crate::{
         ToolCallInput, ToolCallInputDelta,
     },
     sse::SseEvent,
-    wire::{Dialect, Step, Terminal, json::repair_lone_surrogates, server_error::ServerError},
+    wire::{
+        Dialect, Step, Terminal, lone_surrogates::without_lone_surrogates,
+        server_error::ServerError,
+    },
 };
 
 /// How much of an unreadable event its report quotes.
@@ -49,7 +52,7 @@ impl Dialect for ResponsesDialect {
                 if data == "[DONE]" {
                     return self.on_done_sentinel();
                 }
-                if let Some(repaired) = repair_lone_surrogates(data)
+                if let Cow::Owned(repaired) = without_lone_surrogates(data)
                     && let Ok(envelope) = serde_json::from_str(&repaired)
                 {
                     return self.on_envelope(&event, &repaired, envelope, out);
@@ -302,9 +305,7 @@ impl ResponsesDialect {
     }
 
     fn server_error(&self, json: &str, without_message: &str) -> Terminal {
-        let repaired = repair_lone_surrogates(json);
-        let json = repaired.as_deref().unwrap_or(json);
-        let value = serde_json::from_str(json).unwrap_or(Value::Null);
+        let value = serde_json::from_str(&without_lone_surrogates(json)).unwrap_or(Value::Null);
         let error = match ServerError::from_json(&value) {
             Some(error) => error.into_api_error(None),
             None => ApiError::new(ErrorKind::ServerError, without_message),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    ErrorKind,
     protocol::{ResponseEvent, ResponseItem, Tool},
     sse::SseEvent,
     wire::{Dialect, chat::ChatDialect},

@@ -6,7 +6,7 @@ use memchr::memchr;
 
 /// Writes `\ufffd` for every escape of half a surrogate pair, which JSON can spell and no string can hold. Servers that cut
 /// text between the halves send them. The text must be JSON; nothing else in it is changed.
-pub(super) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let mut whole = String::new();
     let mut copied = 0;
     let mut at = 0;
@@ -58,7 +58,9 @@ mod tests {
             (r#""\\\ud83d""#, r#""\\\ufffd""#),
             (r#""\u00e9 é \" \ud83dé""#, r#""\u00e9 é \" \ufffdé""#),
             (r#""\u12"#, r#""\u12"#),
+            (r#""a\udc00b\ud83dc""#, r#""a\ufffdb\ufffdc""#),
             ("\\", "\\"),
+            ("\"\\", "\"\\"),
             ("\\é", "\\é"),
         ];
         for (json, expected) in cases {

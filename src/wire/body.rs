@@ -1,0 +1,95 @@
+//! What the bodies of all dialects have in common: one JSON object, written field by field.
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    protocol::RequestOptions,
+};
+
+/// An error in what the caller asks for.
+pub(super) fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
+}
+
+pub(super) fn required_model(model: Option<&str>) -> Result<&str, ApiError> {
+    model
+        .filter(|model| !model.trim().is_empty())
+        .ok_or_else(|| invalid("no model is named"))
+}
+
+/// Refuses numbers that JSON has no form for; written, they would be null.
+pub(super) fn refuse_infinite(options: &RequestOptions) -> Result<(), ApiError> {
+    for (name, number) in [
+        ("temperature", options.temperature),
+        ("top_p", options.top_p),
+    ] {
+        if number.is_some_and(|number| !number.is_finite()) {
+            return Err(invalid(format!("`{name}` is not a finite number")));
+        }
+    }
+    Ok(())
+}
+
+/// Writes one JSON object, field by field in the order of the calls.
+pub(super) fn write_object(
+    write: impl FnOnce(&mut Fields<'_>) -> Result<(), ApiError>,
+) -> Result<Bytes, ApiError> {
+    let mut body = Vec::new();
+    let mut serializer = serde_json::Serializer::new(&mut body);
+    let mut fields = Fields {
+        map: serializer.serialize_map(None).map_err(unwritable)?,
+        written: Vec::new(),
+    };
+    write(&mut fields)?;
+    SerializeMap::end(fields.map).map_err(unwritable)?;
+    Ok(body.into())
+}
+
+/// The fields of an object that is being written.
+pub(super) struct Fields<'a> {
+    map: <&'a mut serde_json::Serializer<&'a mut Vec<u8>> as Serializer>::SerializeMap,
+    written: Vec<&'static str>,
+}
+
+impl Fields<'_> {
+    pub(super) fn put<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), ApiError> {
+        self.written.push(name);
+        self.map.serialize_entry(name, value).map_err(unwritable)
+    }
+
+    pub(super) fn put_some<T: Serialize>(
+        &mut self,
+        name: &'static str,
+        value: &Option<T>,
+    ) -> Result<(), ApiError> {
+        value.as_ref().map_or(Ok(()), |value| self.put(name, value))
+    }
+
+    /// Writes the caller's own fields. None may repeat one that is written already, or one of `reserved`.
+    pub(super) fn put_extra(
+        &mut self,
+        extra: &Map<String, Value>,
+        reserved: &[&str],
+    ) -> Result<(), ApiError> {
+        for (name, value) in extra {
+            if self.written.contains(&name.as_str()) || reserved.contains(&name.as_str()) {
+                return Err(invalid(format!(
+                    "`extra` holds `{name}`, which has a field of its own"
+                )));
+            }
+            self.map.serialize_entry(name, value).map_err(unwritable)?;
+        }
+        Ok(())
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> ApiError {
+    invalid("the request can't be written as JSON").with_source(error)
+}
