@@ -8,15 +8,18 @@ use std::{ops::ControlFlow, sync::Arc};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{Completed, Incomplete, ResponseEvent, StreamAnomalies},
-    sse::{DecodeError, SseDecoder, SseEvent, SseLimits},
+    sse::{DecodeError, SseDecoder, SseEvent},
 };
 
 mod body;
 pub mod chat;
 mod json;
+mod limits;
 mod lone_surrogates;
 pub mod responses;
 pub(crate) mod server_error;
+
+pub use limits::StreamLimits;
 
 /// Which dialect an endpoint speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -116,14 +119,15 @@ enum State {
 }
 
 impl StreamDecoder {
-    /// A decoder for one response on the given wire.
-    pub fn new(wire: Wire, limits: SseLimits) -> Self {
+    /// A decoder for one response on the given wire. [`SseLimits`](crate::sse::SseLimits) alone will do for limits.
+    pub fn new(wire: Wire, limits: impl Into<StreamLimits>) -> Self {
+        let limits = limits.into();
         let dialect = match wire {
             Wire::Responses => AnyDialect::Responses(Box::default()),
-            Wire::Chat => AnyDialect::Chat(Box::default()),
+            Wire::Chat => AnyDialect::Chat(Box::new(chat::ChatDialect::new(limits))),
         };
         Self {
-            sse: SseDecoder::new(limits),
+            sse: SseDecoder::new(limits.sse),
             dialect,
             state: State::Reading,
             events: 0,

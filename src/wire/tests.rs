@@ -1,4 +1,5 @@
 use super::*;
+use crate::sse::SseLimits;
 
 fn choice(index: u32, delta: &str, finish_reason: &str) -> String {
     format!(
@@ -115,4 +116,74 @@ fn a_choice_that_is_reopened_and_cut_is_truncated() {
         panic!("not failed");
     };
     assert_eq!(error.kind(), ErrorKind::Truncated);
+}
+
+/// What an answer ends with when it has more than 10 bytes or 3 parts.
+fn end_of_large(events: &[String]) -> (ErrorKind, String) {
+    let limits = StreamLimits {
+        max_answer_bytes: 10,
+        max_answer_parts: 3,
+        ..StreamLimits::default()
+    };
+    let mut decoder = StreamDecoder::new(Wire::Chat, limits);
+    let mut out = Vec::new();
+    let mut ends = events
+        .iter()
+        .filter_map(|event| decoder.feed(event.as_bytes(), &mut out));
+    let end = ends.next();
+    assert_eq!(ends.next(), None);
+    match end {
+        Some(Terminal::Failed(error)) => (error.kind(), error.message().to_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_chat_answer_that_passes_a_limit_ends_and_names_it() {
+    let delta = |delta: &str| choice(0, delta, "null");
+    let call = |index: u32, arguments: &str| {
+        delta(&format!(
+            r#"{{"tool_calls":[{{"index":{index},"function":{{"name":"f","arguments":"{arguments}"}}}}]}}"#
+        ))
+    };
+    let indexes: Vec<_> = (0..100_000).map(|i| format!("{{\"index\":{i}}}")).collect();
+    let many = indexes.join(",");
+    for (events, limit) in [
+        (
+            vec![delta(r#"{"content":"01234567890"}"#)],
+            "max_answer_bytes",
+        ),
+        // Each of these repeats the one before, which is read by comparing bytes.
+        (vec![delta(r#"{"content":"0"}"#); 11], "max_answer_bytes"),
+        (
+            vec![delta(r#"{"reasoning":"0123"}"#); 3],
+            "max_answer_bytes",
+        ),
+        (vec![delta(r#"{"refusal":"0123"}"#); 3], "max_answer_bytes"),
+        (vec![call(0, "01234"), call(0, "56789")], "max_answer_bytes"),
+        (vec![says(0), says(1)], "max_answer_parts"),
+        (
+            vec![call(0, ""), call(1, ""), call(2, "")],
+            "max_answer_parts",
+        ),
+        (
+            vec![says(0), stops(0), says(0), stops(0), says(0)],
+            "max_answer_parts",
+        ),
+        (
+            vec![format!("data: {{\"choices\":[{many}]}}\n\n")],
+            "max_answer_parts",
+        ),
+        (
+            vec![delta(&format!(r#"{{"tool_calls":[{many}]}}"#))],
+            "max_answer_parts",
+        ),
+    ] {
+        let (kind, message) = end_of_large(&events);
+        assert_eq!(kind, ErrorKind::TooLarge);
+        assert!(
+            message.contains(&format!("StreamLimits::{limit} ")),
+            "{message}"
+        );
+    }
 }

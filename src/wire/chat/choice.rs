@@ -132,6 +132,9 @@ impl Choice {
             && is_new(calls)
         {
             for piece in pieces.iter() {
+                if numbers.size.is_exceeded() {
+                    return;
+                }
                 self.has_had.calls = true;
                 self.calls.add(piece, numbers, out);
             }
@@ -149,6 +152,7 @@ impl Choice {
         if text.is_empty() {
             return;
         }
+        numbers.size.add_bytes(text.len());
         let message = self.message(numbers, out);
         let content_index = message.append(text, false);
         out.push(ResponseEvent::OutputTextDelta(OutputTextDelta {
@@ -171,7 +175,9 @@ impl Choice {
             return;
         }
         self.has_had.reasoning = true;
+        numbers.size.add_bytes(text.len());
         let reasoning = self.reasoning.get_or_insert_with(|| {
+            numbers.size.add_part();
             let place = numbers.begin("rs");
             let item = Item::Reasoning {
                 id: &place.item_id,
@@ -201,6 +207,7 @@ impl Choice {
         if text.is_empty() {
             return;
         }
+        numbers.size.add_bytes(text.len());
         let message = self.message(numbers, out);
         let content_index = message.append(text, true);
         out.push(ResponseEvent::RefusalDelta(RefusalDelta {
@@ -218,6 +225,7 @@ impl Choice {
     ) -> &mut Message {
         self.has_had.message = true;
         self.message.get_or_insert_with(|| {
+            numbers.size.add_part();
             let message = Message {
                 place: numbers.begin("msg"),
                 parts: Vec::new(),

@@ -27,7 +27,7 @@ use crate::{
     },
     sse::SseEvent,
     wire::{
-        Dialect, Step, Terminal, lone_surrogates::without_lone_surrogates,
+        Dialect, Step, StreamLimits, Terminal, lone_surrogates::without_lone_surrogates,
         server_error::ServerError,
     },
 };
@@ -50,8 +50,7 @@ impl Dialect for ChatDialect {
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         let is_error = event.event == Some("error");
         if !is_error && let Some(text) = self.template.text_of(event.data) {
-            self.on_template_text(&text, out);
-            return self.step();
+            return self.on_template_text(&text, out);
         }
         let data = event.data.trim();
         if data.is_empty() {
@@ -86,21 +85,32 @@ impl Dialect for ChatDialect {
 }
 
 impl ChatDialect {
-    fn on_template_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) {
+    pub(crate) fn new(limits: StreamLimits) -> Self {
+        Self {
+            numbers: OutputNumbers::new(limits),
+            ..Self::default()
+        }
+    }
+
+    fn on_template_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) -> Step {
         let target = self.template.target;
-        let choice = choice_at(&mut self.choices, target.choice_index);
+        let choice = choice_at(&mut self.choices, target.choice_index, &mut self.numbers);
         if target.is_reasoning {
             choice.reason(text, &mut self.numbers, out);
         } else {
             choice.say(text, None, &mut self.numbers, out);
         }
+        self.step()
     }
 
     fn on_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         self.on_id(chunk, out);
         for chunk_choice in chunk.choices.iter() {
-            let choice = choice_at(&mut self.choices, chunk_choice.index);
+            let choice = choice_at(&mut self.choices, chunk_choice.index, &mut self.numbers);
             choice.grow(chunk_choice, &mut self.numbers, out);
+            if self.numbers.size.is_exceeded() {
+                break;
+            }
             let reason = chunk_choice.finish_reason.as_deref().unwrap_or_default();
             match Finish::from_reason(reason) {
                 Some(Finish::Failed) => {
@@ -208,7 +218,9 @@ impl ChatDialect {
     }
 
     fn step(&self) -> Step {
-        if self.is_whole() {
+        if let Some(excess) = self.numbers.size.excess() {
+            Step::End(self.fail(excess))
+        } else if self.is_whole() {
             Step::Finishing
         } else {
             Step::Continue
@@ -246,11 +258,16 @@ impl ChatDialect {
     }
 }
 
-fn choice_at(choices: &mut Vec<Choice>, index: u32) -> &mut Choice {
+fn choice_at<'a>(
+    choices: &'a mut Vec<Choice>,
+    index: u32,
+    numbers: &mut OutputNumbers,
+) -> &'a mut Choice {
     let position = choices
         .iter()
         .position(|choice| choice.index == index)
         .unwrap_or_else(|| {
+            numbers.size.add_part();
             choices.push(Choice::new(index));
             choices.len() - 1
         });

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::protocol::{Id, OutputItem, RawJson};
+use crate::{
+    protocol::{Id, OutputItem, RawJson},
+    wire::limits::{AnswerSize, StreamLimits},
+};
 
 /// An output item. The order of the fields is that of the JSON.
 #[derive(Serialize)]
@@ -58,6 +61,8 @@ pub(super) struct OutputNumbers {
     /// The id of the response, once a chunk has named it.
     pub(super) response_id: Option<Id>,
     next: u32,
+    /// How much has come of what is numbered.
+    pub(super) size: AnswerSize,
 }
 
 /// An item's id and its place in the response's `output`.
@@ -70,6 +75,13 @@ pub(super) struct OutputPlace {
 const CALL_ID_STEM_CHARS: usize = 24;
 
 impl OutputNumbers {
+    pub(super) fn new(limits: StreamLimits) -> Self {
+        Self {
+            size: AnswerSize::new(limits),
+            ..Self::default()
+        }
+    }
+
     /// The place of an item that begins. Chat items have no ids, so they are given some: the prefix that the Responses API
     /// uses for their kind, the response's id, and the place, which makes them differ within a response.
     pub(super) fn begin(&mut self, prefix: &str) -> OutputPlace {

@@ -75,6 +75,7 @@ impl ToolCalls {
     ) {
         let piece = Piece::from(delta);
         let position = self.position(&piece).unwrap_or_else(|| {
+            numbers.size.add_part();
             self.calls.push(ToolCall::new(&piece));
             self.calls.len() - 1
         });
@@ -161,8 +162,10 @@ impl ToolCall {
             self.id = Some(id);
         }
         if self.name.is_empty() {
+            numbers.size.add_bytes(piece.name.len());
             self.name.push_str(piece.name);
         }
+        numbers.size.add_bytes(piece.input.len());
         self.input.push_str(&piece.input);
         let mut delta: &str = &piece.input;
         if self.place.is_none() {
