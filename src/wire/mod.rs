@@ -3,21 +3,23 @@
 //! One folder a dialect. [`StreamDecoder`] is what they share: bytes in any chunking go in, events come out, and the first
 //! terminal event ends it.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::sync::Arc;
 
+use self::sse_stream::{SseStream, State};
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    error::ApiError,
     protocol::{Completed, Incomplete, ResponseEvent, StreamAnomalies},
-    sse::{DecodeError, SseDecoder, SseEvent},
+    sse::SseEvent,
 };
 
 mod body;
 pub mod chat;
+mod escapes;
 mod json;
 mod limits;
-mod lone_surrogates;
 pub mod responses;
 pub(crate) mod server_error;
+mod sse_stream;
 
 pub use limits::StreamLimits;
 
@@ -76,11 +78,25 @@ pub(crate) enum Step {
 
 /// What a dialect knows: SSE events in, response events out.
 pub(crate) trait Dialect {
+    /// Whether [`read_block`](Self::read_block) is worth a call. The decoder then goes through a chunk block by block.
+    const READS_BLOCKS: bool = false;
+
     /// Reads one event. Response events go to `out` in order; the terminal one does not, it is returned.
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step;
 
+    /// Reads the SSE block that `bytes` begin with, if its bytes alone say what it means: one event that
+    /// [`on_event`](Self::on_event) would have read with the same effects, and nothing that the SSE decoder has to know. Gives
+    /// how many bytes it took.
+    fn read_block(&mut self, _bytes: &[u8], _out: &mut Vec<ResponseEvent>) -> Option<usize> {
+        None
+    }
+
+    /// Takes note of a whole block, which the SSE decoder framed, and of the last event that came of it.
+    fn learn_block(&mut self, _block: &[u8], _event: &ResponseEvent) {}
+
     /// Ends the stream where no more events are to come: at the end of the body, or when the grace after
-    /// [`Step::Finishing`] has passed. Without a known end this is [`ErrorKind::Truncated`].
+    /// [`Step::Finishing`] has passed. Without a known end this is
+    /// [`ErrorKind::Truncated`](crate::ErrorKind::Truncated).
     fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal;
 
     /// What was odd so far.
@@ -92,30 +108,12 @@ enum AnyDialect {
     Chat(Box<chat::ChatDialect>),
 }
 
-impl AnyDialect {
-    fn as_dyn(&mut self) -> &mut dyn Dialect {
-        match self {
-            Self::Responses(dialect) => &mut **dialect,
-            Self::Chat(dialect) => &mut **dialect,
-        }
-    }
-}
-
 /// Decodes one response body into events.
 ///
 /// Synchronous and free of clocks and sockets: feed it what arrives, in pieces of any size; the events are the same.
 pub struct StreamDecoder {
-    sse: SseDecoder,
+    stream: SseStream,
     dialect: AnyDialect,
-    state: State,
-    events: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Reading,
-    Finishing,
-    Ended,
 }
 
 impl StreamDecoder {
@@ -123,55 +121,62 @@ impl StreamDecoder {
     pub fn new(wire: Wire, limits: impl Into<StreamLimits>) -> Self {
         let limits = limits.into();
         let dialect = match wire {
-            Wire::Responses => AnyDialect::Responses(Box::default()),
+            Wire::Responses => {
+                AnyDialect::Responses(Box::new(responses::ResponsesDialect::new(limits)))
+            }
             Wire::Chat => AnyDialect::Chat(Box::new(chat::ChatDialect::new(limits))),
         };
         Self {
-            sse: SseDecoder::new(limits.sse),
+            stream: SseStream::new(limits.sse),
             dialect,
-            state: State::Reading,
-            events: 0,
         }
     }
 
     /// Decodes the next bytes. Events are appended to `out`; the terminal one is returned instead, once. What follows it,
     /// in this chunk or a later one, is ignored.
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
-        self.decode(out, |sse, on_event| {
-            sse.feed(chunk, on_event).map(|_taken| ())
-        })
+        match &mut self.dialect {
+            AnyDialect::Responses(dialect) => self.stream.feed(&mut **dialect, chunk, out),
+            AnyDialect::Chat(dialect) => self.stream.feed(&mut **dialect, chunk, out),
+        }
     }
 
     /// The body has ended. A last event without its blank line is still read, because servers send such; then the stream is
     /// over: with the end that is known, or as truncated. `None` when it was over already.
     pub fn end_of_stream(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
-        let terminal = self.decode(out, |sse, on_event| sse.finish(on_event));
+        let terminal = match &mut self.dialect {
+            AnyDialect::Responses(dialect) => self.stream.read_residue(&mut **dialect, out),
+            AnyDialect::Chat(dialect) => self.stream.read_residue(&mut **dialect, out),
+        };
         terminal.or_else(|| self.finish(out))
     }
 
     /// Ends the stream with what is known, as when the grace after [`is_finishing`](Self::is_finishing) has passed. `None`
     /// when it was over already.
     pub fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
-        if self.state == State::Ended {
+        if self.stream.progress.state == State::Ended {
             return None;
         }
-        self.state = State::Ended;
-        Some(self.dialect.as_dyn().finish(out))
+        self.stream.progress.state = State::Ended;
+        Some(match &mut self.dialect {
+            AnyDialect::Responses(dialect) => dialect.finish(out),
+            AnyDialect::Chat(dialect) => dialect.finish(out),
+        })
     }
 
     /// Whether the answer is whole and only what may follow it is waited for.
     pub fn is_finishing(&self) -> bool {
-        self.state == State::Finishing
+        self.stream.progress.state == State::Finishing
     }
 
     /// Whether the terminal event has been read.
     pub fn is_ended(&self) -> bool {
-        self.state == State::Ended
+        self.stream.progress.state == State::Ended
     }
 
     /// How many SSE events have been read; comments are not among them.
     pub fn events(&self) -> u64 {
-        self.events
+        self.stream.progress.events
     }
 
     /// What was odd so far.
@@ -180,56 +185,6 @@ impl StreamDecoder {
             AnyDialect::Responses(dialect) => dialect.anomalies(),
             AnyDialect::Chat(dialect) => dialect.anomalies(),
         }
-    }
-
-    fn decode(
-        &mut self,
-        out: &mut Vec<ResponseEvent>,
-        read: impl FnOnce(
-            &mut SseDecoder,
-            &mut dyn FnMut(SseEvent<'_>) -> ControlFlow<()>,
-        ) -> Result<(), DecodeError>,
-    ) -> Option<Terminal> {
-        if self.state == State::Ended {
-            return None;
-        }
-        let Self {
-            sse,
-            dialect,
-            state,
-            events,
-        } = self;
-        let dialect = dialect.as_dyn();
-        let mut terminal = None;
-        let result = read(sse, &mut |event| {
-            *events += 1;
-            match dialect.on_event(event, out) {
-                Step::Continue => {
-                    *state = State::Reading;
-                    ControlFlow::Continue(())
-                }
-                Step::Finishing => {
-                    *state = State::Finishing;
-                    ControlFlow::Continue(())
-                }
-                Step::End(end) => {
-                    terminal = Some(end);
-                    ControlFlow::Break(())
-                }
-            }
-        });
-        if let Err(error) = result {
-            terminal.get_or_insert_with(|| {
-                let mut api_error =
-                    ApiError::new(ErrorKind::TooLarge, error.to_string()).with_phase(Phase::Body);
-                api_error.details_mut().anomalies = dialect.anomalies().clone();
-                Terminal::Failed(api_error)
-            });
-        }
-        if terminal.is_some() {
-            *state = State::Ended;
-        }
-        terminal
     }
 }
 

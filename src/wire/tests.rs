@@ -1,5 +1,5 @@
 use super::*;
-use crate::sse::SseLimits;
+use crate::{error::ErrorKind, sse::SseLimits};
 
 fn choice(index: u32, delta: &str, finish_reason: &str) -> String {
     format!(

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::wire::lone_surrogates::without_lone_surrogates;
+use crate::wire::escapes::without_lone_surrogates;
 
 /// A chunk in the shape that the API documents.
 ///

@@ -27,7 +27,7 @@ use crate::{
     },
     sse::SseEvent,
     wire::{
-        Dialect, Step, StreamLimits, Terminal, lone_surrogates::without_lone_surrogates,
+        Dialect, Step, StreamLimits, Terminal, escapes::without_lone_surrogates,
         server_error::ServerError,
     },
 };

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 use super::chunk::{Chunk, Str};
+use crate::wire::escapes::{string_inside, unescape};
 
 /// A chunk that was read in full, and the places in it that the next one may change.
 ///
@@ -113,29 +112,16 @@ impl Template {
         if memchr::memchr(b'\\', text.as_bytes()).is_none() {
             return Some(Cow::Borrowed(text));
         }
-        // With its quotes, which lie on both sides of it. Escapes that are wrong are for the parser to judge.
-        let start = self.text.start - 1;
-        let quoted = data.get(start..start + text.len() + 2)?;
-        serde_json::from_str::<Str<'_>>(quoted)
-            .ok()
-            .map(|text| text.0)
+        // Escapes that are wrong are for the parser to judge.
+        let mut unescaped = String::new();
+        unescape(text, &mut unescaped).then_some(Cow::Owned(unescaped))
     }
 }
 
-/// Splits before the quote that ends a string, whose escapes are stepped over. `None` for what JSON does not take in a string.
+/// Splits before the quote that ends a string.
 fn string_and_rest(text: &str) -> Option<(&str, &str)> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            break;
-        }
-        at += 2;
-    }
-    let (string, rest) = text.split_at(at);
-    let is_json = string.bytes().all(|byte| byte >= b' ');
-    is_json.then_some((string, rest))
+    let inside = string_inside(text.as_bytes())?;
+    text.split_at_checked(inside.bytes)
 }
 
 #[cfg(test)]

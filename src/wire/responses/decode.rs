@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::envelope::{Envelope, ResponseObject};
+use super::{
+    envelope::{Envelope, ResponseObject},
+    template::Template,
+};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{
@@ -16,7 +19,7 @@ use crate::{
     },
     sse::SseEvent,
     wire::{
-        Dialect, Step, Terminal, lone_surrogates::without_lone_surrogates,
+        Dialect, Step, StreamLimits, Terminal, escapes::without_lone_surrogates,
         server_error::ServerError,
     },
 };
@@ -30,7 +33,6 @@ const EXCERPT_CHARS: usize = 80;
 /// event without `response` is read as the response object itself; `[DONE]`, which the API does not send, ends a stream whose
 /// items are all done. A terminal event counts once and first: what a server sends after it, another terminal event
 /// included, is not read.
-#[derive(Default)]
 pub(crate) struct ResponsesDialect {
     response_id: Option<Id>,
     item_id: Option<Id>,
@@ -38,10 +40,28 @@ pub(crate) struct ResponsesDialect {
     items_added: u64,
     items_done: u64,
     anomalies: StreamAnomalies,
+    template: Template,
 }
 
 impl Dialect for ResponsesDialect {
+    const READS_BLOCKS: bool = true;
+
+    #[inline]
+    fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
+        let repeated = self.template.read_block(bytes, out)?;
+        self.note_sequence_number(repeated.sequence_number);
+        Some(repeated.bytes)
+    }
+
+    fn learn_block(&mut self, block: &[u8], event: &ResponseEvent) {
+        self.template.learn(block, event);
+    }
+
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
+        if let Some(repeated) = self.template.read_data(event.data, out) {
+            self.note_sequence_number(repeated.sequence_number);
+            return Step::Continue;
+        }
         match serde_json::from_str::<Envelope<'_>>(event.data) {
             Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
             Err(error) => {
@@ -77,6 +97,18 @@ impl Dialect for ResponsesDialect {
 }
 
 impl ResponsesDialect {
+    pub(crate) fn new(limits: StreamLimits) -> Self {
+        Self {
+            response_id: None,
+            item_id: None,
+            sequence_number: None,
+            items_added: 0,
+            items_done: 0,
+            anomalies: StreamAnomalies::default(),
+            template: Template::new(limits.sse),
+        }
+    }
+
     fn on_envelope(
         &mut self,
         event: &SseEvent<'_>,

@@ -1,0 +1,194 @@
+//! The escapes in JSON strings.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+/// The inside of a JSON string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StringInside {
+    pub(crate) bytes: usize,
+    pub(crate) has_escapes: bool,
+}
+
+/// Finds the end of the string whose inside `bytes` begin with. `None` when the quote that closes it is not there, or when the
+/// string holds a control character, which JSON wants escaped. Escapes are stepped over, not judged.
+///
+/// Most strings are short, and this is called for every delta: eight bytes at a time without a call cost less than any search.
+#[inline]
+pub(crate) fn string_inside(bytes: &[u8]) -> Option<StringInside> {
+    let mut has_escapes = false;
+    let mut at = 0;
+    loop {
+        at += until_special(&bytes[at..])?;
+        match bytes[at] {
+            b'"' => break,
+            b'\\' => {
+                has_escapes = true;
+                // What is escaped may be a quote. A control character is none that may be.
+                (*bytes.get(at + 1)? >= b' ').then_some(())?;
+                at += 2;
+            }
+            _ => return None,
+        }
+    }
+    Some(StringInside {
+        bytes: at,
+        has_escapes,
+    })
+}
+
+/// How many bytes there are before the first quote, backslash or control character.
+#[inline]
+fn until_special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    /// The high bit of each byte that is below `limit`, at most 128; above the lowest of them, others may be wrong.
+    fn below(word: u64, limit: u8) -> u64 {
+        word.wrapping_sub(ONES * u64::from(limit)) & !word & (ONES * 128)
+    }
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = quotes | backslashes | below(word, b' ');
+        if special != 0 {
+            return Some(index * 8 + special.trailing_zeros() as usize / 8);
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+    Some(words.len() * 8 + tail.iter().position(is_special)?)
+}
+
+/// Appends the text that the inside of a JSON string spells. False when it has an escape that is none, or half a surrogate
+/// pair; what was appended then is of no use.
+pub(crate) fn unescape(string: &str, text: &mut String) -> bool {
+    let mut rest = string;
+    while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        let (plain, bytes) = match rest.as_bytes().get(at + 1) {
+            Some(plain @ (b'"' | b'\\' | b'/')) => (char::from(*plain), 2),
+            Some(b'n') => ('\n', 2),
+            Some(b't') => ('\t', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(b'u') => {
+                let units = [escaped_unit(rest, at), escaped_unit(rest, at + 6)];
+                let is_pair = matches!(units[0], Some(0xD800..=0xDBFF));
+                let units = units.into_iter().map_while(|unit| unit);
+                match char::decode_utf16(units).next() {
+                    Some(Ok(unit)) => (unit, if is_pair { 12 } else { 6 }),
+                    Some(Err(_)) | None => return false,
+                }
+            }
+            Some(_) | None => return false,
+        };
+        text.push(plain);
+        rest = &rest[at + bytes..];
+    }
+    text.push_str(rest);
+    true
+}
+
+/// Writes `\ufffd` for every escape of half a surrogate pair, which JSON can spell and no string can hold. Servers that cut
+/// text between the halves send them. The text must be JSON; nothing else in it is changed.
+pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    let mut whole = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(offset) = memchr(b'\\', &json.as_bytes()[at..]) {
+        at += offset;
+        match escaped_unit(json, at) {
+            Some(0xD800..=0xDBFF)
+                if matches!(escaped_unit(json, at + 6), Some(0xDC00..=0xDFFF)) =>
+            {
+                at += 12;
+            }
+            Some(0xD800..=0xDFFF) => {
+                whole.push_str(&json[copied..at]);
+                whole.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            Some(_) => at += 6,
+            // Both bytes of a short escape: the second may be a backslash.
+            None => at = (at + 2).min(json.len()),
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    whole.push_str(&json[copied..]);
+    Cow::Owned(whole)
+}
+
+/// The UTF-16 unit that the six bytes from `at` spell, if they are `\uXXXX`.
+fn escaped_unit(json: &str, at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex.then(|| u16::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Strings that JSON takes and others, with every kind of escape among them.
+    fn json_string() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            r#"\\["\\/bfnrtuxq]"#,
+            r"\\u[0-9a-fA-F]{3,4}",
+            r"\\u[dD][89a-fA-F][0-9a-f]{2}",
+            "[a-z é世😀\"]",
+            "\\PC",
+            Just("\t".to_owned()),
+        ];
+        proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn strings_end_and_are_unescaped_where_and_as_the_parser_says(string in json_string()) {
+            let quoted = format!("\"{string}\"}}");
+            let parsed = serde_json::Deserializer::from_str(&quoted)
+                .into_iter::<String>()
+                .next()
+                .unwrap();
+            let inside = string_inside(&quoted.as_bytes()[1..]);
+            let mut text = String::new();
+            let is_read = inside.is_some_and(|inside| unescape(&quoted[1..=inside.bytes], &mut text));
+            if let Some(inside) = inside {
+                let escapes = quoted[1..=inside.bytes].contains('\\');
+                prop_assert_eq!(inside.has_escapes, escapes);
+            }
+            prop_assert_eq!(is_read.then_some(text), parsed.ok());
+        }
+    }
+
+    #[test]
+    fn only_halves_without_their_other_half_are_replaced() {
+        let cases = [
+            (r#""a\ud83d""#, r#""a\ufffd""#),
+            (r#""\ude00b""#, r#""\ufffdb""#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\uD83D\n\uDE00""#, r#""\ufffd\n\ufffd""#),
+            (r#""\\ud83d""#, r#""\\ud83d""#),
+            (r#""\\\ud83d""#, r#""\\\ufffd""#),
+            (r#""\u00e9 é \" \ud83dé""#, r#""\u00e9 é \" \ufffdé""#),
+            (r#""\u12"#, r#""\u12"#),
+            (r#""a\udc00b\ud83dc""#, r#""a\ufffdb\ufffdc""#),
+            ("\\", "\\"),
+            ("\"\\", "\"\\"),
+            ("\\é", "\\é"),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(without_lone_surrogates(json), expected, "{json}");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The shortcut for a delta that repeats the one before it but for its text.
+
+use memchr::memchr;
+
+use crate::{
+    protocol::{
+        OutputTextDelta, ReasoningContentDelta, ReasoningSummaryDelta, RefusalDelta, ResponseEvent,
+        Text, ToolCallInputDelta,
+    },
+    sse::SseLimits,
+    wire::escapes::{string_inside, unescape},
+};
+
+/// A delta's block as it came (`event: ...`, `data: {...}` and the blank line), and the places in it that the next one may
+/// change.
+///
+/// Nearly all events of a stream are deltas that equal the one before, byte for byte, outside the text, the sequence number
+/// and, on OpenAI's servers, a string of padding. Such a block frames the same JSON with other values in three places. So
+/// comparing bytes reads it as surely as framing and parsing it does, at a fraction of the cost. What differs anywhere else,
+/// or holds in those places what JSON or UTF-8 does not take, is left to the decoder and the parser; they decide, and a delta
+/// that they read becomes the next template.
+pub(super) struct Template {
+    /// Empty while there is none.
+    block: Vec<u8>,
+    /// Where the JSON begins and ends in the block.
+    data: (usize, usize),
+    /// In their order; those that are not used lie at the end of the JSON.
+    holes: [Hole; MAX_HOLES],
+    /// The event of the block, without its text.
+    event: ResponseEvent,
+    unescaped: String,
+    /// How many templates have been made since one was of use.
+    unused: usize,
+    max_block_bytes: usize,
+}
+
+const MAX_HOLES: usize = 3;
+
+/// After so many templates that no block repeated, as when a server names a new item in every event, only one event in as
+/// many is tried.
+const MAX_UNUSED: usize = 16;
+
+/// A place in the block, which the next one may fill with something else of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hole {
+    kind: HoleKind,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HoleKind {
+    /// The digits of the sequence number.
+    SequenceNumber,
+    /// The inside of the delta's string.
+    Delta,
+    /// The inside of a string that nobody reads.
+    Padding,
+    Unused,
+}
+
+/// What else a block says that repeats the template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Repeated {
+    pub(super) sequence_number: Option<u64>,
+    /// How many bytes it takes.
+    pub(super) bytes: usize,
+}
+
+/// What the delta's hole holds.
+#[derive(Clone, Copy)]
+struct Filling<'a> {
+    inside: &'a [u8],
+    has_escapes: bool,
+}
+
+impl Template {
+    /// No template yet, and none larger than what the SSE decoder takes as a line and an event.
+    pub(super) fn new(limits: SseLimits) -> Self {
+        Self {
+            block: Vec::new(),
+            data: (0, 0),
+            holes: [Hole::unused(0); MAX_HOLES],
+            event: ResponseEvent::Cancelled,
+            unescaped: String::new(),
+            unused: 0,
+            max_block_bytes: limits.max_line_bytes.min(limits.max_event_bytes),
+        }
+    }
+
+    /// Reads the block that `bytes` begin with, if it repeats the template. The event goes to `out`.
+    #[inline]
+    pub(super) fn read_block(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<ResponseEvent>,
+    ) -> Option<Repeated> {
+        let (repeated, delta) = self.compare(bytes, 0, self.block.len())?;
+        (repeated.bytes <= self.max_block_bytes).then_some(())?;
+        out.push(self.event_of(delta)?);
+        Some(repeated)
+    }
+
+    /// Reads the JSON of an event that the decoder framed, if it repeats the template's. The event goes to `out`.
+    pub(super) fn read_data(
+        &mut self,
+        data: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Option<Repeated> {
+        let (start, end) = self.data;
+        let (repeated, delta) = self.compare(data.as_bytes(), start, end)?;
+        (repeated.bytes == data.len()).then_some(())?;
+        out.push(self.event_of(delta)?);
+        Some(repeated)
+    }
+
+    /// Compares `bytes` with the template from `start` to `end`.
+    #[inline]
+    fn compare<'a>(
+        &self,
+        bytes: &'a [u8],
+        start: usize,
+        end: usize,
+    ) -> Option<(Repeated, Filling<'a>)> {
+        let mut literal = start;
+        let mut rest = bytes;
+        let mut delta = None;
+        let mut sequence_number = None;
+        for hole in &self.holes {
+            rest = rest.strip_prefix(self.block.get(literal..hole.start)?)?;
+            literal = hole.end;
+            let filled = match hole.kind {
+                HoleKind::SequenceNumber => {
+                    let (number, digits) = number(rest)?;
+                    sequence_number = Some(number);
+                    digits
+                }
+                HoleKind::Delta => {
+                    let inside = string_inside(rest)?;
+                    delta = Some(Filling {
+                        inside: &rest[..inside.bytes],
+                        has_escapes: inside.has_escapes,
+                    });
+                    inside.bytes
+                }
+                HoleKind::Padding => {
+                    let inside = string_inside(rest)?;
+                    // An escape could be none.
+                    (!inside.has_escapes).then_some(inside.bytes)?
+                }
+                HoleKind::Unused => 0,
+            };
+            rest = &rest[filled..];
+        }
+        rest = rest.strip_prefix(self.block.get(literal..end)?)?;
+        let repeated = Repeated {
+            sequence_number,
+            bytes: bytes.len() - rest.len(),
+        };
+        Some((repeated, delta?))
+    }
+
+    /// The template's event with another text. `None` when the text is for the parser to judge.
+    #[inline]
+    fn event_of(&mut self, delta: Filling<'_>) -> Option<ResponseEvent> {
+        let text = std::str::from_utf8(delta.inside).ok()?;
+        let text = match delta.has_escapes {
+            false => Text::from(text),
+            true => {
+                self.unescaped.clear();
+                unescape(text, &mut self.unescaped).then(|| Text::from(&*self.unescaped))?
+            }
+        };
+        self.unused = 0;
+        with_delta(&self.event, text)
+    }
+
+    /// Takes a block, and the event that the parser made of it, as the template of those to come. What is not a plain delta
+    /// in a plain block leaves the last template in place.
+    pub(super) fn learn(&mut self, block: &[u8], event: &ResponseEvent) {
+        let Some(event) = with_delta(event, Text::default()) else {
+            return;
+        };
+        self.unused += 1;
+        if self.unused > MAX_UNUSED && !self.unused.is_multiple_of(MAX_UNUSED) {
+            return;
+        }
+        if let Some(data) = data_of(block)
+            && let Some(holes) = holes(block, data)
+        {
+            self.block.clear();
+            self.block.extend_from_slice(block);
+            self.data = data;
+            self.holes = holes;
+            self.event = event;
+        }
+    }
+}
+
+impl Hole {
+    fn unused(at: usize) -> Self {
+        Self {
+            kind: HoleKind::Unused,
+            start: at,
+            end: at,
+        }
+    }
+}
+
+/// A delta like this one, of another text. `None` for an event that is no delta, or is one that has more than a text.
+#[inline]
+fn with_delta(event: &ResponseEvent, delta: Text) -> Option<ResponseEvent> {
+    Some(match event {
+        ResponseEvent::OutputTextDelta(OutputTextDelta {
+            item_id,
+            output_index,
+            content_index,
+            logprobs: None,
+            ..
+        }) => ResponseEvent::OutputTextDelta(OutputTextDelta {
+            delta,
+            item_id: item_id.clone(),
+            output_index: *output_index,
+            content_index: *content_index,
+            logprobs: None,
+        }),
+        ResponseEvent::RefusalDelta(event) => ResponseEvent::RefusalDelta(RefusalDelta {
+            delta,
+            item_id: event.item_id.clone(),
+            ..*event
+        }),
+        ResponseEvent::ReasoningSummaryDelta(event) => {
+            ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
+                delta,
+                item_id: event.item_id.clone(),
+                ..*event
+            })
+        }
+        ResponseEvent::ReasoningContentDelta(event) => {
+            ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+                delta,
+                item_id: event.item_id.clone(),
+                ..*event
+            })
+        }
+        ResponseEvent::ToolCallInputDelta(event) => {
+            ResponseEvent::ToolCallInputDelta(ToolCallInputDelta {
+                delta,
+                item_id: event.item_id.clone(),
+                call_id: event.call_id.clone(),
+                ..*event
+            })
+        }
+        _ => return None,
+    })
+}
+
+/// The number that `bytes` begin with, and how many digits it has. `None` for what JSON does not take for a number, and for
+/// one that could be too large.
+#[inline]
+fn number(bytes: &[u8]) -> Option<(u64, usize)> {
+    const MAX_DIGITS: usize = 19;
+    let mut number = 0u64;
+    let mut digits = 0;
+    while let Some(digit @ b'0'..=b'9') = bytes.get(digits) {
+        if digits == MAX_DIGITS {
+            return None;
+        }
+        number = number * 10 + u64::from(digit - b'0');
+        digits += 1;
+    }
+    let is_json = digits == 1 || (digits > 1 && bytes[0] != b'0');
+    is_json.then_some((number, digits))
+}
+
+/// Where the JSON lies in a block that has at most an `event` line before it and ends in two line feeds, with or without
+/// carriage returns. Other fields would change the decoder's state, and a block that ends in CR may not have ended yet.
+fn data_of(block: &[u8]) -> Option<(usize, usize)> {
+    std::str::from_utf8(block).ok()?;
+    let end = [&b"\n\n"[..], b"\r\n\r\n"]
+        .into_iter()
+        .find_map(|end| block.strip_suffix(end))?
+        .len();
+    let mut start = 0;
+    if block.starts_with(b"event:") {
+        start = memchr(b'\n', block)? + 1;
+        let line = block[..start].trim_ascii_end();
+        if line.contains(&b'\r') {
+            return None;
+        }
+    }
+    let data = block.get(start..end)?.strip_prefix(b"data:")?;
+    let data = data.strip_prefix(b" ").unwrap_or(data);
+    (!data.contains(&b'\n') && !data.contains(&b'\r')).then(|| (end - data.len(), end))
+}
+
+/// Finds the holes of a JSON object that the parser has read. `None` when it does not have exactly one delta and one type
+/// (without which the name of the event counts), or has fields that are more than strings, numbers, literals and empty lists.
+fn holes(block: &[u8], (start, end): (usize, usize)) -> Option<[Hole; MAX_HOLES]> {
+    let json = &block[..end];
+    let mut holes = [Hole::unused(end); MAX_HOLES];
+    let mut found = 0;
+    let mut has_type = false;
+    let mut at = start;
+    while let Some(field) = next_field(json, &mut at)? {
+        let kind = match (field.name, field.is_string) {
+            (b"type", true) if !has_type => {
+                has_type = true;
+                continue;
+            }
+            (b"delta", true) => HoleKind::Delta,
+            (b"obfuscation", true) => HoleKind::Padding,
+            (b"sequence_number", false) => {
+                let (_, digits) = number(&json[field.start..])?;
+                (digits == field.end - field.start).then_some(HoleKind::SequenceNumber)?
+            }
+            (b"type" | b"delta" | b"obfuscation" | b"sequence_number", _) => return None,
+            _ => continue,
+        };
+        if holes.iter().any(|hole| hole.kind == kind) {
+            return None;
+        }
+        holes[found] = Hole {
+            kind,
+            start: field.start,
+            end: field.end,
+        };
+        found += 1;
+    }
+    let has_delta = holes.iter().any(|hole| hole.kind == HoleKind::Delta);
+    (has_type && has_delta).then_some(holes)
+}
+
+/// A field of a JSON object, and where its value lies: of a string, its inside.
+struct Field<'a> {
+    name: &'a [u8],
+    is_string: bool,
+    start: usize,
+    end: usize,
+}
+
+/// Goes from the brace or the comma at `at` to the comma or the brace after the next field. `Some(None)` is the end of the
+/// object, `None` JSON that is not as plain as that.
+fn next_field<'a>(json: &'a [u8], at: &mut usize) -> Option<Option<Field<'a>>> {
+    let skip_spaces = |at: usize| at + json[at..].iter().take_while(|b| **b == b' ').count();
+    let string_at = |at: usize| {
+        let inside = json.get(at..)?.strip_prefix(b"\"")?;
+        Some(&inside[..string_inside(inside)?.bytes])
+    };
+    *at = skip_spaces(*at);
+    if !matches!(json.get(*at)?, b'{' | b',') {
+        return (json[*at] == b'}').then_some(None);
+    }
+    *at = skip_spaces(*at + 1);
+    let name = string_at(*at)?;
+    *at = skip_spaces(*at + name.len() + 2);
+    (json.get(*at) == Some(&b':') && !name.contains(&b'\\')).then_some(())?;
+    *at = skip_spaces(*at + 1);
+    let field = match string_at(*at) {
+        Some(inside) => Field {
+            name,
+            is_string: true,
+            start: *at + 1,
+            end: *at + 1 + inside.len(),
+        },
+        None => {
+            let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b' ');
+            Field {
+                name,
+                is_string: false,
+                start: *at,
+                end: *at + json[*at..].iter().position(is_end)?,
+            }
+        }
+    };
+    let value = &json[field.start..field.end];
+    if !field.is_string && value != b"[]" && value.iter().any(|b| b"[{\"".contains(b)) {
+        return None;
+    }
+    *at = field.end + usize::from(field.is_string);
+    Some(Some(field))
+}
+
+#[cfg(test)]
+mod tests;
