@@ -6,7 +6,7 @@ use super::{AudienceLimits, Workers};
 use crate::{
     provider::Provider,
     retry::{BreakerPolicy, RetryPolicy},
-    sse::SseLimits,
+    wire::StreamLimits,
 };
 
 /// How a supervisor runs its requests. Any value of a field is fine but a provider whose timeouts are zero.
@@ -21,8 +21,8 @@ pub struct SupervisorConfig {
     pub breaker: BreakerPolicy,
     /// What they keep for their subscribers.
     pub audience: AudienceLimits,
-    /// The bounds of a stream's lines and events.
-    pub sse: SseLimits,
+    /// How much of a stream is taken before it is given up.
+    pub limits: StreamLimits,
     /// Where their streams run.
     pub workers: Workers,
     /// How long an ended request can still be subscribed to. Default 30 s: time for a page to reload.
@@ -44,7 +44,7 @@ impl SupervisorConfig {
             retry: RetryPolicy::default(),
             breaker: BreakerPolicy::default(),
             audience: AudienceLimits::default(),
-            sse: SseLimits::default(),
+            limits: StreamLimits::default(),
             workers: Workers::default(),
             retain: Duration::from_secs(30),
             retain_bytes: 64 * 1024 * 1024,

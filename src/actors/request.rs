@@ -11,8 +11,8 @@ use crate::{
     error::ApiError,
     provider::{Accept, Provider},
     retry::RetryPolicy,
-    sse::SseLimits,
     telemetry::{self, AttemptAttributes},
+    wire::StreamLimits,
 };
 
 /// Names a request within its supervisor.
@@ -55,7 +55,7 @@ pub(super) struct RequestSpec {
 /// What only streams need.
 #[derive(Clone, Copy, Default)]
 pub(super) struct StreamOptions {
-    pub(super) sse: SseLimits,
+    pub(super) limits: StreamLimits,
     pub(super) when_deserted: WhenDeserted,
 }
 

@@ -146,7 +146,7 @@ impl StreamActor {
             phase.clone(),
         );
         Self {
-            decoder: StreamDecoder::new(spec.provider.wire, spec.stream.sse),
+            decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits),
             spec,
             lease,
             stage: Stage::Opening(Box::pin(opening)),

@@ -452,7 +452,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             body,
             retry: retry.unwrap_or_else(|| self.config.retry.clone()),
             stream: StreamOptions {
-                sse: self.config.sse,
+                limits: self.config.limits,
                 when_deserted,
             },
             deadline: provider.timeouts.total.map(|total| now + total),

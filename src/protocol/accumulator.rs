@@ -16,9 +16,9 @@ const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// [`Restarted`](ResponseEvent::Restarted) clears everything.
 ///
 /// ```
-/// # use actix_responses::{protocol::{ResponseAccumulator, ResponseEvent}, sse::SseLimits, wire::{StreamDecoder, Wire}};
+/// # use actix_responses::{protocol::{ResponseAccumulator, ResponseEvent}, wire::{StreamDecoder, StreamLimits, Wire}};
 /// # let mut events = Vec::new();
-/// # StreamDecoder::new(Wire::Responses, SseLimits::default()).feed(
+/// # StreamDecoder::new(Wire::Responses, StreamLimits::default()).feed(
 /// #     b"data: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\",\"delta\":\"hi\"}\n\n", &mut events);
 /// let mut answer = ResponseAccumulator::default();
 /// for event in &events {
@@ -365,10 +365,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        sse::SseLimits,
-        wire::{StreamDecoder, Wire},
-    };
+    use crate::wire::{StreamDecoder, StreamLimits, Wire};
 
     fn accumulate(wire: Wire, data: &[Value]) -> ResponseAccumulator {
         let body: String = data
@@ -376,7 +373,7 @@ mod tests {
             .map(|data| format!("data: {data}\n\n"))
             .collect();
         let mut events = Vec::new();
-        let mut decoder = StreamDecoder::new(wire, SseLimits::default());
+        let mut decoder = StreamDecoder::new(wire, StreamLimits::default());
         let end = decoder.feed(body.as_bytes(), &mut events);
         events.extend(end.map(ResponseEvent::from));
         let mut accumulator = ResponseAccumulator::default();
@@ -512,7 +509,7 @@ mod tests {
             delta(0, "12345678"),
             delta(0, "9ab")
         );
-        StreamDecoder::new(Wire::Responses, SseLimits::default())
+        StreamDecoder::new(Wire::Responses, StreamLimits::default())
             .feed(body.as_bytes(), &mut events);
         answer.push(&events[0]).unwrap();
         let error = answer.push(&events[1]).unwrap_err();

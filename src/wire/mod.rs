@@ -117,9 +117,8 @@ pub struct StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// A decoder for one response on the given wire. [`SseLimits`](crate::sse::SseLimits) alone will do for limits.
-    pub fn new(wire: Wire, limits: impl Into<StreamLimits>) -> Self {
-        let limits = limits.into();
+    /// A decoder for one response on the given wire.
+    pub fn new(wire: Wire, limits: StreamLimits) -> Self {
         let dialect = match wire {
             Wire::Responses => {
                 AnyDialect::Responses(Box::new(responses::ResponsesDialect::new(limits)))

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{error::ErrorKind, sse::SseLimits};
+use crate::error::ErrorKind;
 
 fn choice(index: u32, delta: &str, finish_reason: &str) -> String {
     format!(
@@ -20,7 +20,7 @@ const DONE: &str = "data: [DONE]\n\n";
 
 /// Feeds events one by one, and says after each whether the stream is reading, finishing or ended.
 fn phases(events: &[String]) -> Vec<&'static str> {
-    let mut decoder = StreamDecoder::new(Wire::Chat, SseLimits::default());
+    let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
     let mut out = Vec::new();
     let phase = |event: &String| {
         let terminal = decoder.feed(event.as_bytes(), &mut out);
@@ -96,7 +96,7 @@ fn the_end_of_a_finishing_stream_is_its_completion_however_it_comes() {
         |decoder, out| decoder.feed(DONE.as_bytes(), out),
     ];
     for end in ends {
-        let mut decoder = StreamDecoder::new(Wire::Chat, SseLimits::default());
+        let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
         let mut out = Vec::new();
         decoder.feed((says(0) + &stops(0)).as_bytes(), &mut out);
         assert!(decoder.is_finishing());
@@ -109,7 +109,7 @@ fn the_end_of_a_finishing_stream_is_its_completion_however_it_comes() {
 
 #[test]
 fn a_choice_that_is_reopened_and_cut_is_truncated() {
-    let mut decoder = StreamDecoder::new(Wire::Chat, SseLimits::default());
+    let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
     let mut out = Vec::new();
     decoder.feed((says(0) + &stops(0) + &says(1)).as_bytes(), &mut out);
     let Some(Terminal::Failed(error)) = decoder.end_of_stream(&mut out) else {

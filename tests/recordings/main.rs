@@ -13,8 +13,7 @@ use std::{
 use actix_responses::{
     ErrorKind,
     protocol::{ResponseEvent, TokenUsage, ToolCallInputDelta},
-    sse::SseLimits,
-    wire::{StreamDecoder, Terminal, Wire},
+    wire::{StreamDecoder, StreamLimits, Terminal, Wire},
 };
 use serde_json::Value;
 
@@ -44,7 +43,7 @@ struct Summary {
 }
 
 fn decode(wire: Wire, stream: &[u8], chunk_bytes: usize) -> Summary {
-    let mut decoder = StreamDecoder::new(wire, SseLimits::default());
+    let mut decoder = StreamDecoder::new(wire, StreamLimits::default());
     let mut events = Vec::new();
     let mut feed = |chunk| decoder.feed(chunk, &mut events);
     let terminal = stream.chunks(chunk_bytes).find_map(&mut feed);

@@ -460,7 +460,8 @@ fn items_of_recorded_streams_are_typed_and_survive() {
         println!("skipped: RESPONSES_RECORDINGS names no folder of recorded streams");
         return;
     };
-    let Ok(files) = fs::read_dir(&folder) else {
+    let folder = std::path::PathBuf::from(folder).join("responses");
+    let Ok(files) = fs::read_dir(folder) else {
         println!("skipped: the folder that RESPONSES_RECORDINGS names is absent");
         return;
     };

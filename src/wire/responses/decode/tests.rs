@@ -22,7 +22,7 @@ struct Decoded {
 
 impl Decoded {
     fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut decoder = StreamDecoder::new(Wire::Responses, SseLimits::default());
+        let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
         let mut events = Vec::new();
         let mut terminal = None;
         for chunk in chunks {

@@ -6,7 +6,9 @@ use super::*;
 use crate::{
     protocol::StreamAnomalies,
     sse::SseDecoder,
-    wire::{Dialect, Step, StreamDecoder, Terminal, Wire, responses::ResponsesDialect},
+    wire::{
+        Dialect, Step, StreamDecoder, StreamLimits, Terminal, Wire, responses::ResponsesDialect,
+    },
 };
 
 /// What a body decodes to: its events, its end, what was odd, and how many SSE events there were.
@@ -32,7 +34,7 @@ fn parsed(body: &[u8]) -> Decoded {
 }
 
 fn decoded(body: &[u8], chunk_bytes: usize) -> Decoded {
-    let mut decoder = StreamDecoder::new(Wire::Responses, SseLimits::default());
+    let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
     let mut events = Vec::new();
     let terminal = body
         .chunks(chunk_bytes.max(1))

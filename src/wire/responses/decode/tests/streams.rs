@@ -120,7 +120,7 @@ fn an_event_above_the_limit_ends_the_stream_and_says_which() {
     };
     let body = format!("{0}{0}{0}{1}{0}", delta("a"), delta(&"x".repeat(100)));
     for size in [body.len(), 7, 1] {
-        let mut decoder = StreamDecoder::new(Wire::Responses, limits);
+        let mut decoder = StreamDecoder::new(Wire::Responses, limits.into());
         let mut events = Vec::new();
         let terminal = body
             .as_bytes()
@@ -142,7 +142,7 @@ fn an_event_above_the_limit_ends_the_stream_and_says_which() {
 
 #[test]
 fn a_responses_stream_is_never_finishing() {
-    let mut decoder = StreamDecoder::new(Wire::Responses, SseLimits::default());
+    let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
     let mut events = Vec::new();
     for (_, data) in BODY {
         decoder.feed(framed(data).as_bytes(), &mut events);
@@ -154,7 +154,7 @@ fn a_responses_stream_is_never_finishing() {
 
 /// Reads a body to its end of stream.
 fn read_to_end(body: &str) -> (Vec<ResponseEvent>, Terminal) {
-    let mut decoder = StreamDecoder::new(Wire::Responses, SseLimits::default());
+    let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
     let mut events = Vec::new();
     let terminal = decoder.feed(body.as_bytes(), &mut events);
     let at_end = decoder.end_of_stream(&mut events);
