@@ -411,7 +411,15 @@ impl ApiError {
         let mut text = self.to_string();
         let mut cause: Option<&(dyn Error + 'static)> = self.source();
         while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
+            // An I/O error's words are mostly in the message already.
+            let words = error.to_string();
+            let known = words.split(" (os error").next().unwrap_or_default();
+            if !text
+                .to_ascii_lowercase()
+                .contains(&known.to_ascii_lowercase())
+            {
+                text.push_str(&format!(": {words}"));
+            }
             cause = error.source();
         }
         let mut place = Vec::new();
@@ -534,5 +542,69 @@ impl Serialize for ApiError {
         }
         map.serialize_entry("advice", self.advice())?;
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_and_advice_of_its_own() {
+        let names: std::collections::BTreeSet<_> = ErrorKind::ALL.map(ErrorKind::as_str).into();
+        assert_eq!(names.len(), ErrorKind::ALL.len());
+        for kind in ErrorKind::ALL {
+            let error = ApiError::new(kind, "what happened");
+            assert_eq!(error.to_string(), format!("{kind}: what happened"));
+            assert!(
+                error
+                    .report()
+                    .ends_with(&format!("To try: {}.", error.advice())),
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_report_says_what_where_how_often_and_why() {
+        let cause = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let mut error = ApiError::new(
+            ErrorKind::Connect,
+            "can't connect to a:1: connection refused",
+        )
+        .with_phase(Phase::Connect)
+        .with_source(cause);
+        let details = error.details_mut();
+        details.host = Some("a:1".to_owned());
+        details.attempt = 2;
+        details.max_attempts = 3;
+        details.request_id = Some("req_1".to_owned());
+        details.output_delivered = true;
+        assert_eq!(
+            error.report(),
+            "connect: can't connect to a:1: connection refused (phase connect, host a:1, attempt 2 of 3, \
+             request id req_1); a part of the answer had been delivered. To try: check that the server runs and that the \
+             host and port are right."
+        );
+        let other =
+            ApiError::new(ErrorKind::Tls, "no session").with_source(io::Error::other("bad record"));
+        assert!(
+            other.report().starts_with("tls: no session: bad record."),
+            "{}",
+            other.report()
+        );
+    }
+
+    #[test]
+    fn json_has_the_kind_and_the_message_first_and_leaves_out_what_is_absent() {
+        let error = ApiError::new(ErrorKind::Truncated, "cut");
+        let json = serde_json::to_string(&error).unwrap();
+        assert!(
+            json.starts_with(r#"{"kind":"truncated","message":"cut","#),
+            "{json}"
+        );
+        assert!(!json.contains("null"), "{json}");
     }
 }

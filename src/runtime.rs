@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 
 use crate::{
     actors::{
-        CancelRequest, Compact, Cursor, Delivery, RequestId, Shutdown, StreamSupervisor,
-        SubmitCompaction, SubmitRequest, Subscribe, SubscribeError, Subscriber, SubscriptionId,
-        SupervisorConfig, Unsubscribe,
+        CancelRequest, Compact, Cursor, Delivery, DeliveryPolicy, RequestId, Shutdown,
+        StreamSupervisor, SubmitCompaction, SubmitRequest, Subscribe, SubscribeError, Subscriber,
+        SubscriptionId, SupervisorConfig, Unsubscribe,
     },
     error::{ApiError, ErrorKind},
     protocol::{CompactionInput, CompactionOutput, Prompt, ResponseEvent},
@@ -131,7 +131,22 @@ impl Runtime {
     /// # Errors
     /// When the request can't be made as it is. What goes wrong later comes through the stream.
     pub async fn submit(&self, request: SubmitRequest) -> Result<ResponseStream, ApiError> {
+        self.submit_with_policy(request, DeliveryPolicy::default())
+            .await
+    }
+
+    /// The same with another policy for when the stream is not polled for long: a reader that may rest for minutes wants
+    /// [`DeliveryPolicy::Wait`] with as much patience.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_with_policy(
+        &self,
+        request: SubmitRequest,
+        policy: DeliveryPolicy,
+    ) -> Result<ResponseStream, ApiError> {
         let (subscriber, receivers) = channel();
+        let subscriber = subscriber.with_policy(policy);
         let submitted = self
             .supervisor()
             .send(request.with_subscriber(subscriber))

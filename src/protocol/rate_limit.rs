@@ -13,20 +13,28 @@ use super::duration_notation;
 #[non_exhaustive]
 pub struct RateLimitSnapshot {
     /// The family, lower case (`codex` when the server names none); absent for plain `x-ratelimit-*` headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_id: Option<String>,
     /// The family's name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_name: Option<String>,
     /// The caller's plan, where the server says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_type: Option<String>,
     /// The shorter window.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<RateLimitWindow>,
     /// The longer window.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub secondary: Option<RateLimitWindow>,
     /// Prepaid credits.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
     /// `x-ratelimit-*-requests`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<RateLimitBudget>,
     /// `x-ratelimit-*-tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<RateLimitBudget>,
 }
 
@@ -36,8 +44,10 @@ pub struct RateLimitWindow {
     /// How much of it is used, in percent; finite.
     pub used_percent: f64,
     /// Its length in minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub window_minutes: Option<i64>,
     /// When it starts anew, in seconds of Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<i64>,
 }
 
@@ -49,6 +59,7 @@ pub struct Credits {
     /// Whether they do not run out.
     pub unlimited: bool,
     /// What is left, as the server writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<String>,
 }
 
@@ -56,11 +67,17 @@ pub struct Credits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RateLimitBudget {
     /// The most that is ever left.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// What is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining: Option<u64>,
     /// How long until it is full again, as of the response.
-    #[serde(rename = "reset_ms", serialize_with = "as_millis")]
+    #[serde(
+        rename = "reset_ms",
+        serialize_with = "as_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub reset: Option<Duration>,
 }
 
