@@ -46,18 +46,19 @@ fn until_special(bytes: &[u8]) -> Option<usize> {
     fn below(word: u64, limit: u8) -> u64 {
         word.wrapping_sub(ONES * u64::from(limit)) & !word & (ONES * 128)
     }
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
+    let mut at = 0;
+    while let Some(word) = bytes[at..].first_chunk() {
         let word = u64::from_le_bytes(*word);
         let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
         let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
         let special = quotes | backslashes | below(word, b' ');
         if special != 0 {
-            return Some(index * 8 + special.trailing_zeros() as usize / 8);
+            return Some(at + special.trailing_zeros() as usize / 8);
         }
+        at += 8;
     }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    Some(words.len() * 8 + tail.iter().position(is_special)?)
+    Some(at + bytes[at..].iter().position(is_special)?)
 }
 
 /// Appends the text that the inside of a JSON string spells. False when it has an escape that is none, or half a surrogate

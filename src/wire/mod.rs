@@ -17,6 +17,7 @@ pub mod chat;
 mod escapes;
 mod json;
 mod limits;
+mod members;
 pub mod responses;
 pub(crate) mod server_error;
 mod sse_stream;

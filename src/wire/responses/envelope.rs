@@ -1,6 +1,6 @@
 //! The fields of a Responses event that the runtime reads.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -8,7 +8,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::wire::json::{LenientInt, LenientStr};
+use crate::wire::{
+    json::{LenientInt, LenientStr},
+    members::{Member, Members},
+};
 
 /// One event's JSON object, read in one pass. Fields of the wrong kind read as absent, a repeated field's last value counts,
 /// and all others are walked over.
@@ -29,15 +32,50 @@ pub(super) struct Envelope<'a> {
     pub(super) error: Option<&'a RawValue>,
 }
 
-/// The fields of a response object that the runtime reads.
-#[derive(Default)]
+/// The fields of a response object that the runtime reads. Null reads as absent.
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct ResponseObject<'a> {
-    pub(super) id: LenientStr<'a>,
-    pub(super) status: LenientStr<'a>,
-    pub(super) usage: Option<&'a RawValue>,
-    pub(super) error: Option<&'a RawValue>,
-    pub(super) incomplete_details: Option<&'a RawValue>,
+    pub(super) id: Option<Cow<'a, str>>,
+    pub(super) status: Option<Cow<'a, str>>,
+    pub(super) usage: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
+    pub(super) incomplete_details: Option<&'a str>,
     pub(super) end_turn: Option<bool>,
+}
+
+impl<'a> ResponseObject<'a> {
+    /// Reads an object that the parser has walked over already. It is the largest thing in a stream, so it is not parsed again
+    /// for the few of its fields that count. Of a repeated field the last counts.
+    pub(super) fn read(json: &'a str) -> Self {
+        let mut response = Self::default();
+        for Member { name, value } in Members::of(json) {
+            let json = &json[value];
+            let text = || {
+                serde_json::from_str::<LenientStr<'a>>(json)
+                    .unwrap_or_default()
+                    .0
+            };
+            let present = || Some(json).filter(|json| *json != "null");
+            match name {
+                "id" => response.id = text(),
+                "status" => response.status = text(),
+                "usage" => response.usage = present(),
+                "error" => response.error = present(),
+                "incomplete_details" => response.incomplete_details = present(),
+                "end_turn" => response.end_turn = json.parse().ok(),
+                _ => {}
+            }
+        }
+        response
+    }
+}
+
+/// The id of a response object, which stands near its front: what follows is not looked at.
+pub(super) fn id_of(json: &str) -> Option<Cow<'_, str>> {
+    let id = Members::of(json).find(|member| member.name == "id")?;
+    serde_json::from_str::<LenientStr<'_>>(&json[id.value])
+        .ok()?
+        .0
 }
 
 /// A key, compared where it lies.
@@ -78,10 +116,6 @@ enum Field {
     Item,
     Response,
     Error,
-    Status,
-    Usage,
-    IncompleteDetails,
-    EndTurn,
     Unread,
 }
 
@@ -100,10 +134,6 @@ fn field(name: &str) -> Field {
         "item" => Field::Item,
         "response" => Field::Response,
         "error" => Field::Error,
-        "status" => Field::Status,
-        "usage" => Field::Usage,
-        "incomplete_details" => Field::IncompleteDetails,
-        "end_turn" => Field::EndTurn,
         _ => Field::Unread,
     }
 }
@@ -140,7 +170,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 Field::Item => envelope.item = raw(&mut map)?,
                 Field::Response => envelope.response = raw(&mut map)?,
                 Field::Error => envelope.error = raw(&mut map)?,
-                _ => {
+                Field::Unread => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -152,41 +182,5 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EnvelopeVisitor)
-    }
-}
-
-struct ResponseVisitor;
-
-impl<'de> Visitor<'de> for ResponseVisitor {
-    type Value = ResponseObject<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a response object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut response = ResponseObject::default();
-        while let Some(field) = map.next_key_seed(Key(&field))? {
-            match field {
-                Field::Id => response.id = map.next_value()?,
-                Field::Status => response.status = map.next_value()?,
-                Field::Usage => response.usage = raw(&mut map)?,
-                Field::Error => response.error = raw(&mut map)?,
-                Field::IncompleteDetails => response.incomplete_details = raw(&mut map)?,
-                Field::EndTurn => {
-                    response.end_turn = raw(&mut map)?.and_then(|value| value.get().parse().ok());
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(response)
-    }
-}
-
-impl<'de> Deserialize<'de> for ResponseObject<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ResponseVisitor)
     }
 }

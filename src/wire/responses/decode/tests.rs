@@ -1,5 +1,10 @@
 use super::*;
 use crate::{
+    error::Phase,
+    protocol::{
+        Completed, Incomplete, OutputTextDelta, ReasoningContentDelta, ReasoningSummaryDelta,
+        RefusalDelta, TokenUsage, ToolCallInput, ToolCallInputDelta,
+    },
     sse::SseLimits,
     wire::{StreamDecoder, Wire},
 };
