@@ -185,6 +185,10 @@ impl SseDecoder {
         // The line is taken out of the splitter, so that the block can borrow from it as it does
         // from the chunk.
         let joined = self.lines.join(&mut rest)?;
+        if rest.is_empty() && joined.is_none() {
+            // The open line took the chunk, as it takes most of a stream that comes in small ones.
+            return Ok(chunk.len());
+        }
         let flow = self.read_lines(joined.as_deref(), &mut rest, on_event)?;
         if let Some(joined) = joined {
             self.lines.take_back(joined);

@@ -70,6 +70,12 @@ impl AnswerSize {
         self.parts = self.parts.saturating_add(1);
     }
 
+    /// Whether so many bytes more, and a part that they may begin, would pass no limit.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= self.limits.max_answer_bytes
+            && self.parts < self.limits.max_answer_parts
+    }
+
     pub(super) fn is_exceeded(&self) -> bool {
         self.bytes > self.limits.max_answer_bytes || self.parts > self.limits.max_answer_parts
     }

@@ -14,6 +14,8 @@ use crate::{
 
 mod body;
 pub mod chat;
+#[cfg(test)]
+mod damage;
 mod escapes;
 mod json;
 mod limits;

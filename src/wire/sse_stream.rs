@@ -75,6 +75,9 @@ impl SseStream {
             if is_between_events && let [.., event] = &out[known..] {
                 dialect.learn_block(&rest[..taken], event);
             }
+            if taken == rest.len() {
+                return None;
+            }
             rest = &rest[taken..];
         }
     }

@@ -43,14 +43,31 @@ pub(crate) struct ChatDialect {
     numbers: OutputNumbers,
     usage: Option<TokenUsage>,
     template: Template,
+    /// What is larger is for the SSE decoder to judge.
+    max_block_bytes: usize,
     anomalies: StreamAnomalies,
 }
 
 impl Dialect for ChatDialect {
+    const READS_BLOCKS: bool = true;
+
+    #[inline]
+    fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
+        let (text, block_bytes) = self.template.text_of_block(bytes)?;
+        // Either would end the stream. The text itself changes no choice's end, so the stream goes on as it was.
+        let is_within_limits =
+            block_bytes <= self.max_block_bytes && self.numbers.size.has_room_for(text.len());
+        is_within_limits.then(|| {
+            self.add_text(&text, out);
+            block_bytes
+        })
+    }
+
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         let is_error = event.event == Some("error");
         if !is_error && let Some(text) = self.template.text_of(event.data) {
-            return self.on_template_text(&text, out);
+            self.add_text(&text, out);
+            return self.step();
         }
         let data = event.data.trim();
         if data.is_empty() {
@@ -88,11 +105,13 @@ impl ChatDialect {
     pub(crate) fn new(limits: StreamLimits) -> Self {
         Self {
             numbers: OutputNumbers::new(limits),
+            max_block_bytes: limits.sse.max_line_bytes.min(limits.sse.max_event_bytes),
             ..Self::default()
         }
     }
 
-    fn on_template_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) -> Step {
+    /// Adds a text that came in a chunk like the last one.
+    fn add_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) {
         let target = self.template.target;
         let choice = choice_at(&mut self.choices, target.choice_index, &mut self.numbers);
         if target.is_reasoning {
@@ -100,7 +119,6 @@ impl ChatDialect {
         } else {
             choice.say(text, None, &mut self.numbers, out);
         }
-        self.step()
     }
 
     fn on_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) -> Step {
@@ -285,5 +303,7 @@ fn other_event(event: Option<&str>, data: &str, fields: &Object<'_>) -> OtherEve
     }
 }
 
+#[cfg(test)]
+mod block_tests;
 #[cfg(test)]
 mod tests;
