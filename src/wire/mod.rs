@@ -15,7 +15,7 @@ use crate::{
 mod body;
 pub mod chat;
 #[cfg(test)]
-mod damage;
+mod equivalence;
 mod escapes;
 mod json;
 mod limits;

@@ -1,58 +1,16 @@
-use std::ops::ControlFlow;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    sse::{SseDecoder, SseLimits},
-    wire::{
-        StreamDecoder, Wire,
-        damage::{mutate, mutation},
-    },
+use crate::wire::{
+    Wire,
+    equivalence::{self, mutate, mutation, parsed},
 };
 
-type Decoded = (Vec<ResponseEvent>, Option<Terminal>, StreamAnomalies, u64);
-
-/// Decodes each event from its parsed JSON alone: no chunk is a template for another.
-fn parsed(body: &[u8]) -> Decoded {
-    let mut dialect = ChatDialect::default();
-    let (mut events, mut terminal, mut count) = (Vec::new(), None, 0);
-    SseDecoder::new(SseLimits::default())
-        .feed(body, |event| {
-            count += 1;
-            dialect.template = Template::default();
-            match dialect.on_event(event, &mut events) {
-                Step::Continue | Step::Finishing => ControlFlow::Continue(()),
-                Step::End(end) => {
-                    terminal = Some(end);
-                    ControlFlow::Break(())
-                }
-            }
-        })
-        .unwrap();
-    (events, terminal, dialect.anomalies().clone(), count)
-}
-
-fn decoded(body: &[u8], chunk_bytes: usize) -> Decoded {
-    let mut decoder = StreamDecoder::new(Wire::Chat, SseLimits::default());
-    let mut events = Vec::new();
-    let terminal = body
-        .chunks(chunk_bytes.max(1))
-        .find_map(|chunk| decoder.feed(chunk, &mut events));
-    let anomalies = decoder.anomalies().clone();
-    (events, terminal, anomalies, decoder.events())
-}
-
+/// Decoding gives what each event says whose parsed JSON alone counts: no chunk is a template for another.
 fn check(body: &[u8], chunk_bytes: usize) {
-    let expected = parsed(body);
-    for chunk_bytes in [body.len(), chunk_bytes] {
-        let body_text = body.escape_ascii();
-        assert_eq!(
-            decoded(body, chunk_bytes),
-            expected,
-            "in {chunk_bytes}: {body_text}"
-        );
-    }
+    let forget = |dialect: &mut ChatDialect| dialect.template = Template::default();
+    let parsed = parsed(ChatDialect::default(), forget, body);
+    equivalence::check(Wire::Chat, body, chunk_bytes, &parsed);
 }
 
 fn block(text: &str, padding: &str) -> String {

@@ -1,61 +1,20 @@
-use std::ops::ControlFlow;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    protocol::StreamAnomalies,
-    sse::SseDecoder,
-    wire::{
-        Dialect, Step, StreamDecoder, Terminal, Wire,
-        damage::{mutate, mutation},
-        responses::ResponsesDialect,
-    },
+use crate::wire::{
+    Wire,
+    equivalence::{self, Decoded, mutate, mutation},
+    responses::ResponsesDialect,
 };
-
-/// What a body decodes to: its events, its end, what was odd, and how many SSE events there were.
-type Decoded = (Vec<ResponseEvent>, Option<Terminal>, StreamAnomalies, u64);
 
 /// Decodes without a template: the dialect learns from whole blocks alone, and is given none.
 fn parsed(body: &[u8]) -> Decoded {
-    let mut sse = SseDecoder::new(SseLimits::default());
-    let mut dialect = ResponsesDialect::new(SseLimits::default().into());
-    let (mut events, mut terminal, mut count) = (Vec::new(), None, 0);
-    sse.feed(body, |event| {
-        count += 1;
-        match dialect.on_event(event, &mut events) {
-            Step::Continue | Step::Finishing => ControlFlow::Continue(()),
-            Step::End(end) => {
-                terminal = Some(end);
-                ControlFlow::Break(())
-            }
-        }
-    })
-    .unwrap();
-    (events, terminal, dialect.anomalies().clone(), count)
+    let dialect = ResponsesDialect::new(SseLimits::default().into());
+    equivalence::parsed(dialect, |_| {}, body)
 }
 
-fn decoded(body: &[u8], chunk_bytes: usize) -> Decoded {
-    let mut decoder = StreamDecoder::new(Wire::Responses, SseLimits::default());
-    let mut events = Vec::new();
-    let terminal = body
-        .chunks(chunk_bytes.max(1))
-        .find_map(|chunk| decoder.feed(chunk, &mut events));
-    let anomalies = decoder.anomalies().clone();
-    (events, terminal, anomalies, decoder.events())
-}
-
-/// Both ways of decoding give the same, in chunks of any size.
 fn check(body: &[u8], chunk_bytes: usize) {
-    let expected = parsed(body);
-    for chunk_bytes in [body.len(), chunk_bytes] {
-        let body_text = body.escape_ascii();
-        assert_eq!(
-            decoded(body, chunk_bytes),
-            expected,
-            "in {chunk_bytes}: {body_text}"
-        );
-    }
+    equivalence::check(Wire::Responses, body, chunk_bytes, &parsed(body));
 }
 
 const KEEPALIVE: &str = "data: {\"type\":\"keepalive\"}\n\n";
