@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use proptest::{prelude::*, sample::Index};
 
-use super::{Dialect, Step, StreamDecoder, Terminal, Wire};
+use super::{Dialect, Step, StreamDecoder, StreamLimits, Terminal, Wire};
 use crate::{
     protocol::{ResponseEvent, StreamAnomalies},
     sse::{SseDecoder, SseLimits},
@@ -35,7 +35,7 @@ pub(crate) fn parsed<D: Dialect>(mut dialect: D, forget: fn(&mut D), body: &[u8]
 /// Decoding gives what was parsed, in one chunk and in chunks of this size.
 pub(crate) fn check(wire: Wire, body: &[u8], chunk_bytes: usize, parsed: &Decoded) {
     for chunk_bytes in [body.len(), chunk_bytes] {
-        let mut decoder = StreamDecoder::new(wire, SseLimits::default());
+        let mut decoder = StreamDecoder::new(wire, StreamLimits::default());
         let mut events = Vec::new();
         let terminal = body
             .chunks(chunk_bytes.max(1))
