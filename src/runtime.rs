@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     actors::{
-        CancelRequest, Compact, Cursor, Delivery, DeliveryPolicy, RequestId, Shutdown,
-        StreamSupervisor, SubmitCompaction, SubmitRequest, Subscribe, SubscribeError, Subscriber,
+        Asked, CancelRequest, Compact, Cursor, Delivery, DeliveryPolicy, ListModels, RequestId, Shutdown,
+        StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
         SubscriptionId, SupervisorConfig, Unsubscribe,
     },
     error::{ApiError, ErrorKind},
-    protocol::{CompactionInput, CompactionOutput, Prompt, ResponseEvent},
+    protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent},
     provider::{AwcTransportFactory, Provider, ProxyConfig, TlsConfig, TransportFactory},
 };
 
@@ -76,7 +76,7 @@ impl Runtime {
     /// It must be called within an actix `System`, and runs as long as that does.
     ///
     /// # Errors
-    /// When the provider's configuration makes no sense.
+    /// As for [`with_config`](Self::with_config).
     ///
     /// # Panics
     /// Outside of an actix `System`.
@@ -84,15 +84,17 @@ impl Runtime {
         Self::with_config(SupervisorConfig::new(provider))
     }
 
-    /// Starts a supervisor as configured, over awc.
+    /// Starts a supervisor as configured, over awc. The environment says which proxy to use
+    /// ([`ProxyConfig`]) and which authorities to trust besides the usual ones ([`TlsConfig::from_env`]).
     ///
     /// # Errors
-    /// When the configuration makes no sense.
+    /// When the configuration makes no sense, or `SSL_CERT_FILE` names a file that can't be used.
     ///
     /// # Panics
     /// Outside of an actix `System`.
     pub fn with_config(config: SupervisorConfig) -> Result<Self, ApiError> {
-        let factory = AwcTransportFactory::new(&TlsConfig::default(), &ProxyConfig::default())?;
+        let tls = TlsConfig::from_env(|name| std::env::var(name).ok())?;
+        let factory = AwcTransportFactory::new(&tls, &ProxyConfig::default())?;
         Self::with_transport(config, factory)
     }
 
@@ -188,13 +190,35 @@ impl Runtime {
         ))
     }
 
-    /// Compacts a conversation. Dropping the future cancels it.
+    /// Compacts a conversation: a [`CompactionInput`](crate::protocol::CompactionInput), or a [`Compact`] that says more.
+    /// Dropping the future cancels it.
     ///
     /// # Errors
     /// When the request can't be made as it is, or after all its attempts.
-    pub async fn compact(&self, input: CompactionInput) -> Result<CompactionOutput, ApiError> {
-        let submit = SubmitCompaction(Compact::new(input));
-        let (request, answer) = self.supervisor().send(submit).await.map_err(|_| gone())??;
+    pub async fn compact(&self, compact: impl Into<Compact>) -> Result<CompactionOutput, ApiError> {
+        let submitted = self.supervisor().send(Submit(compact.into())).await;
+        self.answer(submitted.map_err(|_| gone())??).await
+    }
+
+    /// Asks the provider which models it has. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// When the request can't be made as it is, or after all its attempts.
+    pub async fn models(&self) -> Result<ModelList, ApiError> {
+        self.list_models(ListModels::new()).await
+    }
+
+    /// The same, for a message that says more.
+    ///
+    /// # Errors
+    /// As for [`models`](Self::models).
+    pub async fn list_models(&self, list: ListModels) -> Result<ModelList, ApiError> {
+        let submitted = self.supervisor().send(Submit(list)).await;
+        self.answer(submitted.map_err(|_| gone())??).await
+    }
+
+    /// Waits for the answer to a question, which is cancelled if this is dropped.
+    async fn answer<T>(&self, (request, answer): Asked<T>) -> Result<T, ApiError> {
         let guard = CancelOnDrop {
             runtime: self,
             request: Some(request),

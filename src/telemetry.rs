@@ -10,7 +10,7 @@ use crate::{error::ApiError, protocol::TokenUsage};
 
 /// The attempt that a span covers.
 pub(crate) struct AttemptAttributes<'a> {
-    /// `chat` or `compact`.
+    /// `chat`, `compact` or `list_models`.
     pub(crate) operation: &'static str,
     pub(crate) provider: &'a str,
     pub(crate) model: &'a str,

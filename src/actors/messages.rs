@@ -6,10 +6,10 @@ use actix::{Message, Recipient};
 use http::HeaderMap;
 use tokio::sync::oneshot;
 
-use super::{RequestId, Subscriber, SubscriptionId, WhenDeserted};
+use super::{RequestId, Subscriber, SubscriptionId, TurnState, WhenDeserted};
 use crate::{
     error::ApiError,
-    protocol::{CompactionInput, CompactionOutput, Prompt},
+    protocol::{CompactionInput, CompactionOutput, ModelList, Prompt},
     provider::Provider,
     retry::RetryPolicy,
 };
@@ -28,6 +28,8 @@ pub struct SubmitRequest {
     pub headers: HeaderMap,
     /// When it is tried again, instead of the supervisor's policy.
     pub retry: Option<RetryPolicy>,
+    /// The state of the turn that it belongs to.
+    pub turn_state: Option<TurnState>,
     /// What happens when its last subscriber has left.
     pub when_deserted: WhenDeserted,
     /// Who listens from the start. Without any, the request runs for those who subscribe later.
@@ -44,6 +46,7 @@ impl SubmitRequest {
             provider: None,
             headers: HeaderMap::new(),
             retry: None,
+            turn_state: None,
             when_deserted: WhenDeserted::default(),
             subscribers: Vec::new(),
             observer: None,
@@ -68,6 +71,13 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = Some(retry);
+        self
+    }
+
+    /// Sets the turn that it belongs to.
+    #[must_use]
+    pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
+        self.turn_state = Some(turn_state);
         self
     }
 
@@ -264,6 +274,8 @@ pub struct Compact {
     pub headers: HeaderMap,
     /// When it is tried again, instead of the supervisor's policy.
     pub retry: Option<RetryPolicy>,
+    /// The state of the turn that it belongs to.
+    pub turn_state: Option<TurnState>,
     /// Who is told of each attempt's start and failure.
     pub observer: Option<Recipient<AttemptNotice>>,
 }
@@ -276,8 +288,29 @@ impl Compact {
             provider: None,
             headers: HeaderMap::new(),
             retry: None,
+            turn_state: None,
             observer: None,
         }
+    }
+
+    /// Sets where it goes.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Sets the turn that it belongs to.
+    #[must_use]
+    pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
+        self.turn_state = Some(turn_state);
+        self
+    }
+}
+
+impl From<CompactionInput> for Compact {
+    fn from(input: CompactionInput) -> Self {
+        Self::new(input)
     }
 }
 
@@ -285,15 +318,49 @@ impl Message for Compact {
     type Result = Result<CompactionOutput, ApiError>;
 }
 
-/// The same in two steps, so that it can be cancelled by its id.
-pub(crate) struct SubmitCompaction(pub(crate) Compact);
+/// Asks a server which models it has. Dropping the reply's future does not end the request;
+/// [`Runtime::list_models`](crate::Runtime::list_models) does that.
+#[derive(Default)]
+#[non_exhaustive]
+pub struct ListModels {
+    /// Where it goes, instead of the supervisor's provider.
+    pub provider: Option<Arc<Provider>>,
+    /// Headers of this request alone; they replace the provider's of the same name.
+    pub headers: HeaderMap,
+    /// When it is tried again, instead of the supervisor's policy.
+    pub retry: Option<RetryPolicy>,
+    /// Who is told of each attempt's start and failure.
+    pub observer: Option<Recipient<AttemptNotice>>,
+}
 
-impl Message for SubmitCompaction {
-    type Result = Result<
-        (
-            RequestId,
-            oneshot::Receiver<Result<CompactionOutput, ApiError>>,
-        ),
-        ApiError,
-    >;
+impl ListModels {
+    /// Asks the supervisor's own provider, with its own policy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets where it goes.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+}
+
+impl Message for ListModels {
+    type Result = Result<ModelList, ApiError>;
+}
+
+/// The same as a message with a reply, in two steps, so that it can be cancelled by its id.
+pub(crate) struct Submit<M>(pub(crate) M);
+
+/// An accepted question: its id, and its answer to come.
+pub(crate) type Asked<T> = (RequestId, oneshot::Receiver<Result<T, ApiError>>);
+
+impl Message for Submit<Compact> {
+    type Result = Result<Asked<CompactionOutput>, ApiError>;
+}
+
+impl Message for Submit<ListModels> {
+    type Result = Result<Asked<ModelList>, ApiError>;
 }

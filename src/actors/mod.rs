@@ -4,17 +4,16 @@
 //! |---|---|---|---|---|
 //! | [`StreamSupervisor`] | the program or [`Runtime`](crate::Runtime) | the messages below | attempts to workers, [`AttemptNotice`] | [`Shutdown`] |
 //! | `Worker` | the supervisor, one for each arbiter | attempts | a sweep to its streams | the supervisor ends |
-//! | `Compactor` | a worker, one for each attempt at a compaction | a stop | its end to the supervisor | the answer, a failure, deadline, stop |
+//! | `Asker` | a worker, one for each attempt at a compaction or a list of models | a stop | its end to the supervisor | the answer, a failure, deadline, stop |
 //! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
 //!
-//! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`] and [`Shutdown`] to the
-//! supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
+//! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`],
+//! [`ListModels`] and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
 
+mod asker;
 mod attempts;
 mod audience;
 mod breakers;
-mod compactions;
-mod compactor;
 mod config;
 mod delivery;
 mod drain;
@@ -22,22 +21,25 @@ mod lease;
 mod messages;
 mod opening;
 mod pool;
+mod questions;
 mod request;
 mod secrets;
 mod stream;
 mod subscription;
 mod supervisor;
+mod turn_state;
 mod worker;
 
 pub use audience::AudienceLimits;
 pub use config::SupervisorConfig;
 pub use delivery::Delivery;
-pub(crate) use messages::SubmitCompaction;
+pub(crate) use messages::{Asked, Submit};
 pub use messages::{
-    AttemptNotice, CancelRequest, Compact, GetStatus, RequestPhase, RequestStatus, Shutdown,
-    SubmitRequest, Submitted, Subscribe, SubscribeError, Unsubscribe,
+    AttemptNotice, CancelRequest, Compact, GetStatus, ListModels, RequestPhase, RequestStatus,
+    Shutdown, SubmitRequest, Submitted, Subscribe, SubscribeError, Unsubscribe,
 };
 pub use pool::Workers;
 pub use request::{RequestId, SubscriptionId, WhenDeserted};
 pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
 pub use supervisor::StreamSupervisor;
+pub use turn_state::TurnState;

@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::{drain::Drains, request::RequestSpec, secrets::Secrets};
 use crate::{
@@ -35,21 +35,36 @@ pub(super) async fn open(
     auth_request.attempt = attempt;
     auth_request.refresh = refresh_auth;
     let auth = provider.auth.headers(&auth_request).await?;
-    let headers = provider.headers_for(&spec.headers, spec.accept, &auth);
+    let mut headers = provider.headers_for(&spec.headers, spec.accept, &auth);
+    if spec.method == Method::GET {
+        headers.remove(header::CONTENT_TYPE);
+    }
+    if let Some(turn_state) = &spec.turn_state {
+        turn_state.apply(&mut headers);
+    }
     let secrets = Secrets::of(&headers);
+    let body = match spec.body.is_empty() {
+        true => spec.body.clone(),
+        false => provider
+            .request_compression
+            .encode(&spec.body, &mut headers)?,
+    };
     phase.set(Phase::Connect);
     drains
         .wait_for_connection(&spec.origin, provider.drain.time)
         .await;
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {
-        method: Method::POST,
+        method: spec.method.clone(),
         url: spec.url.clone(),
         headers,
-        body: spec.body.clone(),
+        body,
         connect_timeout: provider.timeouts.connect,
     };
     let response = transport.send(request).await?;
+    if let Some(turn_state) = &spec.turn_state {
+        turn_state.observe(&response.headers);
+    }
     if response.status.is_success() {
         return Ok((response, secrets));
     }
@@ -74,7 +89,7 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) 
     let _ = tokio::time::timeout(ERROR_BODY_TIME, reading).await;
     let mut error = if status.is_redirection() {
         let to = headers
-            .get(http::header::LOCATION)
+            .get(header::LOCATION)
             .and_then(|value| value.to_str().ok())
             .unwrap_or("nowhere");
         let mut error = ApiError::new(

@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
+use super::TurnState;
 use crate::{
     error::ApiError,
     provider::{Accept, Provider},
@@ -40,12 +41,15 @@ pub(super) struct RequestSpec {
     pub(super) id: RequestId,
     pub(super) provider: Arc<Provider>,
     pub(super) model: String,
+    pub(super) method: Method,
     pub(super) url: Url,
     /// Scheme, host and port: what a connection is good for.
     pub(super) origin: String,
     pub(super) accept: Accept,
     pub(super) headers: HeaderMap,
+    /// As it is written; each attempt compresses it as its provider wants.
     pub(super) body: Bytes,
+    pub(super) turn_state: Option<TurnState>,
     pub(super) retry: RetryPolicy,
     pub(super) stream: StreamOptions,
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.

@@ -19,6 +19,7 @@ use actix::{
     MailboxError, Message, MessageResult, ResponseActFuture, SpawnHandle, WrapFuture,
 };
 use bytes::Bytes;
+use http::Method;
 use tokio::{
     sync::oneshot,
     time::{Instant, Sleep},
@@ -30,9 +31,9 @@ use super::{
     attempts::{Attempts, Verdict},
     audience::Audience,
     breakers::Breakers,
-    compactions::Compaction,
     lease::{AttemptEnded, Lease, Outcome},
     pool::WorkerPool,
+    questions::{Compaction, Listing, Questions},
     request::{RequestSpec, StreamOptions},
     stream::{Inspect, Join, Leave, Stop, StreamActor},
     worker::StartAttempt,
@@ -41,6 +42,7 @@ use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{Prompt, ResponseEvent, Restarted},
     provider::{Accept, Provider, TransportFactory},
+    retry::RetryPolicy,
     wire::{self, Wire},
 };
 
@@ -53,7 +55,8 @@ pub struct StreamSupervisor {
     requests: HashMap<RequestId, Request>,
     /// How many of them have not ended.
     live: usize,
-    pub(super) compactions: HashMap<RequestId, Compaction>,
+    pub(super) compactions: Questions<Compaction>,
+    pub(super) listings: Questions<Listing>,
     next_id: u64,
     /// Requests whose audience is here and has subscribers that are waited for.
     tended: HashSet<RequestId>,
@@ -126,6 +129,7 @@ impl StreamSupervisor {
             live: 0,
             config,
             compactions: HashMap::new(),
+            listings: HashMap::new(),
             next_id: 1,
             tended: HashSet::new(),
             alarm: None,
@@ -142,11 +146,24 @@ impl StreamSupervisor {
             return Err(ApiError::new(ErrorKind::ShutDown, message).with_phase(Phase::Prepare));
         }
         let max_requests = self.config.max_requests;
-        if self.live + self.compactions.len() >= max_requests {
+        if self.live + self.compactions.len() + self.listings.len() >= max_requests {
             let message = format!("{max_requests} requests live already (limit `max_requests`)");
             return Err(ApiError::new(ErrorKind::Overloaded, message).with_phase(Phase::Prepare));
         }
         Ok(())
+    }
+
+    /// The policy of a request: its own, or else the supervisor's with what the provider says of attempts.
+    pub(super) fn retry_policy(
+        &self,
+        own: Option<RetryPolicy>,
+        provider: &Provider,
+    ) -> RetryPolicy {
+        own.unwrap_or_else(|| {
+            let mut policy = self.config.retry.clone();
+            policy.max_attempts = provider.max_attempts.unwrap_or(policy.max_attempts);
+            policy
+        })
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -368,7 +385,8 @@ impl StreamSupervisor {
             return;
         };
         let waiting = !self.tended.is_empty() && !closing.grace_is_over;
-        if self.live > 0 || !self.compactions.is_empty() || waiting {
+        let asking = !self.compactions.is_empty() || !self.listings.is_empty();
+        if self.live > 0 || asking || waiting {
             return;
         }
         // The tasks that wait with deliveries end with their arbiters.
@@ -432,25 +450,28 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             provider,
             headers,
             retry,
+            turn_state,
             when_deserted,
             subscribers,
             observer,
         } = message;
         self.check_open()?;
         let provider = provider.unwrap_or_else(|| self.config.provider.clone());
-        provider.timeouts.validate()?;
+        provider.check(&headers)?;
         let body = request_body(&prompt, &provider)?;
         let id = self.next_request_id();
         let now = Instant::now();
         let spec = RequestSpec {
             id,
             origin: provider.base_url().origin().ascii_serialization(),
+            method: Method::POST,
             url: provider.url_for(provider.wire.path(), &[]),
             accept: Accept::EventStream,
             model: prompt.options.model.unwrap_or_default(),
             headers,
             body,
-            retry: retry.unwrap_or_else(|| self.config.retry.clone()),
+            turn_state,
+            retry: self.retry_policy(retry, &provider),
             stream: StreamOptions {
                 limits: self.config.limits,
                 when_deserted,
@@ -632,8 +653,10 @@ impl Handler<CancelRequest> for StreamSupervisor {
         CancelRequest { request }: CancelRequest,
         ctx: &mut Self::Context,
     ) -> bool {
-        let cancelled = || ApiError::new(ErrorKind::ShutDown, "the compaction was cancelled");
-        self.cancel(request, ctx) || self.stop_compaction(request, cancelled(), ctx)
+        let cancelled = || ApiError::new(ErrorKind::ShutDown, "the request was cancelled");
+        self.cancel(request, ctx)
+            || self.stop_question::<Compaction>(request, cancelled(), ctx)
+            || self.stop_question::<Listing>(request, cancelled(), ctx)
     }
 }
 
@@ -729,11 +752,8 @@ impl Handler<GraceOver> for StreamSupervisor {
         for id in ids {
             self.stop(id, shut_down(), ctx);
         }
-        let ids: Vec<_> = self.compactions.keys().copied().collect();
-        for id in ids {
-            let error = ApiError::new(ErrorKind::ShutDown, SHUT_DOWN);
-            self.stop_compaction(id, error, ctx);
-        }
+        self.stop_questions::<Compaction>(SHUT_DOWN, ctx);
+        self.stop_questions::<Listing>(SHUT_DOWN, ctx);
         self.close_if_idle(ctx);
     }
 }

@@ -1,6 +1,6 @@
 //! `Worker`: one for each arbiter that runs streams.
 //!
-//! Started by the supervisor. Receives [`StartAttempt`] and [`StartCompaction`] and starts a [`StreamActor`] or a [`Compactor`]
+//! Started by the supervisor. Receives [`StartAttempt`] and [`StartAsking`] and starts a [`StreamActor`] or an [`Asker`]
 //! on its own arbiter, which shares its transport and so its connections. Sends nothing. Ends soon after the supervisor has dropped it.
 
 use std::{
@@ -18,7 +18,7 @@ use actix::{
 };
 
 use super::{
-    compactor::{CompactionLease, Compactor},
+    asker::{AnswerLimit, AskLease, Asker, Question},
     drain::Drains,
     lease::{Lease, Outcome},
     request::RequestSpec,
@@ -44,17 +44,17 @@ impl Message for StartAttempt {
     type Result = ();
 }
 
-/// From the supervisor: one attempt at a compaction.
-pub(super) struct StartCompaction {
-    pub(super) mailbox: AddressReceiver<Compactor>,
+/// From the supervisor: one attempt at a question.
+pub(super) struct StartAsking<Q: Question> {
+    pub(super) mailbox: AddressReceiver<Asker<Q>>,
     pub(super) spec: Arc<RequestSpec>,
-    pub(super) lease: CompactionLease,
+    pub(super) lease: AskLease<Q>,
     pub(super) refresh_auth: bool,
-    pub(super) max_bytes: usize,
+    pub(super) limit: AnswerLimit,
     pub(super) load: LoadShare,
 }
 
-impl Message for StartCompaction {
+impl<Q: Question> Message for StartAsking<Q> {
     type Result = ();
 }
 
@@ -140,30 +140,30 @@ impl Handler<StartAttempt> for Worker {
     }
 }
 
-impl Handler<StartCompaction> for Worker {
+impl<Q: Question> Handler<StartAsking<Q>> for Worker {
     type Result = ();
 
-    fn handle(&mut self, message: StartCompaction, _: &mut Self::Context) {
-        let StartCompaction {
+    fn handle(&mut self, message: StartAsking<Q>, _: &mut Self::Context) {
+        let StartAsking {
             mailbox,
             spec,
             mut lease,
             refresh_auth,
-            max_bytes,
+            limit,
             load,
         } = message;
         match self.transport() {
             Ok(transport) => {
-                let actor = Compactor::new(
+                let actor = Asker::new(
                     spec,
                     lease,
                     transport,
                     self.drains.clone(),
                     refresh_auth,
-                    max_bytes,
+                    limit,
                     load,
                 );
-                let _address: Addr<Compactor> = Context::with_receiver(mailbox).run(actor);
+                let _address: Addr<Asker<Q>> = Context::with_receiver(mailbox).run(actor);
             }
             Err(error) => lease.set_result(Err(error)),
         }

@@ -8,6 +8,7 @@ pub(crate) mod duration_notation;
 mod event;
 mod event_json;
 pub mod item;
+mod model_list;
 mod prompt;
 mod rate_limit;
 mod raw;
@@ -26,6 +27,7 @@ pub use item::{
     Content, ContentPart, FunctionCallItem, FunctionCallOutputItem, MessageItem, ReasoningItem,
     ResponseItem, Role,
 };
+pub use model_list::{Model, ModelList};
 pub use prompt::{OutputSchema, Prompt, ReasoningOptions, RequestOptions};
 pub use rate_limit::{Credits, RateLimitBudget, RateLimitSnapshot, RateLimitWindow};
 pub use raw::RawJson;

@@ -7,6 +7,7 @@ use url::{Url, form_urlencoded};
 
 use super::{
     auth::{AuthProvider, NoAuth},
+    compression::RequestCompression,
     redaction::{RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name},
     timeouts::{DrainLimits, Timeouts},
     transport::is_transport_header,
@@ -52,6 +53,11 @@ pub struct Provider {
     pub drain: DrainLimits,
     /// What it wants differently in request bodies.
     pub quirks: Quirks,
+    /// How request bodies are compressed. Default: they are not.
+    pub request_compression: RequestCompression,
+    /// How many attempts a request to it may have, the first included, instead of what the
+    /// [`RetryPolicy`](crate::retry::RetryPolicy) of all providers says. That of a single request goes before.
+    pub max_attempts: Option<u32>,
 }
 
 /// What a provider wants differently, by dialect.
@@ -115,6 +121,8 @@ impl Provider {
             timeouts: Timeouts::default(),
             drain: DrainLimits::default(),
             quirks: Quirks::default(),
+            request_compression: RequestCompression::default(),
+            max_attempts: None,
         }
     }
 
@@ -205,6 +213,13 @@ impl Provider {
         url
     }
 
+    /// Refuses what could not be asked with these headers of a request.
+    pub(crate) fn check(&self, request: &HeaderMap) -> Result<(), ApiError> {
+        self.timeouts.validate()?;
+        self.request_compression.check(&self.headers)?;
+        self.request_compression.check(request)
+    }
+
     /// The headers of one request with a JSON body.
     ///
     /// A header of a later kind replaces those of its name: this client's own, the provider's, the request's, `accept` and
@@ -242,11 +257,14 @@ impl fmt::Debug for Provider {
             .field("auth", &self.auth)
             .field("timeouts", &self.timeouts)
             .field("drain", &self.drain)
+            .field("quirks", &self.quirks)
+            .field("request_compression", &self.request_compression)
+            .field("max_attempts", &self.max_attempts)
             .finish()
     }
 }
 
-fn invalid(message: String) -> ApiError {
+pub(super) fn invalid(message: String) -> ApiError {
     ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod awc_transport;
+mod compression;
 mod dial;
 mod endpoint;
 mod framing;
@@ -14,6 +15,7 @@ mod transport;
 
 pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoAuth, Secret};
 pub use awc_transport::{AwcTransport, AwcTransportFactory};
+pub use compression::RequestCompression;
 pub use endpoint::{Accept, Provider, Quirks};
 pub use loopback::{Loopback, LoopbackOptions};
 pub use proxy::ProxyConfig;

@@ -8,6 +8,7 @@ use rustls::{
 };
 
 use super::transport::{TransportError, TransportErrorKind};
+use crate::error::ApiError;
 
 /// Which certificate authorities are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub struct TlsConfig {
     pub roots: TlsRoots,
     /// A PEM file with further authorities, such as a company's own. Nothing but certificates is read from it. A blank path
     /// is none, so that an environment variable can be passed on as it is.
+    /// Authorities in it that can't be read are logged and left out, unless there is no other.
     pub extra_ca_file: Option<PathBuf>,
 }
 
@@ -35,7 +37,37 @@ pub enum TlsRoots {
     ExtraOnly,
 }
 
+/// The variable that names a file of authorities, as OpenSSL and what is built on it read it.
+const CA_FILE_VARIABLE: &str = "SSL_CERT_FILE";
+
 impl TlsConfig {
+    /// The defaults, and the authorities in the file that `SSL_CERT_FILE` names, if it is set and not blank. `lookup` gives
+    /// environment variables.
+    ///
+    /// The file is read here, so that one that can't be used is an error with the variable's name, and not a certificate
+    /// that is refused later for no visible reason.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when the file can't be read or holds no certificate that can be
+    /// used.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ApiError> {
+        let extra_ca_file = lookup(CA_FILE_VARIABLE)
+            .map(PathBuf::from)
+            .filter(|path| !is_blank(path));
+        if let Some(path) = &extra_ca_file {
+            read_file(path).map_err(|error| {
+                let mut named: ApiError = error.into();
+                let message = &mut named.details_mut().message;
+                message.insert_str(0, &format!("environment variable {CA_FILE_VARIABLE}: "));
+                named
+            })?;
+        }
+        Ok(Self {
+            extra_ca_file,
+            ..Self::default()
+        })
+    }
+
     /// Reads the certificates. It blocks on files and is meant to be done once, not per connection or worker.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TransportError> {
         let mut store = RootCertStore::empty();
@@ -46,7 +78,7 @@ impl TlsConfig {
             add_native(&mut store);
         }
         if let Some(path) = self.extra_ca_file.as_ref().filter(|path| !is_blank(path)) {
-            add_file(&mut store, path)?;
+            store.extend(read_file(path)?.roots);
         }
         if store.is_empty() {
             let message = "no certificate authority to trust: set `extra_ca_file` or other `roots`";
@@ -85,7 +117,8 @@ fn add_native(store: &mut RootCertStore) {
     store.add_parsable_certificates(native.certs);
 }
 
-fn add_file(store: &mut RootCertStore, path: &std::path::Path) -> Result<(), TransportError> {
+fn read_file(path: &std::path::Path) -> Result<RootCertStore, TransportError> {
+    let mut store = RootCertStore::empty();
     let error = |reason: &str| {
         let message = format!("certificate authorities in {}: {reason}", path.display());
         TransportError::new(TransportErrorKind::InvalidRequest, message)
@@ -93,18 +126,23 @@ fn add_file(store: &mut RootCertStore, path: &std::path::Path) -> Result<(), Tra
     let certificates = CertificateDer::pem_file_iter(path)
         .map_err(|cause| error("can't read the file").with_source(cause))?;
     let mut count = 0;
+    let mut first_refused = None;
     for certificate in certificates {
         let certificate =
             certificate.map_err(|cause| error("it is no valid PEM").with_source(cause))?;
         count += 1;
-        store.add(certificate).map_err(|cause| {
-            error(&format!("certificate {count} is not valid")).with_source(cause)
-        })?;
+        if let Err(cause) = store.add(certificate) {
+            tracing::warn!(path = %path.display(), count, %cause, "a certificate authority is left out");
+            let reason = format!("certificate {count} is not valid");
+            first_refused.get_or_insert_with(|| error(&reason).with_source(cause));
+        }
     }
-    if count == 0 {
-        return Err(error("it holds no PEM certificate"));
+    match first_refused {
+        // Bundles of a whole system hold ancient certificates that no longer parse, among good ones.
+        Some(refused) if store.is_empty() => Err(refused),
+        None if count == 0 => Err(error("it holds no PEM certificate")),
+        _ => Ok(store),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -179,9 +217,42 @@ mod tests {
             "bundle",
             &format!("# two\n{}\n{}", certificate("a"), certificate("b")),
         );
-        let mut store = RootCertStore::empty();
-        add_file(&mut store, &path).unwrap();
-        assert_eq!(store.len(), 2);
+        assert_eq!(read_file(&path).unwrap().len(), 2);
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn broken_certificate_among_good_ones_is_left_out() {
+        let good = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let path = file("mixed", &format!("{broken}{}", good.cert.pem()));
+        assert_eq!(read_file(&path).unwrap().len(), 1);
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn environment_names_a_file_or_none() {
+        for unset in [None, Some(""), Some(" ")] {
+            let config = TlsConfig::from_env(|_| unset.map(str::to_owned)).unwrap();
+            assert_eq!(config, TlsConfig::default());
+        }
+        let good = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let path = file("named", &good.cert.pem());
+        let lookup = |name: &str| {
+            assert_eq!(name, "SSL_CERT_FILE");
+            Some(path.to_str().unwrap().to_owned())
+        };
+        let config = TlsConfig::from_env(lookup).unwrap();
+        assert_eq!(config.extra_ca_file.as_deref(), Some(&*path));
+        fs::remove_file(&path).unwrap();
+        let error = TlsConfig::from_env(lookup).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
+        for named in [
+            "SSL_CERT_FILE",
+            path.to_str().unwrap(),
+            "can't read the file",
+        ] {
+            assert!(error.message().contains(named), "{error}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! How requests behave, over a scripted transport and with the clock paused: no sockets, no waiting.
 
 mod support;
+mod turns;
 
 mod cancelling;
 mod compacting;
+mod listing;
 mod retrying;
 mod streaming;
 mod subscribing;

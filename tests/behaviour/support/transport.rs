@@ -17,7 +17,7 @@ use actix_responses::provider::{
 };
 use bytes::Bytes;
 use futures_core::future::LocalBoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 /// What meets one request.
 #[derive(Clone)]
@@ -159,6 +159,7 @@ struct Shared {
 /// A request as it was sent.
 #[derive(Clone)]
 pub(crate) struct SeenRequest {
+    pub(crate) method: Method,
     pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -209,6 +210,7 @@ impl Transport for ScriptedTransport {
     ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
         let shared = self.shared.clone();
         shared.requests.lock().unwrap().push(SeenRequest {
+            method: request.method,
             url: request.url.to_string(),
             headers: request.headers,
             body: request.body,

@@ -1,7 +1,7 @@
-//! `Compactor`: exactly one attempt at a compaction, one question and one answer.
+//! `Asker`: exactly one attempt at a question that has one answer, such as a compaction.
 //!
-//! Started by a worker for the supervisor. Receives [`StopCompaction`]. Reports with the [`CompactionEnded`] of its lease. Ends
-//! when the answer is whole, at a failure, a deadline or a stop.
+//! Started by a worker for the supervisor. Receives [`StopAsking`]. Reports with the [`AskEnded`] of its lease. Ends when the
+//! answer is whole, at a failure, a deadline or a stop.
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
@@ -11,50 +11,73 @@ use actix::{
 };
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use http::HeaderMap;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
-    protocol::CompactionOutput,
-    provider::Transport,
+    provider::{Timeouts, Transport},
     telemetry,
     wire::server_error,
 };
 
-/// To the supervisor, exactly once for each attempt, whatever became of it.
-pub(super) struct CompactionEnded {
-    pub(super) request: RequestId,
-    pub(super) attempt: u32,
-    pub(super) result: Result<CompactionOutput, ApiError>,
+/// What is asked, and what is made of the answer.
+pub(super) trait Question: Sized + Unpin + 'static {
+    type Answer: Send + Unpin + 'static;
+
+    /// What spans call it.
+    const OPERATION: &'static str;
+
+    /// What errors call its answer.
+    const ANSWER: &'static str;
+
+    /// How long the head of the response may take.
+    fn head_limit(timeouts: &Timeouts) -> Duration;
+
+    /// Reads the body of a response that reports no error.
+    fn read(headers: &HeaderMap, body: &str) -> Result<Self::Answer, ApiError>;
+
+    /// Records what the answer says of itself.
+    fn record(span: &tracing::Span, answer: &Self::Answer);
 }
 
-impl Message for CompactionEnded {
+/// How many bytes an answer may have, and what the limit is called.
+#[derive(Clone, Copy)]
+pub(super) struct AnswerLimit {
+    pub(super) name: &'static str,
+    pub(super) bytes: usize,
+}
+
+/// To the supervisor, exactly once for each attempt, whatever became of it.
+pub(super) struct AskEnded<Q: Question> {
+    pub(super) request: RequestId,
+    pub(super) attempt: u32,
+    pub(super) result: Result<Q::Answer, ApiError>,
+}
+
+impl<Q: Question> Message for AskEnded<Q> {
     type Result = ();
 }
 
 /// From the supervisor: nobody wants the answer any more.
-pub(super) struct StopCompaction;
+pub(super) struct StopAsking;
 
-impl Message for StopCompaction {
+impl Message for StopAsking {
     type Result = ();
 }
 
 /// The duty to report an attempt. Its drop reports it as lost if nothing else was.
-pub(super) struct CompactionLease {
-    report: Recipient<CompactionEnded>,
+pub(super) struct AskLease<Q: Question> {
+    report: Recipient<AskEnded<Q>>,
     request: RequestId,
     attempt: u32,
-    result: Option<Result<CompactionOutput, ApiError>>,
+    result: Option<Result<Q::Answer, ApiError>>,
 }
 
-impl CompactionLease {
-    pub(super) fn new(
-        report: Recipient<CompactionEnded>,
-        request: RequestId,
-        attempt: u32,
-    ) -> Self {
+impl<Q: Question> AskLease<Q> {
+    pub(super) fn new(report: Recipient<AskEnded<Q>>, request: RequestId, attempt: u32) -> Self {
         Self {
             report,
             request,
@@ -63,19 +86,19 @@ impl CompactionLease {
         }
     }
 
-    pub(super) fn set_result(&mut self, result: Result<CompactionOutput, ApiError>) {
+    pub(super) fn set_result(&mut self, result: Result<Q::Answer, ApiError>) {
         self.result = Some(result);
     }
 }
 
-impl Drop for CompactionLease {
+impl<Q: Question> Drop for AskLease<Q> {
     #[expect(
         clippy::disallowed_methods,
         reason = "one message for each attempt, and it must arrive"
     )]
     fn drop(&mut self) {
         let lost = || Err(ApiError::attempt_lost());
-        self.report.do_send(CompactionEnded {
+        self.report.do_send(AskEnded {
             request: self.request,
             attempt: self.attempt,
             result: self.result.take().unwrap_or_else(lost),
@@ -83,24 +106,24 @@ impl Drop for CompactionLease {
     }
 }
 
-pub(super) struct Compactor {
+pub(super) struct Asker<Q: Question> {
     spec: Arc<RequestSpec>,
-    lease: CompactionLease,
+    lease: AskLease<Q>,
     transport: Rc<dyn Transport>,
     drains: Rc<Drains>,
     refresh_auth: bool,
-    max_bytes: usize,
+    limit: AnswerLimit,
     _load: LoadShare,
 }
 
-impl Compactor {
+impl<Q: Question> Asker<Q> {
     pub(super) fn new(
         spec: Arc<RequestSpec>,
-        lease: CompactionLease,
+        lease: AskLease<Q>,
         transport: Rc<dyn Transport>,
         drains: Rc<Drains>,
         refresh_auth: bool,
-        max_bytes: usize,
+        limit: AnswerLimit,
         load: LoadShare,
     ) -> Self {
         Self {
@@ -109,21 +132,21 @@ impl Compactor {
             transport,
             drains,
             refresh_auth,
-            max_bytes,
+            limit,
             _load: load,
         }
     }
 }
 
 /// Asks, and reads the answer whole.
-async fn ask(
+async fn ask<Q: Question>(
     spec: Arc<RequestSpec>,
     transport: Rc<dyn Transport>,
     drains: Rc<Drains>,
     attempt: u32,
     refresh_auth: bool,
-    max_bytes: usize,
-) -> Result<CompactionOutput, ApiError> {
+    limit: AnswerLimit,
+) -> Result<Q::Answer, ApiError> {
     let timeouts = spec.provider.timeouts.clone();
     let phase = Rc::new(Cell::new(Phase::Authorize));
     let opening = open(
@@ -134,8 +157,9 @@ async fn ask(
         refresh_auth,
         phase.clone(),
     );
-    let opened = timeout(timeouts.compaction_head, opening).await;
-    let response = opened.map_err(|_| head_timeout(timeouts.compaction_head, phase.get()))?;
+    let head_limit = Q::head_limit(&timeouts);
+    let opened = timeout(head_limit, opening).await;
+    let response = opened.map_err(|_| head_timeout(head_limit, phase.get()))?;
     let (response, secrets) = response?;
     let request_id = server_error::request_id(&response.headers);
     let with_request_id = |mut error: ApiError| {
@@ -156,10 +180,9 @@ async fn ask(
         };
         let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|error| with_request_id(error.into()))?;
-        if read.len() + chunk.len() > max_bytes {
-            let message = format!(
-                "the answer to the compaction is over {max_bytes} bytes (limit `max_compaction_bytes`)"
-            );
+        if read.len() + chunk.len() > limit.bytes {
+            let AnswerLimit { name, bytes } = limit;
+            let message = format!("{} is over {bytes} bytes (limit `{name}`)", Q::ANSWER);
             return Err(with_request_id(ApiError::new(ErrorKind::TooLarge, message)));
         }
         read.extend_from_slice(&chunk);
@@ -168,17 +191,18 @@ async fn ask(
     if let Some(error) = server_error::error_in(&text) {
         return Err(with_request_id(error.into_api_error(None)));
     }
-    CompactionOutput::from_json(&text).map_err(|error| with_request_id(truncated_or(error, &text)))
+    Q::read(&response.headers, &text)
+        .map_err(|error| with_request_id(truncated_or(error, Q::ANSWER, &text)))
 }
 
 /// A transport can't tell a cut body from a whole one: JSON that stops in the middle was cut, and may be whole next time.
-fn truncated_or(error: ApiError, text: &str) -> ApiError {
+fn truncated_or(error: ApiError, answer: &str, text: &str) -> ApiError {
     let cut =
         serde_json::from_str::<serde::de::IgnoredAny>(text).is_err_and(|error| error.is_eof());
     match cut {
         true => ApiError::new(
             ErrorKind::Truncated,
-            "the answer to the compaction ended in the middle",
+            format!("{answer} ended in the middle"),
         ),
         false => error,
     }
@@ -189,20 +213,20 @@ fn head_timeout(limit: Duration, phase: Phase) -> ApiError {
     ApiError::new(ErrorKind::ResponseHeadTimeout, message).with_phase(phase)
 }
 
-impl Actor for Compactor {
+impl<Q: Question> Actor for Asker<Q> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let attempt = self.lease.attempt;
         let deadline = self.spec.deadline;
         let total = self.spec.provider.timeouts.total.unwrap_or_default();
-        let asking = ask(
+        let asking = ask::<Q>(
             self.spec.clone(),
             self.transport.clone(),
             self.drains.clone(),
             attempt,
             self.refresh_auth,
-            self.max_bytes,
+            self.limit,
         );
         let asking = async move {
             match deadline {
@@ -210,16 +234,11 @@ impl Actor for Compactor {
                 Some(deadline) => bounded(asking, deadline, total).await,
             }
         };
-        let span = self.spec.attempt_span("compact", attempt);
+        let span = self.spec.attempt_span(Q::OPERATION, attempt);
         let asking = asking.instrument(span.clone());
         ctx.spawn(asking.into_actor(self).map(move |result, this, ctx| {
             match &result {
-                Ok(output) => telemetry::record_answer(
-                    &span,
-                    output.id.as_deref(),
-                    output.usage.as_ref(),
-                    "stop",
-                ),
+                Ok(answer) => Q::record(&span, answer),
                 Err(error) => telemetry::record_error(&span, error),
             }
             this.lease.set_result(result);
@@ -242,10 +261,10 @@ async fn bounded<T>(
     timeout_at(deadline, asking).await.map_err(over)?
 }
 
-impl Handler<StopCompaction> for Compactor {
+impl<Q: Question> Handler<StopAsking> for Asker<Q> {
     type Result = ();
 
-    fn handle(&mut self, _: StopCompaction, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: StopAsking, ctx: &mut Self::Context) {
         ctx.stop();
     }
 }
