@@ -126,6 +126,12 @@ impl Provider {
         }
     }
 
+    /// The same host with another path in front of those of requests.
+    pub(super) fn with_base_path(mut self, path: &str) -> Self {
+        self.base_url.set_path(path);
+        self
+    }
+
     /// Sets the dialect.
     #[must_use]
     pub fn with_wire(mut self, wire: Wire) -> Self {

@@ -1,0 +1,364 @@
+//! What a provider is made from: settings of one's own, a preset beneath them, and environment variables.
+
+use std::fmt;
+
+use super::{
+    auth::{BearerAuth, HeaderAuth},
+    compression::RequestCompression,
+    endpoint::{Provider, Quirks, invalid},
+    presets::Preset,
+    redaction::is_secret_name,
+    timeouts::Timeouts,
+};
+use crate::{error::ApiError, wire::Wire};
+
+/// The header of a key that is sent as `Bearer KEY`.
+const AUTHORIZATION: &str = "authorization";
+
+/// What a provider is made from. What is set here goes before the preset; what neither sets has
+/// [`Provider`]'s default.
+///
+/// ```
+/// use actix_responses::provider::{Preset, ProviderSettings};
+///
+/// # fn main() -> Result<(), actix_responses::ApiError> {
+/// let mut settings = ProviderSettings::from_preset(Preset::named("vllm")?);
+/// settings.base_url = Some("http://gpu-7:8000/v1".to_owned());
+/// let provider = settings.provider("vllm", |name| std::env::var(name).ok())?;
+/// assert_eq!(provider.host(), "gpu-7:8000");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ProviderSettings {
+    /// What to begin with.
+    pub preset: Option<&'static Preset>,
+    /// Where it is. Needed unless the preset, or a variable that the preset names, says so.
+    pub base_url: Option<String>,
+    /// The dialect.
+    pub wire: Option<Wire>,
+    /// The environment variable with the key. Named here it must be set; the preset's may be unset where no key is required.
+    pub key_env: Option<String>,
+    /// The header that carries the key alone. `authorization` is the usual one, with `Bearer` in front.
+    pub auth_header: Option<String>,
+    /// Headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// Headers of every request whose values are in environment variables, which must be set: name and variable.
+    pub env_headers: Vec<(String, String)>,
+    /// Query parameters of every request.
+    pub query: Vec<(String, String)>,
+    /// How long each part of a request may take.
+    pub timeouts: Timeouts,
+    /// How many attempts a request may have; see [`Provider::max_attempts`].
+    pub max_attempts: Option<u32>,
+    /// How request bodies are compressed.
+    pub request_compression: RequestCompression,
+    /// What it wants differently in request bodies, in place of all the preset's quirks.
+    pub quirks: Option<Quirks>,
+}
+
+impl ProviderSettings {
+    /// The settings that change nothing about a preset.
+    pub fn from_preset(preset: &'static Preset) -> Self {
+        Self {
+            preset: Some(preset),
+            ..Self::default()
+        }
+    }
+
+    /// Makes the provider. `name` is what errors and logs call it; `lookup` gives environment variables, of which blank ones
+    /// count as unset.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a setting can't be used or a variable is unset; the message names the
+    /// provider, and the setting or the variable.
+    pub fn provider(
+        &self,
+        name: &str,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Provider, ApiError> {
+        let lookup = |variable: &str| lookup(variable).filter(|value| !value.trim().is_empty());
+        self.build(name, &lookup).map_err(|error| match error {
+            Problem::Ours(message) => invalid(format!("provider {name:?}: {message}")),
+            Problem::Theirs(place, error) => {
+                let message = format!("provider {name:?}: {place}: {}", error.message());
+                let mut wrapped = invalid(message);
+                wrapped.details_mut().source = error.details().source.clone();
+                wrapped
+            }
+        })
+    }
+
+    fn build(
+        &self,
+        name: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Provider, Problem> {
+        let (base_url, place) = self.base_url(lookup)?;
+        let mut provider =
+            Provider::new(name, &base_url).map_err(|error| Problem::Theirs(place, error))?;
+        if let Some(preset) = self.preset {
+            provider.wire = preset.wire;
+            provider.quirks = preset.quirks();
+            for (header, variable) in preset.env_headers {
+                let value = lookup(variable);
+                if let Some(value) = value.filter(|_| !provider.headers().contains_key(*header)) {
+                    provider = with_header(provider, header, value.trim(), variable)?;
+                }
+            }
+            for (parameter, variable) in preset.env_query {
+                let is_named = |(name, _): &(String, String)| name == parameter;
+                if let Some(value) = lookup(variable).filter(|_| !self.query.iter().any(is_named)) {
+                    provider = provider.with_query(*parameter, value.trim());
+                }
+            }
+        }
+        for (header, value) in &self.headers {
+            provider = with_header(provider, header, value, "headers")?;
+        }
+        for (header, variable) in &self.env_headers {
+            let value = lookup(variable).ok_or_else(|| unset(variable, "env_headers"))?;
+            provider = with_header(provider, header, value.trim(), variable)?;
+        }
+        for (parameter, value) in &self.query {
+            provider = provider.with_query(parameter, value);
+        }
+        if let Some(preset) = self.preset {
+            provider = preset.complete(provider);
+        }
+        provider.wire = self.wire.unwrap_or(provider.wire);
+        provider.quirks = self.quirks.clone().unwrap_or(provider.quirks);
+        provider.timeouts = self.timeouts.clone();
+        provider.max_attempts = self.max_attempts;
+        provider.request_compression = self.request_compression;
+        let named = |error| Problem::Theirs("timeouts".to_owned(), error);
+        provider.timeouts.validate().map_err(named)?;
+        self.with_key(provider, lookup)
+    }
+
+    /// The base URL, and which setting or variable gave it.
+    fn base_url(
+        &self,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(String, String), Problem> {
+        if let Some(base_url) = &self.base_url {
+            return Ok((base_url.clone(), "base_url".to_owned()));
+        }
+        let Some(preset) = self.preset else {
+            let message = "it has neither a `base_url` nor a `preset`";
+            return Err(Problem::Ours(message.to_owned()));
+        };
+        if let Some(variable) = preset.base_url_env
+            && let Some(base_url) = lookup(variable)
+        {
+            return Ok((base_url, variable.to_owned()));
+        }
+        let base_url = preset.base_url.ok_or_else(|| {
+            let variable = preset.base_url_env.unwrap_or_default();
+            Problem::Ours(format!(
+                "where it is depends on the account: set {variable}, or a base URL"
+            ))
+        })?;
+        Ok((base_url.to_owned(), "base_url".to_owned()))
+    }
+
+    fn with_key(
+        &self,
+        provider: Provider,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Provider, Problem> {
+        let preset_variable = self.preset.map(|preset| preset.key_env);
+        let Some(variable) = self.key_env.as_deref().or(preset_variable) else {
+            return Ok(provider);
+        };
+        let is_required =
+            self.key_env.is_some() || self.preset.is_some_and(|preset| preset.key_required);
+        let key = match lookup(variable) {
+            Some(key) => key,
+            None if is_required => return Err(unset(variable, "key_env")),
+            None => return Ok(provider),
+        };
+        let preset_header = self.preset.and_then(|preset| preset.key_header);
+        let header = self.auth_header.as_deref().or(preset_header);
+        let unusable = |error: super::AuthError| {
+            Problem::Ours(format!("environment variable {variable}: {error}"))
+        };
+        match header.filter(|header| !header.eq_ignore_ascii_case(AUTHORIZATION)) {
+            None => {
+                let auth = BearerAuth::new(key).map_err(unusable)?;
+                Ok(provider.with_auth(auth))
+            }
+            Some(header) => {
+                let auth = HeaderAuth::new(header, key).map_err(unusable)?;
+                Ok(provider.with_auth(auth))
+            }
+        }
+    }
+}
+
+/// What stands in the way of a provider.
+enum Problem {
+    Ours(String),
+    /// An error of the provider's own, and the setting or the variable that caused it.
+    Theirs(String, ApiError),
+}
+
+fn unset(variable: &str, setting: &str) -> Problem {
+    Problem::Ours(format!(
+        "environment variable {variable} (`{setting}`) is not set, or blank"
+    ))
+}
+
+fn with_header(
+    provider: Provider,
+    header: &str,
+    value: &str,
+    place: &str,
+) -> Result<Provider, Problem> {
+    let named = |error| Problem::Theirs(place.to_owned(), error);
+    provider.with_header(header, value).map_err(named)
+}
+
+/// Values of headers and parameters with a secret's name are left out.
+impl fmt::Debug for ProviderSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |pairs: &[(String, String)]| {
+            let shown = pairs
+                .iter()
+                .map(|(name, value)| match is_secret_name(name) {
+                    true => (name.clone(), "[redacted]".to_owned()),
+                    false => (name.clone(), value.clone()),
+                });
+            shown.collect::<Vec<_>>()
+        };
+        f.debug_struct("ProviderSettings")
+            .field("preset", &self.preset.map(|preset| preset.name))
+            .field("base_url", &self.base_url.as_ref().map(|_| "..."))
+            .field("wire", &self.wire)
+            .field("key_env", &self.key_env)
+            .field("auth_header", &self.auth_header)
+            .field("headers", &shown(&self.headers))
+            .field("env_headers", &self.env_headers)
+            .field("query", &shown(&self.query))
+            .field("timeouts", &self.timeouts)
+            .field("max_attempts", &self.max_attempts)
+            .field("request_compression", &self.request_compression)
+            .field("quirks", &self.quirks)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn variables(name: &str) -> Option<String> {
+        let value = match name {
+            "KEY" | "AZURE_OPENAI_API_KEY" | "OPENAI_API_KEY" => "hunter2",
+            "BLANK" => " ",
+            "BROKEN" => "hunter2\nhunter2",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        type Set = fn(&mut ProviderSettings);
+        let cases: [(Set, &str); 8] = [
+            (|s| s.preset = None, "neither a `base_url` nor a `preset`"),
+            (
+                |s| s.base_url = Some("ftp://host".into()),
+                "base_url: base URL of provider \"mine\": scheme \"ftp\"",
+            ),
+            (
+                |s| s.key_env = Some("UNSET".into()),
+                "environment variable UNSET (`key_env`) is not set",
+            ),
+            (
+                |s| s.key_env = Some("BLANK".into()),
+                "environment variable BLANK (`key_env`) is not set, or blank",
+            ),
+            (
+                |s| s.key_env = Some("BROKEN".into()),
+                "environment variable BROKEN: the token holds a character",
+            ),
+            (
+                |s| s.headers = vec![("host".into(), "hunter2".into())],
+                "headers: header host is set by the transport",
+            ),
+            (
+                |s| s.env_headers = vec![("x-team".into(), "UNSET".into())],
+                "environment variable UNSET (`env_headers`) is not set",
+            ),
+            (
+                |s| s.timeouts.idle = std::time::Duration::ZERO,
+                "timeouts: timeout `idle` is zero",
+            ),
+        ];
+        for (set, said) in cases {
+            let preset = Preset::find("openai").unwrap();
+            let mut settings = ProviderSettings::from_preset(preset);
+            set(&mut settings);
+            let error = settings.provider("mine", variables).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            let text = error.report();
+            assert!(text.contains(said) && text.contains("\"mine\""), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn azure_is_found_by_its_endpoint_alone() {
+        for (endpoint, version, url) in [
+            (
+                "https://r.openai.azure.com",
+                None,
+                "https://r.openai.azure.com/openai/v1/responses",
+            ),
+            (
+                "https://r.openai.azure.com/",
+                Some("preview"),
+                "https://r.openai.azure.com/openai/v1/responses?api-version=preview",
+            ),
+            (
+                "https://r.openai.azure.com/",
+                Some("2025-04-01-preview"),
+                "https://r.openai.azure.com/openai/responses?api-version=2025-04-01-preview",
+            ),
+            (
+                "https://r.openai.azure.com/openai/deployments/d",
+                Some("2024-10-21"),
+                "https://r.openai.azure.com/openai/deployments/d/responses?api-version=2024-10-21",
+            ),
+        ] {
+            let lookup = |name: &str| match name {
+                "AZURE_OPENAI_ENDPOINT" => Some(endpoint.to_owned()),
+                "OPENAI_API_VERSION" => version.map(str::to_owned),
+                name => variables(name),
+            };
+            let provider = Preset::named("azure-openai")
+                .and_then(|preset| preset.provider(lookup))
+                .unwrap();
+            assert_eq!(provider.url_for(provider.wire.path(), &[]).as_str(), url);
+        }
+        let error = Preset::named("azure-openai")
+            .and_then(|preset| preset.provider(variables))
+            .unwrap_err();
+        assert!(error.message().contains("AZURE_OPENAI_ENDPOINT"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let settings = ProviderSettings {
+            base_url: Some("https://host?code=hunter2".into()),
+            headers: vec![("x-api-key".into(), "hunter2".into())],
+            query: vec![("sig".into(), "hunter2".into())],
+            ..ProviderSettings::default()
+        };
+        let printed = format!("{settings:?} {settings:#?}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+}
