@@ -2,6 +2,8 @@
 
 mod auth;
 mod awc_transport;
+#[cfg(feature = "toml")]
+mod catalog;
 mod compression;
 mod dial;
 mod endpoint;
@@ -17,6 +19,8 @@ mod transport;
 
 pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoAuth, Secret};
 pub use awc_transport::{AwcTransport, AwcTransportFactory};
+#[cfg(feature = "toml")]
+pub use catalog::ProviderCatalog;
 pub use compression::RequestCompression;
 pub use endpoint::{Accept, Provider, Quirks};
 pub use loopback::{Loopback, LoopbackOptions};

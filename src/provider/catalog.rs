@@ -1,0 +1,568 @@
+//! Providers of one's own, from a TOML file.
+
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, time::Duration};
+
+use toml::{Table, Value};
+
+use super::{
+    compression::RequestCompression,
+    endpoint::{Provider, Quirks, invalid},
+    presets::Preset,
+    settings::ProviderSettings,
+    timeouts::Timeouts,
+};
+use crate::{
+    duration::parse_duration,
+    error::ApiError,
+    wire::{
+        Wire,
+        chat::{DeveloperRole, MaxTokensField, ReasoningReplay},
+        responses::ItemIds,
+    },
+};
+
+/// The providers of a TOML file, and beside them every [`Preset`].
+///
+/// Each table of `providers` is one, under the name it is asked for by. All keys are optional, but one of `base_url` and
+/// `preset` is needed. A key that is not known is an error, so that a slip of the pen is not a setting that is silently off.
+///
+/// ```toml
+/// [providers.team]
+/// preset = "azure-openai"               # what to begin with; the keys below go before it
+/// base_url = "https://team.openai.azure.com"
+/// wire = "responses"                    # or "chat"
+/// key_env = "TEAM_KEY"                  # the variable with the key
+/// auth_header = "api-key"               # "authorization" sends `Bearer KEY`
+/// headers = { x-team = "search" }
+/// env_headers = { x-user = "USER" }     # the value is in that variable
+/// query = { api-version = "preview" }
+/// max_attempts = 3
+/// request_compression = "none"          # or "zstd"
+///
+/// [providers.team.timeouts]             # such as "500ms", "2s", "5m"; "none" where a limit may be absent
+/// connect = "5s"
+/// response_head = "60s"
+/// compaction_head = "10m"
+/// first_event = "30s"
+/// idle = "60s"
+/// progress = "none"
+/// total = "15m"
+///
+/// [providers.team.quirks]
+/// store = true                          # `store` where the prompt leaves it open
+/// item_ids = "when_stored"              # or "always", "never"
+/// reasoning_field = "reasoning_content" # where Chat replays reasoning; "" does not
+/// max_tokens_field = "max_tokens"       # or "max_completion_tokens"
+/// developer_role = "as_system"          # or "kept"
+/// usage_request = true                  # whether Chat asks for usage
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProviderCatalog {
+    /// What errors call the text, such as the name of its file.
+    source: String,
+    entries: BTreeMap<String, ProviderSettings>,
+}
+
+impl ProviderCatalog {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when it is no TOML, or a key is unknown or has a value that it
+    /// can't have; the message names the provider and the key, and never quotes a value that may be a secret.
+    pub fn from_toml(text: &str) -> Result<Self, ApiError> {
+        Self::named(String::new(), text)
+    }
+
+    /// Reads a file, which errors name from then on.
+    ///
+    /// # Errors
+    /// As for [`from_toml`](Self::from_toml), and when the file can't be read.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ApiError> {
+        let path = path.as_ref();
+        let source = format!("{}: ", path.display());
+        let text = fs::read_to_string(path)
+            .map_err(|error| invalid(format!("{source}can't be read")).with_source(error))?;
+        Self::named(source, &text)
+    }
+
+    fn named(source: String, text: &str) -> Result<Self, ApiError> {
+        let entries = entries(text).map_err(|message| invalid(format!("{source}{message}")))?;
+        Ok(Self { source, entries })
+    }
+
+    /// The names of its own providers, sorted; those of the presets are not among them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// What the file says about a provider, or that it is a preset. A name of the file's hides a preset of that name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when there is none; the message lists those there are.
+    pub fn settings(&self, name: &str) -> Result<ProviderSettings, ApiError> {
+        let own = self.entries.get(name).cloned();
+        let found = own.or_else(|| Preset::find(name).map(ProviderSettings::from_preset));
+        found.ok_or_else(|| {
+            let presets = Preset::ALL.iter().map(|preset| preset.name);
+            let names: Vec<_> = self.names().chain(presets).collect();
+            let source = &self.source;
+            invalid(format!(
+                "{source}no provider is named {name:?}; known are {}",
+                names.join(", ")
+            ))
+        })
+    }
+
+    /// Makes a provider. `lookup` gives environment variables; only those of this provider are asked for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when there is none of that name, or as for
+    /// [`ProviderSettings::provider`].
+    pub fn provider(
+        &self,
+        name: &str,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Provider, ApiError> {
+        let settings = self.settings(name)?;
+        settings.provider(name, lookup).map_err(|mut error| {
+            if self.entries.contains_key(name) {
+                let message = &mut error.details_mut().message;
+                message.insert_str(0, &self.source);
+            }
+            error
+        })
+    }
+}
+
+fn entries(text: &str) -> Result<BTreeMap<String, ProviderSettings>, String> {
+    // Its `Display` quotes the line, which may hold a key.
+    let mut file = text.parse::<Table>().map_err(|error| {
+        let position = error.span().map_or(0, |span| span.start);
+        let line = 1 + text[..position.min(text.len())].matches('\n').count();
+        format!("line {line} is not TOML: {}", error.message())
+    })?;
+    let providers = file.remove("providers");
+    if let Some(key) = file.keys().next() {
+        return Err(format!("unknown key `{key}`; known is providers"));
+    }
+    let providers = match providers {
+        None => return Ok(BTreeMap::new()),
+        Some(Value::Table(providers)) => providers,
+        Some(_) => return Err("`providers` is no table: write [providers.NAME]".to_owned()),
+    };
+    let entry = |(name, entry): (String, Value)| {
+        let settings =
+            settings(entry).map_err(|message| format!("provider {name:?}: {message}"))?;
+        Ok((name, settings))
+    };
+    providers.into_iter().map(entry).collect()
+}
+
+fn settings(entry: Value) -> Result<ProviderSettings, String> {
+    let mut keys = Keys::new("", entry)?;
+    let mut settings = ProviderSettings::default();
+    if let Some(name) = keys.text("preset")? {
+        let preset =
+            Preset::named(&name).map_err(|error| format!("`preset`: {}", error.message()))?;
+        settings.preset = Some(preset);
+    }
+    settings.base_url = keys.text("base_url")?;
+    settings.wire = keys.choice(
+        "wire",
+        &[("responses", Wire::Responses), ("chat", Wire::Chat)],
+    )?;
+    settings.key_env = keys.text("key_env")?;
+    settings.auth_header = keys.text("auth_header")?;
+    settings.headers = keys.pairs("headers")?;
+    settings.env_headers = keys.pairs("env_headers")?;
+    settings.query = keys.pairs("query")?;
+    settings.max_attempts = keys.count("max_attempts")?;
+    settings.request_compression = keys
+        .choice("request_compression", COMPRESSIONS)?
+        .unwrap_or_default();
+    if let Some(timeouts) = keys.take("timeouts") {
+        settings.timeouts = timeouts_of(timeouts)?;
+    }
+    if let Some(quirks) = keys.take("quirks") {
+        let preset = settings.preset.map(|preset| preset.quirks());
+        settings.quirks = Some(quirks_of(quirks, preset.unwrap_or_default())?);
+    }
+    keys.end()?;
+    if settings.base_url.is_none() && settings.preset.is_none() {
+        return Err("it has neither a `base_url` nor a `preset`".to_owned());
+    }
+    Ok(settings)
+}
+
+const COMPRESSIONS: &[(&str, RequestCompression)] = &[
+    ("none", RequestCompression::None),
+    #[cfg(feature = "zstd")]
+    ("zstd", RequestCompression::ZSTD),
+];
+
+fn timeouts_of(value: Value) -> Result<Timeouts, String> {
+    let mut keys = Keys::new("timeouts.", value)?;
+    let mut timeouts = Timeouts::default();
+    let Timeouts {
+        connect,
+        response_head,
+        compaction_head,
+        first_event,
+        idle,
+        progress,
+        total,
+    } = &mut timeouts;
+    for (key, limit) in [
+        ("connect", connect),
+        ("response_head", response_head),
+        ("compaction_head", compaction_head),
+        ("idle", idle),
+    ] {
+        if let Some(text) = keys.text(key)? {
+            *limit = keys.duration(key, &text)?;
+        }
+    }
+    for (key, limit) in [
+        ("first_event", first_event),
+        ("progress", progress),
+        ("total", total),
+    ] {
+        match keys.text(key)?.as_deref() {
+            None => {}
+            Some("none") => *limit = None,
+            Some(text) => *limit = Some(keys.duration(key, text)?),
+        }
+    }
+    keys.end()?;
+    timeouts
+        .validate()
+        .map_err(|error| error.message().to_owned())?;
+    Ok(timeouts)
+}
+
+fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
+    let mut keys = Keys::new("quirks.", value)?;
+    let Quirks { responses, chat } = &mut quirks;
+    if let Some(store) = keys.boolean("store")? {
+        responses.default_store = Some(store);
+    }
+    let item_ids = [
+        ("when_stored", ItemIds::WhenStored),
+        ("always", ItemIds::Always),
+        ("never", ItemIds::Never),
+    ];
+    if let Some(item_ids) = keys.choice("item_ids", &item_ids)? {
+        responses.item_ids = item_ids;
+    }
+    if let Some(field) = keys.text("reasoning_field")? {
+        chat.reasoning_replay = match field.is_empty() {
+            true => ReasoningReplay::None,
+            false => ReasoningReplay::Field(Cow::Owned(field)),
+        };
+    }
+    let fields = [
+        ("max_tokens", MaxTokensField::MaxTokens),
+        ("max_completion_tokens", MaxTokensField::MaxCompletionTokens),
+    ];
+    if let Some(field) = keys.choice("max_tokens_field", &fields)? {
+        chat.max_tokens_field = field;
+    }
+    let roles = [
+        ("as_system", DeveloperRole::AsSystem),
+        ("kept", DeveloperRole::Kept),
+    ];
+    if let Some(role) = keys.choice("developer_role", &roles)? {
+        chat.developer_role = role;
+    }
+    if let Some(is_asked_for) = keys.boolean("usage_request")? {
+        chat.no_usage_request = !is_asked_for;
+    }
+    keys.end()?;
+    Ok(quirks)
+}
+
+/// The keys of one table. Each is taken by its name; what is left at the end is not known.
+struct Keys {
+    /// What stands in front of a key where it is named.
+    prefix: &'static str,
+    table: Table,
+    known: Vec<&'static str>,
+}
+
+impl Keys {
+    fn new(prefix: &'static str, value: Value) -> Result<Self, String> {
+        let Value::Table(table) = value else {
+            let place = match prefix.trim_end_matches('.') {
+                "" => "it".to_owned(),
+                name => format!("`{name}`"),
+            };
+            return Err(format!("{place} is no table"));
+        };
+        Ok(Self {
+            prefix,
+            table,
+            known: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn wrong(&self, key: &str, wanted: &str) -> String {
+        format!("`{}{key}` is not {wanted}", self.prefix)
+    }
+
+    fn text(&mut self, key: &'static str) -> Result<Option<String>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(key, "a string")),
+        }
+    }
+
+    fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Boolean(value)) => Ok(Some(value)),
+            Some(_) => Err(self.wrong(key, "true or false")),
+        }
+    }
+
+    fn count(&mut self, key: &'static str) -> Result<Option<u32>, String> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let count = value
+            .as_integer()
+            .and_then(|count| u32::try_from(count).ok());
+        match count.filter(|count| *count > 0) {
+            Some(count) => Ok(Some(count)),
+            None => Err(self.wrong(key, "a whole number from 1 on")),
+        }
+    }
+
+    fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, String> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let chosen = choices
+            .iter()
+            .find(|(name, _)| value.as_str() == Some(name));
+        match chosen {
+            Some((_, choice)) => Ok(Some(*choice)),
+            None => {
+                let names: Vec<_> = choices
+                    .iter()
+                    .map(|(name, _)| format!("{name:?}"))
+                    .collect();
+                Err(self.wrong(key, &names.join(" or ")))
+            }
+        }
+    }
+
+    /// A table of strings.
+    fn pairs(&mut self, key: &'static str) -> Result<Vec<(String, String)>, String> {
+        let pairs = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Table(pairs)) => pairs,
+            Some(_) => return Err(self.wrong(key, "a table of strings")),
+        };
+        let pair = |(name, value)| match value {
+            Value::String(value) => Ok((name, value)),
+            _ => Err(format!("`{}{key}.{name}` is not a string", self.prefix)),
+        };
+        pairs.into_iter().map(pair).collect()
+    }
+
+    fn duration(&self, key: &str, text: &str) -> Result<Duration, String> {
+        parse_duration(text).map_err(|error| format!("`{}{key}`: {error}", self.prefix))
+    }
+
+    fn end(self) -> Result<(), String> {
+        match self.table.keys().next() {
+            None => Ok(()),
+            Some(key) => Err(format!(
+                "unknown key `{}{key}`; known are {}",
+                self.prefix,
+                self.known.join(", ")
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// The example in the documentation of [`ProviderCatalog`].
+    fn documented() -> String {
+        let lines = include_str!("catalog.rs")
+            .lines()
+            .skip_while(|line| *line != "/// ```toml")
+            .skip(1)
+            .take_while(|line| *line != "/// ```")
+            .map(|line| line.trim_start_matches("///").trim_start());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn every_key_of_the_documentation_is_read() {
+        let text = documented();
+        assert!(text.lines().count() > 20, "{text}");
+        let catalog = ProviderCatalog::from_toml(&text).unwrap();
+        assert_eq!(catalog.names().collect::<Vec<_>>(), ["team"]);
+        let lookup = |name: &str| match name {
+            "TEAM_KEY" => Some("hunter2".to_owned()),
+            "USER" => Some("ada".to_owned()),
+            _ => None,
+        };
+        let provider = catalog.provider("team", lookup).unwrap();
+        assert_eq!(
+            provider.url_for(provider.wire.path(), &[]).as_str(),
+            "https://team.openai.azure.com/openai/v1/responses?api-version=preview"
+        );
+        assert_eq!(provider.headers()["x-team"], "search");
+        assert_eq!(provider.headers()["x-user"], "ada");
+        assert_eq!(provider.max_attempts, Some(3));
+        let timeouts = &provider.timeouts;
+        assert_eq!(timeouts.idle, Duration::from_secs(60));
+        assert_eq!(timeouts.first_event, Some(Duration::from_secs(30)));
+        assert_eq!(timeouts.progress, None);
+        assert_eq!(timeouts.total, Some(Duration::from_secs(900)));
+        let field = ReasoningReplay::Field("reasoning_content".into());
+        assert_eq!(provider.quirks.chat.reasoning_replay, field);
+        assert_eq!(provider.quirks.responses.default_store, Some(true));
+    }
+
+    #[test]
+    fn presets_are_beside_the_file_and_beneath_it() {
+        let catalog = ProviderCatalog::from_toml(
+            "[providers.groq]\nbase_url = 'http://host'\n[providers.seek]\npreset = 'deepseek'\nquirks.usage_request = false",
+        )
+        .unwrap();
+        let unset = |_: &str| None;
+        let hidden = catalog.provider("groq", unset).unwrap();
+        assert_eq!(
+            (hidden.host(), hidden.wire),
+            ("host".to_owned(), Wire::Responses)
+        );
+        let local = catalog.provider("ollama", unset).unwrap();
+        assert_eq!(local.host(), "localhost:11434");
+        // A quirk of the file's leaves the preset's others.
+        let quirks = catalog.settings("seek").unwrap().quirks.unwrap().chat;
+        assert!(quirks.no_usage_request);
+        assert_eq!(quirks.max_tokens_field, MaxTokensField::MaxTokens);
+        let error = catalog.provider("seek", unset).unwrap_err();
+        assert!(error.message().contains("DEEPSEEK_API_KEY"), "{error}");
+        let error = catalog.provider("gork", unset).unwrap_err();
+        assert!(
+            error.message().contains("seek, openai, azure-openai"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_value_is_quoted() {
+        for (text, said) in [
+            ("providers = 'hunter2'", "`providers` is no table"),
+            (
+                "provider.a.preset = 'groq'",
+                "unknown key `provider`; known is providers",
+            ),
+            ("providers.a = 'hunter2'", "provider \"a\": it is no table"),
+            (
+                "[providers.a]",
+                "provider \"a\": it has neither a `base_url` nor a `preset`",
+            ),
+            (
+                "providers.a.preset = 'gork'",
+                "provider \"a\": `preset`: no provider is named \"gork\"; known are openai,",
+            ),
+            (
+                "providers.a.key = 'hunter2'",
+                "provider \"a\": unknown key `key`; known are preset, base_url, wire, key_env,",
+            ),
+            (
+                "providers.a.wire = 'hunter2'",
+                "provider \"a\": `wire` is not \"responses\" or \"chat\"",
+            ),
+            ("providers.a.base_url = 1", "`base_url` is not a string"),
+            (
+                "providers.a.headers = 'hunter2'",
+                "`headers` is not a table of strings",
+            ),
+            (
+                "providers.a.headers.x-key = [ 'hunter2' ]",
+                "`headers.x-key` is not a string",
+            ),
+            (
+                "providers.a.max_attempts = 0",
+                "`max_attempts` is not a whole number from 1 on",
+            ),
+            ("providers.a.timeouts = '5s'", "`timeouts` is no table"),
+            (
+                "providers.a.timeouts.idle = 5",
+                "`timeouts.idle` is not a string",
+            ),
+            (
+                "providers.a.timeouts.idle = '5'",
+                "`timeouts.idle`: \"5\" does not end in one of the units",
+            ),
+            ("providers.a.timeouts.idle = '0s'", "timeout `idle` is zero"),
+            (
+                "providers.a.timeouts.idel = '5s'",
+                "unknown key `timeouts.idel`; known are connect,",
+            ),
+            (
+                "providers.a.quirks.store = 'no'",
+                "`quirks.store` is not true or false",
+            ),
+            (
+                "providers.a.quirks.stores = true",
+                "unknown key `quirks.stores`; known are store, item_ids,",
+            ),
+            (
+                "\n\nproviders.a.headers = { x-key = \"hunter2",
+                "line 3 is not TOML: ",
+            ),
+        ] {
+            let error = ProviderCatalog::from_toml(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            let report = error.report();
+            assert!(report.contains(said), "{text}: {report}");
+            assert!(!report.contains("hunter2"), "{report}");
+        }
+    }
+
+    #[test]
+    fn file_is_named_in_every_error() {
+        let name = format!("actix-responses-{}-providers.toml", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let error = ProviderCatalog::from_file(&path).unwrap_err();
+        assert!(error.message().contains(&name), "{error}");
+        fs::write(
+            &path,
+            "[providers.a]\npreset = 'groq'\n[providers.b]\nquery = 1",
+        )
+        .unwrap();
+        let error = ProviderCatalog::from_file(&path).unwrap_err();
+        assert!(
+            error.message().contains(&format!("{name}: provider \"b\"")),
+            "{error}"
+        );
+        fs::write(&path, "[providers.a]\npreset = 'groq'").unwrap();
+        let catalog = ProviderCatalog::from_file(&path).unwrap();
+        for name_asked in ["a", "b"] {
+            let error = catalog.provider(name_asked, |_| None).unwrap_err();
+            assert!(error.message().contains(&name), "{error}");
+        }
+        fs::remove_file(path).unwrap();
+    }
+}
