@@ -1,4 +1,5 @@
-//! The command `actix-responses`: ask a model, decode a captured stream, serve the embedded provider.
+//! The command `actix-responses`: ask a model, compact a conversation, list models, decode a captured stream, serve the
+//! embedded provider.
 
 mod cli;
 

@@ -8,10 +8,9 @@ use std::{
 use actix::Actor as _;
 use actix_responses::{
     Runtime,
-    actors::{DeliveryPolicy, RequestId, SubmitRequest, Subscriber, SupervisorConfig, Workers},
+    actors::{DeliveryPolicy, RequestId, SubmitRequest, Subscriber},
     protocol::{Prompt, ResponseEvent},
-    provider::{AwcTransportFactory, ProxyConfig},
-    retry::{MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryPolicy},
+    retry::{RetryAfterOutput, RetryPolicy},
 };
 use clap::{ArgAction, Args, ValueEnum};
 use tokio::{
@@ -65,10 +64,6 @@ pub(super) struct Ask {
 #[derive(Args)]
 #[command(next_help_heading = "Retries")]
 struct RetryOptions {
-    /// How many attempts there may be, the first included [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS_LIMIT)))]
-    max_attempts: Option<u32>,
-
     /// What to do when an attempt fails in the middle of the answer
     #[arg(long, value_enum, default_value_t)]
     retry_after_output: AfterOutput,
@@ -85,14 +80,12 @@ enum AfterOutput {
 
 impl RetryOptions {
     fn policy(&self) -> RetryPolicy {
-        let default = RetryPolicy::default();
         RetryPolicy {
-            max_attempts: self.max_attempts.unwrap_or(default.max_attempts),
             after_output: match self.retry_after_output {
                 AfterOutput::Fail => RetryAfterOutput::Fail,
                 AfterOutput::Restart => RetryAfterOutput::Restart,
             },
-            ..default
+            ..RetryPolicy::default()
         }
     }
 }
@@ -111,7 +104,7 @@ impl Ask {
         let unusable = |error: io::Error| UsageError::at("can't start", &error);
         let mut interrupts = Interrupts::new().map_err(unusable)?;
         let console = Console::start().map_err(unusable)?;
-        let runtime = self.runtime(upstream)?;
+        let runtime = upstream.runtime(self.retry.policy())?;
         let (shown, mut is_shown) = oneshot::channel();
         let printer = Printer::new(self.view(upstream), console, self.status_line(), shown).start();
         let policy = DeliveryPolicy::Wait {
@@ -141,16 +134,6 @@ impl Ask {
                 })
             }
         }
-    }
-
-    fn runtime(&self, upstream: &Upstream) -> Result<Runtime, UsageError> {
-        let mut config = SupervisorConfig::new(upstream.provider.clone());
-        config.retry = self.retry.policy();
-        // One request keeps one thread busy.
-        config.workers = Workers::Current;
-        let factory = AwcTransportFactory::new(&upstream.tls, &ProxyConfig::default())
-            .map_err(|error| UsageError::at("can't set up the transport", &error))?;
-        Ok(Runtime::with_transport(config, factory)?)
     }
 
     fn view(&self, upstream: &Upstream) -> View {

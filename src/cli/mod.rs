@@ -1,6 +1,7 @@
 //! The command's subcommands, one file each, and what they share.
 
 mod ask;
+mod compact;
 mod console;
 mod decode;
 mod files;
@@ -8,9 +9,11 @@ mod interrupts;
 mod json_lines;
 mod logging;
 mod loopback;
+mod models;
 mod printer;
 mod prompt_options;
 mod provider_options;
+mod question;
 mod secrets;
 mod status_line;
 mod text_view;
@@ -33,6 +36,8 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Ask(Box<ask::Ask>),
+    Compact(compact::Compact),
+    Models(models::Models),
     Decode(decode::Decode),
     Loopback(loopback::Serve),
 }
@@ -42,6 +47,8 @@ impl Arguments {
     pub(crate) fn run(self) -> ExitStatus {
         let result = match self.command {
             Command::Ask(ask) => ask.run(),
+            Command::Compact(compact) => compact.run(),
+            Command::Models(models) => models.run(),
             Command::Decode(decode) => decode.run(),
             Command::Loopback(serve) => serve.run(),
         };

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use actix_responses::protocol::{OutputSchema, Prompt, RawJson, ResponseItem, Tool};
@@ -86,7 +86,7 @@ impl PromptOptions {
         if let Some(summary) = &self.reasoning_summary {
             prompt = prompt.with_reasoning_summary(summary);
         }
-        prompt.options.model = Some(self.model(upstream)?);
+        prompt.options.model = Some(model(self.model.as_deref(), upstream)?);
         prompt.options.max_output_tokens = self.max_output_tokens;
         prompt.options.temperature = self.temperature;
         prompt.options.store = self.store;
@@ -103,23 +103,8 @@ impl PromptOptions {
         Ok(prompt)
     }
 
-    fn model(&self, upstream: &Upstream) -> Result<String, UsageError> {
-        let named = self.model.clone().or_else(|| variable(MODEL_VARIABLE));
-        named
-            .or_else(|| upstream.default_model.map(str::to_owned))
-            .ok_or_else(|| {
-                UsageError::new(format!(
-                    "no model is named: give --model NAME, or set {MODEL_VARIABLE}"
-                ))
-            })
-    }
-
     fn items(&self) -> Result<Vec<ResponseItem>, UsageError> {
-        let Some(path) = &self.input else {
-            return Ok(Vec::new());
-        };
-        let items = files::read_objects("--input", path, "item")?;
-        Ok(items.into_iter().map(ResponseItem::from_raw).collect())
+        self.input.as_deref().map_or(Ok(Vec::new()), conversation)
     }
 
     fn tools(&self) -> Result<Vec<Tool>, UsageError> {
@@ -164,6 +149,25 @@ impl PromptOptions {
             "the prompt{place} is blank: there is nothing to ask"
         )))
     }
+}
+
+/// The model that an option names, or else the environment, or else the provider's.
+pub(super) fn model(named: Option<&str>, upstream: &Upstream) -> Result<String, UsageError> {
+    named
+        .map(str::to_owned)
+        .or_else(|| variable(MODEL_VARIABLE))
+        .or_else(|| upstream.default_model.map(str::to_owned))
+        .ok_or_else(|| {
+            UsageError::new(format!(
+                "no model is named: give --model NAME, or set {MODEL_VARIABLE}"
+            ))
+        })
+}
+
+/// The items in the file that `--input` names.
+pub(super) fn conversation(path: &Path) -> Result<Vec<ResponseItem>, UsageError> {
+    let items = files::read_objects("--input", path, "item")?;
+    Ok(items.into_iter().map(ResponseItem::from_raw).collect())
 }
 
 /// Without the line end that `echo` adds.

@@ -3,9 +3,14 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use actix_responses::{
-    ApiError,
+    Runtime,
+    actors::{SupervisorConfig, Workers},
     duration::parse_duration,
-    provider::{BearerAuth, Loopback, LoopbackOptions, Provider, Timeouts, TlsConfig, TlsRoots},
+    provider::{
+        AwcTransportFactory, Loopback, LoopbackOptions, Preset, Provider, ProviderCatalog,
+        ProviderSettings, ProxyConfig, Timeouts, TlsConfig, TlsRoots,
+    },
+    retry::{MAX_ATTEMPTS_LIMIT, RetryPolicy},
     wire::Wire,
 };
 use clap::{Args, ValueEnum};
@@ -39,18 +44,28 @@ impl From<WireName> for Wire {
 #[derive(Args)]
 #[command(next_help_heading = "Provider")]
 pub(super) struct ProviderOptions {
-    /// Where the API is, such as http://localhost:8000/v1; without it OpenAI's, if there is a key, else the embedded
-    /// provider [env: OPENAI_BASE_URL]
+    /// A provider by its name: openai, azure-openai, openrouter, perplexity, groq, deepseek, mistral, xai, ollama, lm-studio,
+    /// llama-cpp, vllm, or one of --providers-file. The other options go before what it says
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+
+    /// A TOML file with providers of one's own
+    #[arg(long, value_name = "FILE", requires = "provider")]
+    providers_file: Option<PathBuf>,
+
+    /// Where the API is, such as http://localhost:8000/v1. With neither this nor --provider it is OpenAI's, if there is a key,
+    /// else the embedded provider [env: OPENAI_BASE_URL]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 
-    /// The environment variable with the key; it must be set then. Without this, OPENAI_API_KEY is used if it is set
+    /// The environment variable with the key; it must be set then. Without this it is the provider's own, such as
+    /// OPENAI_API_KEY
     #[arg(long, value_name = "NAME")]
     api_key_env: Option<String>,
 
-    /// The API it speaks
-    #[arg(long, value_enum, default_value_t)]
-    wire: WireName,
+    /// The API it speaks [default: what the provider speaks, else responses]
+    #[arg(long, value_enum)]
+    wire: Option<WireName>,
 
     /// A header to send; may be repeated
     // Read later: clap would print one that is wrong, with the key that it may hold.
@@ -61,9 +76,13 @@ pub(super) struct ProviderOptions {
     #[arg(long = "query", value_name = "NAME=VALUE")]
     queries: Vec<String>,
 
-    /// A PEM file with certificate authorities to trust besides the usual ones
+    /// A PEM file with certificate authorities to trust besides the usual ones [env: SSL_CERT_FILE]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+
+    /// How many attempts there may be, the first included [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS_LIMIT)))]
+    max_attempts: Option<u32>,
 
     #[command(flatten)]
     timeouts: TimeoutOptions,
@@ -98,16 +117,18 @@ struct TimeoutOptions {
 }
 
 impl TimeoutOptions {
-    fn timeouts(&self) -> Result<Timeouts, ApiError> {
-        let mut timeouts = Timeouts::default();
+    /// Puts those that are given in place of the provider's.
+    fn apply(&self, timeouts: &mut Timeouts) {
         timeouts.connect = self.connect_timeout.unwrap_or(timeouts.connect);
+        // A compaction's head comes when it is done; who gives a time for the head means either.
+        timeouts.compaction_head = self
+            .response_head_timeout
+            .unwrap_or(timeouts.compaction_head);
         timeouts.response_head = self.response_head_timeout.unwrap_or(timeouts.response_head);
-        timeouts.first_event = self.first_event_timeout;
+        timeouts.first_event = self.first_event_timeout.or(timeouts.first_event);
         timeouts.idle = self.idle_timeout.unwrap_or(timeouts.idle);
-        timeouts.progress = self.progress_timeout;
-        timeouts.total = self.total_timeout;
-        timeouts.validate()?;
-        Ok(timeouts)
+        timeouts.progress = self.progress_timeout.or(timeouts.progress);
+        timeouts.total = self.total_timeout.or(timeouts.total);
     }
 }
 
@@ -124,6 +145,16 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
+    /// A runtime for one request, which keeps one thread busy.
+    pub(super) fn runtime(&self, retry: RetryPolicy) -> Result<Runtime, UsageError> {
+        let mut config = SupervisorConfig::new(self.provider.clone());
+        config.retry = retry;
+        config.workers = Workers::Current;
+        let factory = AwcTransportFactory::new(&self.tls, &ProxyConfig::default())
+            .map_err(|error| UsageError::at("can't set up the transport", &error))?;
+        Ok(Runtime::with_transport(config, factory)?)
+    }
+
     /// Says so on stderr if the embedded provider is going to answer.
     pub(super) fn announce(&self) {
         if self.embedded.is_some() {
@@ -136,37 +167,43 @@ impl Upstream {
 }
 
 impl ProviderOptions {
-    /// Makes the provider; starts the embedded one when there is neither a base URL nor a key.
+    /// Makes the provider; starts the embedded one when nothing says whom to ask.
     pub(super) fn upstream(&self) -> Result<Upstream, UsageError> {
-        let key = self.key()?;
-        let (base_url, place) = match &self.base_url {
-            Some(base_url) => (Some(base_url.clone()), "--base-url"),
-            None => (variable(BASE_URL_VARIABLE), BASE_URL_VARIABLE),
-        };
         let mut embedded = None;
-        let mut provider = match &base_url {
-            Some(base_url) => Provider::new("openai-compatible", base_url)
-                .map_err(|error| UsageError::at(place, &error))?,
-            None if key.is_some() => Provider::openai(),
+        let Chosen {
+            name,
+            settings,
+            place,
+        } = match self.chosen()? {
+            Some(chosen) => chosen,
             None => {
                 let loopback = Loopback::start(LoopbackOptions {
                     pace: EMBEDDED_PACE,
                     ..LoopbackOptions::default()
                 })
                 .map_err(|error| UsageError::at("the embedded provider", &error))?;
-                let provider = Provider::new("embedded", &loopback.base_url())?;
+                let mut settings = ProviderSettings::default();
+                settings.base_url = Some(loopback.base_url());
                 embedded = Some(loopback);
-                provider
+                Chosen {
+                    name: "embedded".to_owned(),
+                    settings,
+                    place: "the embedded provider",
+                }
             }
         };
-        provider = self.with_headers_and_query(provider)?;
-        let mut secrets: Vec<String> = Vec::new();
-        if let Some((name, key)) = &key {
-            let auth = BearerAuth::from_env(name)
-                .map_err(|error| UsageError::new(format!("no usable key: {error}")))?;
-            provider = provider.with_auth(auth);
-            secrets.push(key.clone());
-        }
+        let provider = settings
+            .provider(&name, variable)
+            .map_err(|error| UsageError::at(place, &error))?;
+        let mut provider = self.with_headers_and_query(provider)?;
+        provider.max_attempts = self.max_attempts.or(provider.max_attempts);
+        self.timeouts.apply(&mut provider.timeouts);
+        provider.timeouts.validate()?;
+        let mut secrets: Vec<String> = settings
+            .key_variable()
+            .and_then(variable)
+            .into_iter()
+            .collect();
         for value in provider
             .headers()
             .values()
@@ -176,17 +213,15 @@ impl ProviderOptions {
             let words = value.to_str().unwrap_or_default().split_whitespace();
             secrets.extend(words.last().map(str::to_owned));
         }
-        provider = provider
-            .with_wire(self.wire.into())
-            .with_timeouts(self.timeouts.timeouts()?);
+        let is_service = settings.preset.is_some_and(|preset| preset.key_required);
         let default_model = match embedded {
             Some(_) => Some("loopback"),
-            None if provider.host() == Provider::openai().host() => None,
+            None if is_service || provider.host() == Provider::openai().host() => None,
             // Servers of one model do not look at the name; others refuse it in words of their own.
             None => Some("default"),
         };
         Ok(Upstream {
-            tls: self.tls(&provider),
+            tls: self.tls(&provider)?,
             secrets: Secrets::new(secrets),
             default_model,
             provider,
@@ -194,16 +229,71 @@ impl ProviderOptions {
         })
     }
 
-    /// The variable with the key, and what it holds.
-    fn key(&self) -> Result<Option<(&str, String)>, UsageError> {
-        let name = self.api_key_env.as_deref().unwrap_or(KEY_VARIABLE);
-        match variable(name) {
-            Some(key) => Ok(Some((name, key))),
-            None if self.api_key_env.is_some() => Err(UsageError::new(format!(
-                "--api-key-env: environment variable {name} is not set, or blank: put the key there"
-            ))),
-            None => Ok(None),
+    /// Whom the options and the environment choose; nothing if they say nothing.
+    fn chosen(&self) -> Result<Option<Chosen>, UsageError> {
+        let mut chosen = match &self.provider {
+            Some(name) => Chosen {
+                name: name.clone(),
+                settings: self.named(name)?,
+                place: "--provider",
+            },
+            None => match self.unnamed()? {
+                Some(chosen) => chosen,
+                None => return Ok(None),
+            },
+        };
+        let settings = &mut chosen.settings;
+        if let Some(base_url) = &self.base_url {
+            // What is wrong with it is better said of the option.
+            Provider::new("--base-url", base_url)
+                .map_err(|error| UsageError::at("--base-url", &error))?;
+            settings.base_url = Some(base_url.clone());
         }
+        if let Some(name) = &self.api_key_env {
+            if variable(name).is_none() {
+                return Err(UsageError::new(format!(
+                    "--api-key-env: environment variable {name} is not set, or blank: put the key there"
+                )));
+            }
+            settings.key_env = Some(name.clone());
+        }
+        settings.wire = self.wire.map(Wire::from).or(settings.wire);
+        Ok(Some(chosen))
+    }
+
+    fn named(&self, name: &str) -> Result<ProviderSettings, UsageError> {
+        let (catalog, place) = match &self.providers_file {
+            Some(path) => (ProviderCatalog::from_file(path), "--providers-file"),
+            None => (Ok(ProviderCatalog::default()), "--provider"),
+        };
+        catalog
+            .map_err(|error| UsageError::at(place, &error))?
+            .settings(name)
+            .map_err(|error| UsageError::at("--provider", &error))
+    }
+
+    /// Without a name: a base URL that is given, else OpenAI if there is a key.
+    fn unnamed(&self) -> Result<Option<Chosen>, UsageError> {
+        let has_key = self.api_key_env.is_some() || variable(KEY_VARIABLE).is_some();
+        let from_environment = variable(BASE_URL_VARIABLE);
+        if self.base_url.is_none() && from_environment.is_none() {
+            return Ok(has_key.then(|| Chosen {
+                name: "openai".to_owned(),
+                settings: Preset::named("openai")
+                    .map(ProviderSettings::from_preset)
+                    .unwrap_or_default(),
+                place: "the key",
+            }));
+        }
+        let mut settings = ProviderSettings::default();
+        settings.base_url = from_environment;
+        // A server of one's own asks for none.
+        settings.key_env = variable(KEY_VARIABLE).map(|_| KEY_VARIABLE.to_owned());
+        Ok(Some(Chosen {
+            name: "openai-compatible".to_owned(),
+            settings,
+            place: BASE_URL_VARIABLE,
+        }))
     }
 
     fn with_headers_and_query(&self, mut provider: Provider) -> Result<Provider, UsageError> {
@@ -234,15 +324,30 @@ impl ProviderOptions {
     }
 
     /// Plain HTTP asks for no certificates, and reading the platform's takes longer than everything else before the request.
-    fn tls(&self, provider: &Provider) -> TlsConfig {
-        TlsConfig {
-            roots: match provider.base_url().scheme() {
-                "http" => TlsRoots::Web,
-                _ => TlsRoots::WebAndNative,
-            },
-            extra_ca_file: self.ca_file.clone(),
+    fn tls(&self, provider: &Provider) -> Result<TlsConfig, UsageError> {
+        if provider.base_url().scheme() == "http" {
+            return Ok(TlsConfig {
+                roots: TlsRoots::Web,
+                extra_ca_file: self.ca_file.clone(),
+            });
+        }
+        match &self.ca_file {
+            Some(path) => Ok(TlsConfig {
+                extra_ca_file: Some(path.clone()),
+                ..TlsConfig::default()
+            }),
+            None => Ok(TlsConfig::from_env(variable)
+                .map_err(|error| UsageError::at("certificate authorities", &error))?),
         }
     }
+}
+
+/// Whom to ask, before the options' headers, parameters and times.
+struct Chosen {
+    name: String,
+    settings: ProviderSettings,
+    /// What chose it, for errors.
+    place: &'static str,
 }
 
 /// The value of an environment variable, if it is set and not blank.

@@ -90,6 +90,12 @@ impl ProviderSettings {
         })
     }
 
+    /// The environment variable that the key is looked for in.
+    pub fn key_variable(&self) -> Option<&str> {
+        let of_preset = self.preset.map(|preset| preset.key_env);
+        self.key_env.as_deref().or(of_preset)
+    }
+
     fn build(
         &self,
         name: &str,
@@ -168,8 +174,7 @@ impl ProviderSettings {
         provider: Provider,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Provider, Problem> {
-        let preset_variable = self.preset.map(|preset| preset.key_env);
-        let Some(variable) = self.key_env.as_deref().or(preset_variable) else {
+        let Some(variable) = self.key_variable() else {
             return Ok(provider);
         };
         let is_required =

@@ -2,10 +2,12 @@
 #![cfg(feature = "cli")]
 
 mod asking;
+mod compacting;
 mod decoding;
 mod ending;
 mod failing;
 mod interrupting;
+mod providers;
 mod serving;
 mod support;
 mod wrong_usage;

@@ -28,6 +28,7 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     for (name, _) in env::vars_os() {
         let name_text = name.to_string_lossy().to_ascii_lowercase();
         if name_text.starts_with("openai_")
+            || name_text == "ssl_cert_file"
             || name_text.contains("proxy")
             || name_text == "rust_log"
         {

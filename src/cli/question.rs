@@ -1,0 +1,58 @@
+//! What subcommands share that ask one question and print its one answer.
+
+use std::io::{self, ErrorKind as IoErrorKind, Write as _};
+
+use actix_responses::{ApiError, ErrorKind, Runtime, retry::RetryPolicy};
+
+use super::{ExitStatus, UsageError, console, interrupts::Interrupts, provider_options::Upstream};
+
+/// Asks, waits for the answer, and prints what `shown` makes of it.
+pub(super) fn answer<T>(
+    upstream: &Upstream,
+    ask: impl AsyncFnOnce(&Runtime) -> Result<T, ApiError>,
+    shown: impl FnOnce(T) -> String,
+) -> Result<ExitStatus, UsageError> {
+    upstream.announce();
+    let answering = async {
+        let mut interrupts =
+            Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
+        let runtime = upstream.runtime(RetryPolicy::default())?;
+        tokio::select! {
+            answer = ask(&runtime) => Ok(Some(answer)),
+            () = interrupts.next() => Ok::<_, UsageError>(None),
+        }
+    };
+    match actix::System::new().block_on(answering)? {
+        Some(Ok(answer)) => Ok(print(&shown(answer))),
+        // Nothing was sent.
+        Some(Err(error)) if error.kind() == ErrorKind::InvalidConfiguration => Err(error.into()),
+        Some(Err(error)) => {
+            console::complain(&upstream.secrets.hide(&error.report()));
+            Ok(ExitStatus::Failure)
+        }
+        None => Ok(ExitStatus::Interrupted),
+    }
+}
+
+/// A JSON text on one line. A line end in it stands between tokens, where a space means the same.
+pub(super) fn one_line(json: &str) -> String {
+    let mut line = json.replace(['\n', '\r'], " ");
+    line.push('\n');
+    line
+}
+
+fn print(text: &str) -> ExitStatus {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Ok(()) => ExitStatus::Success,
+        // Its reader has had enough of it.
+        Err(error) if error.kind() == IoErrorKind::BrokenPipe => ExitStatus::Success,
+        Err(error) => {
+            console::complain(&format!("can't write to standard output: {error}"));
+            ExitStatus::Failure
+        }
+    }
+}
