@@ -1,7 +1,7 @@
 //! Request bodies made smaller.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use super::endpoint::invalid;
 use crate::error::ApiError;
@@ -50,7 +50,7 @@ impl RequestCompression {
                 let encoded = zstd::bulk::compress(body, level).map_err(|error| {
                     invalid("the body can't be compressed with zstd".to_owned()).with_source(error)
                 })?;
-                let name = HeaderValue::from_static("zstd");
+                let name = http::HeaderValue::from_static("zstd");
                 headers.insert(header::CONTENT_ENCODING, name);
                 Ok(encoded.into())
             }
@@ -60,6 +60,8 @@ impl RequestCompression {
 
 #[cfg(all(test, feature = "zstd"))]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::error::ErrorKind;
 
