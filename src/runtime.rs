@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     actors::{
-        Asked, CancelRequest, Compact, Cursor, Delivery, DeliveryPolicy, ListModels, RequestId, Shutdown,
-        StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
+        Asked, CancelRequest, Compact, Cursor, Delivery, DeliveryPolicy, ListModels, RequestId,
+        Shutdown, StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
         SubscriptionId, SupervisorConfig, Unsubscribe,
     },
     error::{ApiError, ErrorKind},
