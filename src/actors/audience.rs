@@ -225,13 +225,23 @@ impl Audience {
             return;
         };
         for subscription in mem::take(&mut self.subscriptions) {
-            drop(subscription.blocked);
-            subscription.link.deliver_end(end.clone());
+            if subscription.blocked.is_none_or(Blocked::withdraw) {
+                subscription.link.deliver_end(end.clone());
+            }
         }
     }
 
     /// Goes on with subscribers that were waited for. The task is woken when there is more to do.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        // Each time something moved, deliveries may have blocked anew, and those have no waker yet.
+        while self.poll_blocked(cx, now) {
+            self.deliver(now);
+            self.trim();
+        }
+    }
+
+    /// Whether a subscriber that was waited for has moved, or is waited for no longer.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
         for subscription in &mut self.subscriptions {
             let Some(blocked) = &mut subscription.blocked else {
@@ -258,18 +268,7 @@ impl Audience {
                 }
             }
         }
-        if moved {
-            self.deliver(now);
-            self.trim();
-            // A delivery that blocked just now has no waker yet.
-            for subscription in &mut self.subscriptions {
-                if let Some(blocked) = &mut subscription.blocked
-                    && blocked.poll(cx).is_ready()
-                {
-                    cx.waker().wake_by_ref();
-                }
-            }
-        }
+        moved
     }
 
     /// Removes subscribers whose actors have stopped.
@@ -479,8 +478,10 @@ impl Subscription {
 
     /// Ends the subscription, though not the request, with an error.
     fn fail(&mut self, request: RequestId, error: ApiError) {
-        self.blocked = None;
         self.over = true;
+        if !self.blocked.take().is_none_or(Blocked::withdraw) {
+            return;
+        }
         let error = Arc::new(error.with_phase(Phase::Deliver));
         let end: Arc<[ResponseEvent]> = Arc::from([ResponseEvent::Failed(error)]);
         self.link

@@ -153,6 +153,12 @@ impl Link {
         match self {
             Self::Deliveries(recipient) => match recipient.try_send(delivery) {
                 Ok(()) => Sent::Done,
+                // An end does not wait for room: nothing follows it that could. Then it can't be on its way when the wait for
+                // it ends, and be followed by another.
+                Err(SendError::Full(delivery)) if delivery.is_final() => {
+                    self.deliver_end(delivery);
+                    Sent::Done
+                }
                 Err(SendError::Full(delivery)) => self.wait_with(delivery, now),
                 Err(SendError::Closed(_)) => Sent::Gone,
             },
@@ -201,34 +207,46 @@ impl Link {
     fn wait_with(&self, delivery: Delivery, now: Instant) -> Sent {
         let (report, done) = oneshot::channel();
         let link = self.clone();
+        let is_final = delivery.is_final();
         let task = actix_rt::spawn(async move {
-            // The receiver is gone when the subscription is.
-            let _ = report.send(link.deliver_with_patience(delivery).await);
+            link.deliver_with_patience(delivery, report).await;
         });
         Sent::Blocked(Blocked {
             done,
             task: task.abort_handle(),
+            is_final,
             since: now,
         })
     }
 
-    async fn deliver_with_patience(&self, delivery: Delivery) -> Arrival {
+    async fn deliver_with_patience(&self, delivery: Delivery, report: oneshot::Sender<Arrival>) {
         let arrived = match self {
             Self::Deliveries(recipient) => recipient.send(delivery).await.is_ok(),
             Self::Events(recipient) => {
                 for event in delivery.events() {
+                    if event.is_final() {
+                        // The report goes first: it fails when the delivery was withdrawn, and then another end was sent.
+                        if report.send(Arrival::Arrived).is_ok() {
+                            let end = delivery.events().len() - 1;
+                            self.deliver_end(delivery.without_first(end));
+                        }
+                        return;
+                    }
                     if recipient.send(event.clone()).await.is_err() {
-                        return Arrival::Gone;
+                        // The receiver is gone when the subscription is.
+                        let _ = report.send(Arrival::Gone);
+                        return;
                     }
                 }
                 true
             }
+            // A stream takes one end, whichever comes first.
             Self::Channel { queue, .. } => queue.send(delivery).await.is_ok(),
         };
-        match arrived {
+        let _ = report.send(match arrived {
             true => Arrival::Arrived,
             false => Arrival::Gone,
-        }
+        });
     }
 }
 
@@ -247,6 +265,7 @@ pub(super) enum Arrival {
 pub(super) struct Blocked {
     done: oneshot::Receiver<Arrival>,
     task: AbortHandle,
+    is_final: bool,
     pub(super) since: Instant,
 }
 
@@ -254,6 +273,12 @@ impl Blocked {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         let done = ready!(Future::poll(Pin::new(&mut self.done), cx));
         Poll::Ready(done.unwrap_or(Arrival::Lost))
+    }
+
+    /// Takes the delivery back. False when its end is in the mailbox already, so that no other may follow.
+    pub(super) fn withdraw(mut self) -> bool {
+        self.done.close();
+        !(self.is_final && self.done.try_recv() == Ok(Arrival::Arrived))
     }
 }
 
