@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Cursor, Delivery, DeliveryPolicy, RequestId, SubscribeError, Subscriber, SubscriptionId,
+    WhenDeserted,
     delivery::EventLog,
     subscription::{Arrival, Blocked, Link, Sent},
 };
@@ -54,6 +55,8 @@ pub(super) struct Audience {
     subscriptions: Vec<Subscription>,
     next_id: u64,
     had_subscribers: bool,
+    /// Since when there is nobody left, as far as was looked.
+    deserted_since: Option<Instant>,
     output_delivered: bool,
     preamble: Vec<ResponseEvent>,
     ended: bool,
@@ -82,6 +85,7 @@ impl Audience {
             subscriptions: Vec::new(),
             next_id: 1,
             had_subscribers: false,
+            deserted_since: None,
             output_delivered: false,
             preamble: Vec::new(),
             ended: false,
@@ -132,6 +136,7 @@ impl Audience {
         let id = SubscriptionId(self.next_id);
         self.next_id += 1;
         self.had_subscribers = true;
+        self.deserted_since = None;
         self.subscriptions.push(Subscription {
             id,
             link: subscriber.link,
@@ -306,9 +311,17 @@ impl Audience {
             .any(|subscription| subscription.blocked.is_some())
     }
 
-    /// Whether there were subscribers and all have left.
-    pub(super) fn is_deserted(&self) -> bool {
-        self.had_subscribers && self.subscriptions.is_empty() && !self.ended
+    /// When a request whose subscribers have all left is to end, if nobody comes until then.
+    pub(super) fn abandoned_at(&mut self, policy: WhenDeserted, now: Instant) -> Option<Instant> {
+        if !self.had_subscribers || !self.subscriptions.is_empty() || self.ended {
+            return None;
+        }
+        let since = *self.deserted_since.get_or_insert(now);
+        match policy {
+            WhenDeserted::KeepGoing => None,
+            WhenDeserted::Cancel => Some(since),
+            WhenDeserted::Linger(time) => Some(since + time),
+        }
     }
 
     pub(super) fn is_ended(&self) -> bool {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::{
-    SubscribeError, Subscriber, SubscriptionId, WhenDeserted,
+    SubscribeError, Subscriber, SubscriptionId,
     drain::Drains,
     lease::{Lease, Outcome},
     opening::open,
@@ -93,8 +93,6 @@ pub(super) struct StreamActor {
     secrets: Secrets,
     drains: Rc<Drains>,
     times: Times,
-    /// Where all have left: until when somebody may come back.
-    deserted: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     span: Span,
     load: Option<LoadShare>,
@@ -163,7 +161,6 @@ impl StreamActor {
                 finishing: None,
                 congested: false,
             },
-            deserted: None,
             alarm: None,
             span,
             load: Some(load),
@@ -397,10 +394,15 @@ impl StreamActor {
 
     /// Makes sure that the task is woken at the next deadline. The alarm is set anew only for an earlier deadline: one that
     /// has moved on is looked at again when the alarm goes off, so events do not touch the timer.
-    fn set_alarm(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
+    fn set_alarm(
+        &mut self,
+        abandoned_at: Option<Instant>,
+        cx: &mut TaskContext<'_>,
+        now: Instant,
+    ) {
         let limit = self.next_limit().map(|(at, _)| at);
         let audience = self.lease.audience().deadline();
-        let next = [limit, audience, self.deserted].into_iter().flatten().min();
+        let next = [limit, audience, abandoned_at].into_iter().flatten().min();
         let Some(next) = next else { return };
         if let Some(alarm) = &mut self.alarm {
             // It is registered with this task already, which stays the same.
@@ -416,19 +418,6 @@ impl StreamActor {
             // It is due; it is seen to in the next turn.
             self.alarm = None;
             cx.waker().wake_by_ref();
-        }
-    }
-
-    /// Whether the attempt ends because nobody listens any more.
-    fn is_abandoned(&mut self, now: Instant) -> bool {
-        if !self.lease.audience().is_deserted() {
-            self.deserted = None;
-            return false;
-        }
-        match self.spec.stream.when_deserted {
-            WhenDeserted::KeepGoing => false,
-            WhenDeserted::Cancel => true,
-            WhenDeserted::Linger(time) => now >= *self.deserted.get_or_insert(now + time),
         }
     }
 
@@ -475,12 +464,14 @@ impl StreamActor {
                 cx.waker().wake_by_ref();
             }
         }
-        if self.is_abandoned(now) {
+        let when_deserted = self.spec.stream.when_deserted;
+        let abandoned_at = self.lease.audience().abandoned_at(when_deserted, now);
+        if abandoned_at.is_some_and(|at| now >= at) {
             self.stage = Stage::Over;
             self.lease.set_outcome(Outcome::Deserted);
             return ctx.stop();
         }
-        self.set_alarm(cx, now);
+        self.set_alarm(abandoned_at, cx, now);
     }
 }
 

@@ -325,13 +325,16 @@ impl StreamSupervisor {
                 return false;
             };
             audience.poll(cx, now);
-            if audience.is_deserted()
-                && request.spec.stream.when_deserted == super::WhenDeserted::Cancel
-            {
+            let abandoned_at = audience.abandoned_at(request.spec.stream.when_deserted, now);
+            if abandoned_at.is_some_and(|at| now >= at) {
                 deserted.push(*id);
+                return false;
             }
-            next = [next, audience.deadline()].into_iter().flatten().min();
-            audience.is_waiting()
+            next = [next, audience.deadline(), abandoned_at]
+                .into_iter()
+                .flatten()
+                .min();
+            abandoned_at.is_some() || audience.is_waiting()
         });
         for id in deserted {
             self.cancel(id, ctx);
@@ -560,7 +563,17 @@ impl Handler<RetryDue> for StreamSupervisor {
             return;
         };
         match request.take_state() {
-            State::Waiting { audience, .. } => self.start_attempt(id, audience, false, ctx),
+            State::Waiting { mut audience, .. } => {
+                // Nothing was delivered meanwhile that would have shown who is gone.
+                audience.sweep();
+                let now = Instant::now();
+                let abandoned_at = audience.abandoned_at(request.spec.stream.when_deserted, now);
+                if abandoned_at.is_some_and(|at| now >= at) {
+                    audience.cut_short(ResponseEvent::Cancelled);
+                    return self.retire(id, audience, ctx);
+                }
+                self.start_attempt(id, audience, false, ctx);
+            }
             other => request.state = other,
         }
     }
@@ -606,7 +619,7 @@ impl Handler<Subscribe> for StreamSupervisor {
 impl Handler<Unsubscribe> for StreamSupervisor {
     type Result = ResponseActFuture<Self, bool>;
 
-    fn handle(&mut self, message: Unsubscribe, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Unsubscribe, _: &mut Self::Context) -> Self::Result {
         let Unsubscribe {
             request: id,
             subscription,
@@ -634,11 +647,7 @@ impl Handler<Unsubscribe> for StreamSupervisor {
             }
             State::Waiting { audience, .. } | State::Ended { audience } => {
                 let left = audience.unsubscribe(subscription);
-                if audience.is_deserted()
-                    && request.spec.stream.when_deserted == super::WhenDeserted::Cancel
-                {
-                    self.cancel(id, ctx);
-                }
+                self.tend(id);
                 Box::pin(actix::fut::ready(left))
             }
         }
