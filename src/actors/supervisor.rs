@@ -7,7 +7,7 @@
 //! It is not on the way of events: a stream actor delivers them itself.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -59,7 +59,7 @@ pub struct StreamSupervisor {
     pub(super) listings: Questions<Listing>,
     next_id: u64,
     /// Requests whose audience is here and has subscribers that are waited for.
-    tended: HashSet<RequestId>,
+    tended: BTreeSet<RequestId>,
     alarm: Option<Pin<Box<Sleep>>>,
     /// Ended requests, the oldest first.
     retained: VecDeque<(Instant, RequestId)>,
@@ -131,7 +131,7 @@ impl StreamSupervisor {
             compactions: HashMap::new(),
             listings: HashMap::new(),
             next_id: 1,
-            tended: HashSet::new(),
+            tended: BTreeSet::new(),
             alarm: None,
             retained: VecDeque::new(),
             retained_bytes: 0,
@@ -174,6 +174,13 @@ impl StreamSupervisor {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         id
+    }
+
+    /// The requests in the order in which they came: the same each time, so that a run can be repeated.
+    fn ids(&self) -> Vec<RequestId> {
+        let mut ids: Vec<_> = self.requests.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     fn start_attempt(
@@ -384,7 +391,7 @@ impl StreamSupervisor {
 
     /// Once everything has ended in a shutdown: tells those who wait for that, and stops.
     pub(super) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
-        let Some(closing) = &mut self.closing else {
+        let Some(closing) = &self.closing else {
             return;
         };
         let waiting = !self.tended.is_empty() && !closing.grace_is_over;
@@ -393,13 +400,18 @@ impl StreamSupervisor {
             return;
         }
         // The tasks that wait with deliveries end with their arbiters.
-        for request in self.requests.values_mut() {
-            if let State::Ended { audience } = &mut request.state {
+        for id in self.ids() {
+            if let Some(Request {
+                state: State::Ended { audience },
+                ..
+            }) = self.requests.get_mut(&id)
+            {
                 audience.hurry();
             }
         }
         self.pool.stop();
-        for waiting in closing.waiting.drain(..) {
+        let closing = self.closing.iter_mut();
+        for waiting in closing.flat_map(|closing| closing.waiting.drain(..)) {
             // Nobody may be waiting any more.
             let _ = waiting.send(());
         }
@@ -735,14 +747,11 @@ impl Handler<Shutdown> for StreamSupervisor {
         let closing = self.closing.get_or_insert_with(Closing::default);
         closing.waiting.push(done);
         // Those that wait for another attempt would have none.
-        let waiting: Vec<_> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| matches!(request.state, State::Waiting { .. }))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in waiting {
-            self.stop(id, shut_down(), ctx);
+        for id in self.ids() {
+            let request = self.requests.get(&id);
+            if request.is_some_and(|request| matches!(request.state, State::Waiting { .. })) {
+                self.stop(id, shut_down(), ctx);
+            }
         }
         ctx.notify_later(GraceOver, grace);
         self.close_if_idle(ctx);
@@ -757,8 +766,7 @@ impl Handler<GraceOver> for StreamSupervisor {
         if let Some(closing) = &mut self.closing {
             closing.grace_is_over = true;
         }
-        let ids: Vec<_> = self.requests.keys().copied().collect();
-        for id in ids {
+        for id in self.ids() {
             self.stop(id, shut_down(), ctx);
         }
         self.stop_questions::<Compaction>(SHUT_DOWN, ctx);
