@@ -155,12 +155,10 @@ async fn ask<Q: Question>(
         drains,
         attempt,
         refresh_auth,
-        phase.clone(),
+        phase,
+        Q::head_limit(&timeouts),
     );
-    let head_limit = Q::head_limit(&timeouts);
-    let opened = timeout(head_limit, opening).await;
-    let response = opened.map_err(|_| head_timeout(head_limit, phase.get()))?;
-    let (response, secrets) = response?;
+    let (response, secrets) = opening.await?;
     let request_id = server_error::request_id(&response.headers);
     let with_request_id = |mut error: ApiError| {
         error.details_mut().request_id = request_id.clone();
@@ -206,11 +204,6 @@ fn truncated_or(error: ApiError, answer: &str, text: &str) -> ApiError {
         ),
         false => error,
     }
-}
-
-fn head_timeout(limit: Duration, phase: Phase) -> ApiError {
-    let message = format!("no response head within {limit:?}");
-    ApiError::new(ErrorKind::ResponseHeadTimeout, message).with_phase(phase)
 }
 
 impl<Q: Question> Actor for Asker<Q> {

@@ -19,8 +19,9 @@ const ERROR_BODY_BYTES: usize = 64 * 1024;
 /// How long an error's body may take once its head is there. What has come by then is reported.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
-/// Asks for authentication, sends the request and reads the response's head. A status that is no success becomes the error
-/// that the server describes in its body. `phase` says how far it has come, for the errors of those who lose patience.
+/// Asks for authentication, sends the request and reads the response's head, all within `head_limit`. A status that is no
+/// success becomes the error that the server describes in its body. `phase` says how far it has come, for the errors of
+/// those who lose patience.
 pub(super) async fn open(
     spec: Arc<RequestSpec>,
     transport: Rc<dyn Transport>,
@@ -28,6 +29,36 @@ pub(super) async fn open(
     attempt: u32,
     refresh_auth: bool,
     phase: Rc<Cell<Phase>>,
+    head_limit: Duration,
+) -> Result<(TransportResponse, Secrets), ApiError> {
+    let head = head(&spec, transport, &drains, attempt, refresh_auth, &phase);
+    let (response, secrets) = tokio::time::timeout(head_limit, head)
+        .await
+        .map_err(|_| head_timeout(head_limit, phase.get()))??;
+    if response.status.is_success() {
+        return Ok((response, secrets));
+    }
+    // The head is there, so its limit does not count any more: what it says is an error that is known.
+    let mut error = refusal(response.status, &response.headers, response.body).await;
+    secrets.scrub(&mut error);
+    Err(error)
+}
+
+fn head_timeout(limit: Duration, phase: Phase) -> ApiError {
+    let message = match phase {
+        Phase::Authorize => format!("authentication was not ready within {limit:?}"),
+        _ => format!("no response head within {limit:?}"),
+    };
+    ApiError::new(ErrorKind::ResponseHeadTimeout, message).with_phase(phase)
+}
+
+async fn head(
+    spec: &RequestSpec,
+    transport: Rc<dyn Transport>,
+    drains: &Drains,
+    attempt: u32,
+    refresh_auth: bool,
+    phase: &Cell<Phase>,
 ) -> Result<(TransportResponse, Secrets), ApiError> {
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
@@ -65,12 +96,7 @@ pub(super) async fn open(
     if let Some(turn_state) = &spec.turn_state {
         turn_state.observe(&response.headers);
     }
-    if response.status.is_success() {
-        return Ok((response, secrets));
-    }
-    let mut error = refusal(response.status, &response.headers, response.body).await;
-    secrets.scrub(&mut error);
-    Err(error)
+    Ok((response, secrets))
 }
 
 /// The error that a response without success describes.

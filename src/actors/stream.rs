@@ -115,7 +115,6 @@ struct ForeignBody {
 
 /// When what was last seen.
 struct Times {
-    started: Instant,
     head: Option<Instant>,
     byte: Instant,
     event: Instant,
@@ -142,6 +141,7 @@ impl StreamActor {
             lease.attempt(),
             refresh_auth,
             phase.clone(),
+            spec.provider.timeouts.response_head,
         );
         Self {
             decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits),
@@ -154,7 +154,6 @@ impl StreamActor {
             secrets: Secrets::default(),
             drains,
             times: Times {
-                started: now,
                 head: None,
                 byte: now,
                 event: now,
@@ -319,17 +318,6 @@ impl StreamActor {
                     timeouts.total.unwrap_or_default()
                 ),
             ),
-            Limit::Head if phase == Phase::Authorize => (
-                ErrorKind::ResponseHeadTimeout,
-                format!(
-                    "authentication was not ready within {:?}",
-                    timeouts.response_head
-                ),
-            ),
-            Limit::Head => (
-                ErrorKind::ResponseHeadTimeout,
-                format!("no response head within {:?}", timeouts.response_head),
-            ),
             Limit::FirstEvent => (
                 ErrorKind::FirstEventTimeout,
                 format!(
@@ -360,11 +348,8 @@ impl StreamActor {
         let total = self.spec.deadline.map(|deadline| (deadline, Limit::Total));
         let times = &self.times;
         let limits = match (times.head, times.finishing) {
-            (None, _) => [
-                Some((times.started + timeouts.response_head, Limit::Head)),
-                None,
-                None,
-            ],
+            // The opening watches the time until the head itself.
+            (None, _) => [None; 3],
             (_, Some(finishing)) => [
                 Some((finishing + TRAILER_GRACE, Limit::Trailer)),
                 None,
@@ -394,12 +379,7 @@ impl StreamActor {
 
     /// Makes sure that the task is woken at the next deadline. The alarm is set anew only for an earlier deadline: one that
     /// has moved on is looked at again when the alarm goes off, so events do not touch the timer.
-    fn set_alarm(
-        &mut self,
-        abandoned_at: Option<Instant>,
-        cx: &mut TaskContext<'_>,
-        now: Instant,
-    ) {
+    fn set_alarm(&mut self, abandoned_at: Option<Instant>, cx: &mut TaskContext<'_>, now: Instant) {
         let limit = self.next_limit().map(|(at, _)| at);
         let audience = self.lease.audience().deadline();
         let next = [limit, audience, abandoned_at].into_iter().flatten().min();
@@ -500,7 +480,6 @@ fn record_end(span: &Span, end: &Terminal) {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Limit {
-    Head,
     FirstEvent,
     Idle,
     Progress,
