@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     pin::Pin,
     sync::Arc,
-    task::{Context as TaskContext, Poll},
+    task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ use super::{
     questions::{Compaction, Listing, Questions},
     request::{RequestSpec, StreamOptions},
     stream::{Inspect, Join, Leave, Stop, StreamActor},
-    worker::StartAttempt,
+    worker::{SWEEP_INTERVAL, StartAttempt},
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
@@ -61,6 +61,8 @@ pub struct StreamSupervisor {
     /// Requests whose audience is here and has subscribers that are waited for.
     tended: BTreeSet<RequestId>,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Wakes [`Tending`].
+    waker: Option<Waker>,
     /// Ended requests, the oldest first.
     retained: VecDeque<(Instant, RequestId)>,
     retained_bytes: usize,
@@ -133,6 +135,7 @@ impl StreamSupervisor {
             next_id: 1,
             tended: BTreeSet::new(),
             alarm: None,
+            waker: None,
             retained: VecDeque::new(),
             retained_bytes: 0,
             closing: None,
@@ -317,6 +320,7 @@ impl StreamSupervisor {
     }
 
     fn turn(&mut self, cx: &mut TaskContext<'_>, ctx: &mut Context<Self>) {
+        self.waker = Some(cx.waker().clone());
         let now = Instant::now();
         let mut next = None::<Instant>;
         let mut deserted = Vec::new();
@@ -453,6 +457,18 @@ impl Actor for StreamSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.pool.start(self.config.workers);
         ctx.spawn(Tending);
+        ctx.run_interval(SWEEP_INTERVAL, |supervisor, _| {
+            for (id, request) in &mut supervisor.requests {
+                if let State::Waiting { audience, .. } = &mut request.state {
+                    audience.sweep();
+                    supervisor.tended.insert(*id);
+                }
+            }
+            // Futures of one actor are polled in no order that could be relied on.
+            if let Some(waker) = supervisor.waker.take() {
+                waker.wake();
+            }
+        });
     }
 }
 

@@ -58,9 +58,9 @@ impl<Q: Question> Message for StartAsking<Q> {
     type Result = ();
 }
 
-/// How often streams look whether their subscribers still exist. A stream that delivers notices at once; only one that is
-/// silent needs this.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether subscribers still exist. A stream that delivers notices at once; only one that is silent, or a
+/// request between two attempts, needs this.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker {
     factory: Arc<dyn TransportFactory>,

@@ -1,0 +1,458 @@
+//! Plays a plan on one thread with the clock paused, and records it.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix::{Actor, Addr, Recipient};
+use actix_responses::{
+    ResponseStream, Runtime,
+    actors::{
+        CancelRequest, Cursor, Delivery, GetStatus, RequestPhase, SubmitRequest, Subscribe, Subscriber,
+        SupervisorConfig, Unsubscribe, Workers,
+    },
+    protocol::{Prompt, ResponseEvent},
+    provider::{Provider, Timeouts},
+    retry::{ExponentialBackoff, RetryPolicy},
+};
+use actix_rt::System;
+use http::HeaderValue;
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::{
+    listeners::{Listener, Observer, Quit, read},
+    plan::{
+        BACKOFF, Close, CursorPlan, Fate, HEAD_TIMEOUT, IDLE_TIMEOUT, LinkPlan, MAX_REQUESTED_DELAY, Plan, When,
+    },
+    transport::{REQUEST_HEADER, SimulatedTransports},
+    world::{Record, World},
+};
+
+/// More time than any seed can need: every attempt of a request in all its timeouts, and its slowest listener.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// When nothing that a plan sets a time for is still to come.
+const LAST_ACTION: Duration = Duration::from_millis(4_500);
+
+/// Plays a plan to its end.
+pub(crate) fn run(plan: &Plan) -> Record {
+    let plan = Arc::new(plan.clone());
+    System::new().block_on(async move {
+        tokio::time::pause();
+        let world = Arc::new(World::new(&plan));
+        let simulation = Simulation::new(plan, world.clone());
+        if tokio::time::timeout(TIME_LIMIT, simulation.play()).await.is_err() {
+            world.record().leftovers.push("the simulation did not end".to_owned());
+        }
+        let took = world.now();
+        let mut record = world.record().clone();
+        record.took = took;
+        record
+    })
+}
+
+struct Simulation {
+    plan: Arc<Plan>,
+    world: Arc<World>,
+    runtime: Rc<RefCell<Option<Runtime>>>,
+    providers: Vec<Arc<Provider>>,
+    actors: Vec<Option<Addr<Listener>>>,
+}
+
+impl Simulation {
+    fn new(plan: Arc<Plan>, world: Arc<World>) -> Self {
+        let provider = Provider::new("simulated", "http://simulated.test/v1").expect("a URL");
+        let mut config = SupervisorConfig::new(provider.clone());
+        config.workers = Workers::Current;
+        config.audience = plan.limits;
+        config.retain = plan.retain;
+        config.retain_bytes = plan.retain_bytes;
+        let transports = SimulatedTransports { plan: plan.clone(), world: world.clone() };
+        let runtime = Runtime::with_transport(config, transports).expect("a valid configuration");
+        world.set_supervisor(Some(runtime.supervisor().clone()));
+        // Each request has a provider of its own, so that nobody else holds it: what still does at the end has leaked.
+        let providers = plan.requests.iter().map(|request| {
+            let timeouts = Timeouts {
+                response_head: HEAD_TIMEOUT,
+                idle: IDLE_TIMEOUT,
+                total: request.total,
+                ..Timeouts::default()
+            };
+            Arc::new(provider.clone().with_wire(request.wire).with_timeouts(timeouts))
+        });
+        Self {
+            providers: providers.collect(),
+            actors: Vec::new(),
+            runtime: Rc::new(RefCell::new(Some(runtime))),
+            plan,
+            world,
+        }
+    }
+
+    async fn play(mut self) {
+        let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+        let numbers: Vec<(usize, usize)> = {
+            let record = self.world.record();
+            record.listeners.iter().enumerate().map(|(number, listener)| (number, listener.request)).collect()
+        };
+        for (number, _) in &numbers {
+            let is_actor = self.world.record().listeners[*number].plan.link != LinkPlan::Stream;
+            let actor = is_actor.then(|| Listener::new(self.world.clone(), *number).start());
+            self.actors.push(actor);
+        }
+        for request in 0..self.plan.requests.len() {
+            let own = numbers.iter().filter(|(_, of)| *of == request).map(|(number, _)| *number).collect();
+            tasks.push(actix_rt::spawn(self.submitter(request, own)));
+            for when in self.plan.requests[request].cancels.clone() {
+                tasks.push(actix_rt::spawn(canceller(self.world.clone(), request, when)));
+            }
+        }
+        for (number, request) in numbers {
+            let plan = self.world.record().listeners[number].plan.clone();
+            if let Some((when, cursor)) = plan.joins {
+                tasks.push(actix_rt::spawn(self.joiner(request, number, when, cursor)));
+            }
+            if let Some(actor) = self.actors[number].clone() {
+                match plan.fate {
+                    Fate::Unsubscribes(when) => {
+                        tasks.push(actix_rt::spawn(leaver(self.world.clone(), request, number, when)));
+                    }
+                    Fate::Dies(when) => {
+                        tasks.push(actix_rt::spawn(killer(self.world.clone(), request, actor, when)));
+                    }
+                    Fate::Stays | Fate::PanicsAt(_) => {}
+                }
+            }
+        }
+        let closing = actix_rt::spawn(close_in_between(self.plan.close, self.runtime.clone(), self.world.clone()));
+        self.wait_for_ends().await;
+        if closing.await.is_err() {
+            self.world.record().leftovers.push("closing panicked".to_owned());
+        }
+        self.wait_for_ends().await;
+        self.world.note(format_args!("everything has ended"));
+        // A signal that never came is waited for no more.
+        for task in tasks {
+            task.abort();
+        }
+        // Whoever is stuck goes on, and takes what is in its mailbox at its pace.
+        self.world.release_all();
+        self.wait_until_forgotten().await;
+        self.clean_up().await;
+    }
+
+    /// Submits a request with those who listen from the start.
+    fn submitter(&self, request: usize, listeners: Vec<usize>) -> impl Future<Output = ()> + use<> {
+        let plan = self.plan.requests[request].clone();
+        let world = self.world.clone();
+        let runtime = self.runtime.clone();
+        let provider = self.providers[request].clone();
+        let actors = self.actors.clone();
+        async move {
+            sleep(plan.at).await;
+            let backoff = ExponentialBackoff::new(BACKOFF, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
+            let retry = RetryPolicy {
+                max_attempts: plan.attempts.len() as u32,
+                after_output: plan.after_output,
+                backoff,
+                max_requested_delay: MAX_REQUESTED_DELAY,
+            };
+            let observer = Observer::new(world.clone(), request).start();
+            let mut submit = SubmitRequest::new(Prompt::user("hello").with_model("m"))
+                .with_provider(provider)
+                .with_retry(retry)
+                .with_when_deserted(plan.when_deserted)
+                .with_observer(observer.recipient());
+            submit.headers.insert(REQUEST_HEADER, HeaderValue::from(request));
+            let is_first = |number: &&usize| world.record().listeners[**number].plan.joins.is_none();
+            let first: Vec<usize> = listeners.iter().filter(is_first).copied().collect();
+            let (streams, others): (Vec<usize>, Vec<usize>) =
+                first.into_iter().partition(|number| actors[*number].is_none());
+            for number in &others {
+                let plan = world.record().listeners[*number].plan.clone();
+                let actor = actors[*number].clone().expect("it is no stream");
+                submit = submit.with_subscriber(subscriber(actor, plan.link).with_policy(plan.policy));
+            }
+            // `submit` makes one stream; the others join at once.
+            let Some(handle) = runtime.borrow().clone() else { return };
+            let Some(first_stream) = streams.first() else {
+                drop(runtime);
+                let submitted = handle.supervisor().send(submit).await;
+                drop(handle);
+                match submitted {
+                    Ok(Ok(submitted)) => accepted(&world, request, submitted.request, &others, &submitted.subscriptions),
+                    Ok(Err(error)) => world.record().requests[request].refused = Some(error.kind()),
+                    Err(_) => world.record().requests[request].refused = Some(actix_responses::ErrorKind::ShutDown),
+                }
+                return;
+            };
+            let submitted = handle.submit(submit).await;
+            let stream = match submitted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    world.record().requests[request].refused = Some(error.kind());
+                    return;
+                }
+            };
+            let id = stream.request();
+            accepted(&world, request, id, &others, &[]);
+            start_reading(&world, *first_stream, stream);
+            for number in &streams[1..] {
+                let joined = handle.subscribe(id, Cursor::Start).await;
+                match joined {
+                    Ok(stream) => start_reading(&world, *number, stream),
+                    Err(error) => world.record().listeners[*number].refused = Some(error),
+                }
+            }
+        }
+    }
+
+    /// Joins a request later.
+    fn joiner(
+        &self,
+        request: usize,
+        number: usize,
+        when: When,
+        cursor: CursorPlan,
+    ) -> impl Future<Output = ()> + use<> {
+        let world = self.world.clone();
+        let runtime = self.runtime.clone();
+        let actor = self.actors[number].clone();
+        async move {
+            let id = world.id_of(request).await;
+            world.wait_for(request, when).await;
+            let cursor = match cursor {
+                CursorPlan::Start => Cursor::Start,
+                CursorPlan::Live => Cursor::Live,
+                CursorPlan::From(sequence) => Cursor::From(sequence),
+            };
+            let Some(handle) = runtime.borrow().clone() else { return };
+            world.note(format_args!("request {request}: listener {number} joins at {cursor:?}"));
+            let plan = world.record().listeners[number].plan.clone();
+            let Some(actor) = actor else {
+                match handle.subscribe(id, cursor).await {
+                    Ok(stream) => start_reading(&world, number, stream),
+                    Err(error) => world.record().listeners[number].refused = Some(error),
+                }
+                return;
+            };
+            let subscriber = subscriber(actor, plan.link).with_policy(plan.policy).with_cursor(cursor);
+            let joined = handle.supervisor().send(Subscribe { request: id, subscriber }).await;
+            let now = world.now();
+            let listener = &mut world.record().listeners[number];
+            match joined {
+                Ok(Ok(subscription)) => {
+                    listener.subscription = Some(subscription);
+                    listener.joined_at = Some(now);
+                }
+                Ok(Err(error)) => listener.refused = Some(error),
+                Err(_) => {}
+            }
+            world.changed();
+        }
+    }
+
+    /// Waits until no request has an attempt to run or to wait for.
+    async fn wait_for_ends(&self) {
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            let pending = self.world.now() < LAST_ACTION;
+            if !pending && self.live().await == 0 {
+                return;
+            }
+        }
+    }
+
+    async fn live(&self) -> usize {
+        let mut live = 0;
+        for phase in self.phases().await {
+            live += usize::from(phase.is_some_and(|phase| phase != RequestPhase::Ended));
+        }
+        live
+    }
+
+    async fn phases(&self) -> Vec<Option<RequestPhase>> {
+        let ids: Vec<_> = self.world.record().requests.iter().filter_map(|request| request.id).collect();
+        let mut phases = Vec::new();
+        for request in ids {
+            let status = match self.world.supervisor() {
+                Some(supervisor) => supervisor.send(GetStatus { request }).await.ok().flatten(),
+                None => None,
+            };
+            phases.push(status.map(|status| status.phase));
+        }
+        phases
+    }
+
+    /// Ended requests are let go when their time is over and nobody is waited for.
+    async fn wait_until_forgotten(&self) {
+        // A mailbox of 16 and what stands beside it, at the slowest pace, and then the retention.
+        for _ in 0..600 {
+            sleep(Duration::from_secs(1)).await;
+            if self.phases().await.iter().all(Option::is_none) {
+                break;
+            }
+        }
+        let known = self.phases().await.iter().flatten().count();
+        if known > 0 {
+            self.world.record().leftovers.push(format!("{known} requests are still known"));
+        }
+    }
+
+    async fn clean_up(self) {
+        let Self { world, runtime, providers, actors, .. } = self;
+        let leftover = |what: String| world.record().leftovers.push(what);
+        let supervisor = world.supervisor();
+        world.set_supervisor(None);
+        runtime.borrow_mut().take();
+        // Streams read to their ends, mailboxes are emptied, drains and the sweep of a worker have their time.
+        drop(actors);
+        for _ in 0..600 {
+            sleep(Duration::from_secs(1)).await;
+            if world.actors.load(Ordering::SeqCst) == 0 && world.transports.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+        }
+        if supervisor.is_some_and(|supervisor| supervisor.connected()) {
+            leftover("the supervisor lives".to_owned());
+        }
+        let count = world.actors.load(Ordering::SeqCst);
+        if count > 0 {
+            leftover(format!("{count} listeners are still held"));
+        }
+        let count = world.transports.load(Ordering::SeqCst);
+        if count > 0 {
+            leftover(format!("{count} workers live"));
+        }
+        for (request, provider) in providers.iter().enumerate() {
+            let holders = Arc::strong_count(provider) - 1;
+            if holders > 0 {
+                leftover(format!("{holders} attempts of request {request} live"));
+            }
+        }
+        let open: usize = world.record().requests.iter().map(|request| request.open).sum();
+        if open > 0 {
+            leftover(format!("{open} bodies are open"));
+        }
+    }
+}
+
+fn subscriber(actor: Addr<Listener>, link: LinkPlan) -> Subscriber {
+    match link {
+        LinkPlan::Deliveries => Subscriber::deliveries(Recipient::<Delivery>::from(actor)),
+        LinkPlan::Events | LinkPlan::Stream => Subscriber::events(Recipient::<ResponseEvent>::from(actor)),
+    }
+}
+
+fn accepted(
+    world: &World,
+    request: usize,
+    id: actix_responses::actors::RequestId,
+    listeners: &[usize],
+    subscriptions: &[actix_responses::actors::SubscriptionId],
+) {
+    world.note(format_args!("request {request}: accepted as {id}"));
+    let now = world.now();
+    let mut record = world.record();
+    record.requests[request].id = Some(id);
+    for (index, number) in listeners.iter().enumerate() {
+        record.listeners[*number].joined_at = Some(now);
+        // Where a stream was made too, the ids of the others are not told.
+        record.listeners[*number].subscription = subscriptions.get(index).copied();
+    }
+    drop(record);
+    world.changed();
+}
+
+fn start_reading(world: &Arc<World>, number: usize, stream: ResponseStream) {
+    let now = world.now();
+    let (request, fate) = {
+        let mut record = world.record();
+        let listener = &mut record.listeners[number];
+        listener.joined_at = Some(now);
+        (listener.request, listener.plan.fate)
+    };
+    let leave = {
+        let world = world.clone();
+        async move {
+            let closed = world.dropped();
+            let leave = async {
+                match fate {
+                    Fate::Unsubscribes(when) | Fate::Dies(when) => world.wait_for(request, when).await,
+                    Fate::Stays | Fate::PanicsAt(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = closed => {}
+                () = leave => {}
+            }
+        }
+    };
+    actix_rt::spawn(read(world.clone(), number, stream, leave));
+}
+
+async fn canceller(world: Arc<World>, request: usize, when: When) {
+    let id = world.id_of(request).await;
+    world.wait_for(request, when).await;
+    let Some(supervisor) = world.supervisor() else { return };
+    world.note(format_args!("request {request}: is cancelled"));
+    let was_live = supervisor.send(CancelRequest { request: id }).await.unwrap_or(false);
+    if was_live {
+        let now = world.now();
+        world.record().requests[request].cancelled_at.push(now);
+    }
+}
+
+async fn leaver(world: Arc<World>, request: usize, number: usize, when: When) {
+    let id = world.id_of(request).await;
+    world.wait_for(request, when).await;
+    let subscription = world.record().listeners[number].subscription;
+    let (Some(supervisor), Some(subscription)) = (world.supervisor(), subscription) else { return };
+    world.note(format_args!("request {request}: listener {number} unsubscribes"));
+    let left = supervisor.send(Unsubscribe { request: id, subscription }).await;
+    let now = world.now();
+    let mut record = world.record();
+    match left {
+        Ok(true) => record.listeners[number].left_at = Some(now),
+        Ok(false) => record.listeners[number].left_too_late = true,
+        Err(_) => {}
+    }
+}
+
+async fn killer(world: Arc<World>, request: usize, actor: Addr<Listener>, when: When) {
+    world.id_of(request).await;
+    world.wait_for(request, when).await;
+    world.note(format_args!("request {request}: a listener's actor stops"));
+    // One that is gone or stuck has nothing to stop any more.
+    let _ = actor.try_send(Quit);
+}
+
+/// Shuts the runtime down or drops it, where the plan says so, and waits for that.
+async fn close_in_between(close: Close, runtime: Rc<RefCell<Option<Runtime>>>, world: Arc<World>) {
+    match close {
+        Close::AtTheEnd => {}
+        Close::Shutdown { at, grace } => {
+            sleep(at).await;
+            let Some(handle) = runtime.borrow().clone() else { return };
+            world.note(format_args!("the runtime is shut down, with {grace:?} of grace"));
+            let before = world.now();
+            world.record().closed_at = Some(before);
+            handle.shutdown(grace).await;
+            let took = world.now() - before;
+            world.note(format_args!("the runtime is down"));
+            world.record().shutdown_took = Some(took);
+        }
+        Close::Drop { at } => {
+            sleep(at).await;
+            world.note(format_args!("the runtime and its streams are dropped"));
+            let now = world.now();
+            world.record().closed_at = Some(now);
+            world.drop_streams();
+            runtime.borrow_mut().take();
+        }
+    }
+}
