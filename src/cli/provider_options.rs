@@ -95,7 +95,7 @@ struct TimeoutOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     connect_timeout: Option<Duration>,
 
-    /// From the request until the head of the response [default: 5m]
+    /// From the request until the head of the response [default: 5m, for `compact` 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     response_head_timeout: Option<Duration>,
 

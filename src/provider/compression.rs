@@ -13,7 +13,7 @@ pub enum RequestCompression {
     /// As they are.
     #[default]
     None,
-    /// Compressed with zstd, which few servers read: OpenAI's do, for the Responses API.
+    /// Compressed with zstd, which few servers read: ChatGPT's does, for the Responses API.
     #[cfg(feature = "zstd")]
     Zstd {
         /// How hard to try, from 1 to 22. Beyond 3 it takes much longer and gains little.

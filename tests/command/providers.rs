@@ -1,9 +1,12 @@
 //! `--provider` and `--providers-file`: what reaches a server of that kind.
 
-use actix_responses::provider::loopback::{RecordedRequest, Script};
+use actix_responses::provider::{
+    Preset,
+    loopback::{RecordedRequest, Script},
+};
 use serde_json::json;
 
-use crate::support::{Folder, Running, program, provider};
+use crate::support::{Folder, Running, program, provider, run};
 
 /// Asks a loopback provider through the options, with environment variables, and gives what it saw.
 fn sent(arguments: &[&str], variables: &[(&str, &str)]) -> RecordedRequest {
@@ -55,6 +58,17 @@ fn named_provider_brings_its_wire_its_key_and_its_quirks() {
         (&body["max_tokens"], body.get("stream_options")),
         (&json!(7), None)
     );
+}
+
+#[test]
+fn help_names_every_provider() {
+    let help = run(&["ask", "--help"]).stdout;
+    let words: Vec<_> = help
+        .split(|letter: char| letter.is_whitespace() || letter == ',')
+        .collect();
+    for preset in Preset::ALL {
+        assert!(words.contains(&preset.name), "{}: {help}", preset.name);
+    }
 }
 
 #[test]
