@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Checks that Bazel knows what Cargo knows: every test by its name, every crate,
+# every lint, and the version. Prints the counts, and fails with what differs.
+# BAZEL_FLAGS are passed to each command of Bazel's that builds.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+read -r -d '' -a flags <<<"${BAZEL_FLAGS:-}" || true
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# compare WHAT: what Cargo knows against what Bazel knows, a line each.
+compare() {
+  sort -o "$work/cargo" "$work/cargo"
+  sort -o "$work/bazel" "$work/bazel"
+  if diff "$work/cargo" "$work/bazel" >"$work/difference"; then
+    echo "$1: cargo $(wc -l <"$work/cargo"), bazel $(wc -l <"$work/bazel"), the same"
+  else
+    echo "$1: cargo $(wc -l <"$work/cargo"), bazel $(wc -l <"$work/bazel"); they differ:"
+    sed -n -e 's/^</  only cargo:/p' -e 's/^>/  only bazel:/p' "$work/difference"
+    failed=1
+  fi
+}
+
+# section NAME: the keys of a table of Cargo.toml, with what is right of `=`.
+section() {
+  awk -v table="[$1]" '/^\[/ { inside = $0 == table; next } inside && /^[a-z]/ { print }' Cargo.toml
+}
+
+# --- Versions, crates, lints ----------------------------------------------------
+
+section package | sed -n 's/^version = "\(.*\)"/\1/p' >"$work/cargo"
+sed -n -e 's/^ *version = "\(.*\)",$/\1/p' -e 's/^VERSION = "\(.*\)"$/\1/p' MODULE.bazel BUILD.bazel | sort -u >"$work/bazel"
+compare versions
+
+for table in dependencies dev-dependencies; do section "$table"; done | sed 's/[ .=].*//' | sort -u >"$work/cargo"
+cat BUILD.bazel tests/monorepo/*/*/BUILD.bazel | grep -o '@actix_responses_crates//:[a-zA-Z0-9_-]*' | sed 's/.*://' | sort -u >"$work/bazel"
+compare crates
+
+for tool in rust clippy; do
+  section "lints.$tool" |
+    sed -n -e 's/ *#.*//' -e 's/^\([a-z0-9_]*\) = .*"\(allow\|warn\|deny\|forbid\)".*/\2 \1/p' |
+    sed -e "s/ / $tool::/" -e 's/rust:://'
+done >"$work/cargo"
+sed -n 's/^build:lint .*clippy_flag=-\([AWDF]\)\(.*\)$/\1 \2/p' .bazelrc | grep -v '^D warnings$' |
+  sed -e 's/^A/allow/' -e 's/^W/warn/' -e 's/^D/deny/' -e 's/^F/forbid/' >"$work/bazel"
+compare lints
+
+# --- Tests ----------------------------------------------------------------------
+
+# A line each: the target, a blank, the test. Cargo names a target by its root
+# file, Bazel by the rules at the top of BUILD.bazel.
+cargo test --quiet --all-targets --no-run 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
+{
+  cargo test --all-targets -- --list 2>&1
+  cargo test --doc -- --list 2>&1
+} | sed -n \
+  -e 's/^ *Running \(unittests \)\?\([^ ]*\) (.*/target \2/p' \
+  -e 's/^ *Doc-tests .*/target doc/p' \
+  -e 's/: \(test\|bench\|benchmark\)$//p' >"$work/listed"
+awk '
+  $1 == "target" {
+    target = $2
+    if (target == "src/lib.rs") target = "unit"
+    if (target == "src/main.rs") target = "command_unit"
+    if (sub(/^benches\//, "", target)) target = target "_bench"
+    if (sub(/^examples\//, "", target)) target = target "_example"
+    sub(/^tests\//, "", target)
+    sub(/\/main\.rs/, "", target)
+    sub(/\.rs/, "", target)
+    next
+  }
+  { print target, $0 }
+' "$work/listed" >"$work/cargo"
+
+# Each test writes its list to its log; doctests can't list, so they are run. An
+# example has no harness of tests: its target runs it.
+quiet=(--noshow_progress --ui_event_filters=-info,-warning --test_summary=none)
+bazel query 'kind("rust_test rule", //...)' "${quiet[@]:0:2}" | grep -v '_example_test$' >"$work/targets"
+bazel test "${flags[@]}" "${quiet[@]}" --test_arg=--list --target_pattern_file="$work/targets"
+bazel test "${flags[@]}" "${quiet[@]}" //:doc_test
+logs=$(bazel info "${flags[@]}" bazel-testlogs 2>/dev/null)
+sed 's|^//:||' "$work/targets" | while read -r target; do
+  sed -n 's/: \(test\|bench\|benchmark\)$//p' "$logs/$target/test.log" | sed "s|^|${target%_test} |"
+done >"$work/bazel"
+sed -n 's/^test \(.* (line [0-9]*)\).* \.\.\. .*/doc \1/p' "$logs/doc_test/test.log" >>"$work/bazel"
+sed -i 's/^\(doc .* (line [0-9]*)\).*/\1/' "$work/cargo"
+compare tests
+
+exit "$failed"
