@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Bazel's part of CI, from a machine that may not have Bazel yet. A second run
+# takes what has not changed from the disk cache.
+#
+# Environment:
+#   BAZEL_DISK_CACHE   where that is   (default ~/.cache/actix-responses-bazel)
+#   BAZEL_JOBS         how many actions at a time   (default: as many as there are processors)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+prefix=${BAZEL_PREFIX:-/opt/bazel7}
+flags=("--disk_cache=${BAZEL_DISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/actix-responses-bazel}" --noshow_progress)
+[[ -z ${BAZEL_JOBS:-} ]] || flags+=("--jobs=$BAZEL_JOBS")
+
+step() {
+  local name=$1 start=$SECONDS
+  shift
+  "$@" || { echo "bazel.sh: $name failed" >&2; exit 1; }
+  echo "bazel.sh: $name: $((SECONDS - start)) s"
+}
+
+recent_enough() {
+  local version
+  version=$(bazel --version 2>/dev/null) || return 1
+  version=${version#bazel }
+  ((${version%%.*} >= 7))
+}
+
+# One of install.sh's making is brought up to date; another's is left alone.
+if [[ -f $prefix/.installed ]] || ! recent_enough; then
+  step install third_party/bazel/install.sh
+fi
+if [[ -f $prefix/.installed ]]; then
+  step prime third_party/bazel/prime-crates.sh .
+fi
+
+trap 'bazel shutdown; (cd tests/monorepo && bazel shutdown)' EXIT
+step 'test //...' bazel test "${flags[@]}" //...
+step 'behaviour, 20 times' bazel test "${flags[@]}" --runs_per_test=20 //:behaviour_test
+step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
+step 'lint' bazel build "${flags[@]}" --config=lint //...
+step 'test //... --config=workspace' bazel test "${flags[@]}" --config=workspace //...
+cd tests/monorepo
+step 'monorepo: test //...' bazel test "${flags[@]}" //...
+step 'monorepo: run' bazel run "${flags[@]}" //services/answers -- hello
+echo "bazel.sh: $SECONDS s in all"
