@@ -33,7 +33,13 @@ if [[ -f $prefix/.installed ]]; then
   step prime third_party/bazel/prime-crates.sh .
 fi
 
-trap 'bazel shutdown; (cd tests/monorepo && bazel shutdown)' EXIT
+root=$PWD
+finish() {
+  cd "$root" && bazel shutdown
+  cd "$root/tests/monorepo" && bazel shutdown
+}
+trap finish EXIT
+
 step 'test //...' bazel test "${flags[@]}" //...
 step 'behaviour, 20 times' bazel test "${flags[@]}" --runs_per_test=20 //:behaviour_test
 step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
