@@ -22,6 +22,9 @@
 pub mod actors;
 pub mod duration;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod protocol;
 pub mod provider;
 pub mod retry;

@@ -97,13 +97,17 @@ impl Writer<'_> {
     /// A piece of text that occurs once in a seed.
     fn piece(&mut self) -> String {
         self.pieces += 1;
-        let filler = self.rng.pick(&["", " word", "é€", "😀", "\n", "\"\\", " \u{7f}"]);
+        let filler = self
+            .rng
+            .pick(&["", " word", "é€", "😀", "\n", "\"\\", " \u{7f}"]);
         format!("<{}.{}>{filler}", self.tag, self.pieces)
     }
 
     fn responses(&mut self, deltas: u64, ending: Ending) -> (usize, usize) {
         let id = format!("resp_{}", self.tag);
-        self.event(&json!({"type": "response.created", "response": {"id": id, "status": "in_progress"}}));
+        self.event(
+            &json!({"type": "response.created", "response": {"id": id, "status": "in_progress"}}),
+        );
         if self.rng.chance(50) {
             self.event(&json!({"type": "response.in_progress", "response": {"id": id}}));
         }
@@ -141,10 +145,14 @@ impl Writer<'_> {
         let is_call = self.rng.chance(25);
         let id = format!("item_{tag}_{index}");
         let added = match is_call {
-            true => json!({"id": id, "type": "function_call", "call_id": id, "name": "f", "arguments": ""}),
+            true => {
+                json!({"id": id, "type": "function_call", "call_id": id, "name": "f", "arguments": ""})
+            }
             false => json!({"id": id, "type": "message", "role": "assistant", "content": []}),
         };
-        self.event(&json!({"type": "response.output_item.added", "output_index": index, "item": added}));
+        self.event(
+            &json!({"type": "response.output_item.added", "output_index": index, "item": added}),
+        );
         let mut whole = String::new();
         for _ in 0..deltas {
             let piece = self.piece();
@@ -156,20 +164,26 @@ impl Writer<'_> {
             self.event(&json!({"type": kind, "item_id": id, "output_index": index, "content_index": 0, "delta": piece}));
         }
         let done = match is_call {
-            true => json!({"id": id, "type": "function_call", "call_id": id, "name": "f", "arguments": whole}),
+            true => {
+                json!({"id": id, "type": "function_call", "call_id": id, "name": "f", "arguments": whole})
+            }
             false => {
                 self.body_text.push_str(&whole);
                 json!({"id": id, "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": whole}]})
             }
         };
-        self.event(&json!({"type": "response.output_item.done", "output_index": index, "item": done}));
+        self.event(
+            &json!({"type": "response.output_item.done", "output_index": index, "item": done}),
+        );
         self.items_done += 1;
     }
 
     fn chunk(&mut self, delta: Value, finish: Value) {
         let id = format!("chatcmpl-{}", self.tag);
-        self.event(&json!({"id": id, "object": "chat.completion.chunk", "model": "m",
-            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}));
+        self.event(
+            &json!({"id": id, "object": "chat.completion.chunk", "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}),
+        );
     }
 
     fn chat(&mut self, deltas: u64, ending: Ending) -> (usize, usize) {

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture,
+};
 use actix_responses::{
     ResponseStream,
     actors::{AttemptNotice, Delivery},
@@ -52,9 +54,13 @@ impl Listener {
     fn take(&mut self, events: &[ResponseEvent], first: Option<u64>) -> AtomicResponse<Self, ()> {
         self.messages += 1;
         for (index, event) in events.iter().enumerate() {
-            self.world.saw(self.number, first.map(|first| first + index as u64), event);
+            self.world
+                .saw(self.number, first.map(|first| first + index as u64), event);
         }
-        if self.panics_at.is_some_and(|message| self.messages >= message) {
+        if self
+            .panics_at
+            .is_some_and(|message| self.messages >= message)
+        {
             self.dies = true;
             panic!("{SCRIPTED_PANIC}");
         }
@@ -125,11 +131,20 @@ impl Handler<Quit> for Listener {
 }
 
 /// Reads a stream to its end, unless `leave` comes first.
-pub(crate) async fn read(world: Arc<World>, number: usize, mut stream: ResponseStream, leave: impl Future<Output = ()>) {
+pub(crate) async fn read(
+    world: Arc<World>,
+    number: usize,
+    mut stream: ResponseStream,
+    leave: impl Future<Output = ()>,
+) {
     let (pace, request) = {
         let record = world.record();
-        (record.listeners[number].plan.pace, record.listeners[number].request)
+        (
+            record.listeners[number].plan.pace,
+            record.listeners[number].request,
+        )
     };
+    let _reader = Reader::new(world.clone());
     let mut leave = std::pin::pin!(leave);
     let mut messages = 0;
     loop {
@@ -156,6 +171,22 @@ pub(crate) async fn read(world: Arc<World>, number: usize, mut stream: ResponseS
         // After an end the number is of no use to anybody, but it counts the end too.
         let sequence = stream.next_sequence().checked_sub(1);
         world.saw(number, sequence, &event);
+    }
+}
+
+/// Counts a reader while it reads.
+struct Reader(Arc<World>);
+
+impl Reader {
+    fn new(world: Arc<World>) -> Self {
+        world.actors.fetch_add(1, Ordering::SeqCst);
+        Self(world)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.actors.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -187,8 +218,17 @@ impl Handler<AttemptNotice> for Observer {
 
     fn handle(&mut self, notice: AttemptNotice, _: &mut Self::Context) {
         let notice = match notice {
-            AttemptNotice::Started { attempt, max_attempts, .. } => Notice::Started { attempt, max_attempts },
-            AttemptNotice::Failed { error, retry_in, .. } => Notice::Failed {
+            AttemptNotice::Started {
+                attempt,
+                max_attempts,
+                ..
+            } => Notice::Started {
+                attempt,
+                max_attempts,
+            },
+            AttemptNotice::Failed {
+                error, retry_in, ..
+            } => Notice::Failed {
                 kind: error.kind(),
                 retry_after: error.details().retry_after,
                 output_delivered: error.details().output_delivered,
@@ -197,8 +237,11 @@ impl Handler<AttemptNotice> for Observer {
             _ => return,
         };
         let request = self.request;
-        self.world.note(format_args!("request {request}: {notice:?}"));
+        self.world
+            .note(format_args!("request {request}: {notice:?}"));
         let now: Duration = self.world.now();
-        self.world.record().requests[request].notices.push((now, notice));
+        self.world.record().requests[request]
+            .notices
+            .push((now, notice));
     }
 }

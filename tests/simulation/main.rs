@@ -10,8 +10,10 @@ mod bodies;
 mod check;
 mod listeners;
 mod plan;
+mod regressions;
 mod rng;
 mod run;
+mod sabotage;
 mod transport;
 mod world;
 
@@ -32,7 +34,11 @@ const DEFAULT_SEEDS: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
     let value = env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
+    )
 }
 
 /// Keeps the panics of the plans out of the output.
@@ -41,23 +47,36 @@ fn hide_scripted_panics() {
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some(SCRIPTED_PANIC) {
+            let payload = info.payload();
+            let text = payload
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            if text != Some(SCRIPTED_PANIC) {
                 print(info);
             }
         }));
     });
 }
 
-fn replay(seed: u64, record: &Record, broken: &[(&'static str, String)]) -> String {
-    let mut text = format!("seed {seed} breaks:\n");
+/// What was broken and how it came to that.
+fn report(record: &Record, broken: &[(&'static str, String)]) -> String {
+    let mut text = String::new();
     for (name, detail) in broken {
         text += &format!("  {name}: {detail}\n");
     }
-    text += "its trace:\n";
+    text += "the trace:\n";
     for line in &record.trace {
         text += &format!("  {line}\n");
     }
-    text + &format!("replay it with SIMULATION_SEED={seed} cargo test --test simulation\n")
+    text
+}
+
+fn replay(seed: u64, record: &Record, broken: &[(&'static str, String)]) -> String {
+    let report = report(record, broken);
+    format!(
+        "seed {seed} breaks:\n{report}replay it with SIMULATION_SEED={seed} cargo test --test simulation\n"
+    )
 }
 
 #[derive(Default)]
@@ -91,11 +110,13 @@ impl Totals {
         for (name, count) in findings.checked {
             *self.checked.entry(name).or_default() += count;
         }
+        // One report for each promise, of the seed that showed it first.
+        let is_new = |(name, _): &(&'static str, String)| !self.broken.contains_key(name);
+        if findings.broken.iter().any(is_new) {
+            self.reports.push(replay(seed, record, &findings.broken));
+        }
         for (name, _) in &findings.broken {
             *self.broken.entry(name).or_default() += 1;
-        }
-        if !findings.broken.is_empty() && self.reports.len() < 3 {
-            self.reports.push(replay(seed, record, &findings.broken));
         }
     }
 
@@ -105,7 +126,11 @@ impl Totals {
             self.seeds, self.requests, self.attempts, self.listeners, self.events
         );
         println!("faults: {:?}", self.faults);
-        println!("checks ({} in all): {:#?}", self.checked.values().sum::<u64>(), self.checked);
+        println!(
+            "checks ({} in all): {:#?}",
+            self.checked.values().sum::<u64>(),
+            self.checked
+        );
         println!("violations: {:?}", self.broken);
     }
 }
@@ -114,7 +139,9 @@ impl Totals {
 fn play(seeds: std::ops::Range<u64>) -> Totals {
     let next = AtomicU64::new(seeds.start);
     let totals = Mutex::new(Totals::default());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(4);
     let under_way: Vec<AtomicU64> = (0..threads).map(|_| AtomicU64::new(u64::MAX)).collect();
     let (done, watched) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -132,7 +159,10 @@ fn play(seeds: std::ops::Range<u64>) -> Totals {
                     seed_of_thread.store(seed, Ordering::Relaxed);
                     let plan = Plan::new(seed);
                     let record = run(&plan);
-                    totals.lock().expect("no check panics").add(seed, &plan, &record);
+                    totals
+                        .lock()
+                        .expect("no check panics")
+                        .add(seed, &plan, &record);
                 }
                 seed_of_thread.store(u64::MAX, Ordering::Relaxed);
                 drop(done);
@@ -147,13 +177,20 @@ fn play(seeds: std::ops::Range<u64>) -> Totals {
 const HANG: Duration = Duration::from_secs(60);
 
 fn watch(under_way: &[AtomicU64], done: &std::sync::mpsc::Receiver<()>) {
-    let now = || under_way.iter().map(|seed| seed.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    let now = || {
+        under_way
+            .iter()
+            .map(|seed| seed.load(Ordering::Relaxed))
+            .collect::<Vec<_>>()
+    };
     let mut before = Vec::new();
     while done.recv_timeout(HANG) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
         let seeds = now();
         for (seed, earlier) in seeds.iter().zip(&before) {
             if seed == earlier && *seed != u64::MAX {
-                eprintln!("seed {seed} hangs; replay it with SIMULATION_SEED={seed} cargo test --test simulation");
+                eprintln!(
+                    "seed {seed} hangs; replay it with SIMULATION_SEED={seed} cargo test --test simulation"
+                );
                 std::process::exit(1);
             }
         }
@@ -170,7 +207,11 @@ fn every_seed_keeps_the_promises() {
         let record = run(&plan);
         let broken = check(&plan, &record).broken;
         println!("{}", replay(seed, &record, &broken));
-        assert!(broken.is_empty(), "seed {seed} breaks {} promises", broken.len());
+        assert!(
+            broken.is_empty(),
+            "seed {seed} breaks {} promises",
+            broken.len()
+        );
         return;
     }
     let first = number("SIMULATION_FIRST").unwrap_or(0);
@@ -180,5 +221,27 @@ fn every_seed_keeps_the_promises() {
     for report in &totals.reports {
         println!("{report}");
     }
-    assert!(totals.broken.is_empty(), "broken promises: {:?}", totals.broken);
+    assert!(
+        totals.broken.is_empty(),
+        "broken promises: {:?}",
+        totals.broken
+    );
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    hide_scripted_panics();
+    for seed in 0..40 {
+        let plan = Plan::new(seed);
+        let (one, two) = (run(&plan), run(&plan));
+        assert_eq!(one.trace, two.trace, "seed {seed}");
+        for (one, two) in one.listeners.iter().zip(&two.listeners) {
+            let seen = |listener: &world::ListenerRecord| {
+                let seen = listener.seen.iter();
+                seen.map(|seen| (seen.at, seen.sequence, seen.event.name()))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(seen(one), seen(two), "seed {seed}");
+        }
+    }
 }

@@ -32,7 +32,6 @@ pub(crate) const MAX_REQUESTED_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) seed: u64,
     pub(crate) limits: AudienceLimits,
     pub(crate) retain: Duration,
     pub(crate) retain_bytes: usize,
@@ -74,11 +73,17 @@ pub(crate) enum When {
 /// What the transport sees of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    Sent { attempt: u32 },
+    Sent {
+        attempt: u32,
+    },
     /// The bytes of the terminal event were handed over.
-    Terminal { attempt: u32 },
+    Terminal {
+        attempt: u32,
+    },
     /// The body or the exchange is over, whatever the reason.
-    Over { attempt: u32 },
+    Over {
+        attempt: u32,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +104,11 @@ pub(crate) enum Fault {
     Incomplete,
     InBandError,
     ConnectError(TransportErrorKindOrd),
-    Status { code: u16, retry_after_ms: Option<u64>, hangs: bool },
+    Status {
+        code: u16,
+        retry_after_ms: Option<u64>,
+        hangs: bool,
+    },
     HeadStall,
     Cut,
     Reset,
@@ -146,7 +155,11 @@ impl Fault {
             Self::InBandError => "in-band error",
             Self::ConnectError(_) => "connect error",
             Self::Status { hangs: true, .. } => "error status, body hangs",
-            Self::Status { code: 429, retry_after_ms: Some(_), .. } => "429 with retry-after",
+            Self::Status {
+                code: 429,
+                retry_after_ms: Some(_),
+                ..
+            } => "429 with retry-after",
             Self::Status { code: 429, .. } => "429",
             Self::Status { code: 500.., .. } => "5xx",
             Self::Status { .. } => "4xx",
@@ -168,8 +181,12 @@ impl Fault {
 /// What a body does.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Bytes, with the number of blank lines in them: as many events at most.
-    Chunk { bytes: Vec<u8>, events: u64, is_terminal: bool },
+    /// Bytes, with the number of events that they complete.
+    Chunk {
+        bytes: Vec<u8>,
+        events: u64,
+        is_terminal: bool,
+    },
     Wait(Duration),
     Break,
     Hang,
@@ -236,18 +253,27 @@ impl Plan {
             true => 1,
             false => rng.weighted(&[(4, 1), (3, 2), (2, 3), (1, 6)]),
         };
-        let requests = (0..count).map(|index| request(rng, index, is_long)).collect();
+        let requests = (0..count)
+            .map(|index| request(rng, index, is_long))
+            .collect();
         let close = rng.weighted(&[(70, 0), (20, 1), (10, 2)]);
         let at = ticks(rng, 400);
         Self {
-            seed,
             limits,
-            retain: rng.pick(&[Duration::ZERO, TICK * 10, Duration::from_secs(1), Duration::from_secs(5)]),
+            retain: rng.pick(&[
+                Duration::ZERO,
+                TICK * 10,
+                Duration::from_secs(1),
+                Duration::from_secs(5),
+            ]),
             retain_bytes: rng.weighted(&[(1, 0), (1, 4 * 1_024), (4, 64 * 1_024 * 1_024)]),
             requests,
             close: match close {
                 0 => Close::AtTheEnd,
-                1 => Close::Shutdown { at, grace: rng.pick(&[Duration::ZERO, TICK * 10, Duration::from_secs(3)]) },
+                1 => Close::Shutdown {
+                    at,
+                    grace: rng.pick(&[Duration::ZERO, TICK * 10, Duration::from_secs(3)]),
+                },
                 _ => Close::Drop { at },
             },
         }
@@ -280,7 +306,9 @@ fn request(rng: &mut Rng, index: usize, is_long: bool) -> RequestPlan {
         after_output: rng.pick(&[RetryAfterOutput::Fail, RetryAfterOutput::Restart]),
         total: rng.chance(8).then(|| TICK * rng.between(20, 500) as u32),
         attempts,
-        listeners: (0..listeners).map(|_| listener(rng, max_attempts, is_long)).collect(),
+        listeners: (0..listeners)
+            .map(|_| listener(rng, max_attempts, is_long))
+            .collect(),
         cancels: (0..cancels).map(|_| when(rng, max_attempts)).collect(),
     }
 }
@@ -300,13 +328,22 @@ fn when(rng: &mut Rng, max_attempts: u32) -> When {
 
 fn listener(rng: &mut Rng, max_attempts: u32, is_long: bool) -> ListenerPlan {
     let ms = Duration::from_millis;
-    let link = rng.weighted(&[(4, LinkPlan::Deliveries), (3, LinkPlan::Events), (3, LinkPlan::Stream)]);
+    let link = rng.weighted(&[
+        (4, LinkPlan::Deliveries),
+        (3, LinkPlan::Events),
+        (3, LinkPlan::Stream),
+    ]);
     let policy = match link {
         LinkPlan::Stream => DeliveryPolicy::default(),
         _ => rng.weighted(&[
             (3, DeliveryPolicy::default()),
             (2, DeliveryPolicy::Wait { max_wait: ms(200) }),
-            (1, DeliveryPolicy::Wait { max_wait: Duration::ZERO }),
+            (
+                1,
+                DeliveryPolicy::Wait {
+                    max_wait: Duration::ZERO,
+                },
+            ),
             (3, DeliveryPolicy::DropDeltas),
             (2, DeliveryPolicy::Disconnect),
         ]),
@@ -330,7 +367,11 @@ fn listener(rng: &mut Rng, max_attempts: u32, is_long: bool) -> ListenerPlan {
         link,
         policy,
         capacity: rng.pick(&[1, 2, 4, 16]),
-        pace: rng.weighted(&[(10, Pace::Quick), (5, Pace::Slow(slow)), (3, Pace::StuckAfter(stuck))]),
+        pace: rng.weighted(&[
+            (10, Pace::Quick),
+            (5, Pace::Slow(slow)),
+            (3, Pace::StuckAfter(stuck)),
+        ]),
         fate: match fate {
             0..=2 => Fate::Unsubscribes(when(rng, max_attempts)),
             3 | 4 => Fate::Dies(when(rng, max_attempts)),
@@ -344,10 +385,30 @@ fn listener(rng: &mut Rng, max_attempts: u32, is_long: bool) -> ListenerPlan {
 impl AttemptPlan {
     fn new(rng: &mut Rng, wire: Wire, tag: String, is_long: bool) -> Self {
         use TransportErrorKindOrd as T;
-        let connect_error = rng.pick(&[T::Dns, T::Connect, T::ConnectTimeout, T::Tls, T::Certificate, T::Send]);
+        let connect_error = rng.pick(&[
+            T::Dns,
+            T::Connect,
+            T::ConnectTimeout,
+            T::Tls,
+            T::Certificate,
+            T::Send,
+        ]);
         let code = rng.pick(&[429, 429, 500, 502, 503, 529, 400, 401, 403, 404, 408, 409]);
-        let retry_after_ms = rng.pick(&[None, None, Some(0), Some(10), Some(100), Some(250), Some(2_000), Some(9_000)]);
-        let status = Fault::Status { code, retry_after_ms, hangs: rng.chance(10) };
+        let retry_after_ms = rng.pick(&[
+            None,
+            None,
+            Some(0),
+            Some(10),
+            Some(100),
+            Some(250),
+            Some(2_000),
+            Some(9_000),
+        ]);
+        let status = Fault::Status {
+            code,
+            retry_after_ms,
+            hangs: rng.chance(10),
+        };
         let fault = match is_long {
             true => Fault::None,
             false => rng.weighted(&[
@@ -379,10 +440,22 @@ impl AttemptPlan {
             false => rng.weighted(&[(1, 0), (6, 8), (2, 40), (1, 200)]),
         };
         let deltas = rng.between(deltas / 2, deltas);
-        let body = body(rng, Shape { wire, tag, deltas, ending });
+        let body = body(
+            rng,
+            Shape {
+                wire,
+                tag,
+                deltas,
+                ending,
+            },
+        );
         let (steps, fails_with) = steps(rng, fault, &body, is_long);
         Self {
-            head_after: rng.weighted(&[(6, Duration::ZERO), (3, TICK * 3), (1, Duration::from_secs(1))]),
+            head_after: rng.weighted(&[
+                (6, Duration::ZERO),
+                (3, TICK * 3),
+                (1, Duration::from_secs(1)),
+            ]),
             fault,
             steps,
             body: Some(body),
@@ -428,7 +501,11 @@ fn steps(rng: &mut Rng, fault: Fault, body: &Body, is_long: bool) -> (Vec<Step>,
                 _ => K::UnexpectedStatus,
             });
             let text = br#"{"error":{"message":"a scripted refusal"}}"#;
-            steps.push(Step::Chunk { bytes: text.to_vec(), events: 0, is_terminal: false });
+            steps.push(Step::Chunk {
+                bytes: text.to_vec(),
+                events: 0,
+                is_terminal: false,
+            });
             if hangs {
                 steps.push(Step::Hang);
             }
@@ -450,9 +527,19 @@ fn steps(rng: &mut Rng, fault: Fault, body: &Body, is_long: bool) -> (Vec<Step>,
         }
         Fault::HangAfterTerminal => {
             pieces(rng, whole, body, is_long, &mut steps);
-            let rest = rng.pick(&[&b""[..], b": bye\n\n", b"data: [DONE]\n\n", b"data: {\"type\":\"error\"}\n\n", b"\xff\0junk"]);
+            let rest = rng.pick(&[
+                &b""[..],
+                b": bye\n\n",
+                b"data: [DONE]\n\n",
+                b"data: {\"type\":\"error\"}\n\n",
+                b"\xff\0junk",
+            ]);
             if !rest.is_empty() {
-                steps.push(Step::Chunk { bytes: rest.to_vec(), events: 1, is_terminal: false });
+                steps.push(Step::Chunk {
+                    bytes: rest.to_vec(),
+                    events: 1,
+                    is_terminal: false,
+                });
             }
             steps.push(rng.pick(&[Step::Hang, Step::Hang, Step::Break]));
         }
@@ -463,12 +550,20 @@ fn steps(rng: &mut Rng, fault: Fault, body: &Body, is_long: bool) -> (Vec<Step>,
                 b"data: not json\n\ndata: [1,2]\n\ndata: 7\n\n",
                 b"id: \xf0\x9f\nretry: x\n\n",
             ]);
-            steps.push(Step::Chunk { bytes: garbage.to_vec(), events: 3, is_terminal: false });
+            steps.push(Step::Chunk {
+                bytes: garbage.to_vec(),
+                events: 3,
+                is_terminal: false,
+            });
             pieces(rng, whole, body, is_long, &mut steps);
         }
         Fault::NoEventStream => {
             let page = b"<html><title>Bad gateway</title></html>";
-            steps.push(Step::Chunk { bytes: page.to_vec(), events: 0, is_terminal: false });
+            steps.push(Step::Chunk {
+                bytes: page.to_vec(),
+                events: 0,
+                is_terminal: false,
+            });
             kinds.push(K::Protocol);
         }
         Fault::PanicInBody | Fault::PanicInSend => {
@@ -482,6 +577,10 @@ fn steps(rng: &mut Rng, fault: Fault, body: &Body, is_long: bool) -> (Vec<Step>,
                 steps.push(Step::Wait(TICK));
             }
             steps.push(Step::Panic);
+            // Without a usage chunk or `[DONE]`, Chat waits for more when the panic comes.
+            if body.terminal_end == whole.len() {
+                kinds.push(K::AttemptLost);
+            }
         }
         Fault::CancelInBody => {
             pieces(rng, whole, body, is_long, &mut steps);
@@ -498,6 +597,7 @@ fn pieces(rng: &mut Rng, bytes: &[u8], body: &Body, is_long: bool, steps: &mut V
         true => rng.weighted(&[(3, 1), (1, 2)]),
         false => rng.weighted(&[(2, 0), (3, 1), (3, 2), (1, 3)]),
     };
+    let ends = event_ends(bytes);
     let pauses = rng.pick(&[0, 5, 30]);
     let mut pauses_left = 20;
     let mut from = 0;
@@ -512,8 +612,13 @@ fn pieces(rng: &mut Rng, bytes: &[u8], body: &Body, is_long: bool, steps: &mut V
         let chunk = &rest[..size.min(rest.len())];
         let to = from + chunk.len();
         let is_terminal = from < body.terminal_end && to >= body.terminal_end;
-        let events = chunk.iter().filter(|byte| **byte == b'\n' || **byte == b'\r').count() as u64 / 2 + 1;
-        steps.push(Step::Chunk { bytes: chunk.to_vec(), events, is_terminal });
+        let events = (ends.partition_point(|end| *end <= to)
+            - ends.partition_point(|end| *end <= from)) as u64;
+        steps.push(Step::Chunk {
+            bytes: chunk.to_vec(),
+            events,
+            is_terminal,
+        });
         from = to;
         if pauses_left > 0 && rng.chance(pauses) {
             pauses_left -= 1;
@@ -524,11 +629,25 @@ fn pieces(rng: &mut Rng, bytes: &[u8], body: &Body, is_long: bool, steps: &mut V
 
 /// The length of the first event, its blank line included, whatever ends its lines.
 fn event_length(bytes: &[u8]) -> usize {
-    let near = &bytes[..bytes.len().min(2_048)];
-    let ends: [&[u8]; 3] = [b"\n\n", b"\r\n\r\n", b"\r\r"];
-    let lengths = ends.iter().filter_map(|end| {
-        let at = near.windows(end.len()).position(|window| window == *end)?;
-        Some(at + end.len())
-    });
-    lengths.min().unwrap_or(near.len())
+    (1..=bytes.len().min(2_048))
+        .find(|end| ends_event(&bytes[..*end]))
+        .unwrap_or(bytes.len())
+}
+
+/// Where events end. A comment on its own is none.
+fn event_ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut from = 0;
+    while from < bytes.len() {
+        let length = event_length(&bytes[from..]);
+        if bytes[from] != b':' {
+            ends.push(from + length);
+        }
+        from += length;
+    }
+    ends
+}
+
+fn ends_event(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n\n") || bytes.ends_with(b"\r\n\r\n") || bytes.ends_with(b"\r\r")
 }

@@ -11,8 +11,8 @@ use actix::{Actor, Addr, Recipient};
 use actix_responses::{
     ResponseStream, Runtime,
     actors::{
-        CancelRequest, Cursor, Delivery, GetStatus, RequestPhase, SubmitRequest, Subscribe, Subscriber,
-        SupervisorConfig, Unsubscribe, Workers,
+        CancelRequest, Cursor, Delivery, GetStatus, RequestPhase, SubmitRequest, Subscribe,
+        Subscriber, SupervisorConfig, Unsubscribe, Workers,
     },
     protocol::{Prompt, ResponseEvent},
     provider::{Provider, Timeouts},
@@ -25,7 +25,8 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{
     listeners::{Listener, Observer, Quit, read},
     plan::{
-        BACKOFF, Close, CursorPlan, Fate, HEAD_TIMEOUT, IDLE_TIMEOUT, LinkPlan, MAX_REQUESTED_DELAY, Plan, When,
+        BACKOFF, Close, CursorPlan, Fate, HEAD_TIMEOUT, IDLE_TIMEOUT, LinkPlan,
+        MAX_REQUESTED_DELAY, Plan, When,
     },
     transport::{REQUEST_HEADER, SimulatedTransports},
     world::{Record, World},
@@ -44,8 +45,14 @@ pub(crate) fn run(plan: &Plan) -> Record {
         tokio::time::pause();
         let world = Arc::new(World::new(&plan));
         let simulation = Simulation::new(plan, world.clone());
-        if tokio::time::timeout(TIME_LIMIT, simulation.play()).await.is_err() {
-            world.record().leftovers.push("the simulation did not end".to_owned());
+        if tokio::time::timeout(TIME_LIMIT, simulation.play())
+            .await
+            .is_err()
+        {
+            world
+                .record()
+                .leftovers
+                .push("the simulation did not end".to_owned());
         }
         let took = world.now();
         let mut record = world.record().clone();
@@ -70,7 +77,10 @@ impl Simulation {
         config.audience = plan.limits;
         config.retain = plan.retain;
         config.retain_bytes = plan.retain_bytes;
-        let transports = SimulatedTransports { plan: plan.clone(), world: world.clone() };
+        let transports = SimulatedTransports {
+            plan: plan.clone(),
+            world: world.clone(),
+        };
         let runtime = Runtime::with_transport(config, transports).expect("a valid configuration");
         world.set_supervisor(Some(runtime.supervisor().clone()));
         // Each request has a provider of its own, so that nobody else holds it: what still does at the end has leaked.
@@ -81,7 +91,12 @@ impl Simulation {
                 total: request.total,
                 ..Timeouts::default()
             };
-            Arc::new(provider.clone().with_wire(request.wire).with_timeouts(timeouts))
+            Arc::new(
+                provider
+                    .clone()
+                    .with_wire(request.wire)
+                    .with_timeouts(timeouts),
+            )
         });
         Self {
             providers: providers.collect(),
@@ -96,7 +111,12 @@ impl Simulation {
         let mut tasks: Vec<JoinHandle<()>> = Vec::new();
         let numbers: Vec<(usize, usize)> = {
             let record = self.world.record();
-            record.listeners.iter().enumerate().map(|(number, listener)| (number, listener.request)).collect()
+            record
+                .listeners
+                .iter()
+                .enumerate()
+                .map(|(number, listener)| (number, listener.request))
+                .collect()
         };
         for (number, _) in &numbers {
             let is_actor = self.world.record().listeners[*number].plan.link != LinkPlan::Stream;
@@ -104,10 +124,18 @@ impl Simulation {
             self.actors.push(actor);
         }
         for request in 0..self.plan.requests.len() {
-            let own = numbers.iter().filter(|(_, of)| *of == request).map(|(number, _)| *number).collect();
+            let own = numbers
+                .iter()
+                .filter(|(_, of)| *of == request)
+                .map(|(number, _)| *number)
+                .collect();
             tasks.push(actix_rt::spawn(self.submitter(request, own)));
             for when in self.plan.requests[request].cancels.clone() {
-                tasks.push(actix_rt::spawn(canceller(self.world.clone(), request, when)));
+                tasks.push(actix_rt::spawn(canceller(
+                    self.world.clone(),
+                    request,
+                    when,
+                )));
             }
         }
         for (number, request) in numbers {
@@ -118,19 +146,36 @@ impl Simulation {
             if let Some(actor) = self.actors[number].clone() {
                 match plan.fate {
                     Fate::Unsubscribes(when) => {
-                        tasks.push(actix_rt::spawn(leaver(self.world.clone(), request, number, when)));
+                        tasks.push(actix_rt::spawn(leaver(
+                            self.world.clone(),
+                            request,
+                            number,
+                            when,
+                        )));
                     }
                     Fate::Dies(when) => {
-                        tasks.push(actix_rt::spawn(killer(self.world.clone(), request, actor, when)));
+                        tasks.push(actix_rt::spawn(killer(
+                            self.world.clone(),
+                            request,
+                            actor,
+                            when,
+                        )));
                     }
                     Fate::Stays | Fate::PanicsAt(_) => {}
                 }
             }
         }
-        let closing = actix_rt::spawn(close_in_between(self.plan.close, self.runtime.clone(), self.world.clone()));
+        let closing = actix_rt::spawn(close_in_between(
+            self.plan.close,
+            self.runtime.clone(),
+            self.world.clone(),
+        ));
         self.wait_for_ends().await;
         if closing.await.is_err() {
-            self.world.record().leftovers.push("closing panicked".to_owned());
+            self.world
+                .record()
+                .leftovers
+                .push("closing panicked".to_owned());
         }
         self.wait_for_ends().await;
         self.world.note(format_args!("everything has ended"));
@@ -153,7 +198,8 @@ impl Simulation {
         let actors = self.actors.clone();
         async move {
             sleep(plan.at).await;
-            let backoff = ExponentialBackoff::new(BACKOFF, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
+            let backoff =
+                ExponentialBackoff::new(BACKOFF, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
             let retry = RetryPolicy {
                 max_attempts: plan.attempts.len() as u32,
                 after_output: plan.after_output,
@@ -166,26 +212,42 @@ impl Simulation {
                 .with_retry(retry)
                 .with_when_deserted(plan.when_deserted)
                 .with_observer(observer.recipient());
-            submit.headers.insert(REQUEST_HEADER, HeaderValue::from(request));
-            let is_first = |number: &&usize| world.record().listeners[**number].plan.joins.is_none();
+            submit
+                .headers
+                .insert(REQUEST_HEADER, HeaderValue::from(request));
+            let is_first =
+                |number: &&usize| world.record().listeners[**number].plan.joins.is_none();
             let first: Vec<usize> = listeners.iter().filter(is_first).copied().collect();
-            let (streams, others): (Vec<usize>, Vec<usize>) =
-                first.into_iter().partition(|number| actors[*number].is_none());
+            let (streams, others): (Vec<usize>, Vec<usize>) = first
+                .into_iter()
+                .partition(|number| actors[*number].is_none());
             for number in &others {
                 let plan = world.record().listeners[*number].plan.clone();
                 let actor = actors[*number].clone().expect("it is no stream");
-                submit = submit.with_subscriber(subscriber(actor, plan.link).with_policy(plan.policy));
+                submit =
+                    submit.with_subscriber(subscriber(actor, plan.link).with_policy(plan.policy));
             }
             // `submit` makes one stream; the others join at once.
-            let Some(handle) = runtime.borrow().clone() else { return };
+            let Some(handle) = runtime.borrow().clone() else {
+                return;
+            };
             let Some(first_stream) = streams.first() else {
                 drop(runtime);
                 let submitted = handle.supervisor().send(submit).await;
                 drop(handle);
                 match submitted {
-                    Ok(Ok(submitted)) => accepted(&world, request, submitted.request, &others, &submitted.subscriptions),
+                    Ok(Ok(submitted)) => accepted(
+                        &world,
+                        request,
+                        submitted.request,
+                        &others,
+                        &submitted.subscriptions,
+                    ),
                     Ok(Err(error)) => world.record().requests[request].refused = Some(error.kind()),
-                    Err(_) => world.record().requests[request].refused = Some(actix_responses::ErrorKind::ShutDown),
+                    Err(_) => {
+                        world.record().requests[request].refused =
+                            Some(actix_responses::ErrorKind::ShutDown)
+                    }
                 }
                 return;
             };
@@ -229,8 +291,12 @@ impl Simulation {
                 CursorPlan::Live => Cursor::Live,
                 CursorPlan::From(sequence) => Cursor::From(sequence),
             };
-            let Some(handle) = runtime.borrow().clone() else { return };
-            world.note(format_args!("request {request}: listener {number} joins at {cursor:?}"));
+            let Some(handle) = runtime.borrow().clone() else {
+                return;
+            };
+            world.note(format_args!(
+                "request {request}: listener {number} joins at {cursor:?}"
+            ));
             let plan = world.record().listeners[number].plan.clone();
             let Some(actor) = actor else {
                 match handle.subscribe(id, cursor).await {
@@ -239,8 +305,16 @@ impl Simulation {
                 }
                 return;
             };
-            let subscriber = subscriber(actor, plan.link).with_policy(plan.policy).with_cursor(cursor);
-            let joined = handle.supervisor().send(Subscribe { request: id, subscriber }).await;
+            let subscriber = subscriber(actor, plan.link)
+                .with_policy(plan.policy)
+                .with_cursor(cursor);
+            let joined = handle
+                .supervisor()
+                .send(Subscribe {
+                    request: id,
+                    subscriber,
+                })
+                .await;
             let now = world.now();
             let listener = &mut world.record().listeners[number];
             match joined {
@@ -275,7 +349,13 @@ impl Simulation {
     }
 
     async fn phases(&self) -> Vec<Option<RequestPhase>> {
-        let ids: Vec<_> = self.world.record().requests.iter().filter_map(|request| request.id).collect();
+        let ids: Vec<_> = self
+            .world
+            .record()
+            .requests
+            .iter()
+            .filter_map(|request| request.id)
+            .collect();
         let mut phases = Vec::new();
         for request in ids {
             let status = match self.world.supervisor() {
@@ -298,12 +378,21 @@ impl Simulation {
         }
         let known = self.phases().await.iter().flatten().count();
         if known > 0 {
-            self.world.record().leftovers.push(format!("{known} requests are still known"));
+            self.world
+                .record()
+                .leftovers
+                .push(format!("{known} requests are still known"));
         }
     }
 
     async fn clean_up(self) {
-        let Self { world, runtime, providers, actors, .. } = self;
+        let Self {
+            world,
+            runtime,
+            providers,
+            actors,
+            ..
+        } = self;
         let leftover = |what: String| world.record().leftovers.push(what);
         let supervisor = world.supervisor();
         world.set_supervisor(None);
@@ -312,7 +401,9 @@ impl Simulation {
         drop(actors);
         for _ in 0..600 {
             sleep(Duration::from_secs(1)).await;
-            if world.actors.load(Ordering::SeqCst) == 0 && world.transports.load(Ordering::SeqCst) == 0 {
+            if world.actors.load(Ordering::SeqCst) == 0
+                && world.transports.load(Ordering::SeqCst) == 0
+            {
                 break;
             }
         }
@@ -333,7 +424,12 @@ impl Simulation {
                 leftover(format!("{holders} attempts of request {request} live"));
             }
         }
-        let open: usize = world.record().requests.iter().map(|request| request.open).sum();
+        let open: usize = world
+            .record()
+            .requests
+            .iter()
+            .map(|request| request.open)
+            .sum();
         if open > 0 {
             leftover(format!("{open} bodies are open"));
         }
@@ -343,7 +439,9 @@ impl Simulation {
 fn subscriber(actor: Addr<Listener>, link: LinkPlan) -> Subscriber {
     match link {
         LinkPlan::Deliveries => Subscriber::deliveries(Recipient::<Delivery>::from(actor)),
-        LinkPlan::Events | LinkPlan::Stream => Subscriber::events(Recipient::<ResponseEvent>::from(actor)),
+        LinkPlan::Events | LinkPlan::Stream => {
+            Subscriber::events(Recipient::<ResponseEvent>::from(actor))
+        }
     }
 }
 
@@ -381,7 +479,9 @@ fn start_reading(world: &Arc<World>, number: usize, stream: ResponseStream) {
             let closed = world.dropped();
             let leave = async {
                 match fate {
-                    Fate::Unsubscribes(when) | Fate::Dies(when) => world.wait_for(request, when).await,
+                    Fate::Unsubscribes(when) | Fate::Dies(when) => {
+                        world.wait_for(request, when).await
+                    }
                     Fate::Stays | Fate::PanicsAt(_) => std::future::pending().await,
                 }
             };
@@ -398,9 +498,14 @@ fn start_reading(world: &Arc<World>, number: usize, stream: ResponseStream) {
 async fn canceller(world: Arc<World>, request: usize, when: When) {
     let id = world.id_of(request).await;
     world.wait_for(request, when).await;
-    let Some(supervisor) = world.supervisor() else { return };
+    let Some(supervisor) = world.supervisor() else {
+        return;
+    };
     world.note(format_args!("request {request}: is cancelled"));
-    let was_live = supervisor.send(CancelRequest { request: id }).await.unwrap_or(false);
+    let was_live = supervisor
+        .send(CancelRequest { request: id })
+        .await
+        .unwrap_or(false);
     if was_live {
         let now = world.now();
         world.record().requests[request].cancelled_at.push(now);
@@ -411,15 +516,24 @@ async fn leaver(world: Arc<World>, request: usize, number: usize, when: When) {
     let id = world.id_of(request).await;
     world.wait_for(request, when).await;
     let subscription = world.record().listeners[number].subscription;
-    let (Some(supervisor), Some(subscription)) = (world.supervisor(), subscription) else { return };
-    world.note(format_args!("request {request}: listener {number} unsubscribes"));
-    let left = supervisor.send(Unsubscribe { request: id, subscription }).await;
+    let (Some(supervisor), Some(subscription)) = (world.supervisor(), subscription) else {
+        return;
+    };
+    world.note(format_args!(
+        "request {request}: listener {number} unsubscribes"
+    ));
+    let left = supervisor
+        .send(Unsubscribe {
+            request: id,
+            subscription,
+        })
+        .await;
     let now = world.now();
     let mut record = world.record();
     match left {
-        Ok(true) => record.listeners[number].left_at = Some(now),
         Ok(false) => record.listeners[number].left_too_late = true,
-        Err(_) => {}
+        // A supervisor that ends meanwhile does not say whether it was in time.
+        Ok(true) | Err(_) => record.listeners[number].left_at = Some(now),
     }
 }
 
@@ -437,8 +551,12 @@ async fn close_in_between(close: Close, runtime: Rc<RefCell<Option<Runtime>>>, w
         Close::AtTheEnd => {}
         Close::Shutdown { at, grace } => {
             sleep(at).await;
-            let Some(handle) = runtime.borrow().clone() else { return };
-            world.note(format_args!("the runtime is shut down, with {grace:?} of grace"));
+            let Some(handle) = runtime.borrow().clone() else {
+                return;
+            };
+            world.note(format_args!(
+                "the runtime is shut down, with {grace:?} of grace"
+            ));
             let before = world.now();
             world.record().closed_at = Some(before);
             handle.shutdown(grace).await;

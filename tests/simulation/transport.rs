@@ -9,7 +9,10 @@ use std::{
 
 use actix_responses::{
     actors::DeliveryPolicy,
-    provider::{Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest, TransportResponse},
+    provider::{
+        Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
+        TransportResponse,
+    },
 };
 use bytes::Bytes;
 use futures_core::future::LocalBoxFuture;
@@ -34,7 +37,10 @@ pub(crate) struct SimulatedTransports {
 impl TransportFactory for SimulatedTransports {
     fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
         self.world.transports.fetch_add(1, Ordering::SeqCst);
-        Ok(Rc::new(SimulatedTransport { plan: self.plan.clone(), world: self.world.clone() }))
+        Ok(Rc::new(SimulatedTransport {
+            plan: self.plan.clone(),
+            world: self.world.clone(),
+        }))
     }
 }
 
@@ -74,7 +80,12 @@ impl Open {
         };
         world.note(format_args!("request {request}: attempt {attempt} is sent"));
         world.signal(request, Signal::Sent { attempt });
-        Self { world, plan, request, attempt }
+        Self {
+            world,
+            plan,
+            request,
+            attempt,
+        }
     }
 
     fn yielded(&self, events: u64, is_terminal: bool) {
@@ -90,8 +101,16 @@ impl Open {
         }
         self.note_read_ahead();
         if is_terminal {
-            self.world.note(format_args!("request {}: attempt {} is whole", self.request, self.attempt));
-            self.world.signal(self.request, Signal::Terminal { attempt: self.attempt });
+            self.world.note(format_args!(
+                "request {}: attempt {} is whole",
+                self.request, self.attempt
+            ));
+            self.world.signal(
+                self.request,
+                Signal::Terminal {
+                    attempt: self.attempt,
+                },
+            );
         }
     }
 
@@ -112,7 +131,9 @@ impl Open {
             let DeliveryPolicy::Wait { max_wait } = listener.plan.policy else {
                 continue;
             };
-            let is_here = listener.joined_at.is_some() && listener.left_at.is_none() && listener.died_at.is_none();
+            let is_here = listener.joined_at.is_some()
+                && listener.left_at.is_none()
+                && listener.died_at.is_none();
             // One that may have been given up has its end in its mailbox, where it is not seen yet.
             let may_lag = attempt.sent_at + max_wait <= now;
             let is_another = listener.request != self.request || listener.plan.joins.is_some();
@@ -124,7 +145,9 @@ impl Open {
                 _ => listener.plan.capacity as u64 + 3,
             };
             let bound = messages * batch + lag + batch;
-            let ahead = attempt.events_yielded.saturating_sub(listener.seen.len() as u64);
+            let ahead = attempt
+                .events_yielded
+                .saturating_sub(listener.seen.len() as u64);
             if listener.read_ahead.is_none_or(|(most, _)| ahead > most) {
                 listener.read_ahead = Some((ahead, bound));
             }
@@ -141,23 +164,42 @@ impl Drop for Open {
             request.open -= 1;
             request.closed_at = now;
         }
-        self.world.note(format_args!("request {}: attempt {} is closed", self.request, self.attempt));
-        self.world.signal(self.request, Signal::Over { attempt: self.attempt });
+        self.world.note(format_args!(
+            "request {}: attempt {} is closed",
+            self.request, self.attempt
+        ));
+        self.world.signal(
+            self.request,
+            Signal::Over {
+                attempt: self.attempt,
+            },
+        );
     }
 }
 
 impl Transport for SimulatedTransport {
-    fn send(&self, request: TransportRequest) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
-        let index = request.headers[REQUEST_HEADER].to_str().ok().and_then(|text| text.parse().ok());
+    fn send(
+        &self,
+        request: TransportRequest,
+    ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
+        let index = request.headers[REQUEST_HEADER]
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok());
         let index: usize = index.expect("every request of the simulation has a number");
         let open = Open::new(self.world.clone(), self.plan.clone(), index);
-        let attempt = self.plan.requests[index].attempts.get(open.attempt as usize - 1).cloned();
+        let attempt = self.plan.requests[index]
+            .attempts
+            .get(open.attempt as usize - 1)
+            .cloned();
         if let Some(attempt) = &attempt {
             self.world.record().faults.push(attempt.fault);
         }
         Box::pin(async move {
             // One beyond the plan is one beyond the policy: the checks see it.
-            let attempt = attempt.ok_or_else(|| TransportError::new(TransportErrorKind::Connect, "no attempt is left"))?;
+            let attempt = attempt.ok_or_else(|| {
+                TransportError::new(TransportErrorKind::Connect, "no attempt is left")
+            })?;
             answer(attempt, open).await
         })
     }
@@ -169,15 +211,24 @@ async fn answer(attempt: AttemptPlan, open: Open) -> Result<TransportResponse, T
     }
     let mut status = StatusCode::OK;
     let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        "content-type",
+        HeaderValue::from_static("text/event-stream"),
+    );
     match attempt.fault {
-        Fault::ConnectError(error) => return Err(TransportError::new(error.kind(), "a scripted error")),
+        Fault::ConnectError(error) => {
+            return Err(TransportError::new(error.kind(), "a scripted error"));
+        }
         Fault::HeadStall => pending().await,
         Fault::PanicInSend => panic!("{SCRIPTED_PANIC}"),
         Fault::NoEventStream => {
             headers.insert("content-type", HeaderValue::from_static("text/html"));
         }
-        Fault::Status { code, retry_after_ms, .. } => {
+        Fault::Status {
+            code,
+            retry_after_ms,
+            ..
+        } => {
             status = StatusCode::from_u16(code).expect("a status");
             headers.insert("content-type", HeaderValue::from_static("application/json"));
             if let Some(ms) = retry_after_ms {
@@ -187,7 +238,11 @@ async fn answer(attempt: AttemptPlan, open: Open) -> Result<TransportResponse, T
         _ => {}
     }
     let body = futures_util::stream::unfold((attempt.steps.into_iter(), open), next_chunk);
-    Ok(TransportResponse { status, headers, body: Box::pin(body) })
+    Ok(TransportResponse {
+        status,
+        headers,
+        body: Box::pin(body),
+    })
 }
 
 type Steps = (vec::IntoIter<Step>, Open);
@@ -195,7 +250,11 @@ type Steps = (vec::IntoIter<Step>, Open);
 async fn next_chunk((mut steps, open): Steps) -> Option<(Result<Bytes, TransportError>, Steps)> {
     loop {
         match steps.next()? {
-            Step::Chunk { bytes, events, is_terminal } => {
+            Step::Chunk {
+                bytes,
+                events,
+                is_terminal,
+            } => {
                 open.yielded(events, is_terminal);
                 return Some((Ok(bytes.into()), (steps, open)));
             }

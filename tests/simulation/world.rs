@@ -26,7 +26,7 @@ pub(crate) struct World {
     changed: Notify,
     released: AtomicBool,
     dropped: AtomicBool,
-    /// Actors of the simulation that have not been dropped.
+    /// Actors of the simulation, and readers of streams, that have not ended.
     pub(crate) actors: AtomicUsize,
     /// Transports that have not been dropped: each belongs to a worker.
     pub(crate) transports: AtomicUsize,
@@ -72,8 +72,16 @@ pub(crate) struct AttemptRecord {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Notice {
-    Started { attempt: u32, max_attempts: u32 },
-    Failed { kind: ErrorKind, retry_after: Option<Duration>, output_delivered: bool, retry_in: Option<Duration> },
+    Started {
+        attempt: u32,
+        max_attempts: u32,
+    },
+    Failed {
+        kind: ErrorKind,
+        retry_after: Option<Duration>,
+        output_delivered: bool,
+        retry_in: Option<Duration>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +98,6 @@ pub(crate) struct ListenerRecord {
     pub(crate) died_at: Option<Duration>,
     /// An `Unsubscribe` that found nothing: the end had come.
     pub(crate) left_too_late: bool,
-    pub(crate) messages: u64,
     pub(crate) seen: Vec<Seen>,
     /// The most that was read ahead of it, in events, and the bound of that.
     pub(crate) read_ahead: Option<(u64, u64)>,
@@ -106,7 +113,10 @@ pub(crate) struct Seen {
 
 impl ListenerRecord {
     pub(crate) fn ends(&self) -> usize {
-        self.seen.iter().filter(|seen| seen.event.is_final()).count()
+        self.seen
+            .iter()
+            .filter(|seen| seen.event.is_final())
+            .count()
     }
 }
 
@@ -115,19 +125,20 @@ impl World {
         let mut record = Record::default();
         for (request, plan) in plan.requests.iter().enumerate() {
             record.requests.push(RequestRecord::default());
-            record.listeners.extend(plan.listeners.iter().map(|plan| ListenerRecord {
-                request,
-                plan: plan.clone(),
-                subscription: None,
-                refused: None,
-                joined_at: None,
-                left_at: None,
-                died_at: None,
-                left_too_late: false,
-                messages: 0,
-                seen: Vec::new(),
-                read_ahead: None,
-            }));
+            record
+                .listeners
+                .extend(plan.listeners.iter().map(|plan| ListenerRecord {
+                    request,
+                    plan: plan.clone(),
+                    subscription: None,
+                    refused: None,
+                    joined_at: None,
+                    left_at: None,
+                    died_at: None,
+                    left_too_late: false,
+                    seen: Vec::new(),
+                    read_ahead: None,
+                }));
         }
         Self {
             started: Instant::now(),
@@ -147,7 +158,9 @@ impl World {
 
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         // A scripted panic may come while it is held; what it holds is whole all the same.
-        self.record.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.record
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub(crate) fn note(&self, what: fmt::Arguments<'_>) {
@@ -168,7 +181,10 @@ impl World {
             When::After(signal, delay) => {
                 let at = self.until(|record| {
                     let signals = &record.requests[request].signals;
-                    signals.iter().find(|(seen, _)| *seen == signal).map(|(_, at)| *at)
+                    signals
+                        .iter()
+                        .find(|(seen, _)| *seen == signal)
+                        .map(|(_, at)| *at)
                 });
                 tokio::time::sleep_until(self.started + at.await + delay).await;
             }
@@ -223,7 +239,10 @@ impl World {
     }
 
     pub(crate) fn supervisor(&self) -> Option<Addr<StreamSupervisor>> {
-        self.supervisor.lock().expect("nobody panics with it").clone()
+        self.supervisor
+            .lock()
+            .expect("nobody panics with it")
+            .clone()
     }
 
     /// Cancels a request from within the body that it reads.
@@ -247,10 +266,17 @@ impl World {
         let request = record.listeners[listener].request;
         if !event.is_delta() {
             let number = sequence.map_or("-".to_owned(), |sequence| sequence.to_string());
-            let line = format!("{:>7} ms  request {request}: listener {listener} gets {number} {what}", at.as_millis());
+            let line = format!(
+                "{:>7} ms  request {request}: listener {listener} gets {number} {what}",
+                at.as_millis()
+            );
             record.trace.push(line);
         }
         let event = event.clone();
-        record.listeners[listener].seen.push(Seen { at, sequence, event });
+        record.listeners[listener].seen.push(Seen {
+            at,
+            sequence,
+            event,
+        });
     }
 }

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for so many seconds (60 unless told), prints what was covered, and fails on a finding.
+#
+#   fuzz/run.sh [SECONDS] [TARGET...]
+#
+# It needs no nightly: cargo-fuzz is told to leave out the sanitizers, which alone need one; the crate has no unsafe code for
+# them to watch. The instrumentation that libFuzzer steers by is in stable rustc, and libFuzzer itself comes with libfuzzer-sys
+# and a C++ compiler.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+seconds=${1:-60}
+shift || true
+targets=("$@")
+if ((${#targets[@]} == 0)); then
+  targets=(sse responses chat errors items)
+fi
+
+if ! command -v cargo-fuzz >/dev/null; then
+  export PATH=$PWD/target/tools/bin:$PATH
+  if ! command -v cargo-fuzz >/dev/null; then
+    cargo install cargo-fuzz --locked --root target/tools
+  fi
+fi
+
+export CARGO_TERM_COLOR=never
+cargo fuzz build --sanitizer none
+
+failed=()
+mkdir -p target/logs
+for target in "${targets[@]}"; do
+  log=target/logs/$target.log
+  mkdir -p "target/corpus/$target"
+  # What is found new goes to the first folder, which is not committed; the seeds are.
+  if ! cargo fuzz run --sanitizer none "$target" "target/corpus/$target" "seeds/$target" -- \
+    -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+    -dict=dictionaries/server.dict -print_final_stats=1 >"$log" 2>&1; then
+    failed+=("$target")
+  fi
+  counters=$(sed -n 's/.*Loaded [0-9]* modules *(\([0-9]*\) inline.*/\1/p' "$log" | head -1)
+  covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
+  features=$(sed -n 's/.* ft: \([0-9]*\) .*/\1/p' "$log" | tail -1)
+  runs=$(sed -n 's/stat::number_of_executed_units: *//p' "$log")
+  printf '%-10s %10s runs, %6s edges of %s in the whole program, %6s features\n' \
+    "$target" "${runs:-?}" "${covered:-?}" "${counters:-?}" "${features:-?}"
+done
+
+if ((${#failed[@]})); then
+  echo "findings in: ${failed[*]} (inputs in fuzz/artifacts, reports in fuzz/target/logs)" >&2
+  exit 1
+fi
