@@ -82,7 +82,8 @@ impl Audience {
             request,
             limits,
             log: EventLog::new(request),
-            subscriptions: Vec::new(),
+            // Most requests have one subscriber.
+            subscriptions: Vec::with_capacity(1),
             next_id: 1,
             had_subscribers: false,
             deserted_since: None,
@@ -304,6 +305,16 @@ impl Audience {
         })
     }
 
+    /// Ends the subscriptions that are waited for without a deadline, for nothing else would.
+    pub(super) fn give_up_on_the_stuck(&mut self) {
+        for subscription in &mut self.subscriptions {
+            if subscription.blocked.is_some() && !subscription.is_waited_for() {
+                subscription.lag(self.request);
+            }
+        }
+        self.subscriptions.retain(|subscription| !subscription.over);
+    }
+
     /// Whether a subscriber has yet to take something.
     pub(super) fn is_waiting(&self) -> bool {
         self.subscriptions
@@ -411,7 +422,12 @@ impl Audience {
                     .kept
                     .extend(kept.map(|(sequence, event)| (sequence, event.clone())));
                 subscription.next = end;
-                if subscription.kept.len() > log_events {
+                let bytes: usize = subscription
+                    .kept
+                    .iter()
+                    .map(|(_, event)| event.weight())
+                    .sum();
+                if subscription.kept.len() > log_events || bytes > log_bytes {
                     subscription.lag(self.request);
                 }
             }

@@ -48,13 +48,19 @@ impl Drains {
             return self.settle(origin, 0, false);
         }
         self.with(origin, |origin| origin.draining += 1);
-        let (drains, origin) = (self.clone(), origin.to_owned());
+        let draining = Draining {
+            drains: self.clone(),
+            origin: origin.to_owned(),
+            ended: false,
+        };
         actix_rt::spawn(async move {
+            // All of it, so that its drop comes last.
+            let mut draining = draining;
             let reading = poll_fn(|cx| poll_drain(&mut body, &mut left, cx));
             let ended = tokio::time::timeout(limits.time, reading).await;
             // Only when it has ended does its connection live on.
             drop(body);
-            drains.settle(&origin, 1, ended.unwrap_or(false));
+            draining.ended = ended.unwrap_or(false);
         });
     }
 
@@ -84,6 +90,19 @@ impl Drains {
             Some(known) => change(known),
             None => change(origins.entry(origin.to_owned()).or_default()),
         }
+    }
+}
+
+/// A body that is being read to its end. The drop settles it, however the reading ended.
+struct Draining {
+    drains: Rc<Drains>,
+    origin: String,
+    ended: bool,
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        self.drains.settle(&self.origin, 1, self.ended);
     }
 }
 

@@ -83,9 +83,10 @@ pub enum Cursor {
 pub enum DeliveryPolicy {
     /// Nothing is lost: events wait in the log, and when the subscriber lags by more than
     /// [`AudienceLimits::lag_events`](super::AudienceLimits), the stream is not read any further until it has caught up.
-    /// When a mailbox takes nothing for `max_wait`, the subscription ends with [`ErrorKind::Lagged`](crate::ErrorKind).
+    /// When the delivery that found the mailbox full has not been handled after `max_wait`, the subscription ends with
+    /// [`ErrorKind::Lagged`](crate::ErrorKind): with a mailbox of 16, a subscriber may take a sixteenth of it for each.
     Wait {
-        /// How long a full mailbox is waited for.
+        /// How long a delivery that found the mailbox full is waited for.
         max_wait: Duration,
     },
     /// Deltas that come while the mailbox is full are left out, and their sequence numbers missing; items and the end are

@@ -66,6 +66,8 @@ pub struct StreamSupervisor {
     /// Ended requests, the oldest first.
     retained: VecDeque<(Instant, RequestId)>,
     retained_bytes: usize,
+    /// Whether a look at them is on its way.
+    retention_is_due: bool,
     closing: Option<Closing>,
 }
 
@@ -84,6 +86,8 @@ enum State {
     Waiting {
         audience: Audience,
         timer: SpawnHandle,
+        /// Why the last one failed.
+        error: Arc<ApiError>,
     },
     /// The end is published; the audience is kept for those who come late or lag behind.
     Ended { audience: Audience },
@@ -138,6 +142,7 @@ impl StreamSupervisor {
             waker: None,
             retained: VecDeque::new(),
             retained_bytes: 0,
+            retention_is_due: false,
             closing: None,
         })
     }
@@ -252,7 +257,7 @@ impl StreamSupervisor {
             let notice = Restarted {
                 attempt: request.attempts.number() + 1,
                 delay: delay.unwrap_or_default(),
-                error,
+                error: error.clone(),
             };
             audience.restart(ResponseEvent::Restarted(Arc::new(notice)), now);
         }
@@ -260,7 +265,11 @@ impl StreamSupervisor {
             return self.start_attempt(id, audience, true, ctx);
         };
         let timer = ctx.notify_later(RetryDue(id), delay);
-        request.state = State::Waiting { audience, timer };
+        request.state = State::Waiting {
+            audience,
+            timer,
+            error,
+        };
         self.tend(id);
     }
 
@@ -273,7 +282,8 @@ impl StreamSupervisor {
         request.state = State::Ended { audience };
         self.live -= 1;
         let now = Instant::now();
-        if self.retained.is_empty() {
+        if !self.retention_is_due {
+            self.retention_is_due = true;
             ctx.notify_later(RetentionDue, self.config.retain);
         }
         self.retained.push_back((now, id));
@@ -292,22 +302,20 @@ impl StreamSupervisor {
                 self.retained.push_front((ended, id));
                 break;
             }
-            match self.requests.get(&id) {
-                Some(Request {
-                    state: State::Ended { audience },
-                    ..
-                }) if audience.is_waiting() => {
-                    kept.push_back((ended, id));
-                }
-                Some(Request {
-                    state: State::Ended { audience },
-                    ..
-                }) => {
-                    self.retained_bytes -= audience.bytes();
-                    self.requests.remove(&id);
-                }
-                _ => {}
+            let Some(Request {
+                state: State::Ended { audience },
+                ..
+            }) = self.requests.get_mut(&id)
+            else {
+                continue;
+            };
+            audience.give_up_on_the_stuck();
+            if audience.is_waiting() {
+                kept.push_back((ended, id));
+                continue;
             }
+            self.retained_bytes -= audience.bytes();
+            self.requests.remove(&id);
         }
         while let Some(entry) = kept.pop_back() {
             self.retained.push_front(entry);
@@ -382,10 +390,19 @@ impl StreamSupervisor {
             }
             State::Waiting { timer, .. } => {
                 ctx.cancel_future(*timer);
-                let State::Waiting { mut audience, .. } = request.take_state() else {
+                let State::Waiting {
+                    mut audience,
+                    error,
+                    ..
+                } = request.take_state()
+                else {
                     return false;
                 };
-                audience.cut_short(end);
+                // A known error is not replaced by that of a shutdown.
+                audience.cut_short(match end {
+                    ResponseEvent::Failed(_) => ResponseEvent::Failed(error),
+                    end => end,
+                });
                 self.retire(id, audience, ctx);
                 true
             }
@@ -744,6 +761,7 @@ impl Handler<RetentionDue> for StreamSupervisor {
     fn handle(&mut self, _: RetentionDue, ctx: &mut Self::Context) {
         let now = Instant::now();
         self.forget(now);
+        self.retention_is_due = !self.retained.is_empty();
         if let Some((ended, _)) = self.retained.front() {
             let due = (*ended + self.config.retain).saturating_duration_since(now);
             // One that is still waited for is due already: it is looked at again soon, not at once.

@@ -94,6 +94,10 @@ impl Actor for Worker {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // A system that is dropped before its first turn starts its actors in the drop, where there is no timer.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
         ctx.run_interval(SWEEP_INTERVAL, |worker, ctx| {
             if !ctx.connected() {
                 return ctx.stop();

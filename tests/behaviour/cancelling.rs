@@ -189,3 +189,13 @@ async fn a_shutdown_gives_a_subscriber_that_lags_its_end_all_the_same() {
         assert_eq!(seen.names().last(), Some(&"completed"));
     }
 }
+
+#[actix_rt::test]
+async fn a_shutdown_keeps_the_error_of_a_request_that_waits_for_its_next_attempt() {
+    let (runtime, _) = start([Exchange::status(503).header("retry-after", "60")]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    settle().await;
+    runtime.shutdown(Duration::ZERO).await;
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert_eq!(error.details().status, Some(503));
+}
