@@ -1,0 +1,157 @@
+//! `instructions`: how many instructions each event costs, counted by valgrind's callgrind. Unlike a time it does not depend
+//! on what else the machine does. What the kernel does is not in it.
+//!
+//! This program runs itself under valgrind with few and with more rounds of the same work; the difference is without what is
+//! done once. The listing of each run stays in the target folder, for `callgrind_annotate`.
+
+use std::{
+    env, fs,
+    process::{Command, Stdio},
+    rc::Rc,
+};
+
+use actix_responses::actors::Workers;
+use actix_rt::System;
+use serde_json::json;
+
+use crate::{
+    clients::{Client, Clients},
+    support::{
+        decoders::{Decoder, Tally},
+        inputs::{Delivery, Input},
+        records,
+        server::Server,
+        target,
+    },
+};
+
+/// Set for the process whose instructions are counted: what it is to do.
+const WORK: &str = "ACTIX_RESPONSES_BENCH_WORK";
+
+const DELIVERIES: [Delivery; 4] = [
+    Delivery::Event,
+    Delivery::PACKETS,
+    Delivery::READS,
+    Delivery::Whole,
+];
+
+const FEW_ROUNDS: u64 = 1;
+const MORE_ROUNDS: u64 = 4;
+
+/// Does the work of a counted process, if this is one.
+pub fn work_if_asked() -> bool {
+    let Ok(work) = env::var(WORK) else {
+        return false;
+    };
+    let words: Vec<_> = work.split(' ').collect();
+    let [group, who, input, delivery, rounds] = words[..] else {
+        panic!("no such work: {work}");
+    };
+    let rounds: u64 = rounds.parse().expect("a number of rounds");
+    match group {
+        "decode" => {
+            let decoder = Decoder::ALL
+                .into_iter()
+                .find(|decoder| decoder.name() == who);
+            let input = input_named(input);
+            let delivery = DELIVERIES
+                .into_iter()
+                .find(|known| known.name() == delivery);
+            let chunks = input.chunks(delivery.expect("a delivery"));
+            for _ in 0..rounds {
+                decoder
+                    .expect("a decoder")
+                    .decode::<Tally>(input.wire, &chunks);
+            }
+        }
+        _ => {
+            let client = [Client::Ours, Client::AwcRaw]
+                .into_iter()
+                .find(|client| client.name() == who);
+            let script = format!("{input}_{delivery}");
+            let system = System::new();
+            system.block_on(async {
+                let clients = Clients::new(Rc::new(Server::start()), Workers::Current);
+                for _ in 0..rounds {
+                    clients.ask(client.expect("a client"), &script).await;
+                }
+            });
+        }
+    }
+    true
+}
+
+fn input_named(name: &str) -> Input {
+    let all = [Input::resp_text, Input::resp_reason_fn, Input::chat];
+    let mut inputs = all.into_iter().map(|make| make());
+    inputs.find(|input| input.name == name).expect("an input")
+}
+
+pub fn run() {
+    if !records::is_wanted("instructions") || records::is_trial() {
+        return;
+    }
+    if Command::new("valgrind")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_err()
+    {
+        println!("instructions: left out, because valgrind is not installed");
+        return;
+    }
+    let alone = [
+        Decoder::Ours,
+        Decoder::Upstream,
+        Decoder::AsyncOpenai,
+        Decoder::SseCoreSerde,
+        Decoder::LineScan,
+    ];
+    for delivery in [Delivery::Event, Delivery::PACKETS] {
+        alone
+            .iter()
+            .for_each(|decoder| count("decode", decoder.name(), "resp_text", delivery));
+        for input in ["resp_reason_fn", "chat"] {
+            count("decode", "ours", input, delivery);
+        }
+    }
+    for delivery in [Delivery::READS, Delivery::Whole] {
+        count("decode", "ours", "resp_text", delivery);
+    }
+    for delivery in [Delivery::Event, Delivery::READS] {
+        for client in [Client::Ours, Client::AwcRaw] {
+            count("end_to_end", client.name(), "resp_text", delivery);
+        }
+    }
+}
+
+fn count(group: &str, who: &str, input: &str, delivery: Delivery) {
+    let events = input_named(input).events.len() as u64;
+    let work = format!("{group} {who} {input} {}", delivery.name());
+    let (few, more) = (callgrind(&work, FEW_ROUNDS), callgrind(&work, MORE_ROUNDS));
+    let per_event = (more - few) as f64 / ((MORE_ROUNDS - FEW_ROUNDS) * events) as f64;
+    records::write(
+        &format!("instructions {work}"),
+        &json!({ "per_event": per_event }),
+    );
+}
+
+fn callgrind(work: &str, rounds: u64) -> u64 {
+    let folder = target::target_folder().join("callgrind");
+    fs::create_dir_all(&folder).expect("a folder for listings");
+    let listing = folder.join(format!("{}.{rounds}", work.replace(' ', ".")));
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--trace-children=no"])
+        .arg(format!("--callgrind-out-file={}", listing.display()))
+        .arg(env::current_exe().expect("the program's path"))
+        .env(WORK, format!("{work} {rounds}"))
+        .output()
+        .expect("valgrind");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let collected = messages
+        .lines()
+        .find_map(|line| line.split("Collected : ").nth(1));
+    collected
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or_else(|| panic!("{messages}"))
+}

@@ -1,0 +1,249 @@
+//! The ratios that must be reached.
+
+use super::measured::{Measured, Spread};
+
+/// What a value must be.
+#[derive(Clone, Copy)]
+pub enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+pub struct Row {
+    pub what: String,
+    pub bound: Bound,
+    pub unit: &'static str,
+    /// Absent when it was not measured.
+    pub value: Option<Spread>,
+    /// The same ratio by instructions, where those were counted.
+    pub instructions: Option<f64>,
+}
+
+impl Row {
+    pub fn is_reached(&self) -> Option<bool> {
+        let value = self.value?.median;
+        Some(match self.bound {
+            Bound::AtLeast(bound) => value >= bound,
+            Bound::AtMost(bound) => value <= bound,
+        })
+    }
+
+    pub fn line(&self) -> String {
+        let Self {
+            what, bound, unit, ..
+        } = self;
+        let bound = match bound {
+            Bound::AtLeast(bound) => format!(">= {bound}{unit}"),
+            Bound::AtMost(bound) => format!("<= {bound}{unit}"),
+        };
+        let number = |value: f64| match value.abs() {
+            100.0.. => format!("{value:.0}{unit}"),
+            10.0.. => format!("{value:.1}{unit}"),
+            _ => format!("{value:.2}{unit}"),
+        };
+        let value = self
+            .value
+            .map_or("-".to_owned(), |value| number(value.median));
+        let spread = match self.value {
+            Some(Spread { lower, upper, .. }) if lower < upper => {
+                format!("{} - {}", number(lower), number(upper))
+            }
+            _ => String::new(),
+        };
+        let instructions = self.instructions.map_or(String::new(), number);
+        let reached = match self.is_reached() {
+            Some(true) => "reached",
+            Some(false) => "**not reached**",
+            None => "not measured",
+        };
+        format!("| {what} | {bound} | {value} | {spread} | {instructions} | {reached} |\n")
+    }
+}
+
+pub fn rows(measured: &Measured) -> Vec<Row> {
+    let mut rows = Vec::new();
+    decode(measured, &mut rows);
+    end_to_end(measured, &mut rows);
+    latencies(measured, &mut rows);
+    actors(measured, &mut rows);
+    rows
+}
+
+fn ratio(one: Option<Spread>, other: Option<Spread>) -> Option<Spread> {
+    Some(one?.over(other?))
+}
+
+fn decode(measured: &Measured, rows: &mut Vec<Row>) {
+    let time = |who: &str, how: &str| measured.time(&format!("decode/{who}/resp_text/{how}"));
+    let instructions = |one: (&str, &str), other: (&str, &str)| {
+        let count = |(who, how): (&str, &str)| {
+            measured.record(
+                &format!("instructions decode {who} resp_text {how}"),
+                "per_event",
+            )
+        };
+        Some(count(one)? / count(other)?)
+    };
+    for (peer, name, bound) in [
+        ("upstream", "upstream's pipeline", 12.0),
+        ("async_openai", "async-openai's decode", 18.0),
+    ] {
+        for (how, cut) in [("event", "per event"), ("1460", "1,460 B")] {
+            rows.push(Row {
+                what: format!("decode, {cut}: {name} over ours"),
+                bound: Bound::AtLeast(bound),
+                unit: "x",
+                value: ratio(time(peer, how), time("ours", how)),
+                instructions: instructions((peer, how), ("ours", how)),
+            });
+        }
+    }
+    for (how, cut) in [("event", "per event"), ("1460", "1,460 B")] {
+        rows.push(Row {
+            what: format!("decode, {cut}: ours over a memchr line scan"),
+            bound: Bound::AtMost(4.0),
+            unit: "x",
+            value: ratio(time("ours", how), time("line_scan", how)),
+            instructions: instructions(("ours", how), ("line_scan", how)),
+        });
+    }
+    for (how, cut) in [("event", "per event"), ("1460", "1,460 B")] {
+        let count = measured.record(&format!("allocations ours resp_text {how}"), "per_event");
+        rows.push(Row {
+            what: format!("decode, {cut}: allocations for each event"),
+            bound: Bound::AtMost(0.2),
+            unit: "",
+            value: count.map(Spread::exactly),
+            instructions: None,
+        });
+    }
+    rows.push(Row {
+        what: "decode: the whole body in one chunk over a chunk for each event".to_owned(),
+        bound: Bound::AtMost(1.0),
+        unit: "x",
+        value: ratio(time("ours", "whole"), time("ours", "event")),
+        instructions: instructions(("ours", "whole"), ("ours", "event")),
+    });
+}
+
+fn end_to_end(measured: &Measured, rows: &mut Vec<Row>) {
+    let cpu = |who: &str, how: &str| measured.time(&format!("end_to_end/{who}/{how}/1"));
+    let chunks = [("event", "a chunk for each event"), ("8k", "8 KiB chunks")];
+    for ((how, cut), bound) in chunks.into_iter().zip([2.0, 2.2]) {
+        let instructions = |who: &str| {
+            measured.record(
+                &format!("instructions end_to_end {who} resp_text {how}"),
+                "per_event",
+            )
+        };
+        rows.push(Row {
+            what: format!("end to end, {cut}: ours over awc's raw drain (CPU)"),
+            bound: Bound::AtMost(bound),
+            unit: "x",
+            value: ratio(cpu("ours", how), cpu("awc_raw", how)),
+            instructions: instructions("ours")
+                .zip(instructions("awc_raw"))
+                .map(|(ours, raw)| ours / raw),
+        });
+    }
+    let bounds = [[5.0, 6.5], [7.5, 14.0]];
+    for ((how, cut), bounds) in chunks.into_iter().zip(bounds) {
+        let peers = [
+            ("upstream", "upstream's pipeline"),
+            ("async_openai", "async-openai"),
+        ];
+        for ((peer, name), bound) in peers.into_iter().zip(bounds) {
+            rows.push(Row {
+                what: format!("end to end, {cut}: {name} over ours (CPU)"),
+                bound: Bound::AtLeast(bound),
+                unit: "x",
+                value: ratio(cpu(peer, how), cpu("ours", how)),
+                instructions: None,
+            });
+        }
+    }
+}
+
+fn latencies(measured: &Measured, rows: &mut Vec<Row>) {
+    for (pace, described) in [
+        ("paced", "the rest 2 ms later"),
+        ("full_speed", "at full speed"),
+    ] {
+        let time = |who: &str| measured.time(&format!("first_event/{who}/{pace}"));
+        rows.push(Row {
+            what: format!("first event, {described}: ours over awc's first byte"),
+            bound: Bound::AtMost(1.2),
+            unit: "x",
+            value: ratio(time("ours"), time("awc_raw")),
+            instructions: None,
+        });
+    }
+    let ends = [
+        ("ours/delivery", "the final delivery", 1.0),
+        ("ours/fin", "FIN, with the default drain", 60.0),
+        ("ours_without_drain/fin", "FIN, without a drain", 1.0),
+    ];
+    for (name, what, bound) in ends {
+        rows.push(Row {
+            what: format!("from the terminal event to {what}"),
+            bound: Bound::AtMost(bound),
+            unit: " ms",
+            value: measured
+                .time(&format!("completion/{name}"))
+                .map(|time| time.times(1e-6)),
+            instructions: None,
+        });
+    }
+    let count = |field: &str| measured.record("reused lifecycle ours", field);
+    rows.push(Row {
+        what: "streams that ended normally whose connection was used again".to_owned(),
+        bound: Bound::AtLeast(100.0),
+        unit: " %",
+        value: count("reused")
+            .zip(count("requests"))
+            .map(|(reused, requests)| Spread::exactly(100.0 * reused / requests)),
+        instructions: None,
+    });
+}
+
+fn actors(measured: &Measured, rows: &mut Vec<Row>) {
+    for streams in [1_000, 10_000] {
+        let bytes = |who: &str| {
+            let bytes = measured.record(&format!("idle {who} {streams}"), "heap_bytes");
+            bytes.map(Spread::exactly)
+        };
+        rows.push(Row {
+            what: format!("an idle stream of {streams}: bytes above awc's own"),
+            bound: Bound::AtMost(1_024.0),
+            unit: " B",
+            value: bytes("ours")
+                .zip(bytes("awc"))
+                .map(|(ours, awc)| ours.minus(awc)),
+            instructions: None,
+        });
+    }
+    for burst in [64, 4, 1] {
+        let time = |who: &str| measured.time(&format!("deliver/{who}/100/burst_{burst}"));
+        rows.push(Row {
+            what: format!("100 subscribers, {burst} events at a time: tokio's broadcast over ours"),
+            bound: Bound::AtLeast(1.5),
+            unit: "x",
+            value: ratio(time("broadcast"), time("ours")),
+            instructions: None,
+        });
+    }
+    for (how, described) in [
+        ("memory", "without a network"),
+        ("8k", "over HTTP, 8 KiB chunks"),
+    ] {
+        let wall =
+            |threads: u32| measured.wall(&format!("end_to_end ours_workers_{threads} {how}_64"));
+        rows.push(Row {
+            what: format!("64 streams on 2 workers over 1, {described} (wall)"),
+            bound: Bound::AtLeast(1.6),
+            unit: "x",
+            value: ratio(wall(1), wall(2)),
+            instructions: None,
+        });
+    }
+}
