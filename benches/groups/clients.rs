@@ -17,7 +17,7 @@ use async_openai::{
 };
 use futures_util::StreamExt;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 
 use crate::support::{
     clock,
@@ -93,16 +93,23 @@ pub struct Clients {
     reqwest: reqwest::Client,
 }
 
+/// Lets the actors of a runtime start. Where the command line leaves everything out that would use it, it is dropped next,
+/// and a worker that starts only then finds no clock.
+pub async fn settled(runtime: Runtime) -> Runtime {
+    sleep(Duration::from_millis(1)).await;
+    runtime
+}
+
 impl Clients {
     /// Makes them, in an actix `System`.
-    pub fn new(server: Rc<Server>, workers: Workers) -> Self {
+    pub async fn new(server: Rc<Server>, workers: Workers) -> Self {
         let provider = Provider::new("bench", &server.base_url("small")).expect("a provider");
         let mut config = SupervisorConfig::new(provider);
         config.workers = workers;
         let connector = awc::Connector::new().limit(0);
         Self {
             server,
-            runtime: Runtime::with_config(config).expect("a runtime"),
+            runtime: settled(Runtime::with_config(config).expect("a runtime")).await,
             providers: RefCell::default(),
             awc: awc::Client::builder()
                 .connector(connector)

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    clients::Reader,
+    clients::{Reader, settled},
     cpu::CpuTime,
     scripted::Scripted,
     support::{
@@ -63,7 +63,7 @@ pub fn run(criterion: &mut Criterion<CpuTime>) {
                     Provider::new("none", "http://localhost").expect("a provider"),
                 );
                 config.workers = Workers::Current;
-                Runtime::with_transport(config, script.clone()).expect("a runtime")
+                settled(Runtime::with_transport(config, script.clone()).expect("a runtime")).await
             });
             for (way, name) in [
                 (Way::Ours, "ours"),

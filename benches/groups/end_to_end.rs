@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
-    clients::{Answer, Client, Clients, Reader},
+    clients::{Answer, Client, Clients, Reader, settled},
     cpu::CpuTime,
     scripted::Scripted,
     support::{
@@ -33,7 +33,7 @@ const MANY: usize = 64;
 pub fn run(criterion: &mut Criterion<CpuTime>, server: &Rc<Server>) {
     let input = Input::resp_text();
     let system = System::new();
-    let clients = |workers| system.block_on(async { Clients::new(server.clone(), workers) });
+    let clients = |workers| system.block_on(Clients::new(server.clone(), workers));
     let one_thread = clients(Workers::Current);
     use Client::{AsyncOpenai, AwcRaw, Ours, OursStream, ReqwestRaw, Upstream};
     for delivery in [Delivery::Event, Delivery::READS] {
@@ -77,7 +77,7 @@ fn workers_without_network(
             let provider = Provider::new("none", "http://localhost").expect("a provider");
             let mut config = SupervisorConfig::new(provider);
             config.workers = Workers::Threads(threads);
-            Runtime::with_transport(config, script.clone()).expect("a runtime")
+            settled(Runtime::with_transport(config, script.clone()).expect("a runtime")).await
         });
         let name = format!("ours_workers_{threads}");
         measure(

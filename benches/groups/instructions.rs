@@ -68,10 +68,13 @@ pub fn work_if_asked() -> bool {
             let client = [Client::Ours, Client::AwcRaw]
                 .into_iter()
                 .find(|client| client.name() == who);
-            let script = format!("{input}_{delivery}");
+            let script = match group {
+                "lifecycle" => input.to_owned(),
+                _ => format!("{input}_{delivery}"),
+            };
             let system = System::new();
             system.block_on(async {
-                let clients = Clients::new(Rc::new(Server::start()), Workers::Current);
+                let clients = Clients::new(Rc::new(Server::start()), Workers::Current).await;
                 for _ in 0..rounds {
                     clients.ask(client.expect("a client"), &script).await;
                 }
@@ -82,7 +85,12 @@ pub fn work_if_asked() -> bool {
 }
 
 fn input_named(name: &str) -> Input {
-    let all = [Input::resp_text, Input::resp_reason_fn, Input::chat];
+    let all = [
+        Input::resp_text,
+        Input::resp_reason_fn,
+        Input::chat,
+        Input::small,
+    ];
     let mut inputs = all.into_iter().map(|make| make());
     inputs.find(|input| input.name == name).expect("an input")
 }
@@ -123,6 +131,9 @@ pub fn run() {
             count("end_to_end", client.name(), "resp_text", delivery);
         }
     }
+    for client in [Client::Ours, Client::AwcRaw] {
+        count("lifecycle", client.name(), "small", Delivery::Event);
+    }
 }
 
 fn count(group: &str, who: &str, input: &str, delivery: Delivery) {
@@ -148,6 +159,7 @@ fn callgrind(work: &str, rounds: u64) -> u64 {
         .output()
         .expect("valgrind");
     let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{work}: {messages}");
     let collected = messages
         .lines()
         .find_map(|line| line.split("Collected : ").nth(1));

@@ -16,7 +16,7 @@ use crate::{
 
 pub fn run(criterion: &mut Criterion, server: &Rc<Server>) {
     let system = System::new();
-    let clients = system.block_on(async { Clients::new(server.clone(), Workers::Current) });
+    let clients = system.block_on(Clients::new(server.clone(), Workers::Current));
     first_event(criterion, &system, &clients);
     completion(criterion, &system, &clients);
 }

@@ -20,7 +20,7 @@ pub fn run(criterion: &mut Criterion, server: &Rc<Server>) {
 
     let input = Input::small();
     let system = System::new();
-    let clients = system.block_on(async { Clients::new(server.clone(), Workers::Current) });
+    let clients = system.block_on(Clients::new(server.clone(), Workers::Current));
     let mut group = criterion.benchmark_group("lifecycle");
     for (connection, script) in [("pooled", "small"), ("new", "small_close")] {
         for client in [Ours, AwcRaw, Upstream, AsyncOpenai] {

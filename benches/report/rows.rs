@@ -28,6 +28,13 @@ impl Row {
         })
     }
 
+    /// Whether the spread reaches over the bound.
+    fn is_within_noise(&self) -> bool {
+        let (Bound::AtLeast(bound) | Bound::AtMost(bound)) = self.bound;
+        self.value
+            .is_some_and(|value| (value.lower..value.upper).contains(&bound))
+    }
+
     pub fn line(&self) -> String {
         let Self {
             what, bound, unit, ..
@@ -51,11 +58,14 @@ impl Row {
             _ => String::new(),
         };
         let instructions = self.instructions.map_or(String::new(), number);
-        let reached = match self.is_reached() {
-            Some(true) => "reached",
-            Some(false) => "**not reached**",
-            None => "not measured",
+        let mut reached = match self.is_reached() {
+            Some(true) => "reached".to_owned(),
+            Some(false) => "**not reached**".to_owned(),
+            None => "not measured".to_owned(),
         };
+        if self.is_within_noise() {
+            reached += ", within noise";
+        }
         format!("| {what} | {bound} | {value} | {spread} | {instructions} | {reached} |\n")
     }
 }

@@ -66,7 +66,7 @@ pub enum Decoder {
     AsyncOpenaiChannel,
     /// The fastest framer of the registry, and serde on borrowed fields.
     SseCoreSerde,
-    /// Only finds the ends of lines: what touching each byte once costs.
+    /// Finds each line and leaves it at that: the least that decoding must do.
     LineScan,
 }
 
@@ -381,7 +381,12 @@ fn sse_core_serde(wire: Wire, chunks: &[Bytes], sink: &mut impl Sink) {
 fn line_scan(chunks: &[Bytes]) {
     let mut lines = 0;
     for chunk in chunks {
-        lines += memchr::memchr_iter(b'\n', black_box(chunk)).count();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            black_box(&chunk[start..end]);
+            start = end + 1;
+            lines += 1;
+        }
     }
-    assert!(black_box(lines) > 0);
+    assert!(lines > 0);
 }
