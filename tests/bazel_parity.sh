@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks that Bazel knows what Cargo knows: every test by its name, every crate,
-# every lint, and the version. Prints the counts, and fails with what differs.
+# feature and lint, and the version. Prints the counts, and fails with what differs.
 # BAZEL_FLAGS are passed to each command of Bazel's that builds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,7 +27,7 @@ section() {
   awk -v table="[$1]" '/^\[/ { inside = $0 == table; next } inside && /^[a-z]/ { print }' Cargo.toml
 }
 
-# --- Versions, crates, lints ----------------------------------------------------
+# --- Versions, crates, features, lints ------------------------------------------
 
 section package | sed -n 's/^version = "\(.*\)"/\1/p' >"$work/cargo"
 sed -n -e 's/^ *version = "\(.*\)",$/\1/p' -e 's/^VERSION = "\(.*\)"$/\1/p' MODULE.bazel BUILD.bazel | sort -u >"$work/bazel"
@@ -36,6 +36,17 @@ compare versions
 for table in dependencies dev-dependencies; do section "$table"; done | sed 's/[ .=].*//' | sort -u >"$work/cargo"
 cat BUILD.bazel tests/monorepo/*/*/BUILD.bazel | grep -o '@actix_responses_crates//:[a-zA-Z0-9_-]*' | sed 's/.*://' | sort -u >"$work/bazel"
 compare crates
+
+# What `default` turns on, and what that turns on.
+features=(default)
+for ((next = 0; next < ${#features[@]}; next++)); do
+  for feature in $(section features | sed -n "s/^${features[next]} = //p" | grep -o '"[a-z0-9_-]*"' | tr -d '"'); do
+    [[ " ${features[*]} " == *" $feature "* ]] || features+=("$feature")
+  done
+done
+printf '%s\n' "${features[@]}" >"$work/cargo"
+sed -n '/^FEATURES = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' BUILD.bazel >"$work/bazel"
+compare features
 
 for tool in rust clippy; do
   section "lints.$tool" |
