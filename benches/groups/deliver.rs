@@ -11,8 +11,7 @@ use actix_responses::{
     actors::{SubmitRequest, Subscriber, SupervisorConfig, Workers},
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
-    sse::SseLimits,
-    wire::StreamDecoder,
+    wire::{StreamDecoder, StreamLimits},
 };
 use actix_rt::System;
 use bytes::Bytes;
@@ -117,7 +116,7 @@ async fn ours(runtime: &Runtime, subscribers: usize) -> Vec<Tally> {
 
 /// Decodes, and hands each event on; between bursts others have their turn.
 async fn produce(script: &Scripted, mut send: impl AsyncFnMut(Arc<ResponseEvent>)) {
-    let mut decoder = StreamDecoder::new(Default::default(), SseLimits::default());
+    let mut decoder = StreamDecoder::new(Default::default(), StreamLimits::default());
     let mut events = Vec::new();
     for burst in script.chunks.chunks(script.burst) {
         for chunk in burst {

@@ -7,8 +7,7 @@ use std::{borrow::Cow, convert::Infallible, hint::black_box, time::Duration};
 
 use actix_responses::{
     protocol::ResponseEvent,
-    sse::SseLimits,
-    wire::{StreamDecoder, Wire},
+    wire::{StreamDecoder, StreamLimits, Wire},
 };
 use async_openai::types::{
     chat::CreateChatCompletionStreamResponse, responses::ResponseStreamEvent,
@@ -140,7 +139,7 @@ impl Decoder {
 }
 
 fn ours(wire: Wire, chunks: &[Bytes], sink: &mut impl Sink) {
-    let mut decoder = StreamDecoder::new(wire, SseLimits::default());
+    let mut decoder = StreamDecoder::new(wire, StreamLimits::default());
     let mut events = Vec::new();
     for chunk in chunks {
         let end = decoder.feed(chunk, &mut events);

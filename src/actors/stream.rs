@@ -94,6 +94,8 @@ pub(super) struct StreamActor {
     drains: Rc<Drains>,
     times: Times,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether anything of this attempt was published.
+    published: bool,
     span: Span,
     load: Option<LoadShare>,
 }
@@ -161,6 +163,7 @@ impl StreamActor {
                 congested: false,
             },
             alarm: None,
+            published: false,
             span,
             load: Some(load),
         }
@@ -218,6 +221,11 @@ impl StreamActor {
                             .extend_from_slice(&chunk[..chunk.len().min(room)]);
                     }
                     terminal = self.decoder.feed(&chunk, &mut self.events);
+                    // The first event does not wait for what else is ready.
+                    if !self.published && !self.events.is_empty() && terminal.is_none() {
+                        cx.waker().wake_by_ref();
+                        break;
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     body_over = true;
@@ -437,6 +445,7 @@ impl StreamActor {
             None => {}
         }
         if !self.events.is_empty() {
+            self.published = true;
             self.lease.audience().publish(&mut self.events, now);
             self.lease.audience().poll(cx, now);
             // What has just blocked is waited for from now on.
