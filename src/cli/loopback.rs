@@ -9,7 +9,9 @@ use std::{
 
 use actix_responses::{
     duration::parse_duration,
-    provider::loopback::{AfterReplies, Loopback, LoopbackOptions, Reply, ReplyBody, Script},
+    provider::loopback::{
+        AfterReplies, DEFAULT_MAX_CONNECTIONS, Loopback, LoopbackOptions, Reply, ReplyBody, Script,
+    },
 };
 use clap::Args;
 use http::StatusCode;
@@ -29,6 +31,10 @@ pub(super) struct Serve {
     /// The time between two events of a stream, such as 25ms
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     pace: Duration,
+
+    /// The most connections at a time; further ones wait
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CONNECTIONS)]
+    max_connections: usize,
 
     /// A JSON file that says what to do with each request in turn
     #[arg(long, value_name = "FILE", conflicts_with = "Faults")]
@@ -159,7 +165,7 @@ impl Serve {
             port: self.port,
             script,
             pace: self.pace,
-            ..LoopbackOptions::default()
+            max_connections: self.max_connections,
         };
         if !self.quiet {
             logging::start(1, Secrets::default())?;
