@@ -8,7 +8,8 @@
 //!   fails with [`TransportErrorKind::Send`], and the retry policy decides.
 //! - Idle connections are looked at only when the next request goes to their host, so their number is that of the streams
 //!   that once were open together, until then.
-//! - A server that answers before it has read the whole request, and closes, may be reported as a broken connection.
+//! - It reads an answer when the request is sent, and not before. [`EarlyAnswerStream`] lets it come so far where the server
+//!   answers early and closes; one that answers early, reads nothing and does not close is given up at the head timeout.
 //! - An HTTP/1.1 response with neither length nor chunks, whose body ends with the connection, can't be read (HTTP/1.0 can).
 //! - `https` to an IPv6 address does not work, to a name that has one it does.
 
@@ -23,7 +24,6 @@ use std::{
 };
 
 use actix_http::error::ParseError;
-use actix_rt::net::TcpStream;
 use actix_service::Service;
 use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
 use awc::{
@@ -40,6 +40,7 @@ use url::{Host, Url};
 
 use super::{
     dial::{dial, io_reason},
+    early_answer::EarlyAnswerStream,
     framing::{Framing, Head},
     proxy::{Authority, ProxyConfig, ProxyRules},
     tls::TlsConfig,
@@ -471,7 +472,7 @@ struct Dialer {
 }
 
 impl Service<ConnectInfo<Uri>> for Dialer {
-    type Response = Connection<Uri, TcpStream>;
+    type Response = Connection<Uri, EarlyAnswerStream>;
     type Error = TcpConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -488,7 +489,7 @@ impl Service<ConnectInfo<Uri>> for Dialer {
                 Err(error) => Err(error),
             };
             match connected {
-                Ok(stream) => Ok(Connection::new(uri, stream)),
+                Ok(stream) => Ok(Connection::new(uri, EarlyAnswerStream::new(stream))),
                 Err(error) => Err(TcpConnectError::Io(io::Error::other(error))),
             }
         })

@@ -6,6 +6,7 @@ mod awc_transport;
 mod catalog;
 mod compression;
 mod dial;
+mod early_answer;
 mod endpoint;
 mod framing;
 pub mod loopback;

@@ -1,0 +1,161 @@
+//! Connections that break, and servers that are killed.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use actix_responses::{
+    ErrorKind,
+    protocol::ResponseEvent,
+    provider::Loopback,
+    provider::loopback::{LoopbackOptions, Reply, Script},
+};
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use crate::support::{
+    DELTA, HEAD, PATIENCE, ServerProcess, accept, ask, chunk, end_of, failure_of, program, prompt,
+    read_request, reported_kind, serve, start_with, url, whole_answer, within,
+};
+
+/// The timer that bounds every wait here.
+const IDLE: Duration = Duration::from_secs(2);
+
+fn is_broken(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Connection | ErrorKind::Truncated)
+}
+
+#[actix_rt::test]
+async fn reset_in_the_middle_is_reported_by_service_and_command() {
+    // In the middle of a line, and between two events.
+    for bytes in [700, 20] {
+        let loopback = Loopback::start(LoopbackOptions {
+            script: Script::always(Reply::default().reset_after_bytes(bytes)),
+            ..LoopbackOptions::default()
+        })
+        .expect("a free port");
+        let runtime = start_with(&loopback.base_url(), |_, _| {});
+        let begun = Instant::now();
+        let error = failure_of(&runtime, prompt()).await;
+        assert!(is_broken(error.kind()), "{error}");
+        assert!(begun.elapsed() < PATIENCE / 4);
+        let kind = reported_kind(&ask(&loopback.base_url(), &[]));
+        assert!(["connection", "truncated"].contains(&&*kind), "{kind}");
+    }
+}
+
+#[actix_rt::test]
+async fn service_reports_a_killed_server_process_at_once() {
+    let mut server = ServerProcess::start(&["--stall-after-events=4"]);
+    let runtime = start_with(&server.base_url, |provider, _| {
+        provider.timeouts.idle = IDLE
+    });
+    let mut stream = runtime.stream(prompt()).await.expect("a request");
+    let first = within(stream.next()).await.expect("an event");
+    assert!(first.is_ok(), "{first:?}");
+    server.kill();
+    let killed = Instant::now();
+    let events: Vec<_> = within(stream.collect()).await;
+    let error = events
+        .last()
+        .expect("an end")
+        .as_ref()
+        .expect_err("a failure");
+    assert!(is_broken(error.kind()), "{error}");
+    assert!(killed.elapsed() < IDLE, "{:?}", killed.elapsed());
+    assert_eq!(events.iter().filter(|event| event.is_err()).count(), 1);
+
+    // The next request finds nobody, and says so.
+    let error = failure_of(&runtime, prompt()).await;
+    assert!(
+        matches!(error.kind(), ErrorKind::Connect | ErrorKind::Connection),
+        "{error}"
+    );
+}
+
+#[test]
+fn command_reports_a_killed_server_process_at_once() {
+    let mut server = ServerProcess::start(&["--stall-after-events=4"]);
+    let mut command: Command = program(&[
+        "ask",
+        "--json",
+        "--max-attempts=1",
+        "--idle-timeout=2s",
+        "hello",
+    ]);
+    let mut child = command
+        .args(["--base-url", &server.base_url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut first = String::new();
+    stdout.read_line(&mut first).expect("the first event");
+    server.kill();
+    let killed = Instant::now();
+    let last = stdout.lines().last().expect("an end").expect("a line");
+    let status = child.wait().expect("its end");
+    assert!(killed.elapsed() < IDLE, "{:?}", killed.elapsed());
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        last.contains(r#""kind":"connection""#) || last.contains(r#""kind":"truncated""#),
+        "{last}"
+    );
+}
+
+#[actix_rt::test]
+async fn connection_closed_under_the_next_request_is_mended_by_a_retry() {
+    let (address, requests) = serve(|listener| {
+        let mut first: TcpStream = accept(&listener);
+        read_request(&mut first);
+        first
+            .write_all(whole_answer().as_bytes())
+            .expect("a reader");
+        // The second request comes on the same connection; closing now is what a load balancer does whose time is up.
+        read_request(&mut first);
+        drop(first);
+        let mut second = accept(&listener);
+        read_request(&mut second);
+        second
+            .write_all(whole_answer().as_bytes())
+            .expect("a reader");
+        3
+    });
+    let runtime = start_with(&url(address), |_, max_attempts| *max_attempts = 2);
+    for _ in 0..2 {
+        let end = end_of(&runtime, prompt()).await;
+        assert!(matches!(end, Ok(ResponseEvent::Completed(_))), "{end:?}");
+    }
+    assert_eq!(within(requests).await, Ok(3));
+}
+
+#[actix_rt::test]
+async fn many_connections_that_break_at_once_are_all_reported() {
+    const STREAMS: usize = 50;
+    let (address, _) = serve(|listener| {
+        let connections: Vec<TcpStream> = (0..STREAMS)
+            .map(|_| {
+                let mut connection = accept(&listener);
+                read_request(&mut connection);
+                let begun = format!("{HEAD}{}", chunk(DELTA));
+                connection.write_all(begun.as_bytes()).expect("a reader");
+                connection
+            })
+            .collect();
+        // All close together, on as many threads as the system likes.
+        for connection in connections {
+            thread::spawn(move || drop(connection));
+        }
+    });
+    let runtime = start_with(&url(address), |provider, _| provider.timeouts.idle = IDLE);
+    let asking = (0..STREAMS).map(|_| failure_of(&runtime, prompt()));
+    for error in futures_util::future::join_all(asking).await {
+        assert!(is_broken(error.kind()), "{error}");
+        assert!(error.details().output_delivered);
+    }
+}
