@@ -73,7 +73,7 @@ async fn head(
     if let Some(turn_state) = &spec.turn_state {
         turn_state.apply(&mut headers);
     }
-    let secrets = Secrets::of(&headers);
+    let secrets = Secrets::of(&headers, &spec.url);
     let body = match spec.body.is_empty() {
         true => spec.body.clone(),
         false => provider

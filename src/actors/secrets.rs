@@ -1,8 +1,14 @@
 //! Keys that must not come back in an error.
 
-use http::HeaderMap;
+use std::{cmp::Reverse, error::Error};
 
-use crate::error::ApiError;
+use http::HeaderMap;
+use url::Url;
+
+use crate::{
+    error::ApiError,
+    provider::{secrets_in_headers, secrets_in_query},
+};
 
 /// The secrets that one attempt was sent with. Servers quote a refused key in their message; what is quoted is taken out.
 #[derive(Default)]
@@ -12,32 +18,63 @@ pub(super) struct Secrets(Vec<String>);
 const SHORTEST_SECRET: usize = 6;
 
 impl Secrets {
-    /// The values of headers that are marked sensitive, and for `scheme token` the token alone.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let values = headers.values().filter(|value| value.is_sensitive());
-        let texts = values.filter_map(|value| value.to_str().ok());
-        let tokens = texts.map(|text| text.rsplit_once(' ').map_or(text, |(_, token)| token));
-        let secrets = tokens.filter(|token| token.len() >= SHORTEST_SECRET);
-        Self(secrets.map(str::to_owned).collect())
+    /// The secrets among the headers and in the query that the attempt is sent with.
+    pub(super) fn of(headers: &HeaderMap, url: &Url) -> Self {
+        let mut secrets = secrets_in_headers(headers);
+        secrets.extend(secrets_in_query(url));
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        // One that holds another is taken out whole.
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        Self(secrets)
     }
 
     /// Takes them out of what a server said.
     pub(super) fn scrub(&self, error: &mut ApiError) {
+        if self.0.is_empty() {
+            return;
+        }
         let details = error.details_mut();
+        let limits = details.rate_limits.as_mut();
         let texts = [
             Some(&mut details.message),
             details.code.as_mut(),
             details.error_type.as_mut(),
             details.param.as_mut(),
+            details.request_id.as_mut(),
+            details.plan_type.as_mut(),
             details.anomalies.first_malformed.as_mut(),
         ];
-        for text in texts.into_iter().flatten() {
+        let limits = limits.into_iter().flat_map(|limits| {
+            [
+                limits.limit_id.as_mut(),
+                limits.limit_name.as_mut(),
+                limits.plan_type.as_mut(),
+            ]
+        });
+        for text in texts.into_iter().chain(limits).flatten() {
             for secret in &self.0 {
                 if text.contains(secret.as_str()) {
                     *text = text.replace(secret.as_str(), "[redacted]");
                 }
             }
         }
+        // A cause can't be changed, and one that quotes a key says nothing that is needed more than the key is to be kept.
+        let source = details.source.as_ref();
+        if source.is_some_and(|source| self.are_in(&**source)) {
+            details.source = None;
+        }
+    }
+
+    fn are_in(&self, error: &(dyn Error + 'static)) -> bool {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let printed = format!("{error} {error:?}");
+            if self.0.iter().any(|secret| printed.contains(secret)) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 }
 
@@ -55,11 +92,18 @@ mod tests {
         key.set_sensitive(true);
         headers.insert("authorization", key);
         headers.insert("x-plain", HeaderValue::from_static("plain-value"));
+        let url = Url::parse("https://host/?api-key=sk-9876543210&x=plain-value").unwrap();
         let mut error = ApiError::new(
             ErrorKind::Authentication,
-            "bad key sk-0123456789 in plain-value",
-        );
-        Secrets::of(&headers).scrub(&mut error);
-        assert_eq!(error.message(), "bad key [redacted] in plain-value");
+            "bad keys sk-0123456789 and sk-9876543210 in plain-value",
+        )
+        .with_source(std::io::Error::other("sk-0123456789"));
+        error.details_mut().request_id = Some("req-sk-0123456789".to_owned());
+        Secrets::of(&headers, &url).scrub(&mut error);
+        let expected = "bad keys [redacted] and [redacted] in plain-value";
+        assert_eq!(error.message(), expected);
+        let request_id = error.details().request_id.as_deref();
+        assert_eq!(request_id, Some("req-[redacted]"));
+        assert!(error.details().source.is_none());
     }
 }

@@ -204,15 +204,8 @@ impl ProviderOptions {
             .and_then(variable)
             .into_iter()
             .collect();
-        for value in provider
-            .headers()
-            .values()
-            .filter(|value| value.is_sensitive())
-        {
-            // `Bearer KEY` and a bare key alike.
-            let words = value.to_str().unwrap_or_default().split_whitespace();
-            secrets.extend(words.last().map(str::to_owned));
-        }
+        let of_provider = provider.secrets();
+        secrets.extend(of_provider.iter().map(|secret| secret.expose().to_owned()));
         let is_service = settings.preset.is_some_and(|preset| preset.key_required);
         let default_model = match embedded {
             Some(_) => Some("loopback"),

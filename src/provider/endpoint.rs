@@ -6,9 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::{Url, form_urlencoded};
 
 use super::{
-    auth::{AuthProvider, NoAuth},
+    auth::{AuthProvider, NoAuth, Secret},
     compression::RequestCompression,
-    redaction::{RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name},
+    redaction::{
+        RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name, secrets_in_headers,
+        secrets_in_query,
+    },
     timeouts::{DrainLimits, Timeouts},
     transport::is_transport_header,
 };
@@ -189,6 +192,15 @@ impl Provider {
     /// The headers of every request.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// What must not be shown to anybody: the values of its headers and query parameters that are secret by their names, in
+    /// the parts in which a server may repeat them. What [`auth`](Self::auth) sends is not known here. For a program that
+    /// prints what servers send; errors are free of them already.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = secrets_in_headers(&self.headers);
+        secrets.extend(secrets_in_query(&self.url_for("", &[])));
+        secrets.into_iter().map(Secret::new).collect()
     }
 
     /// The host, with its port where it is not the scheme's own.

@@ -27,6 +27,7 @@ pub use endpoint::{Accept, Provider, Quirks};
 pub use loopback::{Loopback, LoopbackOptions};
 pub use presets::Preset;
 pub use proxy::ProxyConfig;
+pub(crate) use redaction::{secrets_in_headers, secrets_in_query};
 pub use settings::ProviderSettings;
 pub use timeouts::{DrainLimits, Timeouts};
 pub use tls::{TlsConfig, TlsRoots};

@@ -25,6 +25,40 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     NAMES.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
 }
 
+/// The secrets among headers: the values that are marked sensitive, in the parts in which a server may quote them. Of
+/// `Bearer KEY` that is the key; of a cookie, each of its values.
+pub(crate) fn secrets_in_headers(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.values().filter(|value| value.is_sensitive());
+    let mut secrets = Vec::new();
+    for text in values.filter_map(|value| value.to_str().ok()) {
+        // A word without a value before others is the scheme.
+        let without_scheme = match text.split_once(' ') {
+            Some((scheme, rest)) if !scheme.contains(['=', ';', ',']) => rest,
+            _ => text,
+        };
+        for part in without_scheme.split([' ', ';', ',']) {
+            let value = part.split_once('=').map_or("", |(_, value)| value);
+            // The padding of Base64 is no value.
+            let is_named = !value.trim_matches('=').is_empty();
+            secrets.push(if is_named { value } else { part }.to_owned());
+        }
+    }
+    secrets
+}
+
+/// The secrets among the parameters of a URL, as they are and as they are written there.
+pub(crate) fn secrets_in_query(url: &Url) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for parameter in url.query().into_iter().flat_map(|query| query.split('&')) {
+        let parsed = form_urlencoded::parse(parameter.as_bytes()).next();
+        if let Some((_, value)) = parsed.filter(|(name, _)| is_secret_name(name)) {
+            secrets.push(value.into_owned());
+            secrets.extend(parameter.split_once('=').map(|(_, raw)| raw.to_owned()));
+        }
+    }
+    secrets
+}
+
 /// Prints headers as a map; values that are secret by mark or by name are left out.
 pub(crate) struct RedactedHeaders<'a>(pub(crate) &'a HeaderMap);
 
@@ -118,6 +152,23 @@ mod tests {
         ] {
             assert!(!is_secret_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn secrets_are_found_in_the_parts_that_a_server_may_quote() {
+        for (value, secrets) in [
+            ("sk-1", &["sk-1"][..]),
+            ("Bearer sk-1", &["sk-1"]),
+            ("Basic c2stMQ==", &["c2stMQ=="]),
+            ("session=sk-1;theme=dark", &["sk-1", "dark"]),
+        ] {
+            let mut value = HeaderValue::from_static(value);
+            value.set_sensitive(true);
+            let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+            assert_eq!(secrets_in_headers(&headers), secrets);
+        }
+        let url = Url::parse("https://host/?api-version=2&api%2Dkey=a%2Fb").unwrap();
+        assert_eq!(secrets_in_query(&url), ["a/b", "a%2Fb"]);
     }
 
     #[test]
