@@ -1,7 +1,7 @@
 //! Hearing a server that answers before it has read the request.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -27,6 +27,21 @@ impl EarlyAnswerStream {
             refused: None,
         }
     }
+
+    /// Passes a refused write of so many bytes off as done.
+    fn accept(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error)) if is_refusal(&error) => {
+                self.refused = Some(error);
+                Poll::Ready(Ok(bytes))
+            }
+            other => other,
+        }
+    }
 }
 
 /// Whether the peer takes no more; other errors are of our own making.
@@ -47,13 +62,25 @@ impl AsyncWrite for EarlyAnswerStream {
         if self.refused.is_some() {
             return Poll::Ready(Ok(bytes.len()));
         }
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Ready(Err(error)) if is_refusal(&error) => {
-                self.refused = Some(error);
-                Poll::Ready(Ok(bytes.len()))
-            }
-            other => other,
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.accept(written, bytes.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(bytes));
         }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.accept(written, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

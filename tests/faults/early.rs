@@ -1,15 +1,17 @@
 //! Servers that answer before they have read the request.
 
-use std::{io::Write, net::Shutdown, time::Duration};
+use std::{fs, io::Write, net::Shutdown, time::Duration};
 
 use actix_responses::{
-    ErrorKind,
+    ErrorKind, Runtime,
+    actors::SupervisorConfig,
     protocol::{Prompt, ResponseEvent},
+    provider::{AwcTransportFactory, Provider, ProxyConfig, TlsConfig, TlsRoots},
 };
 
 use crate::support::{
-    accept, end_of, failure_of, prompt, read_head, read_request, serve, start_with, until_closed,
-    url, whole_answer,
+    TlsServer, accept, end_of, failure_of, prompt, read_head, read_request, serve, start_with,
+    until_closed, url, whole_answer,
 };
 
 /// More than the sockets of both sides hold.
@@ -76,4 +78,34 @@ async fn status_that_comes_before_the_request_is_sent_is_reported() {
             assert!(matches!(next, Ok(ResponseEvent::Completed(_))), "{next:?}");
         }
     }
+}
+
+#[actix_rt::test]
+async fn status_that_comes_early_is_reported_over_tls() {
+    let tls = TlsServer::new();
+    let name = format!("actix-responses-early-{}.pem", std::process::id());
+    let ca_file = std::env::temp_dir().join(name);
+    fs::write(&ca_file, &tls.certificate).expect("a temporary file");
+    let trusted = TlsConfig {
+        roots: TlsRoots::ExtraOnly,
+        extra_ca_file: Some(ca_file.clone()),
+    };
+    let factory = AwcTransportFactory::new(&trusted, &ProxyConfig::None).expect("TLS");
+    fs::remove_file(&ca_file).expect("the file");
+
+    let (address, _) = serve(move |listener| {
+        let session = rustls::ServerConnection::new(tls.config).expect("a session");
+        let mut stream = rustls::StreamOwned::new(session, accept(&listener));
+        read_head(&mut stream);
+        let answer = refusal("413 Payload Too Large", Then::Closes);
+        stream.write_all(answer.as_bytes()).expect("a reader");
+        stream.flush().expect("a reader");
+    });
+    let base_url = format!("https://{address}/v1");
+    let mut config = SupervisorConfig::new(Provider::new("test", &base_url).expect("a URL"));
+    config.retry.max_attempts = 1;
+    let runtime = Runtime::with_transport(config, factory).expect("a runtime");
+    let error = failure_of(&runtime, Prompt::user("x".repeat(LARGE)).with_model("m")).await;
+    assert_eq!(error.details().status, Some(413), "{}", error.report());
+    assert!(error.message().contains("told early"), "{error}");
 }

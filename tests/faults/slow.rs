@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -12,11 +11,10 @@ use actix_responses::{
     ErrorKind, Phase,
     protocol::{Prompt, ResponseEvent},
 };
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::support::{
-    DELTA, HEAD, accept, ask, chunk, end_of, failure_of, prompt, read_head, read_request,
-    reported_kind, serve, start_with, until_closed, url, whole_answer, within,
+    DELTA, HEAD, TlsServer, accept, ask, chunk, end_of, failure_of, prompt, read_head,
+    read_request, reported_kind, serve, start_with, until_closed, url, whole_answer, within,
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -141,16 +139,8 @@ async fn head_that_never_ends_ends_at_its_timeout_or_its_limit() {
 
 /// The first flight of a server's handshake, after it has read the client's.
 fn handshake(connection: &mut TcpStream) -> Vec<u8> {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a key");
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key))
-        .expect("a certificate");
-    let mut session = rustls::ServerConnection::new(Arc::new(config)).expect("a session");
+    let config = TlsServer::new().config;
+    let mut session = rustls::ServerConnection::new(config).expect("a session");
     while !session.wants_write() {
         session.read_tls(connection).expect("a client's hello");
         session.process_new_packets().expect("TLS");

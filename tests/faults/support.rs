@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -18,6 +19,7 @@ use actix_responses::{
     retry::ExponentialBackoff,
 };
 use futures_util::StreamExt;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{sync::oneshot, time::Instant};
 
 /// A test that waits so long fails. Timers of the tests are less than a tenth of it.
@@ -141,6 +143,30 @@ pub(crate) async fn failure_of(runtime: &Runtime, prompt: Prompt) -> ApiError {
 
 pub(crate) fn prompt() -> Prompt {
     Prompt::user("hello").with_model("m")
+}
+
+/// What a server needs for TLS on 127.0.0.1, and the certificate to trust it by.
+pub(crate) struct TlsServer {
+    pub(crate) config: Arc<rustls::ServerConfig>,
+    pub(crate) certificate: String,
+}
+
+impl TlsServer {
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a key");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key))
+            .expect("a certificate");
+        Self {
+            config: Arc::new(config),
+            certificate: made.cert.pem(),
+        }
+    }
 }
 
 /// The program, without what the environment of the tests may say to it.
