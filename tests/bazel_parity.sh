@@ -22,9 +22,9 @@ compare() {
   fi
 }
 
-# section NAME: the keys of a table of Cargo.toml, with what is right of `=`.
+# section NAME [FILE]: the keys of a table of Cargo.toml, with what is right of `=`.
 section() {
-  awk -v table="[$1]" '/^\[/ { inside = $0 == table; next } inside && /^[a-z]/ { print }' Cargo.toml
+  awk -v table="[$1]" '/^\[/ { inside = $0 == table; next } inside && /^[a-z]/ { print }' "${2:-Cargo.toml}"
 }
 
 # --- Versions, crates, features, lints ------------------------------------------
@@ -33,7 +33,11 @@ section package | sed -n 's/^version = "\(.*\)"/\1/p' >"$work/cargo"
 sed -n -e 's/^ *version = "\(.*\)",$/\1/p' -e 's/^VERSION = "\(.*\)"$/\1/p' MODULE.bazel BUILD.bazel | sort -u >"$work/bazel"
 compare versions
 
-for table in dependencies dev-dependencies; do section "$table"; done | sed 's/[ .=].*//' | sort -u >"$work/cargo"
+{
+  section dependencies
+  section dev-dependencies
+  section dev-dependencies benches/Cargo.toml | grep -v '^actix-responses '
+} | sed 's/[ .=].*//' | sort -u >"$work/cargo"
 cat BUILD.bazel tests/monorepo/*/*/BUILD.bazel | grep -o '@actix_responses_crates//:[a-zA-Z0-9_-]*' | sed 's/.*://' | sort -u >"$work/bazel"
 compare crates
 
@@ -72,13 +76,12 @@ cargo test --quiet --all-targets --no-run 2>"$work/log" || { cat "$work/log" >&2
 awk '
   $1 == "target" {
     target = $2
-    if (target == "src/lib.rs") target = "unit"
-    if (target == "src/main.rs") target = "command_unit"
-    if (sub(/^benches\//, "", target)) target = target "_bench"
-    if (sub(/^examples\//, "", target)) target = target "_example"
-    sub(/^tests\//, "", target)
-    sub(/\/main\.rs/, "", target)
-    sub(/\.rs/, "", target)
+    sub(/(\/main)?\.rs$/, "", target)
+    if (target == "src/lib") target = "unit"
+    else if (target == "src") target = "command_unit"
+    else if (sub(/^examples\//, "", target)) target = target "_example"
+    # What is left is of the package in benches/, and named from there.
+    else if (target != "doc" && !sub(/^tests\//, "", target)) target = target "_bench"
     next
   }
   { print target, $0 }
