@@ -7,58 +7,87 @@ use memchr::memchr;
 /// The inside of a JSON string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StringInside {
-    pub(crate) bytes: usize,
+    /// Where the quote is that closes it.
+    pub(crate) end: usize,
     pub(crate) has_escapes: bool,
 }
 
-/// Finds the end of the string whose inside `bytes` begin with. `None` when the quote that closes it is not there, or when the
+/// Finds the end of the string whose inside begins at `start`. `None` when the quote that closes it is not there, or when the
 /// string holds a control character, which JSON wants escaped. Escapes are stepped over, not judged.
 ///
 /// Most strings are short, and this is called for every delta: eight bytes at a time without a call cost less than any search.
-#[inline]
-pub(crate) fn string_inside(bytes: &[u8]) -> Option<StringInside> {
-    let mut has_escapes = false;
-    let mut at = 0;
+#[inline(always)]
+pub(crate) fn string_inside(bytes: &[u8], start: usize) -> Option<StringInside> {
+    let end = next_special(bytes, start)?;
+    match bytes[end] {
+        b'"' => Some(StringInside {
+            end,
+            has_escapes: false,
+        }),
+        b'\\' => string_with_escapes(bytes, end),
+        _ => None,
+    }
+}
+
+/// The same from its first backslash on.
+fn string_with_escapes(bytes: &[u8], mut at: usize) -> Option<StringInside> {
     loop {
-        at += until_special(&bytes[at..])?;
         match bytes[at] {
             b'"' => break,
-            b'\\' => {
-                has_escapes = true;
-                // What is escaped may be a quote. A control character is none that may be.
-                (*bytes.get(at + 1)? >= b' ').then_some(())?;
-                at += 2;
-            }
+            // What is escaped may be a quote. A control character is none that may be.
+            b'\\' if *bytes.get(at + 1)? >= b' ' => at = next_special(bytes, at + 2)?,
             _ => return None,
         }
     }
     Some(StringInside {
-        bytes: at,
-        has_escapes,
+        end: at,
+        has_escapes: true,
     })
 }
 
-/// How many bytes there are before the first quote, backslash or control character.
+/// Where the first quote, backslash or control character is, from `start` on.
 #[inline]
-fn until_special(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    /// The high bit of each byte that is below `limit`, at most 128; above the lowest of them, others may be wrong.
-    fn below(word: u64, limit: u8) -> u64 {
-        word.wrapping_sub(ONES * u64::from(limit)) & !word & (ONES * 128)
-    }
-    let mut at = 0;
-    while let Some(word) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = quotes | backslashes | below(word, b' ');
-        if special != 0 {
-            return Some(at + special.trailing_zeros() as usize / 8);
+pub(crate) fn next_special(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        if let Some(offset) = special_of(u64::from_le_bytes(*word)) {
+            return Some(at + offset);
         }
-        at += 8;
+        at += WORD;
     }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    Some(at + bytes[at..].iter().position(is_special)?)
+    let left = bytes.len().checked_sub(at).filter(|left| *left > 0)?;
+    match bytes.last_chunk() {
+        // The last word once more, without what comes before. The zeros that move in are control characters.
+        Some(word) => special_of(u64::from_le_bytes(*word) >> (8 * (WORD - left)))
+            .filter(|offset| *offset < left)
+            .map(|offset| at + offset),
+        None => bytes[at..]
+            .iter()
+            .position(|byte| is_special(*byte))
+            .map(|offset| at + offset),
+    }
+}
+
+/// The bytes of a word.
+const WORD: usize = size_of::<u64>();
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..b' ')
+}
+
+/// Where in a word the first quote, backslash or control character is. A byte from which a subtraction borrows is one of them,
+/// so all before the first have the bits that they would have alone.
+#[inline]
+fn special_of(word: u64) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const fn each(byte: u8) -> u64 {
+        ONES * byte as u64
+    }
+    let quotes = (word ^ each(b'"')).wrapping_sub(ONES);
+    let backslashes = (word ^ each(b'\\')).wrapping_sub(ONES);
+    let controls = word.wrapping_sub(each(b' '));
+    let special = (quotes | backslashes | controls) & !word & each(0x80);
+    (special != 0).then(|| special.trailing_zeros() as usize / 8)
 }
 
 /// Appends the text that the inside of a JSON string spells. False when it has an escape that is none, or half a surrogate
@@ -160,15 +189,38 @@ mod tests {
                 .into_iter::<String>()
                 .next()
                 .unwrap();
-            let inside = string_inside(&quoted.as_bytes()[1..]);
+            let inside = string_inside(quoted.as_bytes(), 1);
             let mut text = String::new();
-            let is_read = inside.is_some_and(|inside| unescape(&quoted[1..=inside.bytes], &mut text));
+            let is_read = inside.is_some_and(|inside| unescape(&quoted[1..inside.end], &mut text));
             if let Some(inside) = inside {
-                let escapes = quoted[1..=inside.bytes].contains('\\');
+                let escapes = quoted[1..inside.end].contains('\\');
                 prop_assert_eq!(inside.has_escapes, escapes);
             }
             prop_assert_eq!(is_read.then_some(text), parsed.ok());
         }
+    }
+
+    #[test]
+    fn what_is_special_is_found_wherever_it_lies() {
+        for special in 0..=u8::MAX {
+            for len in 0..40 {
+                for start in 0..=len {
+                    let mut bytes = vec![0xa2; len];
+                    assert_eq!(next_special(&bytes, start), None);
+                    let Some(last) = len.checked_sub(1) else {
+                        continue;
+                    };
+                    // Before the start it does not count.
+                    bytes[last / 2] = special;
+                    let found = (is_special(special) && last / 2 >= start).then_some(last / 2);
+                    assert_eq!(next_special(&bytes, start), found, "{special} in {len}");
+                    bytes[last] = b'"';
+                    let found = found.or((last >= start).then_some(last));
+                    assert_eq!(next_special(&bytes, start), found, "{special} in {len}");
+                }
+            }
+        }
+        assert_eq!(next_special(b"\"", 7), None);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use serde::{
 };
 
 /// A string, borrowed where it has no escapes; `None` for a value of any other kind.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct LenientStr<'a>(pub(crate) Option<Cow<'a, str>>);
 
 /// A whole number, also when written as a float or a string; `None` for anything else.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct LenientInt(pub(crate) Option<u64>);
 
 impl LenientInt {

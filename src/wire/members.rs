@@ -1,14 +1,22 @@
-//! The members of a JSON object that has been parsed before.
+//! The members of a JSON object.
 
 use std::ops::Range;
 
-use super::escapes::string_inside;
+use super::walk::{name_end, skip_space, value_end};
 
-/// Goes through the members of a JSON object, stepping over their values without judging them. A parser must have found the
-/// text to be JSON; of any other text some members or none are found. Names are compared as they are written.
+/// Goes through the members of a JSON object, walking over their values. It ends at the object's end and at what is not JSON;
+/// [`end`](Self::end) and [`is_whole`](Self::is_whole) tell which. Names are compared as they are written.
 pub(crate) struct Members<'a> {
     json: &'a str,
     at: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Before,
+    Within,
+    After,
 }
 
 /// Where a member lies in its JSON.
@@ -21,15 +29,71 @@ pub(crate) struct Member<'a> {
 
 impl<'a> Members<'a> {
     pub(crate) fn of(json: &'a str) -> Self {
-        Self { json, at: 0 }
+        Self::at(json, 0)
     }
 
-    /// Skips white space, and takes `byte` if it is next.
-    fn take(&mut self, byte: u8) -> Option<()> {
-        let rest = &self.json.as_bytes()[self.at..];
-        let spaces = rest.iter().take_while(|byte| is_space(**byte)).count();
-        self.at += spaces;
-        (*rest.get(spaces)? == byte).then(|| self.at += 1)
+    /// Those of the object that begins at `at`, after white space perhaps.
+    pub(crate) fn at(json: &'a str, at: usize) -> Self {
+        Self {
+            json,
+            at,
+            state: State::Before,
+        }
+    }
+
+    /// Where the object ended, once all its members have been given.
+    pub(crate) fn end(&self) -> Option<usize> {
+        (self.state == State::After).then_some(self.at)
+    }
+
+    /// Whether the whole text was one object, whose members have all been given.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.end()
+            .is_some_and(|end| skip_space(self.json.as_bytes(), end) == self.json.len())
+    }
+
+    /// Where the next member begins, with the quote of its name if it is one.
+    #[inline]
+    pub(crate) fn next_start(&mut self) -> Option<usize> {
+        let json = self.json.as_bytes();
+        let is_first = self.state == State::Before;
+        let mut at = skip_space(json, self.at);
+        match self.state {
+            State::Before if json.get(at) == Some(&b'{') => at = skip_space(json, at + 1),
+            State::Within => {}
+            State::Before | State::After => return None,
+        }
+        match (json.get(at)?, is_first) {
+            (b'}', _) => {
+                self.at = at + 1;
+                self.state = State::After;
+                None
+            }
+            (_, true) => Some(at),
+            (b',', false) => Some(skip_space(json, at + 1)),
+            (_, false) => None,
+        }
+    }
+
+    /// Walks over the name of the member that begins there. Gives it, and where the value begins.
+    #[inline]
+    pub(crate) fn name(&self, start: usize) -> Option<(&'a str, usize)> {
+        let name = name_end(self.json.as_bytes(), start)?;
+        Some((self.json.get(start + 1..name.quote)?, name.value))
+    }
+
+    /// Walks over the value that begins there.
+    #[inline]
+    pub(crate) fn value(&mut self, start: usize) -> Option<Range<usize>> {
+        let end = value_end(self.json.as_bytes(), start)?;
+        self.go_on_at(end);
+        Some(start..end)
+    }
+
+    /// Goes on after a member that the caller has read, which ends there.
+    pub(crate) fn go_on_at(&mut self, end: usize) {
+        self.at = end;
+        self.state = State::Within;
     }
 }
 
@@ -37,54 +101,10 @@ impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
     fn next(&mut self) -> Option<Member<'a>> {
-        self.take(if self.at == 0 { b'{' } else { b',' })?;
-        self.take(b'"')?;
-        let bytes = self.json.as_bytes();
-        let name = self.at..self.at + string_inside(&bytes[self.at..])?.bytes;
-        self.at = name.end + 1;
-        self.take(b':')?;
-        let spaces = bytes[self.at..].iter().take_while(|byte| is_space(**byte));
-        let start = self.at + spaces.count();
-        self.at = start + value_len(&bytes[start..])?;
-        Some(Member {
-            name: self.json.get(name)?,
-            value: start..self.at,
-        })
-    }
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
-}
-
-/// How long the value is that `bytes` begin with.
-fn value_len(bytes: &[u8]) -> Option<usize> {
-    let string_len = |at: usize| Some(string_inside(&bytes[at + 1..])?.bytes + 2);
-    match bytes.first()? {
-        b'"' => string_len(0),
-        b'{' | b'[' => {
-            let mut depth = 0usize;
-            let mut at = 0;
-            loop {
-                match bytes.get(at)? {
-                    b'"' => {
-                        at += string_len(at)?;
-                        continue;
-                    }
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' => depth -= 1,
-                    _ => {}
-                }
-                at += 1;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-        }
-        _ => {
-            let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']') || is_space(*byte);
-            bytes.iter().position(is_end)
-        }
+        let start = self.next_start()?;
+        let (name, value) = self.name(start)?;
+        let value = self.value(value)?;
+        Some(Member { name, value })
     }
 }
 
@@ -118,6 +138,10 @@ mod tests {
             ("{\"é\":\r\n\t-1.5e3\n}", vec![("é", "-1.5e3")]),
         ] {
             assert_eq!(members(json), expected, "{json}");
+            let mut members = Members::of(json);
+            assert!(!members.is_whole());
+            members.by_ref().for_each(drop);
+            assert!(members.is_whole(), "{json}");
         }
     }
 
@@ -132,14 +156,21 @@ mod tests {
             "{\"a",
             "{\"a\"",
             "{\"a\":",
-            "{\"a\":1",
             "{\"a\":[",
             "\"a\"",
             "null",
             "{\"a\":\"b",
+            "x{}",
+            "{,}",
         ] {
             assert_eq!(members(json), [], "{json}");
+            let mut members = Members::of(json);
+            assert!(members.next().is_none() && members.next().is_none());
+            assert!(!members.is_whole(), "{json}");
         }
+        let mut members = Members::of("{\"a\":1");
+        assert_eq!(members.by_ref().count(), 1);
+        assert!(!members.is_whole());
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -23,6 +23,7 @@ mod members;
 pub mod responses;
 pub(crate) mod server_error;
 mod sse_stream;
+mod walk;
 
 pub use limits::StreamLimits;
 

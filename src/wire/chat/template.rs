@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::chunk::{Chunk, Str};
-use crate::wire::escapes::{string_inside, unescape};
+use crate::wire::escapes::{StringInside, string_inside, unescape};
 
 /// A chunk that was read in full, and the places in it that the next one may change.
 ///
@@ -151,9 +151,8 @@ impl<'a> Written<'a> {
     /// Splits before the quote that ends a string.
     #[inline]
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let inside = string_inside(bytes)?;
-        let has_escapes = inside.has_escapes;
-        let (inside, rest) = bytes.split_at_checked(inside.bytes)?;
+        let StringInside { end, has_escapes } = string_inside(bytes, 0)?;
+        let (inside, rest) = bytes.split_at_checked(end)?;
         let written = Self {
             inside,
             has_escapes,

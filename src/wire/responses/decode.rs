@@ -5,10 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde_json::Value;
 
 use self::{delta::DeltaKind, ending::Ending};
-use super::{
-    envelope::{Envelope, id_of},
-    template::Template,
-};
+use super::{envelope::Envelope, first_response::FirstResponse, template::Template};
 use crate::{
     error::{ApiError, ErrorKind},
     protocol::{
@@ -39,6 +36,7 @@ pub(crate) struct ResponsesDialect {
     items_done: u64,
     anomalies: StreamAnomalies,
     template: Template,
+    first_response: FirstResponse,
 }
 
 impl Dialect for ResponsesDialect {
@@ -60,7 +58,7 @@ impl Dialect for ResponsesDialect {
             self.note_sequence_number(repeated.sequence_number);
             return Step::Continue;
         }
-        match serde_json::from_str::<Envelope<'_>>(event.data) {
+        match Envelope::read(event.data, &mut self.first_response) {
             Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
             Err(error) => {
                 let data = event.data.trim();
@@ -71,7 +69,7 @@ impl Dialect for ResponsesDialect {
                     return self.on_done_sentinel();
                 }
                 if let Cow::Owned(repaired) = without_lone_surrogates(data)
-                    && let Ok(envelope) = serde_json::from_str(&repaired)
+                    && let Ok(envelope) = Envelope::read(&repaired, &mut self.first_response)
                 {
                     return self.on_envelope(&event, &repaired, envelope, out);
                 }
@@ -104,7 +102,13 @@ impl ResponsesDialect {
             items_done: 0,
             anomalies: StreamAnomalies::default(),
             template: Template::new(limits.sse),
+            first_response: FirstResponse::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_response(&mut self) {
+        self.first_response = FirstResponse::default();
     }
 
     fn on_envelope(
@@ -137,14 +141,15 @@ impl ResponsesDialect {
             return Step::Continue;
         }
         if let Some(ending) = Ending::of(kind) {
-            return Step::End(self.end(ending, &envelope, data));
+            return Step::End(self.end(ending, envelope, data));
         }
         let event = match kind {
             "response.output_item.added" | "response.output_item.done" => {
-                let Some(item) = envelope.item.filter(|item| item.get().starts_with('{')) else {
+                let Some(item) = envelope.item.filter(|item| item.starts_with('{')) else {
                     return self.missing(kind, "item", data);
                 };
-                let item = OutputItem::new(envelope.output_index.index(), RawJson::from_raw(item));
+                let item =
+                    OutputItem::new(envelope.output_index.index(), RawJson::from_walked(item));
                 if kind == "response.output_item.added" {
                     self.items_added += 1;
                     ResponseEvent::OutputItemAdded(item)
@@ -161,12 +166,19 @@ impl ResponsesDialect {
                 })
             }
             "response.created" => {
-                let nested = envelope.response.and_then(|raw| id_of(raw.get()));
-                let id = nested.or(envelope.id.0);
+                let (id, text) = envelope
+                    .response
+                    .map(|response| (response.id, response.text))
+                    .unzip();
+                let id = id.flatten().or(envelope.id.0);
                 self.response_id = id.as_deref().map(Id::from);
+                let response = text.map(RawJson::from_walked);
+                if let Some(response) = &response {
+                    self.first_response.keep(response);
+                }
                 ResponseEvent::Created(Created {
                     response_id: self.response_id.clone(),
-                    response: envelope.response.map(RawJson::from_raw),
+                    response,
                 })
             }
             "codex.rate_limits" => {

@@ -2,12 +2,14 @@
 
 use std::{borrow::Cow, fmt};
 
+use memchr::memchr;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
+use super::first_response::FirstResponse;
 use crate::wire::{
     json::{LenientInt, LenientStr},
     members::{Member, Members},
@@ -15,7 +17,7 @@ use crate::wire::{
 
 /// One event's JSON object, read in one pass. Fields of the wrong kind read as absent, a repeated field's last value counts,
 /// and all others are walked over.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Envelope<'a> {
     pub(super) kind: LenientStr<'a>,
     pub(super) delta: LenientStr<'a>,
@@ -26,15 +28,93 @@ pub(super) struct Envelope<'a> {
     pub(super) output_index: LenientInt,
     pub(super) content_index: LenientInt,
     pub(super) summary_index: LenientInt,
-    pub(super) logprobs: Option<&'a RawValue>,
-    pub(super) item: Option<&'a RawValue>,
-    pub(super) response: Option<&'a RawValue>,
-    pub(super) error: Option<&'a RawValue>,
+    pub(super) logprobs: Option<&'a str>,
+    pub(super) item: Option<&'a str>,
+    pub(super) response: Option<ResponseObject<'a>>,
+    pub(super) error: Option<&'a str>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads an event's JSON.
+    ///
+    /// # Errors
+    /// When it is not exactly one JSON object.
+    pub(super) fn read(json: &'a str, first: &mut FirstResponse) -> serde_json::Result<Self> {
+        match Self::walk(json, first) {
+            Some(envelope) => Ok(envelope),
+            None => serde_json::from_str(json),
+        }
+    }
+
+    /// Reads what a walk is enough for. `None` leaves it to the parser, which knows what is wrong, and reads names with escapes.
+    fn walk(json: &'a str, first: &mut FirstResponse) -> Option<Self> {
+        let mut envelope = Self::default();
+        let mut members = Members::of(json);
+        while let Some(start) = members.next_start() {
+            let (name, value) = members.name(start)?;
+            let field = field(name);
+            if let Field::Response = field
+                && json.as_bytes().get(value) == Some(&b'{')
+            {
+                let response = first.read(json, value)?;
+                members.go_on_at(value + response.text.len());
+                envelope.response = Some(response);
+                continue;
+            }
+            let value = &json[members.value(value)?];
+            match field {
+                Field::Kind => envelope.kind = text(value)?,
+                Field::Delta => envelope.delta = text(value)?,
+                Field::ItemId => envelope.item_id = text(value)?,
+                Field::CallId => envelope.call_id = text(value)?,
+                Field::Id => envelope.id = text(value)?,
+                Field::SequenceNumber => envelope.sequence_number = integer(value)?,
+                Field::OutputIndex => envelope.output_index = integer(value)?,
+                Field::ContentIndex => envelope.content_index = integer(value)?,
+                Field::SummaryIndex => envelope.summary_index = integer(value)?,
+                Field::Logprobs => envelope.logprobs = present(value),
+                Field::Item => envelope.item = present(value),
+                Field::Response => envelope.response = present(value).map(ResponseObject::read),
+                Field::Error => envelope.error = present(value),
+                Field::Unread if name.contains('\\') => return None,
+                Field::Unread => {}
+            }
+        }
+        members.is_whole().then_some(envelope)
+    }
+}
+
+/// Null reads as absent.
+fn present(json: &str) -> Option<&str> {
+    Some(json).filter(|json| *json != "null")
+}
+
+/// Reads a value that has been walked over. `None` for one that the parser does not take.
+fn text(json: &str) -> Option<LenientStr<'_>> {
+    match json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'))
+    {
+        Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => {
+            Some(LenientStr(Some(Cow::Borrowed(inside))))
+        }
+        _ => serde_json::from_str(json).ok(),
+    }
+}
+
+/// The same of a number.
+fn integer(json: &str) -> Option<LenientInt> {
+    match json.parse() {
+        Ok(number) => Some(LenientInt(Some(number))),
+        Err(_) => serde_json::from_str(json).ok(),
+    }
 }
 
 /// The fields of a response object that the runtime reads. Null reads as absent.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ResponseObject<'a> {
+    /// The whole object, as it was written.
+    pub(super) text: &'a str,
     pub(super) id: Option<Cow<'a, str>>,
     pub(super) status: Option<Cow<'a, str>>,
     pub(super) usage: Option<&'a str>,
@@ -44,38 +124,36 @@ pub(super) struct ResponseObject<'a> {
 }
 
 impl<'a> ResponseObject<'a> {
-    /// Reads an object that the parser has walked over already. It is the largest thing in a stream, so it is not parsed again
-    /// for the few of its fields that count. Of a repeated field the last counts.
+    /// Reads an object that has been found to be JSON. Of what is no object, nothing but the text is known.
     pub(super) fn read(json: &'a str) -> Self {
-        let mut response = Self::default();
+        let mut response = Self {
+            text: json,
+            ..Self::default()
+        };
         for Member { name, value } in Members::of(json) {
-            let json = &json[value];
-            let text = || {
-                serde_json::from_str::<LenientStr<'a>>(json)
-                    .unwrap_or_default()
-                    .0
-            };
-            let present = || Some(json).filter(|json| *json != "null");
-            match name {
-                "id" => response.id = text(),
-                "status" => response.status = text(),
-                "usage" => response.usage = present(),
-                "error" => response.error = present(),
-                "incomplete_details" => response.incomplete_details = present(),
-                "end_turn" => response.end_turn = json.parse().ok(),
-                _ => {}
-            }
+            response.take(name, &json[value]);
         }
         response
     }
-}
 
-/// The id of a response object, which stands near its front: what follows is not looked at.
-pub(super) fn id_of(json: &str) -> Option<Cow<'_, str>> {
-    let id = Members::of(json).find(|member| member.name == "id")?;
-    serde_json::from_str::<LenientStr<'_>>(&json[id.value])
-        .ok()?
-        .0
+    /// Takes a member that has been walked over. It is the largest thing in a stream, so it is not parsed for the few of its
+    /// fields that count. Of a repeated field the last counts.
+    pub(super) fn take(&mut self, name: &str, json: &'a str) {
+        let text = || {
+            serde_json::from_str::<LenientStr<'a>>(json)
+                .unwrap_or_default()
+                .0
+        };
+        match name {
+            "id" => self.id = text(),
+            "status" => self.status = text(),
+            "usage" => self.usage = present(json),
+            "error" => self.error = present(json),
+            "incomplete_details" => self.incomplete_details = present(json),
+            "end_turn" => self.end_turn = json.parse().ok(),
+            _ => {}
+        }
+    }
 }
 
 /// A key, compared where it lies.
@@ -138,10 +216,9 @@ fn field(name: &str) -> Field {
     }
 }
 
-/// Null reads as absent.
-fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<&'de RawValue>, A::Error> {
+fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<&'de str>, A::Error> {
     let value: &RawValue = map.next_value()?;
-    Ok((value.get() != "null").then_some(value))
+    Ok(present(value.get()))
 }
 
 struct EnvelopeVisitor;
@@ -168,7 +245,9 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 Field::SummaryIndex => envelope.summary_index = map.next_value()?,
                 Field::Logprobs => envelope.logprobs = raw(&mut map)?,
                 Field::Item => envelope.item = raw(&mut map)?,
-                Field::Response => envelope.response = raw(&mut map)?,
+                Field::Response => {
+                    envelope.response = raw(&mut map)?.map(ResponseObject::read);
+                }
                 Field::Error => envelope.error = raw(&mut map)?,
                 Field::Unread => {
                     map.next_value::<IgnoredAny>()?;
@@ -182,5 +261,111 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 impl<'de> Deserialize<'de> for Envelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EnvelopeVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::equivalence::{mutate, mutation};
+
+    /// The walk reads what the parser reads, or leaves it alone.
+    fn check(json: &str) {
+        let parsed = serde_json::from_str::<Envelope<'_>>(json).ok();
+        let walked = Envelope::walk(json, &mut FirstResponse::default());
+        match walked {
+            Some(_) => assert_eq!(walked, parsed, "{json}"),
+            None => assert!(parsed.is_none() || json.contains('\\'), "{json}"),
+        }
+    }
+
+    #[test]
+    fn values_of_every_kind_are_read_as_the_parser_reads_them() {
+        let values = [
+            "null",
+            "true",
+            "0",
+            "7",
+            "-1",
+            "-0",
+            "7.0",
+            "1.5",
+            "18446744073709551616",
+            "1e999",
+            "[]",
+            "[1,[2]]",
+            "{}",
+            r#"{"a":{"b":1}}"#,
+            r#""""#,
+            r#""7""#,
+            r#""a""#,
+            r#""a\n\u00e9""#,
+            r#""\ud83d""#,
+            r#""\q""#,
+            "\"\t\"",
+            r#"{"id":"r","usage":{}}"#,
+        ];
+        let names = [
+            "type",
+            "delta",
+            "item_id",
+            "call_id",
+            "id",
+            "sequence_number",
+            "output_index",
+            "content_index",
+            "summary_index",
+            "logprobs",
+            "item",
+            "response",
+            "error",
+            "other",
+            r"\u0064elta",
+            "",
+        ];
+        for name in names {
+            for value in values {
+                check(&format!(r#"{{"{name}":{value}}}"#));
+                check(&format!(
+                    " {{ \"type\" : \"t\" , \"{name}\":\t{value}, \"{name}\" : {value}\r\n}} "
+                ));
+            }
+        }
+        for json in [
+            "",
+            " ",
+            "{}",
+            "{} ",
+            "{}x",
+            "[]",
+            "null",
+            "\"type\"",
+            "{\"type\":\"a\"",
+            "{\"type\":\"a\"}}",
+            "{,}",
+        ] {
+            check(json);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_was_an_event_before_is_read_as_the_parser_reads_it(
+            text in "[ -~é\n]{0,30}", number: u64, mutations in proptest::collection::vec(mutation(), 0..3),
+        ) {
+            let event = serde_json::json!({
+                "type": "response.completed", "sequence_number": number, "delta": text, "item_id": "i", "output_index": 1,
+                "logprobs": [], "item": {"type": "message"}, "response": {"id": text, "output": [[{}]], "usage": null}, "error": null,
+            });
+            let mut json = event.to_string().into_bytes();
+            for mutation in &mutations {
+                mutate(&mut json, mutation);
+            }
+            check(&String::from_utf8_lossy(&json));
+        }
     }
 }

@@ -6,6 +6,7 @@ mod body;
 mod decode;
 mod envelope;
 mod event_types;
+mod first_response;
 mod template;
 
 pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};

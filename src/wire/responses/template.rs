@@ -9,7 +9,7 @@ use crate::{
     },
     sse::SseLimits,
     wire::{
-        escapes::{string_inside, unescape},
+        escapes::{StringInside, string_inside, unescape},
         members::{Member, Members},
     },
 };
@@ -139,17 +139,17 @@ impl Template {
                     digits
                 }
                 HoleKind::Delta => {
-                    let inside = string_inside(rest)?;
+                    let StringInside { end, has_escapes } = string_inside(rest, 0)?;
                     delta = Some(Filling {
-                        inside: &rest[..inside.bytes],
-                        has_escapes: inside.has_escapes,
+                        inside: &rest[..end],
+                        has_escapes,
                     });
-                    inside.bytes
+                    end
                 }
                 HoleKind::Padding => {
-                    let inside = string_inside(rest)?;
+                    let StringInside { end, has_escapes } = string_inside(rest, 0)?;
                     // An escape could be none.
-                    (!inside.has_escapes).then_some(inside.bytes)?
+                    (!has_escapes).then_some(end)?
                 }
                 HoleKind::Unused => 0,
             };

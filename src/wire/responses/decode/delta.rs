@@ -51,8 +51,8 @@ impl DeltaKind {
                 content_index,
                 logprobs: envelope
                     .logprobs
-                    .filter(|raw| raw.get() != "[]")
-                    .map(RawJson::from_raw),
+                    .filter(|json| *json != "[]")
+                    .map(RawJson::from_walked),
             }),
             Self::Refusal => ResponseEvent::RefusalDelta(RefusalDelta {
                 delta,

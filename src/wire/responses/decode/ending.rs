@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::ResponsesDialect;
 use crate::{
@@ -56,12 +56,15 @@ impl Ending {
 
 impl ResponsesDialect {
     /// Ends the response as a terminal event says.
-    pub(super) fn end(&mut self, ending: Ending, envelope: &Envelope<'_>, data: &str) -> Terminal {
+    pub(super) fn end(&mut self, ending: Ending, envelope: Envelope<'_>, data: &str) -> Terminal {
         if ending == Ending::Error {
             return self.server_error(data, "the server sent an error event without a message");
         }
         // A server that does not nest the response sends its fields beside the type.
-        let response = ResponseObject::read(envelope.response.map_or(data, RawValue::get));
+        let is_nested = envelope.response.is_some();
+        let response = envelope
+            .response
+            .unwrap_or_else(|| ResponseObject::read(data));
         if let Some(id) = response.id.as_deref() {
             self.response_id = Some(id.into());
         }
@@ -70,7 +73,7 @@ impl ResponsesDialect {
             .and_then(|usage| serde_json::from_str(usage).ok())
             .and_then(|usage: Value| TokenUsage::from_json(&usage));
         let response_id = self.response_id.clone();
-        let raw_response = envelope.response.map(RawJson::from_raw);
+        let raw_response = is_nested.then(|| RawJson::from_walked(response.text));
         match ending.with_status(response.status.as_deref()) {
             Ending::Completed | Ending::ByStatus => Terminal::Completed(Arc::new(Completed {
                 response_id,
@@ -94,10 +97,7 @@ impl ResponsesDialect {
                 }))
             }
             Ending::Failed | Ending::Error => {
-                let error = response
-                    .error
-                    .or(envelope.error.map(RawValue::get))
-                    .unwrap_or("{}");
+                let error = response.error.or(envelope.error).unwrap_or("{}");
                 self.server_error(
                     error,
                     "the server reports that the response failed, without a reason",

@@ -1,0 +1,251 @@
+//! The response object that a stream repeats.
+
+use std::ops::Range;
+
+use super::envelope::ResponseObject;
+use crate::{
+    protocol::RawJson,
+    wire::members::{Member, Members},
+};
+
+/// The response object that a stream began with.
+///
+/// A stream holds it three times, in its first two events and in its last, with the request's instructions and tools in
+/// each, so it is most of what is not deltas. Nearly all of its members stay what they were, byte for byte, and what was
+/// JSON once is JSON again: such a member is compared, at a fraction of the cost of walking over it.
+#[derive(Default)]
+pub(super) struct FirstResponse {
+    /// `None` until one is kept.
+    json: Option<RawJson>,
+    /// Where its members lie, and before that those of the object that was read last.
+    members: Vec<Place>,
+}
+
+/// How many members are remembered. OpenAI's response objects have some thirty; what follows is walked over each time.
+const MAX_MEMBERS: usize = 64;
+
+/// Where a member lies in an object: the quote before its name, its value and its end.
+#[derive(Clone, Copy)]
+struct Place {
+    start: u32,
+    value: u32,
+    end: u32,
+    name_bytes: u32,
+}
+
+impl FirstResponse {
+    /// Reads the response object that begins at `at`. `None` when it is not JSON.
+    pub(super) fn read<'a>(&mut self, json: &'a str, at: usize) -> Option<ResponseObject<'a>> {
+        let Some(first) = self.json.clone() else {
+            self.members.clear();
+            let read = self.read_first(json, at);
+            if read.is_none() {
+                self.members.clear();
+            }
+            return read;
+        };
+        let mut response = ResponseObject::default();
+        let mut members = Members::at(json, at);
+        let mut known = self.members.iter();
+        while let Some(start) = members.next_start() {
+            let next = known.as_slice().first();
+            let repeated = next.and_then(|place| place.repeated(first.get(), json, start));
+            let member = match repeated {
+                Some(member) => {
+                    known.next();
+                    members.go_on_at(member.value.end);
+                    member
+                }
+                None => {
+                    let member = member(&mut members, start)?;
+                    let is_it = |place: &Place| place.name(first.get()) == member.name;
+                    if let Some(ahead) = known.as_slice().iter().position(is_it) {
+                        known.nth(ahead);
+                    }
+                    member
+                }
+            };
+            response.take(member.name, &json[member.value]);
+        }
+        response.text = &json[at..members.end()?];
+        Some(response)
+    }
+
+    fn read_first<'a>(&mut self, json: &'a str, at: usize) -> Option<ResponseObject<'a>> {
+        let mut response = ResponseObject::default();
+        let mut members = Members::at(json, at);
+        while let Some(start) = members.next_start() {
+            let Member { name, value } = member(&mut members, start)?;
+            if self.members.len() < MAX_MEMBERS {
+                self.members.extend(Place::of(start, name, &value, at));
+            }
+            response.take(name, &json[value]);
+        }
+        response.text = &json[at..members.end()?];
+        Some(response)
+    }
+
+    /// Keeps the object that was read last, whose text this is, if it is the first.
+    pub(super) fn keep(&mut self, json: &RawJson) {
+        if self.json.is_none() && !self.members.is_empty() {
+            self.json = Some(json.clone());
+        }
+    }
+}
+
+fn member<'a>(members: &mut Members<'a>, start: usize) -> Option<Member<'a>> {
+    let (name, value) = members.name(start)?;
+    let value = members.value(value)?;
+    Some(Member { name, value })
+}
+
+impl Place {
+    /// Of a member of the object that begins at `object`. `None` for one that lies too far from there.
+    fn of(start: usize, name: &str, value: &Range<usize>, object: usize) -> Option<Self> {
+        let place = |at: usize| u32::try_from(at - object).ok();
+        Some(Self {
+            start: place(start)?,
+            value: place(value.start)?,
+            end: place(value.end)?,
+            name_bytes: u32::try_from(name.len()).ok()?,
+        })
+    }
+
+    fn name<'f>(&self, first: &'f str) -> &'f str {
+        let start = self.start as usize + 1;
+        &first[start..start + self.name_bytes as usize]
+    }
+
+    /// The member that begins at `start`, if it is this one of the first response. It must end where the value does: a number
+    /// could go on.
+    fn repeated<'a>(&self, first: &str, json: &'a str, start: usize) -> Option<Member<'a>> {
+        let member = &first[self.start as usize..self.end as usize];
+        let rest = json.get(start..)?;
+        rest.starts_with(member).then_some(())?;
+        matches!(rest.as_bytes().get(member.len()), Some(b',' | b'}')).then_some(())?;
+        let name = start + 1;
+        Some(Member {
+            name: &json[name..name + self.name_bytes as usize],
+            value: start + (self.value - self.start) as usize..start + member.len(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::Index};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        sse::SseLimits,
+        wire::{
+            Wire,
+            equivalence::{self, mutate, mutation},
+            responses::ResponsesDialect,
+        },
+    };
+
+    const FIRST: &str = r#"{"id":"r","status":"in_progress","n":1,"error":null,"output":[],"tools":[{"type":"function"}],"usage":null}"#;
+
+    fn kept(json: &str) -> FirstResponse {
+        let mut first = FirstResponse::default();
+        first.read(json, 0).expect("JSON");
+        first.keep(&RawJson::from_walked(json));
+        first
+    }
+
+    #[test]
+    fn a_response_is_read_alike_whether_it_repeats_the_first_or_not() {
+        let mut first = kept(FIRST);
+        for (from, to) in [
+            ("", ""),
+            ("in_progress", "completed"),
+            (r#""usage":null"#, r#""usage":{"input_tokens":1}"#),
+            (r#""usage":null"#, r#""usage":null,"end_turn":true"#),
+            (r#""n":1"#, r#""n":12"#),
+            (r#""n":1"#, r#""n":1.5"#),
+            (r#""n":1,"#, r#""n":1 ,"#),
+            (r#""n":1,"#, ""),
+            (r#""n":1,"#, r#""completed_at":1,"n":1,"#),
+            (r#""n":1,"error":null"#, r#""error":null,"n":1"#),
+            (r#""n":1,"#, r#""n":1,"id":"s","#),
+            (r#""id""#, r#" "id""#),
+            (r#""id""#, r#""\u0069d""#),
+        ] {
+            let json = FIRST.replacen(from, to, 1);
+            let around = format!("x{json},");
+            assert_eq!(
+                first.read(&around, 1),
+                Some(ResponseObject::read(&json)),
+                "{json}"
+            );
+        }
+        for (from, to) in [
+            (r#""n":1,"#, r#""n":1"#),
+            (r#""n":1,"#, r#""n":1x,"#),
+            (r#""n":1,"#, r#""n":1,,"#),
+            (r#""usage":null}"#, r#""usage":null"#),
+            (r#""usage":null}"#, r#""usage":null]"#),
+            (r#""usage":null}"#, r#""usage":null,}"#),
+            (r#"[]"#, r#"[}"#),
+        ] {
+            let json = FIRST.replace(from, to);
+            assert_ne!(json, FIRST);
+            assert_eq!(first.read(&json, 0), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_whole_is_not_kept_and_the_first_stays() {
+        let mut first = FirstResponse::default();
+        assert_eq!(first.read(&FIRST[..FIRST.len() - 1], 0), None);
+        first.keep(&RawJson::from_walked("{}"));
+        assert!(first.json.is_none());
+        let mut first = kept(FIRST);
+        first.keep(&RawJson::from_walked("{}"));
+        assert_eq!(first.json.as_ref().map(RawJson::get), Some(FIRST));
+        let many: Vec<_> = (0..MAX_MEMBERS * 2)
+            .map(|n| format!("\"m{n}\":{n}"))
+            .collect();
+        let many = format!("{{{}}}", many.join(","));
+        let mut first = kept(&many);
+        assert_eq!(first.members.len(), MAX_MEMBERS);
+        assert_eq!(first.read(&many, 0), Some(ResponseObject::read(&many)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn streams_whose_responses_are_damaged_decode_alike(
+            text in "[ -~é\n]{0,30}", number: u32, chunk_bytes in 1usize..400,
+            mutations in proptest::collection::vec((any::<Index>(), mutation()), 0..4),
+        ) {
+            let mut response = json!({
+                "id": "r", "status": "in_progress", "instructions": text, "created_at": number, "tools": [{"a": [text]}], "usage": null,
+            });
+            let event = |kind: &str, response: &serde_json::Value| {
+                let data = json!({"type": kind, "response": response});
+                format!("event: {kind}\ndata: {data}\n\n").into_bytes()
+            };
+            let mut blocks = [
+                event("response.created", &response),
+                event("response.in_progress", &response),
+                event("response.created", &response),
+                {
+                    response["status"] = json!("completed");
+                    response["usage"] = json!({"input_tokens": number, "output_tokens": 1, "total_tokens": 1});
+                    event("response.completed", &response)
+                },
+            ];
+            for (at, mutation) in &mutations {
+                mutate(&mut blocks[at.index(4)], mutation);
+            }
+            let body = blocks.concat();
+            let dialect = ResponsesDialect::new(SseLimits::default().into());
+            let parsed = equivalence::parsed(dialect, ResponsesDialect::forget_response, &body);
+            equivalence::check(Wire::Responses, &body, chunk_bytes, &parsed);
+        }
+    }
+}
