@@ -58,10 +58,10 @@ impl SseStream {
                 while let Some(taken) = dialect.read_block(rest, out) {
                     self.progress.events += 1;
                     rest = &rest[taken..];
+                    if rest.is_empty() {
+                        return None;
+                    }
                 }
-            }
-            if rest.is_empty() {
-                return None;
             }
             let known = out.len();
             let mut reader = EventReader::new(&mut self.progress, dialect, out);

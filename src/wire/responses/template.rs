@@ -29,6 +29,12 @@ pub(super) struct Template {
     data: (usize, usize),
     /// In their order; those that are not used lie at the end of the JSON.
     holes: [Hole; MAX_HOLES],
+    /// The same without that of the sequence number.
+    strings: [Hole; MAX_HOLES - 1],
+    /// The sequence number that the block holds: the one after that of the event before.
+    expected: Option<u64>,
+    /// Where that number ends in the block.
+    last_digit: usize,
     /// The event of the block, without its text.
     event: ResponseEvent,
     unescaped: String,
@@ -84,6 +90,9 @@ impl Template {
             block: Vec::new(),
             data: (0, 0),
             holes: [Hole::unused(0); MAX_HOLES],
+            strings: [Hole::unused(0); MAX_HOLES - 1],
+            expected: None,
+            last_digit: 0,
             event: ResponseEvent::Cancelled,
             unescaped: String::new(),
             unused: 0,
@@ -101,6 +110,7 @@ impl Template {
         let (repeated, delta) = self.compare(bytes, 0, self.block.len())?;
         (repeated.bytes <= self.max_block_bytes).then_some(())?;
         out.push(self.event_of(delta)?);
+        self.expect_after(repeated.sequence_number);
         Some(repeated)
     }
 
@@ -114,10 +124,11 @@ impl Template {
         let (repeated, delta) = self.compare(data.as_bytes(), start, end)?;
         (repeated.bytes == data.len()).then_some(())?;
         out.push(self.event_of(delta)?);
+        self.expect_after(repeated.sequence_number);
         Some(repeated)
     }
 
-    /// Compares `bytes` with the template from `start` to `end`.
+    /// Compares `bytes` with the template from `start` to `end`: with the number that is expected, and if that fails with any.
     #[inline(always)] // Called for every delta, which costs 6 % more instructions with it as a call.
     fn compare<'a>(
         &self,
@@ -125,42 +136,112 @@ impl Template {
         start: usize,
         end: usize,
     ) -> Option<(Repeated, Filling<'a>)> {
-        let mut literal = start;
-        let mut rest = bytes;
+        match self.compare_with(&self.strings, bytes, start, end) {
+            Some((repeated, delta)) => {
+                let sequence_number = self.expected;
+                Some((
+                    Repeated {
+                        sequence_number,
+                        ..repeated
+                    },
+                    delta,
+                ))
+            }
+            None if self.expected.is_some() => self.compare_with_any_number(bytes, start, end),
+            None => None,
+        }
+    }
+
+    fn compare_with_any_number<'a>(
+        &self,
+        bytes: &'a [u8],
+        start: usize,
+        end: usize,
+    ) -> Option<(Repeated, Filling<'a>)> {
+        self.compare_with(&self.holes, bytes, start, end)
+    }
+
+    #[inline(always)]
+    fn compare_with<'a>(
+        &self,
+        holes: &[Hole],
+        bytes: &'a [u8],
+        start: usize,
+        end: usize,
+    ) -> Option<(Repeated, Filling<'a>)> {
+        let (mut literal, mut at) = (start, 0);
         let mut delta = None;
         let mut sequence_number = None;
-        for hole in &self.holes {
-            rest = rest.strip_prefix(self.block.get(literal..hole.start)?)?;
+        for hole in holes {
+            at = end_of(bytes, at, self.block.get(literal..hole.start)?)?;
             literal = hole.end;
-            let filled = match hole.kind {
+            match hole.kind {
                 HoleKind::SequenceNumber => {
-                    let (number, digits) = number(rest)?;
+                    let (number, digits) = number(&bytes[at..])?;
                     sequence_number = Some(number);
-                    digits
+                    at += digits;
                 }
                 HoleKind::Delta => {
-                    let StringInside { end, has_escapes } = string_inside(rest, 0)?;
+                    let StringInside { end, has_escapes } = string_inside(bytes, at)?;
+                    let inside = &bytes[at..end];
                     delta = Some(Filling {
-                        inside: &rest[..end],
+                        inside,
                         has_escapes,
                     });
-                    end
+                    at = end;
                 }
                 HoleKind::Padding => {
-                    let StringInside { end, has_escapes } = string_inside(rest, 0)?;
+                    let StringInside { end, has_escapes } = string_inside(bytes, at)?;
                     // An escape could be none.
-                    (!has_escapes).then_some(end)?
+                    (!has_escapes).then(|| at = end)?;
                 }
-                HoleKind::Unused => 0,
-            };
-            rest = &rest[filled..];
+                HoleKind::Unused => {}
+            }
         }
-        rest = rest.strip_prefix(self.block.get(literal..end)?)?;
         let repeated = Repeated {
             sequence_number,
-            bytes: bytes.len() - rest.len(),
+            bytes: end_of(bytes, at, self.block.get(literal..end)?)?,
         };
         Some((repeated, delta?))
+    }
+
+    /// Writes the number after this one into the block. Numbers rise by one from event to event, so the whole of the block
+    /// before the text is mostly one comparison.
+    #[inline]
+    fn expect_after(&mut self, number: Option<u64>) {
+        let Some(next) = number.and_then(|number| number.checked_add(1)) else {
+            return;
+        };
+        let is_held = self.expected == number;
+        self.expected = Some(next);
+        if !(is_held && count_up(&mut self.block[..=self.last_digit])) {
+            self.write_number(next);
+        }
+    }
+
+    /// Writes a number that may be longer or shorter than the one before.
+    #[cold]
+    fn write_number(&mut self, number: u64) {
+        let is_number = |hole: &&mut Hole| hole.kind == HoleKind::SequenceNumber;
+        let Some(hole) = self.holes.iter_mut().find(is_number) else {
+            return;
+        };
+        let digits = number.to_string();
+        let (start, end) = (hole.start, hole.end);
+        self.block.splice(start..end, digits.bytes());
+        self.last_digit = start + digits.len() - 1;
+        let moved = |at: usize| match at >= end {
+            true => at - end + start + digits.len(),
+            false => at,
+        };
+        self.data.1 = moved(self.data.1);
+        for hole in self.holes.iter_mut().chain(&mut self.strings) {
+            hole.start = match hole.kind {
+                HoleKind::SequenceNumber => hole.start,
+                _ => moved(hole.start),
+            };
+            hole.end = moved(hole.end);
+        }
     }
 
     /// The template's event with another text. `None` when the text is for the parser to judge.
@@ -195,7 +276,24 @@ impl Template {
             self.block.extend_from_slice(block);
             self.data = data;
             self.holes = holes;
+            self.strings = [Hole::unused(data.1); MAX_HOLES - 1];
+            self.expected = None;
+            let mut strings = self.strings.iter_mut();
+            for hole in holes {
+                match hole.kind {
+                    HoleKind::SequenceNumber => {
+                        self.expected = number(&block[hole.start..]).map(|(number, _)| number);
+                        self.last_digit = hole.end - 1;
+                    }
+                    _ => {
+                        if let Some(place) = strings.next() {
+                            *place = hole;
+                        }
+                    }
+                }
+            }
             self.event = event;
+            self.expect_after(self.expected);
         }
     }
 }
@@ -256,6 +354,29 @@ fn with_delta(event: &ResponseEvent, delta: Text) -> Option<ResponseEvent> {
         }
         _ => return None,
     })
+}
+
+/// Where `literal` ends in `bytes`, if it is what stands at `at`.
+#[inline(always)]
+fn end_of(bytes: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
+    let end = at + literal.len();
+    (bytes.get(at..end)? == literal).then_some(end)
+}
+
+/// Adds one to the number that `bytes` end in. False when that takes another digit, or what stands there is no number.
+#[inline]
+fn count_up(bytes: &mut [u8]) -> bool {
+    for digit in bytes.iter_mut().rev() {
+        match digit {
+            b'9' => *digit = b'0',
+            b'0'..=b'8' => {
+                *digit += 1;
+                return true;
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The number that `bytes` begin with, and how many digits it has. `None` for what JSON does not take for a number, and for
