@@ -15,6 +15,7 @@ pub struct Text(CompactString);
 
 impl Text {
     /// The text as a string slice.
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -23,6 +24,7 @@ impl Text {
 impl Deref for Text {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         self.0.as_str()
     }
@@ -41,6 +43,7 @@ impl Borrow<str> for Text {
 }
 
 impl From<&str> for Text {
+    #[inline(always)] // A short text is made in registers, and goes from there to its place in the event.
     fn from(text: &str) -> Self {
         Self(CompactString::new(text))
     }
