@@ -94,9 +94,10 @@ impl Measured {
         self.times.get(name).copied()
     }
 
-    /// Nanoseconds of wall time for each event, where a group measures CPU time.
-    pub fn wall(&self, name: &str) -> Option<Spread> {
-        let record = self.records.get(&format!("wall {name}"))?;
+    /// Nanoseconds for each event, where a group measures CPU time: of wall time (`wall`), or of the CPU time of the thread
+    /// that was busiest (`busiest`).
+    pub fn beside(&self, what: &str, name: &str) -> Option<Spread> {
+        let record = self.records.get(&format!("{what} {name}"))?;
         let number = |name: &str| record.get(name)?.as_f64();
         Some(Spread {
             lower: number("lower")?,
