@@ -5,11 +5,22 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use crate::{ApiError, retry, wire::server_error};
+use crate::{
+    ApiError, retry,
+    wire::{responses, server_error},
+};
 
 /// The error of a refused request, with the delay that its headers ask for.
 pub fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: SystemTime) -> ApiError {
     let mut error = server_error::api_error_from_http(status, headers, body);
     error.details_mut().retry_after = retry::delay_from_headers(headers, now);
     error
+}
+
+/// An event's JSON is read alike by the walk over it and by the parser.
+///
+/// # Panics
+/// When it is not.
+pub fn walk(json: &str) {
+    responses::check_walk(json);
 }

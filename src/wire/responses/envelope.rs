@@ -264,22 +264,23 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
     }
 }
 
+/// The walk reads what the parser reads, or leaves it alone.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_walk(json: &str) {
+    let parsed = serde_json::from_str::<Envelope<'_>>(json).ok();
+    let walked = Envelope::walk(json, &mut FirstResponse::default());
+    match walked {
+        Some(_) => assert_eq!(walked, parsed, "{json}"),
+        None => assert!(parsed.is_none() || json.contains('\\'), "{json}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::check_walk as check;
     use crate::wire::equivalence::{mutate, mutation};
-
-    /// The walk reads what the parser reads, or leaves it alone.
-    fn check(json: &str) {
-        let parsed = serde_json::from_str::<Envelope<'_>>(json).ok();
-        let walked = Envelope::walk(json, &mut FirstResponse::default());
-        match walked {
-            Some(_) => assert_eq!(walked, parsed, "{json}"),
-            None => assert!(parsed.is_none() || json.contains('\\'), "{json}"),
-        }
-    }
 
     #[test]
     fn values_of_every_kind_are_read_as_the_parser_reads_them() {

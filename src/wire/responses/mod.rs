@@ -11,4 +11,6 @@ mod template;
 
 pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};
 pub(crate) use decode::ResponsesDialect;
+#[cfg(fuzzing)]
+pub(crate) use envelope::check_walk;
 pub use event_types::{EVENT_TYPES, EventForm};
