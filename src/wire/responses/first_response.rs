@@ -24,6 +24,10 @@ pub(super) struct FirstResponse {
 /// How many members are remembered. OpenAI's response objects have some thirty; what follows is walked over each time.
 const MAX_MEMBERS: usize = 64;
 
+/// How large an object may be that is kept as long as the stream runs. With the instructions and tools of a coding agent it has
+/// some tens of kilobytes; a larger one is walked over each time.
+const MAX_KEPT_BYTES: usize = 256 * 1024;
+
 /// Where a member lies in an object: the quote before its name, its value and its end.
 #[derive(Clone, Copy)]
 struct Place {
@@ -87,7 +91,8 @@ impl FirstResponse {
 
     /// Keeps the object that was read last, whose text this is, if it is the first.
     pub(super) fn keep(&mut self, json: &RawJson) {
-        if self.json.is_none() && !self.members.is_empty() {
+        let is_small = json.get().len() <= MAX_KEPT_BYTES;
+        if self.json.is_none() && !self.members.is_empty() && is_small {
             self.json = Some(json.clone());
         }
     }
@@ -205,6 +210,8 @@ mod tests {
         let mut first = kept(FIRST);
         first.keep(&RawJson::from_walked("{}"));
         assert_eq!(first.json.as_ref().map(RawJson::get), Some(FIRST));
+        let large = format!(r#"{{"instructions":"{}"}}"#, "x".repeat(MAX_KEPT_BYTES));
+        assert!(kept(&large).json.is_none());
         let many: Vec<_> = (0..MAX_MEMBERS * 2)
             .map(|n| format!("\"m{n}\":{n}"))
             .collect();
