@@ -16,7 +16,7 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Message};
 use futures_core::future::LocalBoxFuture;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
@@ -182,17 +182,10 @@ impl StreamActor {
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let foreign = match content_type {
-            Some(value)
-                if !value
-                    .trim_start()
-                    .to_ascii_lowercase()
-                    .starts_with("text/event-stream") =>
-            {
-                Some(ForeignBody {
-                    content_type: value.to_owned(),
-                    start: Vec::new(),
-                })
-            }
+            Some(value) if !is_event_stream(value) => Some(ForeignBody {
+                content_type: value.to_owned(),
+                start: Vec::new(),
+            }),
             _ => None,
         };
         self.stage = Stage::Reading { body, foreign };
@@ -517,17 +510,28 @@ impl ForeignBody {
     }
 }
 
+fn is_event_stream(content_type: &str) -> bool {
+    let start = content_type.trim_start().get(..EVENT_STREAM.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+static SERVER_MODEL: HeaderName = HeaderName::from_static("openai-model");
+static MODELS_ETAG: HeaderName = HeaderName::from_static("x-models-etag");
+static REASONING_INCLUDED: HeaderName = HeaderName::from_static("x-reasoning-included");
+
 /// What the head of a response says, as events.
 fn header_events(headers: &HeaderMap, events: &mut Vec<ResponseEvent>) {
-    let text = |name: &str| {
+    let text = |name: &HeaderName| {
         let text = headers.get(name)?.to_str().ok()?.trim();
         (!text.is_empty()).then(|| Id::from(text))
     };
-    events.extend(text("openai-model").map(ResponseEvent::ServerModel));
+    events.extend(text(&SERVER_MODEL).map(ResponseEvent::ServerModel));
     let limits = RateLimitSnapshot::from_headers(headers).into_iter();
     events.extend(limits.map(|snapshot| ResponseEvent::RateLimits(Arc::new(snapshot))));
-    events.extend(text("x-models-etag").map(ResponseEvent::ModelsEtag));
-    if headers.contains_key("x-reasoning-included") {
+    events.extend(text(&MODELS_ETAG).map(ResponseEvent::ModelsEtag));
+    if headers.contains_key(&REASONING_INCLUDED) {
         events.push(ResponseEvent::ServerReasoningIncluded);
     }
 }

@@ -110,18 +110,26 @@ impl RateLimitSnapshot {
     ///
     /// What is no finite number is left out, and so is a family or a window of which nothing is left.
     pub fn from_headers(headers: &HeaderMap) -> Vec<Self> {
+        // Most responses have none of them or only budgets: what can't be there is not looked up.
+        let any = |prefix| headers.keys().any(|name| name.as_str().starts_with(prefix));
         let mut families: BTreeSet<&str> = headers
             .keys()
             .filter_map(|name| family(name.as_str()))
             .collect();
-        families.insert(DEFAULT_LIMIT);
-        let active = text(headers, "x-codex-active-limit").map(limit_id);
+        if any("x-codex-") {
+            families.insert(DEFAULT_LIMIT);
+        }
+        let budgets = any("x-ratelimit-").then(|| Self::of_budgets(headers));
         let mut snapshots: Vec<Self> = families
             .into_iter()
             .map(|family| Self::of_family(headers, family))
-            .chain([Self::of_budgets(headers)])
+            .chain(budgets)
             .filter(|snapshot| !snapshot.is_empty())
             .collect();
+        if snapshots.len() < 2 {
+            return snapshots;
+        }
+        let active = text(headers, "x-codex-active-limit").map(limit_id);
         snapshots.sort_by_key(|snapshot| match &snapshot.limit_id {
             Some(id) if Some(id) == active.as_ref() => 0,
             Some(id) if id == DEFAULT_LIMIT => 1,
@@ -212,18 +220,25 @@ impl RateLimitSnapshot {
     }
 
     fn of_budgets(headers: &HeaderMap) -> Self {
-        let budget = |what: &str| {
-            let field = |part: &str| text(headers, &format!("x-ratelimit-{part}-{what}"));
+        let budget = |limit, remaining, resets| {
             let budget = RateLimitBudget {
-                limit: field("limit").and_then(|text| text.parse().ok()),
-                remaining: field("remaining").and_then(|text| text.parse().ok()),
-                reset: field("reset").and_then(reset),
+                limit: text(headers, limit).and_then(|text| text.parse().ok()),
+                remaining: text(headers, remaining).and_then(|text| text.parse().ok()),
+                reset: text(headers, resets).and_then(reset),
             };
             (budget != RateLimitBudget::default()).then_some(budget)
         };
         Self {
-            requests: budget("requests"),
-            tokens: budget("tokens"),
+            requests: budget(
+                "x-ratelimit-limit-requests",
+                "x-ratelimit-remaining-requests",
+                "x-ratelimit-reset-requests",
+            ),
+            tokens: budget(
+                "x-ratelimit-limit-tokens",
+                "x-ratelimit-remaining-tokens",
+                "x-ratelimit-reset-tokens",
+            ),
             ..Self::default()
         }
     }

@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header::AsHeaderName};
 use serde_json::Value;
 
 use super::{ServerError, cut};
 use crate::error::{ApiError, Phase};
 
 /// The headers that name a request, the API's own before those of proxies.
-const REQUEST_ID_HEADERS: [&str; 4] = [
-    "x-request-id",
-    "x-oai-request-id",
-    "apim-request-id",
-    "cf-ray",
+static REQUEST_ID_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-oai-request-id"),
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("cf-ray"),
 ];
 
 /// How much of a body that is no JSON is shown, in characters.
@@ -66,7 +66,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
     ids.next().map(str::to_owned)
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     let value = headers.get(name)?.to_str().ok()?.trim();
     (!value.is_empty()).then_some(value)
 }
