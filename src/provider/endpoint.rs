@@ -243,22 +243,16 @@ impl Provider {
     /// A header of a later kind replaces those of its name: this client's own, the provider's, the request's, `accept` and
     /// `content-type`, and what the [`AuthProvider`] gave. Headers that hold a secret are marked sensitive.
     pub fn headers_for(&self, request: &HeaderMap, accept: Accept, auth: &HeaderMap) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+        // As many as mostly come together, so that the map does not grow.
+        let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        replace(&mut headers, &self.headers);
-        replace(&mut headers, request);
+        // The provider's own were marked when they were set.
+        replace(&mut headers, &self.headers, |_| false);
+        replace(&mut headers, request, |name| is_secret_name(name.as_str()));
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept.as_str()));
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
-        for (name, value) in &mut headers {
-            if is_secret_name(name.as_str()) {
-                value.set_sensitive(true);
-            }
-        }
-        let mut auth = auth.clone();
-        auth.values_mut()
-            .for_each(|value| value.set_sensitive(true));
-        replace(&mut headers, &auth);
+        replace(&mut headers, auth, |_| true);
         headers
     }
 }
@@ -325,12 +319,17 @@ fn checked_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), 
     Ok((header_name, value))
 }
 
-/// Puts all values of each header in place of those of its name.
-fn replace(headers: &mut HeaderMap, later: &HeaderMap) {
+/// Puts all values of each header in place of those of its name, marked where they are a secret.
+fn replace(headers: &mut HeaderMap, later: &HeaderMap, is_secret: impl Fn(&HeaderName) -> bool) {
     for name in later.keys() {
         headers.remove(name);
+        let is_secret = is_secret(name);
+        for value in later.get_all(name) {
+            let mut value = value.clone();
+            value.set_sensitive(is_secret || value.is_sensitive());
+            headers.append(name, value);
+        }
     }
-    headers.extend(later.clone());
 }
 
 /// The parameters of `base` as they are written, then those of each later level.
