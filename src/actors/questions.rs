@@ -238,7 +238,7 @@ impl StreamSupervisor {
         let id = self.next_request_id();
         let spec = Arc::new(RequestSpec {
             id,
-            origin: provider.base_url().origin().ascii_serialization(),
+            origin: provider.origin().clone(),
             method,
             url: provider.url_for(path, &[]),
             accept: Accept::Json,

@@ -44,7 +44,7 @@ pub(super) struct RequestSpec {
     pub(super) method: Method,
     pub(super) url: Url,
     /// Scheme, host and port: what a connection is good for.
-    pub(super) origin: String,
+    pub(super) origin: Arc<str>,
     pub(super) accept: Accept,
     pub(super) headers: HeaderMap,
     /// As it is written; each attempt compresses it as its provider wants.

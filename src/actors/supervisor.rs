@@ -511,9 +511,9 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         let now = Instant::now();
         let spec = RequestSpec {
             id,
-            origin: provider.base_url().origin().ascii_serialization(),
+            origin: provider.origin().clone(),
             method: Method::POST,
-            url: provider.url_for(provider.wire.path(), &[]),
+            url: provider.request_url().clone(),
             accept: Accept::EventStream,
             model: prompt.options.model.unwrap_or_default(),
             headers,

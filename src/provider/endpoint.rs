@@ -1,6 +1,9 @@
 //! One endpoint: where it is, how to ask it, and what it is asked with.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::{Url, form_urlencoded};
@@ -44,8 +47,11 @@ const USER_AGENT: &str = concat!("actix-responses/", env!("CARGO_PKG_VERSION"));
 pub struct Provider {
     name: String,
     base_url: Url,
+    origin: Arc<str>,
     query: Vec<(String, String)>,
     headers: HeaderMap,
+    /// Where each wire's streaming requests go, put together for the first of them.
+    request_urls: [OnceLock<Url>; 2],
     /// Which dialect it speaks.
     pub wire: Wire,
     /// What proves who asks.
@@ -116,9 +122,11 @@ impl Provider {
     fn from_parts(name: String, base_url: Url) -> Self {
         Self {
             name,
+            origin: base_url.origin().ascii_serialization().into(),
             base_url,
             query: Vec::new(),
             headers: HeaderMap::new(),
+            request_urls: Default::default(),
             wire: Wire::default(),
             auth: Arc::new(NoAuth),
             timeouts: Timeouts::default(),
@@ -132,6 +140,7 @@ impl Provider {
     /// The same host with another path in front of those of requests.
     pub(super) fn with_base_path(mut self, path: &str) -> Self {
         self.base_url.set_path(path);
+        self.request_urls = Default::default();
         self
     }
 
@@ -160,6 +169,7 @@ impl Provider {
     #[must_use]
     pub fn with_query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((name.into(), value.into()));
+        self.request_urls = Default::default();
         self
     }
 
@@ -182,6 +192,20 @@ impl Provider {
     /// The URL that paths are put behind.
     pub fn base_url(&self) -> &Url {
         &self.base_url
+    }
+
+    /// Scheme, host and port: what a connection is good for.
+    pub(crate) fn origin(&self) -> &Arc<str> {
+        &self.origin
+    }
+
+    /// Where streaming requests of its wire go.
+    pub(crate) fn request_url(&self) -> &Url {
+        let url = match self.wire {
+            Wire::Responses => &self.request_urls[0],
+            Wire::Chat => &self.request_urls[1],
+        };
+        url.get_or_init(|| self.url_for(self.wire.path(), &[]))
     }
 
     /// The query parameters of every request, without those of the base URL.
@@ -425,6 +449,20 @@ mod tests {
                 "{base_url} + {path}"
             );
         }
+    }
+
+    #[test]
+    fn request_url_follows_what_is_set_after_it_was_asked_for() {
+        let mut provider = provider("https://host/v1");
+        let url = |provider: &Provider| provider.request_url().to_string();
+        assert_eq!(url(&provider), "https://host/v1/responses");
+        provider.wire = Wire::Chat;
+        assert_eq!(url(&provider), "https://host/v1/chat/completions");
+        let provider = provider.with_query("a", "1").with_base_path("v2");
+        assert_eq!(url(&provider), "https://host/v2/chat/completions?a=1");
+        let provider = provider.with_wire(Wire::Responses);
+        assert_eq!(url(&provider), "https://host/v2/responses?a=1");
+        assert_eq!(&**provider.origin(), "https://host");
     }
 
     #[test]
