@@ -58,6 +58,9 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(50);
 /// stream counts: awc's 75 s would make every answer of two minutes cost a new connection.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
 
+/// How many URLs are remembered as awc wants them. A program asks a handful.
+const MAX_TARGETS: usize = 8;
+
 /// How many clients are kept. awc sets the connect timeout per client, and a client owns its pool of connections, so there
 /// is one for each timeout in use; mostly that is one.
 const MAX_CLIENTS: usize = 8;
@@ -96,6 +99,7 @@ impl TransportFactory for AwcTransportFactory {
         let clients = Clients {
             factory: self.clone(),
             by_timeout: RefCell::default(),
+            targets: RefCell::default(),
         };
         Ok(Rc::new(AwcTransport {
             clients: Rc::new(clients),
@@ -124,6 +128,15 @@ impl Transport for AwcTransport {
 struct Clients {
     factory: AwcTransportFactory,
     by_timeout: RefCell<Vec<(Duration, Client)>>,
+    /// Where the last requests went.
+    targets: RefCell<Vec<Rc<Target>>>,
+}
+
+/// A URL as awc wants it, and the host and port that errors name.
+struct Target {
+    url: Url,
+    uri: Uri,
+    peer: String,
 }
 
 impl Clients {
@@ -146,6 +159,24 @@ impl Clients {
         self.by_timeout
             .borrow_mut()
             .retain(|(known, _)| *known != timeout);
+    }
+
+    fn target(&self, url: Url) -> Result<Rc<Target>, TransportError> {
+        let mut targets = self.targets.borrow_mut();
+        if let Some(target) = targets.iter().find(|target| target.url == url) {
+            return Ok(target.clone());
+        }
+        let peer = peer_of(&url)?;
+        // The URL is not shown: its query may hold a key.
+        let uri = Uri::try_from(url.as_str()).map_err(|error| {
+            invalid_request(format!("can't send a request to this URL of {peer}"), error)
+        })?;
+        if targets.len() == MAX_TARGETS {
+            targets.remove(0);
+        }
+        let target = Rc::new(Target { url, uri, peer });
+        targets.push(target.clone());
+        Ok(target)
     }
 
     fn new_client(&self, timeout: Duration) -> Client {
@@ -190,18 +221,18 @@ async fn send(
         body,
         connect_timeout,
     } = request;
-    let peer = peer_of(&url)?;
-    // The URL is not shown: its query may hold a key.
-    let uri = Uri::try_from(url.as_str()).map_err(|error| {
-        invalid_request(format!("can't send a request to this URL of {peer}"), error)
-    })?;
+    let target = clients.target(url)?;
+    let peer = &*target.peer;
     let awc_method = awc::http::Method::from_bytes(method.as_str().as_bytes())
         .map_err(|error| invalid_request(format!("can't send method {method}"), error))?;
 
     let client = clients.with_timeout(connect_timeout);
-    let mut request = client.request(awc_method, uri).no_decompress();
+    let mut request = client
+        .request(awc_method, target.uri.clone())
+        .no_decompress();
     for (name, value) in &headers {
-        request = request.append_header(to_awc_header(name, value)?);
+        let (name, value) = to_awc_header(name, value)?;
+        request.headers_mut().append(name, value);
     }
     let sent = match body.is_empty() {
         true => request.send(),
@@ -209,15 +240,15 @@ async fn send(
     };
     let response = sent
         .await
-        .map_err(|error| send_error(error, &peer, connect_timeout))?;
+        .map_err(|error| send_error(error, peer, connect_timeout))?;
 
-    let head = read_head(&response, &peer)?;
+    let head = read_head(&response, peer)?;
     let framing = head.framing(&method);
     if matches!(framing, Framing::Interim | Framing::UntilClose) {
         clients.forget(connect_timeout);
     }
-    let body = match framing.check(&head, &peer) {
-        Ok(()) => read_body(framing, response, peer),
+    let body = match framing.check(&head, peer) {
+        Ok(()) => read_body(framing, response, target),
         // What a refusing server has to say in a body that can't be read matters less than its status.
         Err(_) if framing != Framing::Interim && !head.status.is_success() => {
             Box::pin(stream::empty())
@@ -303,7 +334,7 @@ fn read_head<S>(response: &ClientResponse<S>, peer: &str) -> Result<Head, Transp
     })
 }
 
-fn read_body<S>(framing: Framing, response: ClientResponse<S>, peer: String) -> BodyStream
+fn read_body<S>(framing: Framing, response: ClientResponse<S>, target: Rc<Target>) -> BodyStream
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
@@ -316,7 +347,7 @@ where
         response: Some(response),
         expected,
         received: 0,
-        peer,
+        target,
     })
 }
 
@@ -325,7 +356,7 @@ struct Body<S> {
     response: Option<ClientResponse<S>>,
     expected: Option<u64>,
     received: u64,
-    peer: String,
+    target: Rc<Target>,
 }
 
 impl<S> Stream for Body<S>
@@ -344,10 +375,10 @@ where
                 body.received += chunk.len() as u64;
                 return Poll::Ready(Some(Ok(chunk)));
             }
-            Some(Err(error)) => Some(Err(body_error(error, &body.peer))),
+            Some(Err(error)) => Some(Err(body_error(error, &body.target.peer))),
             // awc does not tell a body that was cut from one that ended. With a length it can be told.
             None => body.expected.filter(|&expected| body.received < expected).map(|expected| {
-                let Self { peer, received, .. } = body;
+                let (peer, received) = (&body.target.peer, body.received);
                 let message = format!("{peer} closed the connection after {received} of {expected} bytes of the body");
                 Err(TransportError::new(TransportErrorKind::Body, message))
             }),
@@ -523,6 +554,7 @@ mod tests {
         let clients = Clients {
             factory,
             by_timeout: RefCell::default(),
+            targets: RefCell::default(),
         };
         for seconds in (1..=MAX_CLIENTS as u64 + 1).chain([2, 2]) {
             clients.with_timeout(Duration::from_secs(seconds));
@@ -536,5 +568,27 @@ mod tests {
         assert_eq!(kept, (2..=MAX_CLIENTS as u64 + 1).collect::<Vec<_>>());
         clients.forget(Duration::from_secs(2));
         assert_eq!(clients.by_timeout.borrow().len(), MAX_CLIENTS - 1);
+    }
+
+    #[test]
+    fn targets_are_bounded_and_one_for_each_url() {
+        let factory = AwcTransportFactory::new(&TlsConfig::default(), &ProxyConfig::None).unwrap();
+        let clients = Clients {
+            factory,
+            by_timeout: RefCell::default(),
+            targets: RefCell::default(),
+        };
+        let target = |path: usize| {
+            let url = format!("http://host/{path}?key=hunter2");
+            let target = clients.target(Url::parse(&url).unwrap()).unwrap();
+            assert_eq!((target.uri.to_string(), &*target.peer), (url, "host:80"));
+            target
+        };
+        let first = target(0);
+        assert!(Rc::ptr_eq(&first, &target(0)));
+        (1..=MAX_TARGETS).for_each(|path| _ = target(path));
+        assert_eq!(clients.targets.borrow().len(), MAX_TARGETS);
+        assert!(!Rc::ptr_eq(&first, &target(0)));
+        assert!(!format!("{clients:?}").contains("hunter2"));
     }
 }
