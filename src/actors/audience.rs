@@ -315,6 +315,13 @@ impl Audience {
         self.subscriptions.retain(|subscription| !subscription.over);
     }
 
+    /// Whether a [`ResponseStream`](crate::ResponseStream) listens.
+    pub(super) fn has_streams(&self) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|subscription| matches!(subscription.link, Link::Channel { .. }))
+    }
+
     /// Whether a subscriber has yet to take something.
     pub(super) fn is_waiting(&self) -> bool {
         self.subscriptions

@@ -216,7 +216,10 @@ impl StreamActor {
                     terminal = self.decoder.feed(&chunk, &mut self.events);
                     // The first event does not wait for what else is ready.
                     if !self.published && !self.events.is_empty() && terminal.is_none() {
-                        cx.waker().wake_by_ref();
+                        match self.lease.audience().has_streams() {
+                            true => step_aside(cx),
+                            false => cx.waker().wake_by_ref(),
+                        }
                         break;
                     }
                 }
@@ -455,6 +458,13 @@ impl StreamActor {
         }
         self.set_alarm(abandoned_at, cx, now);
     }
+}
+
+/// Wakes this task once all that is ready has had its turn, the future that the program blocks on included. That is polled
+/// only now and then while tasks are ready, and a task that wakes itself always is. Polled once, `yield_now` has left its
+/// waker with the runtime.
+fn step_aside(cx: &mut TaskContext<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Records an answer's end with the span of its attempt.

@@ -34,6 +34,22 @@ async fn an_answer_arrives_whole_and_ends_once() {
 }
 
 #[actix_rt::test]
+async fn the_first_event_reaches_a_stream_before_the_rest_is_read() {
+    let exchange = Exchange::status(200)
+        .header("content-type", "text/event-stream")
+        .chunks(answer().as_bytes(), 64);
+    let (runtime, transport) = start([exchange]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    let first = stream.next().await;
+    assert!(
+        matches!(first, Some(Ok(ResponseEvent::Created(_)))),
+        "{first:?}"
+    );
+    assert_eq!(transport.open(), 1);
+    assert_eq!(stream.collect::<Vec<_>>().await.len(), ANSWER.len() - 1);
+}
+
+#[actix_rt::test]
 async fn chunking_changes_nothing() {
     for size in [1, 2, 7, 64, 1460] {
         let exchange = Exchange::status(200)
