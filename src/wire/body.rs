@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use crate::{
     error::{ApiError, ErrorKind, Phase},
@@ -37,11 +38,12 @@ pub(super) fn refuse_infinite(options: &RequestOptions) -> Result<(), ApiError> 
 pub(super) fn write_object(
     write: impl FnOnce(&mut Fields<'_>) -> Result<(), ApiError>,
 ) -> Result<Bytes, ApiError> {
-    let mut body = Vec::new();
+    // A short question fits, so that the buffer does not grow step by step.
+    let mut body = Vec::with_capacity(256);
     let mut serializer = serde_json::Serializer::new(&mut body);
     let mut fields = Fields {
         map: serializer.serialize_map(None).map_err(unwritable)?,
-        written: Vec::new(),
+        written: SmallVec::new(),
     };
     write(&mut fields)?;
     SerializeMap::end(fields.map).map_err(unwritable)?;
@@ -51,7 +53,7 @@ pub(super) fn write_object(
 /// The fields of an object that is being written.
 pub(super) struct Fields<'a> {
     map: <&'a mut serde_json::Serializer<&'a mut Vec<u8>> as Serializer>::SerializeMap,
-    written: Vec<&'static str>,
+    written: SmallVec<[&'static str; 16]>,
 }
 
 impl Fields<'_> {
