@@ -35,13 +35,12 @@ impl Breakers {
 
     /// Whether an attempt may be sent; otherwise the error that it gets.
     pub(super) fn admit(&mut self, origin: &str) -> Result<(), ApiError> {
-        let now = self.epoch.elapsed();
         match self.by_origin.get_mut(origin) {
             Some(Endpoint {
                 breaker,
                 last_error,
             }) => breaker
-                .admit(now)
+                .admit(self.epoch.elapsed())
                 .map_err(|wait| unavailable(wait, last_error)),
             None => Ok(()),
         }
@@ -56,7 +55,6 @@ impl Breakers {
             Some(ErrorKind::AttemptLost | ErrorKind::TotalTimeout) => return self.forget(origin),
             _ => {}
         }
-        let now = self.epoch.elapsed();
         if error.is_some()
             && self.by_origin.len() < MAX_ENDPOINTS
             && !self.by_origin.contains_key(origin)
@@ -70,7 +68,7 @@ impl Breakers {
         let Some(endpoint) = self.by_origin.get_mut(origin) else {
             return;
         };
-        endpoint.breaker.record(error, now);
+        endpoint.breaker.record(error, self.epoch.elapsed());
         if endpoint.breaker.is_pristine() {
             self.by_origin.remove(origin);
         } else if let Some(error) = error {
@@ -80,9 +78,8 @@ impl Breakers {
 
     /// An attempt that was sent ended without telling anything of the endpoint.
     pub(super) fn forget(&mut self, origin: &str) {
-        let now = self.epoch.elapsed();
         if let Some(endpoint) = self.by_origin.get_mut(origin) {
-            endpoint.breaker.forget(now);
+            endpoint.breaker.forget(self.epoch.elapsed());
         }
     }
 }

@@ -66,9 +66,16 @@ impl Drains {
 
     /// Waits for a connection that is about to be free, at most for the time that draining may take.
     pub(super) async fn wait_for_connection(&self, origin: &str, patience: Duration) {
+        let is_free = || self.with(origin, Origin::take_free);
+        if is_free() {
+            return;
+        }
         let waiting = async {
-            while self.with(origin, |origin| !origin.take_free()) {
+            loop {
                 self.moved.notified().await;
+                if is_free() {
+                    return;
+                }
             }
         };
         // In vain: then the request opens a connection.

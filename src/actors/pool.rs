@@ -73,7 +73,7 @@ impl WorkerPool {
 
     /// The worker with the least to do; of equal ones the first, so that requests that follow each other share its
     /// connections. One whose arbiter is gone is replaced. `None` before the start and after the stop.
-    pub(super) fn choose(&mut self) -> Option<(Addr<Worker>, LoadShare)> {
+    pub(super) fn choose(&mut self) -> Option<(&Addr<Worker>, LoadShare)> {
         let choice = (0..self.slots.len()).min_by_key(|index| self.slots[*index].load.get())?;
         let slot = &self.slots[choice];
         if slot.arbiter.is_some() && !slot.address.connected() {
@@ -84,7 +84,7 @@ impl WorkerPool {
             self.slots[choice] = self.slot_of_new_arbiter();
         }
         let slot = &self.slots[choice];
-        Some((slot.address.clone(), slot.load.share()))
+        Some((&slot.address, slot.load.share()))
     }
 
     /// Ends the arbiters that were started.

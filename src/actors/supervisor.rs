@@ -204,9 +204,8 @@ impl StreamSupervisor {
         let attempt = request.attempts.begin(&request.spec);
         let (address, mailbox) = actix::dev::channel::channel(STREAM_MAILBOX);
         let stream = Addr::new(address);
-        request.state = State::Running {
-            stream: stream.clone(),
-        };
+        let address = stream.downgrade();
+        request.state = State::Running { stream };
         let mut lease = Lease::new(ctx.address().recipient(), id, attempt, audience);
         if let Err(error) = self.breakers.admit(&request.spec.origin) {
             return lease.set_outcome(Outcome::Failed(Box::new(error)));
@@ -219,7 +218,7 @@ impl StreamSupervisor {
             )]
             worker.do_send(StartAttempt {
                 mailbox,
-                address: stream.downgrade(),
+                address,
                 spec: request.spec.clone(),
                 lease,
                 refresh_auth,
@@ -329,6 +328,10 @@ impl StreamSupervisor {
 
     fn turn(&mut self, cx: &mut TaskContext<'_>, ctx: &mut Context<Self>) {
         self.waker = Some(cx.waker().clone());
+        // As mostly: nothing is here that could be overdue.
+        if self.tended.is_empty() && self.closing.is_none() {
+            return;
+        }
         let now = Instant::now();
         let mut next = None::<Instant>;
         let mut deserted = Vec::new();
