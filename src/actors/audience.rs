@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
 
 use super::{
@@ -53,6 +54,8 @@ pub(super) struct Audience {
     limits: AudienceLimits,
     log: EventLog,
     subscriptions: Vec<Subscription>,
+    /// Whether a subscription may be blocked. Nearly always none is, and none needs to be looked at.
+    may_be_blocked: bool,
     next_id: u64,
     had_subscribers: bool,
     /// Since when there is nobody left, as far as was looked.
@@ -68,7 +71,7 @@ struct Subscription {
     policy: DeliveryPolicy,
     /// The sequence number that it gets next.
     next: u64,
-    blocked: Option<Blocked>,
+    blocked: Option<Box<Blocked>>,
     /// Events that the log has let go before this subscription, whose policy drops only deltas, could take them.
     kept: Vec<(u64, ResponseEvent)>,
     /// Whether a full mailbox has just taken something again.
@@ -84,6 +87,7 @@ impl Audience {
             log: EventLog::new(request),
             // Most requests have one subscriber.
             subscriptions: Vec::with_capacity(1),
+            may_be_blocked: false,
             next_id: 1,
             had_subscribers: false,
             deserted_since: None,
@@ -170,7 +174,7 @@ impl Audience {
         if events.is_empty() {
             return;
         }
-        self.log.push(Arc::from_iter(events.drain(..)));
+        self.log.push(SmallVec::from_iter(events.drain(..)));
         self.deliver(now);
         self.trim();
     }
@@ -179,7 +183,7 @@ impl Audience {
     pub(super) fn restart(&mut self, notice: ResponseEvent, now: Instant) {
         self.output_delivered = false;
         self.preamble.clear();
-        self.log.push(Arc::from([notice]));
+        self.log.push(smallvec![notice]);
         self.deliver(now);
         self.trim();
     }
@@ -195,7 +199,7 @@ impl Audience {
         }
         last.push(end);
         self.ended = true;
-        self.log.push(Arc::from_iter(last.drain(..)));
+        self.log.push(SmallVec::from_iter(last.drain(..)));
         self.deliver(now);
         self.trim();
     }
@@ -207,15 +211,14 @@ impl Audience {
             return;
         }
         self.ended = true;
-        let sequence = self.log.next();
-        let events: Arc<[ResponseEvent]> = Arc::from([end]);
-        self.log.push(events.clone());
+        self.log.push(smallvec![end]);
+        let Some(end) = self.log.newest() else {
+            return;
+        };
         for subscription in mem::take(&mut self.subscriptions) {
             // Withdraws a delivery that waits for room.
             drop(subscription.blocked);
-            subscription
-                .link
-                .deliver_end(Delivery::new(self.request, sequence, events.clone(), 0));
+            subscription.link.deliver_end(end.clone());
         }
     }
 
@@ -231,7 +234,10 @@ impl Audience {
             return;
         };
         for subscription in mem::take(&mut self.subscriptions) {
-            if subscription.blocked.is_none_or(Blocked::withdraw) {
+            if subscription
+                .blocked
+                .is_none_or(|blocked| blocked.withdraw())
+            {
                 subscription.link.deliver_end(end.clone());
             }
         }
@@ -249,6 +255,9 @@ impl Audience {
     /// Whether a subscriber that was waited for has moved, or is waited for no longer.
     fn poll_blocked(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
+        if !self.may_be_blocked {
+            return moved;
+        }
         for subscription in &mut self.subscriptions {
             let Some(blocked) = &mut subscription.blocked else {
                 continue;
@@ -285,6 +294,9 @@ impl Audience {
 
     /// When [`poll`](Self::poll) has something to do even if no subscriber moves.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if !self.may_be_blocked {
+            return None;
+        }
         let waits = self.subscriptions.iter().filter_map(|subscription| {
             match (&subscription.blocked, subscription.policy) {
                 (Some(blocked), DeliveryPolicy::Wait { max_wait }) => {
@@ -298,11 +310,12 @@ impl Audience {
 
     /// Whether the stream should not be read any further for now.
     pub(super) fn is_congested(&self) -> bool {
-        self.subscriptions.iter().any(|subscription| {
-            subscription.is_waited_for()
-                && (self.log.next() - subscription.next >= self.limits.lag_events as u64
-                    || self.log.bytes() > self.limits.log_bytes)
-        })
+        self.may_be_blocked
+            && self.subscriptions.iter().any(|subscription| {
+                subscription.is_waited_for()
+                    && (self.log.next() - subscription.next >= self.limits.lag_events as u64
+                        || self.log.bytes() > self.limits.log_bytes)
+            })
     }
 
     /// Ends the subscriptions that are waited for without a deadline, for nothing else would.
@@ -324,9 +337,11 @@ impl Audience {
 
     /// Whether a subscriber has yet to take something.
     pub(super) fn is_waiting(&self) -> bool {
-        self.subscriptions
-            .iter()
-            .any(|subscription| subscription.blocked.is_some())
+        self.may_be_blocked
+            && self
+                .subscriptions
+                .iter()
+                .any(|subscription| subscription.blocked.is_some())
     }
 
     /// When a request whose subscribers have all left is to end, if nobody comes until then.
@@ -387,18 +402,26 @@ impl Audience {
         });
     }
 
+    /// Sends everybody what they can take.
     fn deliver(&mut self, now: Instant) {
-        let Self {
-            request,
-            log,
-            subscriptions,
-            ended,
-            ..
-        } = self;
-        for subscription in subscriptions.iter_mut() {
-            subscription.catch_up(*request, log, *ended, now);
+        let newest = self.log.newest();
+        let mut over = false;
+        self.may_be_blocked = false;
+        for subscription in &mut self.subscriptions {
+            match &newest {
+                Some(newest) if subscription.expects(newest) => {
+                    subscription.next = newest.next_sequence();
+                    subscription.send(self.request, newest.clone(), now);
+                    subscription.over |= self.ended && subscription.blocked.is_none();
+                }
+                _ => subscription.catch_up(self.request, &self.log, self.ended, now),
+            }
+            over |= subscription.over;
+            self.may_be_blocked |= subscription.blocked.is_some();
         }
-        subscriptions.retain(|subscription| !subscription.over);
+        if over {
+            self.subscriptions.retain(|subscription| !subscription.over);
+        }
     }
 
     /// Brings the log within its limits, but not past what a subscriber is being waited with.
@@ -463,6 +486,24 @@ impl Subscription {
         self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
     }
 
+    /// Whether a batch is what comes next, as it is. So it is for all that keep up.
+    fn expects(&self, batch: &Delivery) -> bool {
+        self.next == batch.first_sequence()
+            && self.blocked.is_none()
+            && self.kept.is_empty()
+            && !self.resumed
+            && !self.over
+    }
+
+    fn send(&mut self, request: RequestId, delivery: Delivery, now: Instant) {
+        match self.link.deliver(delivery, now) {
+            Sent::Done => {}
+            Sent::Blocked(_) if self.policy == DeliveryPolicy::Disconnect => self.lag(request),
+            Sent::Blocked(blocked) => self.blocked = Some(blocked),
+            Sent::Gone => self.over = true,
+        }
+    }
+
     /// Sends what the log holds until the mailbox is full.
     fn catch_up(&mut self, request: RequestId, log: &EventLog, ended: bool, now: Instant) {
         // After a full mailbox, a policy that drops deltas sends only the rest of what had piled up.
@@ -489,14 +530,9 @@ impl Subscription {
                     .count();
                 let first = self.kept[0].0;
                 let events = self.kept.drain(..run).map(|(_, event)| event).collect();
-                Delivery::new(request, first, events, 0)
+                Delivery::new(request, first, events)
             };
-            match self.link.deliver(delivery, now) {
-                Sent::Done => {}
-                Sent::Blocked(_) if self.policy == DeliveryPolicy::Disconnect => self.lag(request),
-                Sent::Blocked(blocked) => self.blocked = Some(blocked),
-                Sent::Gone => self.over = true,
-            }
+            self.send(request, delivery, now);
         }
         if ended && self.blocked.is_none() && self.kept.is_empty() && self.next == log.next() {
             self.over = true;
@@ -515,12 +551,12 @@ impl Subscription {
     /// Ends the subscription, though not the request, with an error.
     fn fail(&mut self, request: RequestId, error: ApiError) {
         self.over = true;
-        if !self.blocked.take().is_none_or(Blocked::withdraw) {
+        if !self.blocked.take().is_none_or(|blocked| blocked.withdraw()) {
             return;
         }
         let error = Arc::new(error.with_phase(Phase::Deliver));
-        let end: Arc<[ResponseEvent]> = Arc::from([ResponseEvent::Failed(error)]);
+        let end = smallvec![ResponseEvent::Failed(error)];
         self.link
-            .deliver_end(Delivery::new(request, self.next, end, 0));
+            .deliver_end(Delivery::new(request, self.next, end));
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 use actix::Message;
+use smallvec::SmallVec;
 
 use super::RequestId;
 use crate::protocol::ResponseEvent;
@@ -13,10 +14,33 @@ use crate::protocol::ResponseEvent;
 /// subscribers; a clone costs a reference count.
 #[derive(Clone)]
 pub struct Delivery {
-    request: RequestId,
-    first_sequence: u64,
-    events: Arc<[ResponseEvent]>,
+    // Two words, for every message to every subscriber holds it.
+    batch: Arc<Batch>,
     start: usize,
+}
+
+/// Consecutive events, as they were published or put together again.
+pub(super) struct Batch {
+    request: RequestId,
+    first: u64,
+    bytes: usize,
+    /// Of a slow stream each event comes alone.
+    events: SmallVec<[ResponseEvent; 1]>,
+}
+
+impl Batch {
+    fn new(request: RequestId, first: u64, events: SmallVec<[ResponseEvent; 1]>) -> Arc<Self> {
+        Arc::new(Self {
+            request,
+            first,
+            bytes: events.iter().map(ResponseEvent::weight).sum(),
+            events,
+        })
+    }
+
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
 }
 
 impl Message for Delivery {
@@ -32,41 +56,38 @@ impl Delivery {
     pub(super) fn new(
         request: RequestId,
         first_sequence: u64,
-        events: Arc<[ResponseEvent]>,
-        start: usize,
+        events: SmallVec<[ResponseEvent; 1]>,
     ) -> Self {
         Self {
-            request,
-            first_sequence,
-            events,
-            start,
+            batch: Batch::new(request, first_sequence, events),
+            start: 0,
         }
     }
 
     /// The request that the events belong to.
     pub fn request(&self) -> RequestId {
-        self.request
+        self.batch.request
     }
 
     /// The sequence number of the first event. A request's first event has 0, each further one the next number, whichever
     /// attempt it came from.
     pub fn first_sequence(&self) -> u64 {
-        self.first_sequence
+        self.batch.first + self.start as u64
     }
 
     /// The sequence number after the last event: the [`Cursor`](super::Cursor) of somebody who has seen this delivery.
     pub fn next_sequence(&self) -> u64 {
-        self.first_sequence + self.events().len() as u64
+        self.batch.end()
     }
 
     /// The events, at least one, in order.
     pub fn events(&self) -> &[ResponseEvent] {
-        &self.events[self.start..]
+        &self.batch.events[self.start..]
     }
 
     /// The events with their sequence numbers.
     pub fn sequenced(&self) -> impl Iterator<Item = (u64, &ResponseEvent)> {
-        (self.first_sequence..).zip(self.events())
+        (self.first_sequence()..).zip(self.events())
     }
 
     /// Whether nothing follows: the last event is the request's end.
@@ -77,7 +98,6 @@ impl Delivery {
     /// The same without the first `count` events.
     pub(super) fn without_first(mut self, count: usize) -> Self {
         self.start += count;
-        self.first_sequence += count as u64;
         self
     }
 }
@@ -85,8 +105,8 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("request", &self.request)
-            .field("first_sequence", &self.first_sequence)
+            .field("request", &self.request())
+            .field("first_sequence", &self.first_sequence())
             .field("events", &self.events())
             .finish()
     }
@@ -95,22 +115,10 @@ impl fmt::Debug for Delivery {
 /// The newest events of a request, for those who come late or lag behind.
 pub(super) struct EventLog {
     request: RequestId,
-    batches: VecDeque<LoggedBatch>,
+    batches: VecDeque<Arc<Batch>>,
     next: u64,
     events: usize,
     bytes: usize,
-}
-
-struct LoggedBatch {
-    first: u64,
-    events: Arc<[ResponseEvent]>,
-    bytes: usize,
-}
-
-impl LoggedBatch {
-    fn end(&self) -> u64 {
-        self.first + self.events.len() as u64
-    }
 }
 
 /// Up to how many events of small batches are joined into one delivery for somebody who is behind: enough that catching up
@@ -143,17 +151,18 @@ impl EventLog {
         self.bytes
     }
 
-    pub(super) fn push(&mut self, events: Arc<[ResponseEvent]>) {
-        let bytes = events.iter().map(ResponseEvent::weight).sum();
-        self.events += events.len();
-        self.bytes += bytes;
-        let first = self.next;
-        self.next += events.len() as u64;
-        self.batches.push_back(LoggedBatch {
-            first,
-            events,
-            bytes,
-        });
+    pub(super) fn push(&mut self, events: SmallVec<[ResponseEvent; 1]>) {
+        let batch = Batch::new(self.request, self.next, events);
+        self.events += batch.events.len();
+        self.bytes += batch.bytes;
+        self.next = batch.end();
+        self.batches.push_back(batch);
+    }
+
+    /// The batch that came last.
+    pub(super) fn newest(&self) -> Option<Delivery> {
+        let batch = self.batches.back()?.clone();
+        Some(Delivery { batch, start: 0 })
     }
 
     /// The oldest batch, if it must go for the log to be within its limits. The newest batch stays, whatever its size.
@@ -183,35 +192,23 @@ impl EventLog {
         if sequence >= self.next {
             return None;
         }
-        // Nearly always the newest batch.
-        let newest = self.batches.back()?;
-        if sequence >= newest.first {
-            let start = (sequence - newest.first) as usize;
-            return Some(Delivery::new(
-                self.request,
-                sequence,
-                newest.events.clone(),
-                start,
-            ));
-        }
         let at = self
             .batches
             .partition_point(|batch| batch.end() <= sequence);
         let batch = &self.batches[at];
         let start = (sequence - batch.first) as usize;
-        if batch.events.len() - start >= CATCH_UP_EVENTS {
-            return Some(Delivery::new(
-                self.request,
-                sequence,
-                batch.events.clone(),
+        let is_newest = at == self.batches.len() - 1;
+        if is_newest || batch.events.len() - start >= CATCH_UP_EVENTS {
+            return Some(Delivery {
+                batch: batch.clone(),
                 start,
-            ));
+            });
         }
         let events = self
             .batches
             .range(at..)
             .flat_map(|batch| batch.events.iter());
         let joined = events.skip(start).take(CATCH_UP_EVENTS).cloned().collect();
-        Some(Delivery::new(self.request, sequence, joined, 0))
+        Some(Delivery::new(self.request, sequence, joined))
     }
 }

@@ -134,7 +134,7 @@ pub(super) enum Sent {
     /// It is in the mailbox.
     Done,
     /// The mailbox is full; a task waits with it.
-    Blocked(Blocked),
+    Blocked(Box<Blocked>),
     /// Nobody is there any more.
     Gone,
 }
@@ -212,12 +212,12 @@ impl Link {
         let task = actix_rt::spawn(async move {
             link.deliver_with_patience(delivery, report).await;
         });
-        Sent::Blocked(Blocked {
+        Sent::Blocked(Box::new(Blocked {
             done,
             task: task.abort_handle(),
             is_final,
             since: now,
-        })
+        }))
     }
 
     async fn deliver_with_patience(&self, delivery: Delivery, report: oneshot::Sender<Arrival>) {
