@@ -7,6 +7,7 @@
 
 use std::{
     cell::Cell,
+    mem,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -265,8 +266,14 @@ impl StreamActor {
     }
 
     /// Ends the attempt: publishes the end if it is one of the whole request, and lets go of the socket.
-    fn on_terminal(&mut self, terminal: Terminal, now: Instant, ctx: &mut Context<Self>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+    fn on_terminal(
+        &mut self,
+        terminal: Terminal,
+        now: Instant,
+        span: &Span,
+        ctx: &mut Context<Self>,
+    ) {
+        let stage = mem::replace(&mut self.stage, Stage::Over);
         match terminal {
             Terminal::Failed(mut error) => {
                 self.lease.audience().publish(&mut self.events, now);
@@ -281,11 +288,11 @@ impl StreamActor {
                     details.anomalies = self.decoder.anomalies().clone();
                 }
                 self.secrets.scrub(&mut error);
-                telemetry::record_error(&self.span, &error);
+                telemetry::record_error(span, &error);
                 self.lease.set_outcome(Outcome::Failed(Box::new(error)));
             }
             end => {
-                record_end(&self.span, &end);
+                record_end(span, &end);
                 // See `LoadShare`.
                 self.load = None;
                 self.lease.set_outcome(Outcome::Ended);
@@ -299,15 +306,15 @@ impl StreamActor {
         ctx.stop();
     }
 
-    fn fail(&mut self, error: ApiError, now: Instant, ctx: &mut Context<Self>) {
+    fn fail(&mut self, error: ApiError, now: Instant, span: &Span, ctx: &mut Context<Self>) {
         // The body is dropped, which closes the connection: nothing good is to be expected of it.
         self.stage = Stage::Over;
-        self.on_terminal(Terminal::Failed(error), now, ctx);
+        self.on_terminal(Terminal::Failed(error), now, span, ctx);
     }
 
     /// What has taken too long, if anything has.
-    fn overdue(&mut self, now: Instant) -> Option<Terminal> {
-        let (deadline, limit) = self.next_limit()?;
+    fn overdue(&mut self, limit: Option<(Instant, Limit)>, now: Instant) -> Option<Terminal> {
+        let (deadline, limit) = limit?;
         if now < deadline {
             return None;
         }
@@ -346,48 +353,48 @@ impl StreamActor {
         ))
     }
 
-    /// The next moment at which patience ends.
+    /// The next moment at which patience ends. Of limits that end together, the last in this list counts.
     fn next_limit(&self) -> Option<(Instant, Limit)> {
         let timeouts = &self.spec.provider.timeouts;
-        let total = self.spec.deadline.map(|deadline| (deadline, Limit::Total));
-        let times = &self.times;
-        let limits = match (times.head, times.finishing) {
-            // The opening watches the time until the head itself.
-            (None, _) => [None; 3],
-            (_, Some(finishing)) => [
-                Some((finishing + TRAILER_GRACE, Limit::Trailer)),
-                None,
-                None,
-            ],
-            // Who is not read from can't be late.
-            (Some(_), None) if times.congested => [None; 3],
-            (Some(head), None) => {
-                let first = (self.decoder.events() == 0)
-                    .then_some(timeouts.first_event)
-                    .flatten();
-                [
-                    Some((times.byte + timeouts.idle, Limit::Idle)),
-                    timeouts
-                        .progress
-                        .map(|progress| (times.event + progress, Limit::Progress)),
-                    first.map(|first| (head + first, Limit::FirstEvent)),
-                ]
+        let mut next = self.spec.deadline.map(|deadline| (deadline, Limit::Total));
+        let mut bound = |at: Instant, limit| {
+            if next.is_none_or(|(before, _)| at <= before) {
+                next = Some((at, limit));
             }
         };
-        limits
-            .into_iter()
-            .chain([total])
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+        let times = &self.times;
+        match (times.head, times.finishing) {
+            // The opening watches the time until the head itself.
+            (None, _) => {}
+            (_, Some(finishing)) => bound(finishing + TRAILER_GRACE, Limit::Trailer),
+            // Who is not read from can't be late.
+            (Some(_), None) if times.congested => {}
+            (Some(head), None) => {
+                if let Some(first) = timeouts.first_event
+                    && self.decoder.events() == 0
+                {
+                    bound(head + first, Limit::FirstEvent);
+                }
+                if let Some(progress) = timeouts.progress {
+                    bound(times.event + progress, Limit::Progress);
+                }
+                bound(times.byte + timeouts.idle, Limit::Idle);
+            }
+        }
+        next
     }
 
     /// Makes sure that the task is woken at the next deadline. The alarm is set anew only for an earlier deadline: one that
     /// has moved on is looked at again when the alarm goes off, so events do not touch the timer.
-    fn set_alarm(&mut self, abandoned_at: Option<Instant>, cx: &mut TaskContext<'_>, now: Instant) {
-        let limit = self.next_limit().map(|(at, _)| at);
-        let audience = self.lease.audience().deadline();
-        let next = [limit, audience, abandoned_at].into_iter().flatten().min();
-        let Some(next) = next else { return };
+    fn set_alarm(
+        &mut self,
+        deadlines: [Option<Instant>; 3],
+        cx: &mut TaskContext<'_>,
+        now: Instant,
+    ) {
+        let Some(next) = deadlines.into_iter().flatten().min() else {
+            return;
+        };
         if let Some(alarm) = &mut self.alarm {
             // It is registered with this task already, which stays the same.
             if alarm.deadline() <= next && now < alarm.deadline() {
@@ -405,9 +412,7 @@ impl StreamActor {
         }
     }
 
-    fn turn(&mut self, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
-        let span = self.span.clone();
-        let _entered = span.enter();
+    fn turn(&mut self, span: &Span, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
         let now = Instant::now();
         if let Stage::Opening(opening) = &mut self.stage
             && let Poll::Ready(result) = opening.as_mut().poll(cx)
@@ -417,7 +422,7 @@ impl StreamActor {
                     self.secrets = secrets;
                     self.on_head(response, now);
                 }
-                Err(error) => return self.fail(error, now, ctx),
+                Err(error) => return self.fail(error, now, span, ctx),
             }
         }
         self.lease.audience().poll(cx, now);
@@ -433,11 +438,12 @@ impl StreamActor {
             false => self.read(cx, now),
         };
         if let Some(terminal) = terminal {
-            return self.on_terminal(terminal, now, ctx);
+            return self.on_terminal(terminal, now, span, ctx);
         }
-        match self.overdue(now) {
-            Some(Terminal::Failed(error)) => return self.fail(error, now, ctx),
-            Some(end) => return self.on_terminal(end, now, ctx),
+        let limit = self.next_limit();
+        match self.overdue(limit, now) {
+            Some(Terminal::Failed(error)) => return self.fail(error, now, span, ctx),
+            Some(end) => return self.on_terminal(end, now, span, ctx),
             None => {}
         }
         if !self.events.is_empty() {
@@ -456,7 +462,9 @@ impl StreamActor {
             self.lease.set_outcome(Outcome::Deserted);
             return ctx.stop();
         }
-        self.set_alarm(abandoned_at, cx, now);
+        let blocked_until = self.lease.audience().deadline();
+        let limit = limit.map(|(at, _)| at);
+        self.set_alarm([limit, blocked_until, abandoned_at], cx, now);
     }
 }
 
@@ -559,7 +567,10 @@ impl ActorFuture<StreamActor> for Turns {
         ctx: &mut Context<StreamActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        actor.turn(ctx, cx);
+        // Borrowed from the actor for the turn: a clone would be counted by the subscriber in each.
+        let span = mem::replace(&mut actor.span, Span::none());
+        span.in_scope(|| actor.turn(&span, ctx, cx));
+        actor.span = span;
         Poll::Pending
     }
 }
