@@ -174,7 +174,7 @@ impl Audience {
         if events.is_empty() {
             return;
         }
-        self.log.push(SmallVec::from_iter(events.drain(..)));
+        self.log.push(taken(events));
         self.deliver(now);
         self.trim();
     }
@@ -199,7 +199,7 @@ impl Audience {
         }
         last.push(end);
         self.ended = true;
-        self.log.push(SmallVec::from_iter(last.drain(..)));
+        self.log.push(SmallVec::from_vec(mem::take(last)));
         self.deliver(now);
         self.trim();
     }
@@ -465,6 +465,18 @@ impl Audience {
             self.log.forget_oldest();
         }
     }
+}
+
+/// Takes the events out. More than one go where they lie, and leave room for as many to come. They keep no room to spare,
+/// for the log holds them for long.
+fn taken(events: &mut Vec<ResponseEvent>) -> SmallVec<[ResponseEvent; 1]> {
+    if events.len() == 1 {
+        return events.pop().into_iter().collect();
+    }
+    let room = Vec::with_capacity(events.len());
+    let mut batch = mem::replace(events, room);
+    batch.shrink_to_fit();
+    SmallVec::from_vec(batch)
 }
 
 /// Whoever loses an audience, its subscribers get an end.
