@@ -142,7 +142,7 @@ impl Audience {
         self.next_id += 1;
         self.had_subscribers = true;
         self.deserted_since = None;
-        self.subscriptions.push(Subscription {
+        let mut subscription = Subscription {
             id,
             link: subscriber.link,
             policy: subscriber.policy,
@@ -151,8 +151,13 @@ impl Audience {
             kept: Vec::new(),
             resumed: false,
             over: false,
-        });
-        self.deliver(now);
+        };
+        // The others have what there is.
+        subscription.catch_up(self.request, &self.log, self.ended, now);
+        if !subscription.over {
+            self.may_be_blocked |= subscription.blocked.is_some();
+            self.subscriptions.push(subscription);
+        }
         Ok(id)
     }
 
@@ -405,10 +410,10 @@ impl Audience {
     /// Sends everybody what they can take.
     fn deliver(&mut self, now: Instant) {
         let newest = self.log.newest();
-        let mut over = false;
-        self.may_be_blocked = false;
+        let (mut over, mut blocked) = (false, false);
         for subscription in &mut self.subscriptions {
             match &newest {
+                // All that keep up get the same.
                 Some(newest) if subscription.expects(newest) => {
                     subscription.next = newest.next_sequence();
                     subscription.send(self.request, newest.clone(), now);
@@ -417,8 +422,9 @@ impl Audience {
                 _ => subscription.catch_up(self.request, &self.log, self.ended, now),
             }
             over |= subscription.over;
-            self.may_be_blocked |= subscription.blocked.is_some();
+            blocked |= subscription.blocked.is_some();
         }
+        self.may_be_blocked = blocked;
         if over {
             self.subscriptions.retain(|subscription| !subscription.over);
         }
@@ -498,7 +504,7 @@ impl Subscription {
         self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
     }
 
-    /// Whether a batch is what comes next, as it is. So it is for all that keep up.
+    /// Whether a batch is what comes next, as it is.
     fn expects(&self, batch: &Delivery) -> bool {
         self.next == batch.first_sequence()
             && self.blocked.is_none()

@@ -81,6 +81,7 @@ impl Delivery {
     }
 
     /// The events, at least one, in order.
+    #[inline]
     pub fn events(&self) -> &[ResponseEvent] {
         &self.batch.events[self.start..]
     }
@@ -91,6 +92,7 @@ impl Delivery {
     }
 
     /// Whether nothing follows: the last event is the request's end.
+    #[inline]
     pub fn is_final(&self) -> bool {
         self.events().last().is_some_and(ResponseEvent::is_final)
     }

@@ -329,6 +329,7 @@ impl fmt::Display for StreamAnomalies {
 
 impl ResponseEvent {
     /// Whether nothing can follow this event.
+    #[inline]
     pub fn is_final(&self) -> bool {
         matches!(
             self,
