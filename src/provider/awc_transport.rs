@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use actix_http::error::ParseError;
+use actix_http::{HttpMessage, error::ParseError};
 use actix_service::Service;
 use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
 use awc::{
@@ -334,7 +334,7 @@ fn read_head<S>(response: &ClientResponse<S>, peer: &str) -> Result<Head, Transp
     })
 }
 
-fn read_body<S>(framing: Framing, response: ClientResponse<S>, target: Rc<Target>) -> BodyStream
+fn read_body<S>(framing: Framing, mut response: ClientResponse<S>, target: Rc<Target>) -> BodyStream
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
@@ -344,33 +344,34 @@ where
         Framing::Marked | Framing::Interim | Framing::UntilClose => None,
     };
     Box::pin(Body {
-        response: Some(response),
+        // Without the head, which has been read: its table of headers takes 3 KiB for as long as a stream lasts.
+        payload: Some(response.take_payload()),
         expected,
         received: 0,
         target,
     })
 }
 
-/// A body that awc reads. It has ended when `response` is gone, and with it the connection, unless it went back to the pool.
-struct Body<S> {
-    response: Option<ClientResponse<S>>,
+/// A body that awc reads. It has ended when `payload` is gone, and with it the connection, unless it went back to the pool.
+struct Body<P> {
+    payload: Option<P>,
     expected: Option<u64>,
     received: u64,
     target: Rc<Target>,
 }
 
-impl<S> Stream for Body<S>
+impl<P> Stream for Body<P>
 where
-    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+    P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     type Item = Result<Bytes, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let body = &mut *self;
-        let Some(response) = &mut body.response else {
+        let Some(payload) = &mut body.payload else {
             return Poll::Ready(None);
         };
-        let item = match std::task::ready!(Pin::new(response).poll_next(cx)) {
+        let item = match std::task::ready!(Pin::new(payload).poll_next(cx)) {
             Some(Ok(chunk)) => {
                 body.received += chunk.len() as u64;
                 return Poll::Ready(Some(Ok(chunk)));
@@ -383,7 +384,7 @@ where
                 Err(TransportError::new(TransportErrorKind::Body, message))
             }),
         };
-        body.response = None;
+        body.payload = None;
         Poll::Ready(item)
     }
 }
