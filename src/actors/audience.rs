@@ -97,20 +97,6 @@ impl Audience {
         }
     }
 
-    /// An audience of nobody, over already.
-    pub(super) fn ended(request: RequestId) -> Self {
-        let mut audience = Self::new(
-            request,
-            AudienceLimits {
-                log_events: 0,
-                log_bytes: 0,
-                lag_events: 0,
-            },
-        );
-        audience.ended = true;
-        audience
-    }
-
     /// Adds a subscriber and sends it what it has missed.
     pub(super) fn subscribe(
         &mut self,

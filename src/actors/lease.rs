@@ -25,7 +25,7 @@ pub(super) struct AttemptEnded {
     pub(super) request: RequestId,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
-    pub(super) audience: Audience,
+    pub(super) audience: Box<Audience>,
 }
 
 impl Message for AttemptEnded {
@@ -40,7 +40,7 @@ pub(super) struct Lease {
     attempt: u32,
     outcome: Outcome,
     /// Taken only by the drop.
-    audience: Option<Audience>,
+    audience: Option<Box<Audience>>,
 }
 
 impl Lease {
@@ -48,7 +48,7 @@ impl Lease {
         report: Recipient<AttemptEnded>,
         request: RequestId,
         attempt: u32,
-        audience: Audience,
+        audience: Box<Audience>,
     ) -> Self {
         Self {
             report,

@@ -76,21 +76,24 @@ struct Request {
     state: State,
     attempts: Attempts,
     /// The end that was sent to the attempt that runs, which may have ended just before.
-    stopping: Option<ResponseEvent>,
+    stopping: Option<Box<ResponseEvent>>,
 }
 
+/// Small, because nearly all requests run, and the table of them doubles when it is full.
 enum State {
+    /// Between two of the others, within one call.
+    Changing,
     /// An attempt runs and holds the audience.
     Running { stream: Addr<StreamActor> },
     /// The next attempt is due later.
     Waiting {
-        audience: Audience,
+        audience: Box<Audience>,
         timer: SpawnHandle,
         /// Why the last one failed.
         error: Arc<ApiError>,
     },
     /// The end is published; the audience is kept for those who come late or lag behind.
-    Ended { audience: Audience },
+    Ended { audience: Box<Audience> },
 }
 
 /// A shutdown that has begun.
@@ -194,7 +197,7 @@ impl StreamSupervisor {
     fn start_attempt(
         &mut self,
         id: RequestId,
-        audience: Audience,
+        audience: Box<Audience>,
         refresh_auth: bool,
         ctx: &mut Context<Self>,
     ) {
@@ -232,7 +235,7 @@ impl StreamSupervisor {
         &mut self,
         id: RequestId,
         error: ApiError,
-        mut audience: Audience,
+        mut audience: Box<Audience>,
         ctx: &mut Context<Self>,
     ) {
         let closing = self.is_closing();
@@ -273,7 +276,7 @@ impl StreamSupervisor {
     }
 
     /// Keeps an ended request for those who come late, within the limits of that.
-    fn retire(&mut self, id: RequestId, audience: Audience, ctx: &mut Context<Self>) {
+    fn retire(&mut self, id: RequestId, audience: Box<Audience>, ctx: &mut Context<Self>) {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
@@ -383,7 +386,7 @@ impl StreamSupervisor {
         };
         match &request.state {
             State::Running { stream } => {
-                request.stopping = Some(end.clone());
+                request.stopping = Some(Box::new(end.clone()));
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "at most one for each attempt, and it must arrive"
@@ -409,7 +412,7 @@ impl StreamSupervisor {
                 self.retire(id, audience, ctx);
                 true
             }
-            State::Ended { .. } => false,
+            State::Changing | State::Ended { .. } => false,
         }
     }
 
@@ -449,8 +452,7 @@ const STREAM_MAILBOX: usize = 16;
 impl Request {
     /// The state, for a transition that puts another in its place at once.
     fn take_state(&mut self) -> State {
-        let audience = Audience::ended(self.spec.id);
-        std::mem::replace(&mut self.state, State::Ended { audience })
+        std::mem::replace(&mut self.state, State::Changing)
     }
 }
 
@@ -530,7 +532,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             deadline: provider.timeouts.total.map(|total| now + total),
             provider,
         };
-        let mut audience = Audience::new(id, self.config.audience);
+        let mut audience = Box::new(Audience::new(id, self.config.audience));
         let subscriptions = subscribers
             .into_iter()
             .map(|subscriber| audience.subscribe(subscriber, now))
@@ -543,9 +545,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         })?;
         let request = Request {
             spec: Arc::new(spec),
-            state: State::Ended {
-                audience: Audience::ended(id),
-            },
+            state: State::Changing,
             attempts: Attempts::new(observer),
             stopping: None,
         };
@@ -595,7 +595,7 @@ impl Handler<AttemptEnded> for StreamSupervisor {
         match stopping {
             // The stop came too late for the attempt, but not for the request.
             Some(end) => {
-                audience.cut_short(end);
+                audience.cut_short(*end);
                 self.retire(id, audience, ctx);
             }
             None => self.on_failure(id, error, audience, ctx),
@@ -660,6 +660,9 @@ impl Handler<Subscribe> for StreamSupervisor {
                 self.tend(id);
                 Box::pin(actix::fut::ready(result))
             }
+            State::Changing => Box::pin(actix::fut::ready(Err(SubscribeError::UnknownRequest {
+                request: id,
+            }))),
         }
     }
 }
@@ -698,6 +701,7 @@ impl Handler<Unsubscribe> for StreamSupervisor {
                 self.tend(id);
                 Box::pin(actix::fut::ready(left))
             }
+            State::Changing => Box::pin(actix::fut::ready(false)),
         }
     }
 }
@@ -754,6 +758,7 @@ impl Handler<GetStatus> for StreamSupervisor {
                     (audience.subscribers(), audience.next_sequence());
                 Box::pin(actix::fut::ready(Some(status)))
             }
+            State::Changing => Box::pin(actix::fut::ready(Some(status))),
         }
     }
 }
