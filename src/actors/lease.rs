@@ -1,5 +1,7 @@
 //! The hold that one attempt has on its request's audience.
 
+use std::sync::Arc;
+
 use actix::{Message, Recipient};
 
 use super::{RequestId, audience::Audience};
@@ -35,7 +37,7 @@ impl Message for AttemptEnded {
 /// Lends the audience to an attempt. However the lease ends, by its outcome, a panic, a killed actor, a message
 /// that was never handled, its drop gives the audience back with the outcome.
 pub(super) struct Lease {
-    report: Recipient<AttemptEnded>,
+    report: Arc<Recipient<AttemptEnded>>,
     request: RequestId,
     attempt: u32,
     outcome: Outcome,
@@ -45,7 +47,7 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(
-        report: Recipient<AttemptEnded>,
+        report: Arc<Recipient<AttemptEnded>>,
         request: RequestId,
         attempt: u32,
         audience: Box<Audience>,

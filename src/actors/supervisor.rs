@@ -16,7 +16,7 @@ use std::{
 
 use actix::{
     Actor, ActorContext, ActorFuture, ActorFutureExt, Addr, AsyncContext, Context, Handler,
-    MailboxError, Message, MessageResult, ResponseActFuture, SpawnHandle, WrapFuture,
+    MailboxError, Message, MessageResult, Recipient, ResponseActFuture, SpawnHandle, WrapFuture,
 };
 use bytes::Bytes;
 use http::Method;
@@ -53,6 +53,8 @@ pub struct StreamSupervisor {
     pub(super) pool: WorkerPool,
     pub(super) breakers: Breakers,
     requests: HashMap<RequestId, Request>,
+    /// Where all leases report to. They share it, because each address is three allocations.
+    report: Option<Arc<Recipient<AttemptEnded>>>,
     /// How many of them have not ended.
     live: usize,
     pub(super) compactions: Questions<Compaction>,
@@ -135,6 +137,7 @@ impl StreamSupervisor {
             pool: WorkerPool::new(Arc::new(factory)),
             breakers: Breakers::new(config.breaker),
             requests: HashMap::new(),
+            report: None,
             live: 0,
             config,
             compactions: HashMap::new(),
@@ -209,7 +212,10 @@ impl StreamSupervisor {
         let stream = Addr::new(address);
         let address = stream.downgrade();
         request.state = State::Running { stream };
-        let mut lease = Lease::new(ctx.address().recipient(), id, attempt, audience);
+        let report = self
+            .report
+            .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
+        let mut lease = Lease::new(report.clone(), id, attempt, audience);
         if let Err(error) = self.breakers.admit(&request.spec.origin) {
             return lease.set_outcome(Outcome::Failed(Box::new(error)));
         }
