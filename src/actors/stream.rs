@@ -1,6 +1,7 @@
 //! `StreamActor`: exactly one attempt at a request.
 //!
-//! Started by a worker for the supervisor. Receives the response's bytes, [`Join`], [`Leave`], [`Stop`] and [`SweepDue`].
+//! Started by a worker for the supervisor. Receives the response's bytes, [`Join`], [`Leave`], [`Stop`], [`SweepDue`] and
+//! [`SweepsOver`].
 //! Delivers events to the audience that it holds for the time, and reports with the lease's
 //! [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a failure, a deadline or a
 //! stop; it does not wait for the socket.
@@ -28,7 +29,7 @@ use super::{
     opening::open,
     request::RequestSpec,
     secrets::Secrets,
-    worker::LoadShare,
+    worker::{LoadShare, SWEEP_INTERVAL},
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
@@ -59,10 +60,17 @@ impl Message for Stop {
     type Result = ();
 }
 
-/// From the worker, once in a while: see whether the subscribers still exist.
+/// From the worker, every [`SWEEP_INTERVAL`]: see whether the subscribers still exist, and what is due soon.
 pub(super) struct SweepDue;
 
 impl Message for SweepDue {
+    type Result = ();
+}
+
+/// From the worker, when it ends: no sweep follows.
+pub(super) struct SweepsOver;
+
+impl Message for SweepsOver {
     type Result = ();
 }
 
@@ -72,6 +80,10 @@ pub(super) struct Inspect;
 impl Message for Inspect {
     type Result = (usize, u64);
 }
+
+/// A deadline that is further away than this has no timer yet: the sweeps look at it until it is near. Two of them, so that one may
+/// come late, or find the mailbox full.
+const TIMER_HORIZON: Duration = Duration::from_secs(2 * SWEEP_INTERVAL.as_secs());
 
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
 const CHUNKS_AT_ONCE: usize = 64;
@@ -94,7 +106,9 @@ pub(super) struct StreamActor {
     secrets: Secrets,
     drains: Rc<Drains>,
     times: Times,
+    /// For what is due soon, so that a stream on which nothing happens has no timer.
     alarm: Option<Pin<Box<Sleep>>>,
+    is_swept: bool,
     /// Whether anything of this attempt was published.
     published: bool,
     span: Span,
@@ -164,6 +178,7 @@ impl StreamActor {
                 congested: false,
             },
             alarm: None,
+            is_swept: true,
             published: false,
             span,
             load: Some(load),
@@ -384,8 +399,9 @@ impl StreamActor {
         next
     }
 
-    /// Makes sure that the task is woken at the next deadline. The alarm is set anew only for an earlier deadline: one that
-    /// has moved on is looked at again when the alarm goes off, so events do not touch the timer.
+    /// Makes sure that the task is woken at the next deadline, by a sweep or, when it is near, by the alarm. The alarm is set
+    /// anew only for an earlier deadline: one that has moved on is looked at again when the alarm goes off, so events do not
+    /// touch the timer.
     fn set_alarm(
         &mut self,
         deadlines: [Option<Instant>; 3],
@@ -395,6 +411,11 @@ impl StreamActor {
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return;
         };
+        if self.is_swept && next > now + TIMER_HORIZON {
+            // One that is set already goes off in vain.
+            self.alarm.take_if(|alarm| alarm.is_elapsed());
+            return;
+        }
         if let Some(alarm) = &mut self.alarm {
             // It is registered with this task already, which stays the same.
             if alarm.deadline() <= next && now < alarm.deadline() {
@@ -615,6 +636,15 @@ impl Handler<SweepDue> for StreamActor {
 
     fn handle(&mut self, _: SweepDue, _: &mut Self::Context) {
         self.lease.audience().sweep();
+    }
+}
+
+impl Handler<SweepsOver> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SweepsOver, _: &mut Self::Context) {
+        // The turn that follows sets the alarm.
+        self.is_swept = false;
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     drain::Drains,
     lease::{Lease, Outcome},
     request::RequestSpec,
-    stream::{StreamActor, SweepDue},
+    stream::{StreamActor, SweepDue, SweepsOver},
 };
 use crate::{
     error::ApiError,
@@ -58,8 +58,8 @@ impl<Q: Question> Message for StartAsking<Q> {
     type Result = ();
 }
 
-/// How often it is looked whether subscribers still exist. A stream that delivers notices at once; only one that is silent, or a
-/// request between two attempts, needs this.
+/// How often it is looked whether subscribers still exist, and what is due soon. A stream that delivers notices the former at once;
+/// only one that is silent, or a request between two attempts, needs this.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker {
@@ -111,6 +111,19 @@ impl Actor for Worker {
                 true
             });
         });
+    }
+}
+
+/// However it ends, its streams go on, and watch their deadlines themselves from now on.
+impl Drop for Worker {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one message for each attempt, and it must arrive"
+    )]
+    fn drop(&mut self) {
+        for stream in self.streams.iter().filter_map(WeakAddr::upgrade) {
+            stream.do_send(SweepsOver);
+        }
     }
 }
 
@@ -196,5 +209,115 @@ pub(super) struct LoadShare(Arc<AtomicUsize>);
 impl Drop for LoadShare {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_core::future::LocalBoxFuture;
+    use futures_util::stream;
+    use http::{HeaderMap, Method, StatusCode};
+    use tokio::{sync::mpsc, time::Instant};
+
+    use super::*;
+    use crate::{
+        actors::{
+            AudienceLimits, RequestId, audience::Audience, lease::AttemptEnded,
+            request::StreamOptions,
+        },
+        error::ErrorKind,
+        provider::{Accept, Provider, TransportError, TransportRequest, TransportResponse},
+        retry::RetryPolicy,
+    };
+
+    /// Answers with a head and nothing more.
+    struct Silence;
+
+    impl Transport for Silence {
+        fn send(
+            &self,
+            _: TransportRequest,
+        ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
+            Box::pin(async {
+                Ok(TransportResponse {
+                    status: StatusCode::OK,
+                    headers: HeaderMap::new(),
+                    body: Box::pin(stream::pending()),
+                })
+            })
+        }
+    }
+
+    impl TransportFactory for Silence {
+        fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
+            Ok(Rc::new(Self))
+        }
+    }
+
+    /// Receives what the supervisor would.
+    struct Reports(mpsc::UnboundedSender<Outcome>);
+
+    impl Actor for Reports {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<AttemptEnded> for Reports {
+        type Result = ();
+
+        fn handle(&mut self, message: AttemptEnded, _: &mut Self::Context) {
+            self.0.send(message.outcome).expect("a test that waits");
+        }
+    }
+
+    fn spec() -> RequestSpec {
+        let provider = Provider::new("test", "http://host/v1").expect("a provider");
+        RequestSpec {
+            id: RequestId(1),
+            model: String::new(),
+            method: Method::POST,
+            url: provider.url_for("responses", &[]),
+            origin: provider.origin().clone(),
+            accept: Accept::EventStream,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            turn_state: None,
+            retry: RetryPolicy::default(),
+            stream: StreamOptions::default(),
+            deadline: None,
+            provider: Arc::new(provider),
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_silent_stream_ends_at_its_deadline_with_a_worker_and_without() {
+        tokio::time::pause();
+        for worker_stays in [true, false] {
+            let (report, mut reports) = mpsc::unbounded_channel();
+            let reporter = Arc::new(Reports(report).start().recipient());
+            let audience = Audience::new(RequestId(1), AudienceLimits::default());
+            let (address, mailbox) = actix::dev::channel::channel(1);
+            let address = Addr::new(address);
+            let spec = Arc::new(spec());
+            let begun = Instant::now();
+            let mut worker = Some(Worker::new(Arc::new(Silence)).start());
+            let started = worker.as_ref().expect("a worker").send(StartAttempt {
+                mailbox,
+                address: address.downgrade(),
+                spec: spec.clone(),
+                lease: Lease::new(reporter, spec.id, 1, Box::new(audience)),
+                refresh_auth: false,
+                load: Load::default().share(),
+            });
+            started.await.expect("a worker");
+            worker.take_if(|_| !worker_stays);
+            let report = tokio::time::timeout(Duration::from_secs(3600), reports.recv()).await;
+            let Ok(Some(Outcome::Failed(error))) = report else {
+                panic!("no failure");
+            };
+            assert_eq!(error.kind(), ErrorKind::IdleTimeout);
+            let late = begun.elapsed() - spec.provider.timeouts.idle;
+            assert!(late <= Duration::from_millis(2), "{late:?} too late");
+        }
     }
 }
