@@ -12,7 +12,7 @@ use crate::{
 
 /// The secrets that one attempt was sent with. Servers quote a refused key in their message; what is quoted is taken out.
 #[derive(Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(super) struct Secrets(Box<[String]>);
 
 /// What is shorter is no key, and would take ordinary words out of messages.
 const SHORTEST_SECRET: usize = 6;
@@ -25,7 +25,7 @@ impl Secrets {
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         // One that holds another is taken out whole.
         secrets.sort_by_key(|secret| Reverse(secret.len()));
-        Self(secrets)
+        Self(secrets.into())
     }
 
     /// Takes them out of what a server said.

@@ -99,10 +99,9 @@ pub(super) struct StreamActor {
     spec: Arc<RequestSpec>,
     lease: Lease,
     stage: Stage,
-    phase: Rc<Cell<Phase>>,
     decoder: StreamDecoder,
     events: Vec<ResponseEvent>,
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
     secrets: Secrets,
     drains: Rc<Drains>,
     times: Times,
@@ -111,15 +110,20 @@ pub(super) struct StreamActor {
     is_swept: bool,
     /// Whether anything of this attempt was published.
     published: bool,
+    congested: bool,
     span: Span,
     load: Option<LoadShare>,
 }
 
 enum Stage {
-    Opening(LocalBoxFuture<'static, Result<(TransportResponse, Secrets), ApiError>>),
+    Opening {
+        future: LocalBoxFuture<'static, Result<(TransportResponse, Secrets), ApiError>>,
+        /// How far it has come.
+        phase: Rc<Cell<Phase>>,
+    },
     Reading {
         body: BodyStream,
-        foreign: Option<ForeignBody>,
+        foreign: Option<Box<ForeignBody>>,
     },
     Over,
 }
@@ -132,11 +136,20 @@ struct ForeignBody {
 
 /// When what was last seen.
 struct Times {
-    head: Option<Instant>,
+    milestone: Milestone,
     byte: Instant,
     event: Instant,
-    finishing: Option<Instant>,
-    congested: bool,
+}
+
+/// The last of them that was reached, and when.
+#[derive(Clone, Copy)]
+enum Milestone {
+    /// None; the opening watches the time itself.
+    Opening,
+    /// The response's head, or, where there were events already, another moment since.
+    Head(Instant),
+    /// The whole answer; what may follow it is waited for.
+    Finishing(Instant),
 }
 
 impl StreamActor {
@@ -164,22 +177,23 @@ impl StreamActor {
             decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits),
             spec,
             lease,
-            stage: Stage::Opening(Box::pin(opening)),
-            phase,
+            stage: Stage::Opening {
+                future: Box::pin(opening),
+                phase,
+            },
             events: Vec::new(),
             request_id: None,
             secrets: Secrets::default(),
             drains,
             times: Times {
-                head: None,
+                milestone: Milestone::Opening,
                 byte: now,
                 event: now,
-                finishing: None,
-                congested: false,
             },
             alarm: None,
             is_swept: true,
             published: false,
+            congested: false,
             span,
             load: Some(load),
         }
@@ -188,20 +202,21 @@ impl StreamActor {
     /// Takes the response's head and publishes what it says.
     fn on_head(&mut self, response: TransportResponse, now: Instant) {
         let TransportResponse { headers, body, .. } = response;
-        self.phase.set(Phase::Body);
-        self.times.head = Some(now);
-        self.times.byte = now;
-        self.times.event = now;
-        self.request_id = server_error::request_id(&headers);
+        self.times = Times {
+            milestone: Milestone::Head(now),
+            byte: now,
+            event: now,
+        };
+        self.request_id = server_error::request_id(&headers).map(Into::into);
         header_events(&headers, &mut self.events);
         let content_type = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let foreign = match content_type {
-            Some(value) if !is_event_stream(value) => Some(ForeignBody {
+            Some(value) if !is_event_stream(value) => Some(Box::new(ForeignBody {
                 content_type: value.to_owned(),
                 start: Vec::new(),
-            }),
+            })),
             _ => None,
         };
         self.stage = Stage::Reading { body, foreign };
@@ -273,10 +288,11 @@ impl StreamActor {
         if self.decoder.events() > events_before {
             self.times.event = now;
         }
-        self.times.finishing = match self.decoder.is_finishing() {
-            true => self.times.finishing.or(Some(now)),
-            false => None,
-        };
+        match (self.decoder.is_finishing(), self.times.milestone) {
+            (true, Milestone::Head(_)) => self.times.milestone = Milestone::Finishing(now),
+            (false, Milestone::Finishing(at)) => self.times.milestone = Milestone::Head(at),
+            _ => {}
+        }
         terminal
     }
 
@@ -294,11 +310,9 @@ impl StreamActor {
                 self.lease.audience().publish(&mut self.events, now);
                 let details = error.details_mut();
                 if details.request_id.is_none() {
-                    details.request_id = self.request_id.take();
+                    details.request_id = self.request_id.take().map(Into::into);
                 }
-                if details.phase.is_none() {
-                    details.phase = Some(self.phase.get());
-                }
+                details.phase.get_or_insert(Phase::Body);
                 if details.anomalies.is_empty() {
                     details.anomalies = self.decoder.anomalies().clone();
                 }
@@ -321,10 +335,18 @@ impl StreamActor {
         ctx.stop();
     }
 
-    fn fail(&mut self, error: ApiError, now: Instant, span: &Span, ctx: &mut Context<Self>) {
+    fn fail(&mut self, mut error: ApiError, now: Instant, span: &Span, ctx: &mut Context<Self>) {
+        error.details_mut().phase.get_or_insert(self.phase());
         // The body is dropped, which closes the connection: nothing good is to be expected of it.
         self.stage = Stage::Over;
         self.on_terminal(Terminal::Failed(error), now, span, ctx);
+    }
+
+    fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Opening { phase, .. } => phase.get(),
+            Stage::Reading { .. } | Stage::Over => Phase::Body,
+        }
     }
 
     /// What has taken too long, if anything has.
@@ -334,7 +356,7 @@ impl StreamActor {
             return None;
         }
         let timeouts = &self.spec.provider.timeouts;
-        let phase = self.phase.get();
+        let phase = self.phase();
         let (kind, message) = match limit {
             Limit::Trailer => return self.decoder.finish(&mut self.events),
             Limit::Total => (
@@ -378,13 +400,13 @@ impl StreamActor {
             }
         };
         let times = &self.times;
-        match (times.head, times.finishing) {
+        match times.milestone {
             // The opening watches the time until the head itself.
-            (None, _) => {}
-            (_, Some(finishing)) => bound(finishing + TRAILER_GRACE, Limit::Trailer),
+            Milestone::Opening => {}
+            Milestone::Finishing(since) => bound(since + TRAILER_GRACE, Limit::Trailer),
             // Who is not read from can't be late.
-            (Some(_), None) if times.congested => {}
-            (Some(head), None) => {
+            Milestone::Head(_) if self.congested => {}
+            Milestone::Head(head) => {
                 if let Some(first) = timeouts.first_event
                     && self.decoder.events() == 0
                 {
@@ -435,8 +457,8 @@ impl StreamActor {
 
     fn turn(&mut self, span: &Span, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
         let now = Instant::now();
-        if let Stage::Opening(opening) = &mut self.stage
-            && let Poll::Ready(result) = opening.as_mut().poll(cx)
+        if let Stage::Opening { future, .. } = &mut self.stage
+            && let Poll::Ready(result) = future.as_mut().poll(cx)
         {
             match result {
                 Ok((response, secrets)) => {
@@ -448,12 +470,12 @@ impl StreamActor {
         }
         self.lease.audience().poll(cx, now);
         let congested = self.lease.audience().is_congested();
-        if self.times.congested && !congested {
+        if self.congested && !congested {
             // The time that we did not read is not the server's.
             self.times.byte = now;
             self.times.event = now;
         }
-        self.times.congested = congested;
+        self.congested = congested;
         let terminal = match congested {
             true => None,
             false => self.read(cx, now),
@@ -472,7 +494,7 @@ impl StreamActor {
             self.lease.audience().publish(&mut self.events, now);
             self.lease.audience().poll(cx, now);
             // What has just blocked is waited for from now on.
-            if self.lease.audience().is_congested() != self.times.congested {
+            if self.lease.audience().is_congested() != self.congested {
                 cx.waker().wake_by_ref();
             }
         }
