@@ -47,7 +47,8 @@ pub(super) fn write_object(
     };
     write(&mut fields)?;
     SerializeMap::end(fields.map).map_err(unwritable)?;
-    Ok(body.into())
+    // Without the room that it has grown beyond its end: it is kept for other attempts, as long as the request lasts.
+    Ok(body.into_boxed_slice().into())
 }
 
 /// The fields of an object that is being written.
