@@ -1,5 +1,7 @@
 //! The shortcut for a delta that repeats the one before it but for its text.
 
+use std::iter;
+
 use memchr::memchr;
 
 use crate::{
@@ -109,7 +111,7 @@ impl Template {
     ) -> Option<Repeated> {
         let (repeated, delta) = self.compare(bytes, 0, self.block.len())?;
         (repeated.bytes <= self.max_block_bytes).then_some(())?;
-        out.push(self.event_of(delta)?);
+        self.push_event(delta, out)?;
         self.expect_after(repeated.sequence_number);
         Some(repeated)
     }
@@ -123,7 +125,7 @@ impl Template {
         let (start, end) = self.data;
         let (repeated, delta) = self.compare(data.as_bytes(), start, end)?;
         (repeated.bytes == data.len()).then_some(())?;
-        out.push(self.event_of(delta)?);
+        self.push_event(delta, out)?;
         self.expect_after(repeated.sequence_number);
         Some(repeated)
     }
@@ -244,19 +246,32 @@ impl Template {
         }
     }
 
-    /// The template's event with another text. `None` when the text is for the parser to judge.
+    /// Adds the template's event with another text. `None` when the text is for the parser to judge.
     #[inline]
-    fn event_of(&mut self, delta: Filling<'_>) -> Option<ResponseEvent> {
+    fn push_event(&mut self, delta: Filling<'_>, out: &mut Vec<ResponseEvent>) -> Option<()> {
         let text = std::str::from_utf8(delta.inside).ok()?;
         let text = match delta.has_escapes {
-            false => Text::from(text),
+            false => text,
             true => {
                 self.unescaped.clear();
-                unescape(text, &mut self.unescaped).then(|| Text::from(&*self.unescaped))?
+                unescape(text, &mut self.unescaped).then_some(&*self.unescaped)?
             }
         };
         self.unused = 0;
-        with_delta(&self.event, text)
+        match &self.event {
+            // Made in its place: there is room for it before there is an event.
+            ResponseEvent::OutputTextDelta(event) => out.extend(iter::once_with(|| {
+                ResponseEvent::OutputTextDelta(OutputTextDelta {
+                    delta: Text::from(text),
+                    item_id: event.item_id.clone(),
+                    output_index: event.output_index,
+                    content_index: event.content_index,
+                    logprobs: None,
+                })
+            })),
+            event => out.push(with_delta(event, Text::from(text))?),
+        }
+        Some(())
     }
 
     /// Takes a block, and the event that the parser made of it, as the template of those to come. What is not a plain delta
