@@ -46,7 +46,7 @@ fn string_with_escapes(bytes: &[u8], mut at: usize) -> Option<StringInside> {
 }
 
 /// Where the first quote, backslash or control character is, from `start` on.
-#[inline]
+#[inline(always)]
 pub(crate) fn next_special(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -55,17 +55,19 @@ pub(crate) fn next_special(bytes: &[u8], start: usize) -> Option<usize> {
         }
         at += WORD;
     }
-    let left = bytes.len().checked_sub(at).filter(|left| *left > 0)?;
-    match bytes.last_chunk() {
+    special_at_end(bytes, at)
+}
+
+/// The same where less than a word is left.
+fn special_at_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let left = bytes.len().checked_sub(start).filter(|left| *left > 0)?;
+    let offset = match bytes.last_chunk() {
         // The last word once more, without what comes before. The zeros that move in are control characters.
         Some(word) => special_of(u64::from_le_bytes(*word) >> (8 * (WORD - left)))
-            .filter(|offset| *offset < left)
-            .map(|offset| at + offset),
-        None => bytes[at..]
-            .iter()
-            .position(|byte| is_special(*byte))
-            .map(|offset| at + offset),
-    }
+            .filter(|offset| *offset < left)?,
+        None => bytes[start..].iter().position(|byte| is_special(*byte))?,
+    };
+    Some(start + offset)
 }
 
 /// The bytes of a word.
