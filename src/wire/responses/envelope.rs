@@ -40,10 +40,12 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// When it is not exactly one JSON object.
     pub(super) fn read(json: &'a str, first: &mut FirstResponse) -> serde_json::Result<Self> {
-        match Self::walk(json, first) {
-            Some(envelope) => Ok(envelope),
-            None => serde_json::from_str(json),
+        first.forget_unkept();
+        if let Some(envelope) = Self::walk(json, first) {
+            return Ok(envelope);
         }
+        first.forget_unkept();
+        serde_json::from_str(json)
     }
 
     /// Reads what a walk is enough for. `None` leaves it to the parser, which knows what is wrong, and reads names with escapes.
@@ -74,7 +76,10 @@ impl<'a> Envelope<'a> {
                 Field::SummaryIndex => envelope.summary_index = integer(value)?,
                 Field::Logprobs => envelope.logprobs = present(value),
                 Field::Item => envelope.item = present(value),
-                Field::Response => envelope.response = present(value).map(ResponseObject::read),
+                Field::Response => {
+                    first.forget_unkept();
+                    envelope.response = present(value).map(ResponseObject::read);
+                }
                 Field::Error => envelope.error = present(value),
                 Field::Unread if name.contains('\\') => return None,
                 Field::Unread => {}

@@ -62,7 +62,7 @@ impl FirstResponse {
                 }
                 None => {
                     let member = member(&mut members, start)?;
-                    let is_it = |place: &Place| place.name(first.get()) == member.name;
+                    let is_it = |place: &Place| place.name(first.get()) == Some(member.name);
                     if let Some(ahead) = known.as_slice().iter().position(is_it) {
                         known.nth(ahead);
                     }
@@ -89,7 +89,15 @@ impl FirstResponse {
         Some(response)
     }
 
-    /// Keeps the object that was read last, whose text this is, if it is the first.
+    /// Lets go of the places of an object that was read and is not the event's, or may not be.
+    pub(super) fn forget_unkept(&mut self) {
+        if self.json.is_none() {
+            self.members.clear();
+        }
+    }
+
+    /// Keeps the object that was read last, if it is the first. Its text is this one: whoever reads an event forgets the places
+    /// of every other.
     pub(super) fn keep(&mut self, json: &RawJson) {
         let is_small = json.get().len() <= MAX_KEPT_BYTES;
         if self.json.is_none() && !self.members.is_empty() && is_small {
@@ -116,15 +124,15 @@ impl Place {
         })
     }
 
-    fn name<'f>(&self, first: &'f str) -> &'f str {
+    fn name<'f>(&self, first: &'f str) -> Option<&'f str> {
         let start = self.start as usize + 1;
-        &first[start..start + self.name_bytes as usize]
+        first.get(start..start + self.name_bytes as usize)
     }
 
     /// The member that begins at `start`, if it is this one of the first response. It must end where the value does: a number
     /// could go on.
     fn repeated<'a>(&self, first: &str, json: &'a str, start: usize) -> Option<Member<'a>> {
-        let member = &first[self.start as usize..self.end as usize];
+        let member = first.get(self.start as usize..self.end as usize)?;
         let rest = json.get(start..)?;
         rest.starts_with(member).then_some(())?;
         matches!(rest.as_bytes().get(member.len()), Some(b',' | b'}')).then_some(())?;
@@ -147,7 +155,7 @@ mod tests {
         wire::{
             Wire,
             equivalence::{self, mutate, mutation},
-            responses::ResponsesDialect,
+            responses::{ResponsesDialect, envelope::Envelope},
         },
     };
 
@@ -221,12 +229,57 @@ mod tests {
         assert_eq!(first.read(&many, 0), Some(ResponseObject::read(&many)));
     }
 
+    #[test]
+    fn the_places_of_one_object_are_never_kept_with_another() {
+        const FILLED: &str = r#"{"id":"r","status":"in_progress","usage":null}"#;
+        const OTHER: &str = r#"{"long":"xxxxxxxxxxxxxéééééééééééééééééééxxxxxxxxxxxxxxxxxxxxx"}"#;
+        let in_progress = format!(r#"{{"type":"response.in_progress","response":{FILLED}}}"#);
+        for created in [
+            r#"{"type":"response.created","response":[]}"#.to_owned(),
+            r#"{"type":"response.created","response":null}"#.to_owned(),
+            r#"{"type":"response.created"}"#.to_owned(),
+            format!(r#"{{"type":"response.created","response":{FILLED},"response":"x"}}"#),
+            format!(r#"{{"type":"response.created","response":{FILLED},"response":null}}"#),
+            format!(r#"{{"type":"response.created","response":"x","response":{FILLED}}}"#),
+            r#"{"\u0078":1,"type":"response.created","response":{"id":"é"}}"#.to_owned(),
+            format!(r#"{{"\u0078":1,"type":"response.created","response":{OTHER}}}"#),
+            format!(
+                r#"{{"type":"response.created","response":{FILLED},"\u0078":1,"response":{OTHER}}}"#
+            ),
+        ] {
+            assert!(
+                serde_json::from_str::<serde_json::Value>(&created).is_ok(),
+                "{created}"
+            );
+            let mut first = FirstResponse::default();
+            for event in [&in_progress, &created] {
+                let envelope = Envelope::read(event, &mut first).expect("an event");
+                if let (true, Some(response)) = (event == &created, envelope.response) {
+                    first.keep(&RawJson::from_walked(response.text));
+                }
+            }
+            if let Some(kept) = &first.json {
+                let names = |place: &Place| place.name(kept.get());
+                let found = Members::of(kept.get()).map(|member| Some(member.name));
+                assert!(first.members.iter().map(names).eq(found), "{created}");
+            }
+            let completed = format!(r#"{{"type":"response.completed","response":{FILLED}}}"#);
+            let body: String = [&in_progress, &created, &in_progress, &completed]
+                .map(|data| format!("data: {data}\n\n"))
+                .concat();
+            let dialect = ResponsesDialect::new(SseLimits::default().into());
+            let parsed =
+                equivalence::parsed(dialect, ResponsesDialect::forget_response, body.as_bytes());
+            equivalence::check(Wire::Responses, body.as_bytes(), 7, &parsed);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
 
         #[test]
         fn streams_whose_responses_are_damaged_decode_alike(
-            text in "[ -~é\n]{0,30}", number: u32, chunk_bytes in 1usize..400,
+            text in "[ -~é\n]{0,30}", number: u32, is_first: bool, is_object: bool, chunk_bytes in 1usize..400,
             mutations in proptest::collection::vec((any::<Index>(), mutation()), 0..4),
         ) {
             let mut response = json!({
@@ -237,7 +290,8 @@ mod tests {
                 format!("event: {kind}\ndata: {data}\n\n").into_bytes()
             };
             let mut blocks = [
-                event("response.created", &response),
+                event("response.in_progress", &if is_first { response.clone() } else { json!([]) }),
+                event("response.created", &if is_object { response.clone() } else { json!([text]) }),
                 event("response.in_progress", &response),
                 event("response.created", &response),
                 {
@@ -247,7 +301,7 @@ mod tests {
                 },
             ];
             for (at, mutation) in &mutations {
-                mutate(&mut blocks[at.index(4)], mutation);
+                mutate(&mut blocks[at.index(5)], mutation);
             }
             let body = blocks.concat();
             let dialect = ResponsesDialect::new(SseLimits::default().into());
