@@ -190,7 +190,7 @@ impl Audience {
         }
         last.push(end);
         self.ended = true;
-        self.log.push(SmallVec::from_vec(mem::take(last)));
+        self.log.push(without_spare_room(mem::take(last)));
         self.deliver(now);
         self.trim();
     }
@@ -466,7 +466,10 @@ fn taken(events: &mut Vec<ResponseEvent>) -> SmallVec<[ResponseEvent; 1]> {
         return events.pop().into_iter().collect();
     }
     let room = Vec::with_capacity(events.len());
-    let mut batch = mem::replace(events, room);
+    without_spare_room(mem::replace(events, room))
+}
+
+fn without_spare_room(mut batch: Vec<ResponseEvent>) -> SmallVec<[ResponseEvent; 1]> {
     batch.shrink_to_fit();
     SmallVec::from_vec(batch)
 }
