@@ -448,7 +448,9 @@ impl StreamActor {
         let alarm = self
             .alarm
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        if alarm.as_mut().poll(cx).is_ready() {
+        // Whatever else the task has done in this turn: a timer that is not polled to its end is not set.
+        let alarm = std::pin::pin!(tokio::task::unconstrained(alarm.as_mut()));
+        if alarm.poll(cx).is_ready() {
             // It is due; it is seen to in the next turn.
             self.alarm = None;
             cx.waker().wake_by_ref();

@@ -375,7 +375,8 @@ impl StreamSupervisor {
         }
         let Some(next) = next else { return };
         let mut alarm = Box::pin(tokio::time::sleep_until(next));
-        if alarm.as_mut().poll(cx).is_ready() {
+        let unconstrained = std::pin::pin!(tokio::task::unconstrained(alarm.as_mut()));
+        if unconstrained.poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         self.alarm = Some(alarm);

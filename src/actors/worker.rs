@@ -1,7 +1,8 @@
 //! `Worker`: one for each arbiter that runs streams.
 //!
 //! Started by the supervisor. Receives [`StartAttempt`] and [`StartAsking`] and starts a [`StreamActor`] or an [`Asker`]
-//! on its own arbiter, which shares its transport and so its connections. Sends nothing. Ends soon after the supervisor has dropped it.
+//! on its own arbiter, which shares its transport and so its connections. Sends its streams a `SweepDue` once a second and
+//! `SweepsOver` at its end. Ends soon after the supervisor has dropped it.
 
 use std::{
     rc::Rc,
