@@ -283,11 +283,13 @@ fn root() -> PathBuf {
     }
 }
 
-/// The text of every Rust file in a folder and those below it.
+/// The text of every Rust file in a folder and those below it. Links to folders are not followed: Bazel leaves some that lead
+/// in a circle.
 fn texts(folder: &Path, texts: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
+        let entry = entry.expect("an entry");
+        let path = entry.path();
+        if entry.file_type().expect("a kind").is_dir() {
             self::texts(&path, texts);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             texts.push_str(&fs::read_to_string(path).expect("a text"));
