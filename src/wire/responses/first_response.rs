@@ -40,49 +40,41 @@ struct Place {
 impl FirstResponse {
     /// Reads the response object that begins at `at`. `None` when it is not JSON.
     pub(super) fn read<'a>(&mut self, json: &'a str, at: usize) -> Option<ResponseObject<'a>> {
-        let Some(first) = self.json.clone() else {
-            self.members.clear();
-            let read = self.read_first(json, at);
-            if read.is_none() {
-                self.members.clear();
-            }
-            return read;
-        };
+        self.forget_unkept();
+        let first = self.json.clone();
         let mut response = ResponseObject::default();
         let mut members = Members::at(json, at);
-        let mut known = self.members.iter();
+        // How many of the first object's members lie behind.
+        let mut known = 0;
         while let Some(start) = members.next_start() {
-            let next = known.as_slice().first();
-            let repeated = next.and_then(|place| place.repeated(first.get(), json, start));
-            let member = match repeated {
+            let repeated = first
+                .as_ref()
+                .and_then(|first| self.members.get(known)?.repeated(first.get(), json, start));
+            let Member { name, value } = match repeated {
                 Some(member) => {
-                    known.next();
+                    known += 1;
                     members.go_on_at(member.value.end);
                     member
                 }
                 None => {
-                    let member = member(&mut members, start)?;
-                    let is_it = |place: &Place| place.name(first.get()) == Some(member.name);
-                    if let Some(ahead) = known.as_slice().iter().position(is_it) {
-                        known.nth(ahead);
+                    let (name, value) = members.name(start)?;
+                    let value = members.value(value)?;
+                    match &first {
+                        Some(first) => {
+                            let ahead = self.members.iter().skip(known);
+                            let mut names = ahead.map(|place| place.name(first.get()));
+                            known += names
+                                .position(|other| other == Some(name))
+                                .map_or(0, |at| at + 1);
+                        }
+                        None if self.members.len() < MAX_MEMBERS => {
+                            self.members.extend(Place::of(start, name, &value, at));
+                        }
+                        None => {}
                     }
-                    member
+                    Member { name, value }
                 }
             };
-            response.take(member.name, &json[member.value]);
-        }
-        response.text = &json[at..members.end()?];
-        Some(response)
-    }
-
-    fn read_first<'a>(&mut self, json: &'a str, at: usize) -> Option<ResponseObject<'a>> {
-        let mut response = ResponseObject::default();
-        let mut members = Members::at(json, at);
-        while let Some(start) = members.next_start() {
-            let Member { name, value } = member(&mut members, start)?;
-            if self.members.len() < MAX_MEMBERS {
-                self.members.extend(Place::of(start, name, &value, at));
-            }
             response.take(name, &json[value]);
         }
         response.text = &json[at..members.end()?];
@@ -104,12 +96,6 @@ impl FirstResponse {
             self.json = Some(json.clone());
         }
     }
-}
-
-fn member<'a>(members: &mut Members<'a>, start: usize) -> Option<Member<'a>> {
-    let (name, value) = members.name(start)?;
-    let value = members.value(value)?;
-    Some(Member { name, value })
 }
 
 impl Place {
@@ -213,6 +199,7 @@ mod tests {
     fn what_was_not_read_whole_is_not_kept_and_the_first_stays() {
         let mut first = FirstResponse::default();
         assert_eq!(first.read(&FIRST[..FIRST.len() - 1], 0), None);
+        first.forget_unkept();
         first.keep(&RawJson::from_walked("{}"));
         assert!(first.json.is_none());
         let mut first = kept(FIRST);
