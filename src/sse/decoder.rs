@@ -24,6 +24,15 @@ pub struct SseEvent<'a> {
     pub last_event_id: &'a str,
 }
 
+/// What a decoder that is [lenient](SseDecoder::lenient) hands over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Frame<'a> {
+    Event(SseEvent<'a>),
+    /// A line that the standard ignores: a field that it does not know, or no field at all. It comes at once, also within a
+    /// block.
+    Stray(&'a [u8]),
+}
+
 /// Decodes one event stream, chunk by chunk.
 ///
 /// An event that lies whole in a chunk and has one `data` line is borrowed from the chunk: no copy,
@@ -61,6 +70,8 @@ pub struct SseDecoder {
     retry: Option<Duration>,
     comments: u64,
     failed: Option<DecodeError>,
+    /// Whether a block also ends where the next event must have begun.
+    is_lenient: bool,
 }
 
 /// The fields of the current block that can still be borrowed.
@@ -88,6 +99,17 @@ impl SseDecoder {
             retry: None,
             comments: 0,
             failed: None,
+            is_lenient: false,
+        }
+    }
+
+    /// The same for servers that forget the empty line between events. A block then also ends before a second `event` that
+    /// follows on data, and between two `data` of which the first ends an object and the second begins one: together they are
+    /// no JSON.
+    pub(crate) fn lenient(limits: SseLimits) -> Self {
+        Self {
+            is_lenient: true,
+            ..Self::new(limits)
         }
     }
 
@@ -106,12 +128,22 @@ impl SseDecoder {
     pub fn feed(
         &mut self,
         chunk: &[u8],
-        mut on_event: impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+        on_event: impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, DecodeError> {
+        self.feed_frames(chunk, events_alone(on_event))
+    }
+
+    /// The same with the lines that are ignored. A break at one of those takes what came up to it.
+    #[inline]
+    pub(crate) fn feed_frames(
+        &mut self,
+        chunk: &[u8],
+        mut on_frame: impl FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<usize, DecodeError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.read_chunk(chunk, &mut on_event)
+        self.read_chunk(chunk, &mut on_frame)
             .inspect_err(|error| self.failed = Some(*error))
     }
 
@@ -127,20 +159,33 @@ impl SseDecoder {
     /// When the last line makes the event pass a limit, or decoding had failed before.
     pub fn finish(
         &mut self,
-        mut on_event: impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+        on_event: impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<(), DecodeError> {
+        self.finish_frames(events_alone(on_event))
+    }
+
+    /// The same with the lines that are ignored.
+    pub(crate) fn finish_frames(
+        &mut self,
+        mut on_frame: impl FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<(), DecodeError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let last_line = self.lines.take_open();
         let mut block = Block::default();
-        self.read_field(self.without_byte_order_mark(&last_line), &mut block)
+        let line = self.without_byte_order_mark(&last_line);
+        let flow = self
+            .read_field(line, &mut block, &mut on_frame)
             .inspect_err(|error| self.failed = Some(*error))?;
+        if flow.is_break() {
+            return Ok(());
+        }
         if block.data.is_none() && self.data.is_empty() {
             self.id_changed = false;
         }
         // Nothing follows that a break could stop.
-        let _ = self.dispatch(block, &mut on_event);
+        let _ = self.dispatch(block, &mut on_frame);
         Ok(())
     }
 
@@ -179,7 +224,7 @@ impl SseDecoder {
     fn read_chunk(
         &mut self,
         chunk: &[u8],
-        on_event: &mut impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+        on_frame: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<usize, DecodeError> {
         let mut rest = chunk;
         // The line is taken out of the splitter, so that the block can borrow from it as it does
@@ -189,7 +234,7 @@ impl SseDecoder {
             // The open line took the chunk, as it takes most of a stream that comes in small ones.
             return Ok(chunk.len());
         }
-        let flow = self.read_lines(joined.as_deref(), &mut rest, on_event)?;
+        let flow = self.read_lines(joined.as_deref(), &mut rest, on_frame)?;
         if let Some(joined) = joined {
             self.lines.take_back(joined);
         }
@@ -206,7 +251,7 @@ impl SseDecoder {
         &mut self,
         joined: Option<&'a [u8]>,
         rest: &mut &'chunk [u8],
-        on_event: &mut impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+        on_frame: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, DecodeError> {
         let mut block = Block::default();
         let mut next = match joined {
@@ -216,13 +261,15 @@ impl SseDecoder {
         while let Some(line) = next {
             let line = self.without_byte_order_mark(line);
             self.at_first_line = false;
-            if line.is_empty() {
-                let ended = mem::take(&mut block);
-                if self.dispatch(ended, on_event).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+            let flow = if line.is_empty() {
+                self.dispatch(mem::take(&mut block), on_frame)
             } else {
-                self.read_field(line, &mut block)?;
+                self.read_field(line, &mut block, on_frame)?
+            };
+            if flow.is_break() {
+                // It has something where the line that ended an event began another.
+                self.hold(block);
+                return Ok(ControlFlow::Break(()));
             }
             next = self.lines.next_line(rest)?;
         }
@@ -231,10 +278,31 @@ impl SseDecoder {
     }
 
     #[inline]
-    fn read_field<'a>(&mut self, line: &'a [u8], block: &mut Block<'a>) -> Result<(), DecodeError> {
+    fn read_field<'a>(
+        &mut self,
+        line: &'a [u8],
+        block: &mut Block<'a>,
+        on_frame: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, DecodeError> {
         match Field::of(line) {
-            Field::Data(value) => self.add_data(value, block)?,
-            Field::Event(value) => block.event = Some(value),
+            Field::Data(value) => {
+                if self.is_lenient && self.is_other_object(value, block) {
+                    let flow = self.dispatch(mem::take(block), on_frame);
+                    self.add_data(value, block)?;
+                    return Ok(flow);
+                }
+                self.add_data(value, block)?;
+            }
+            Field::Event(value) => {
+                let has_data = block.data.is_some() || !self.data.is_empty();
+                let has_event = block.event.is_some() || !self.event.is_empty();
+                if self.is_lenient && has_data && has_event {
+                    let flow = self.dispatch(mem::take(block), on_frame);
+                    block.event = Some(value);
+                    return Ok(flow);
+                }
+                block.event = Some(value);
+            }
             Field::Id(value) => {
                 self.id.clear();
                 self.id.push_str(&decode(value));
@@ -243,8 +311,25 @@ impl SseDecoder {
             Field::Retry(time) => self.retry = Some(time),
             Field::Comment => self.comments += 1,
             Field::Ignored => {}
+            // What is left at the end of a stream may be nothing.
+            Field::Unknown if line.is_empty() => {}
+            Field::Unknown => return Ok(on_frame(Frame::Stray(line))),
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether a `data` value begins an object where the block holds a whole one already.
+    #[inline]
+    fn is_other_object(&self, value: &[u8], block: &Block<'_>) -> bool {
+        let before = match block.data {
+            Some(data) => data,
+            None if self.data.is_empty() => return false,
+            None => &self.data,
+        };
+        let begins = |bytes: &[u8]| bytes.trim_ascii_start().starts_with(b"{");
+        begins(before)
+            && before.trim_ascii_end().ends_with(b"}")
+            && (begins(value) || value.trim_ascii().eq_ignore_ascii_case(b"[DONE]"))
     }
 
     #[inline]
@@ -273,7 +358,7 @@ impl SseDecoder {
     fn dispatch(
         &mut self,
         block: Block<'_>,
-        on_event: &mut impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+        on_frame: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         if self.id_changed {
             self.last_event_id.clone_from(&self.id);
@@ -284,11 +369,11 @@ impl SseDecoder {
         let flow = match block.data.or_else(|| self.data.strip_suffix(b"\n")) {
             Some(data) => {
                 let event = decode(block.event.unwrap_or(&self.event));
-                on_event(SseEvent {
+                on_frame(Frame::Event(SseEvent {
                     event: (!event.is_empty()).then_some(&event),
                     data: &decode(data),
                     last_event_id: &self.last_event_id,
-                })
+                }))
             }
             None => ControlFlow::Continue(()),
         };
@@ -318,6 +403,17 @@ impl SseDecoder {
             Some(rest) if self.at_first_line => rest,
             _ => line,
         }
+    }
+}
+
+/// Passes over what is no event.
+#[inline]
+fn events_alone(
+    mut on_event: impl FnMut(SseEvent<'_>) -> ControlFlow<()>,
+) -> impl FnMut(Frame<'_>) -> ControlFlow<()> {
+    move |frame| match frame {
+        Frame::Event(event) => on_event(event),
+        Frame::Stray(_) => ControlFlow::Continue(()),
     }
 }
 

@@ -11,8 +11,10 @@ pub(super) enum Field<'a> {
     Id(&'a [u8]),
     Retry(Duration),
     Comment,
-    /// A field of another name, an `id` with NUL, or a `retry` that is no number.
+    /// An `id` with NUL, or a `retry` that is no number.
     Ignored,
+    /// A field of another name, which the standard ignores too, or no field at all.
+    Unknown,
 }
 
 impl<'a> Field<'a> {
@@ -35,7 +37,7 @@ impl<'a> Field<'a> {
         } else if let Some(value) = value_of(b"retry", line) {
             milliseconds(value).map_or(Self::Ignored, Self::Retry)
         } else {
-            Self::Ignored
+            Self::Unknown
         }
     }
 }
@@ -98,14 +100,14 @@ mod tests {
             (b": comment", Field::Comment),
             (b":data: x", Field::Comment),
             (b":", Field::Comment),
-            (b" data: x", Field::Ignored),
-            (b"data : x", Field::Ignored),
-            (b"Data: x", Field::Ignored),
-            (b"dat", Field::Ignored),
-            (b"database: x", Field::Ignored),
-            (b"idx: 7", Field::Ignored),
-            (b"{\"error\": {}}", Field::Ignored),
-            (b"\0", Field::Ignored),
+            (b" data: x", Field::Unknown),
+            (b"data : x", Field::Unknown),
+            (b"Data: x", Field::Unknown),
+            (b"dat", Field::Unknown),
+            (b"database: x", Field::Unknown),
+            (b"idx: 7", Field::Unknown),
+            (b"{\"error\": {}}", Field::Unknown),
+            (b"\0", Field::Unknown),
         ];
         for (line, field) in table {
             assert_eq!(Field::of(line), *field, "{}", line.escape_ascii());

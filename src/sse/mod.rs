@@ -11,5 +11,6 @@ mod error;
 mod field;
 mod lines;
 
+pub(crate) use decoder::Frame;
 pub use decoder::{SseDecoder, SseEvent};
 pub use error::{DecodeError, SseLimits};
