@@ -4,7 +4,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::protocol::{RateLimitSnapshot, StreamAnomalies};
+use crate::protocol::{Id, OneLine, RateLimitSnapshot, RawJson, StreamAnomalies, Text, TokenUsage};
 
 /// What kind of failure it was: what a program matches on.
 ///
@@ -271,6 +271,20 @@ pub struct Details {
     pub attempts: Vec<AttemptFailure>,
     /// Whether a part of the answer had reached subscribers.
     pub output_delivered: bool,
+    /// The response's id, where the server had given it one before it failed.
+    pub response_id: Option<Id>,
+    /// What the failed answer cost, when the server said so.
+    pub token_usage: Option<TokenUsage>,
+    /// The `usage` object as it came.
+    pub usage: Option<RawJson>,
+    /// The response object of a `response.failed`, with the output that it had.
+    pub response: Option<RawJson>,
+    /// The server's own word for the end: `finish_reason` on the Chat wire.
+    pub finish_reason: Option<Text>,
+    /// The word of the server behind the one that answered (`native_finish_reason`).
+    pub native_finish_reason: Option<Text>,
+    /// The `sequence_number` of the last event, on the Responses wire: where a stored response is resumed.
+    pub sequence_number: Option<u64>,
     /// What was odd about the stream.
     pub anomalies: StreamAnomalies,
     /// The cause.
@@ -300,6 +314,13 @@ impl ApiError {
             max_attempts: 0,
             attempts: Vec::new(),
             output_delivered: false,
+            response_id: None,
+            token_usage: None,
+            usage: None,
+            response: None,
+            finish_reason: None,
+            native_finish_reason: None,
+            sequence_number: None,
             anomalies: StreamAnomalies::default(),
             source: None,
         }))
@@ -510,6 +531,12 @@ impl Serialize for ApiError {
             ("param", details.param.as_deref()),
             ("request_id", details.request_id.as_deref()),
             ("plan_type", details.plan_type.as_deref()),
+            ("response_id", details.response_id.as_deref()),
+            ("finish_reason", details.finish_reason.as_deref()),
+            (
+                "native_finish_reason",
+                details.native_finish_reason.as_deref(),
+            ),
         ];
         for (name, text) in texts {
             if let Some(text) = text {
@@ -527,6 +554,15 @@ impl Serialize for ApiError {
         }
         if let Some(limits) = &details.rate_limits {
             map.serialize_entry("rate_limits", limits)?;
+        }
+        if let Some(usage) = &details.token_usage {
+            map.serialize_entry("token_usage", usage)?;
+        }
+        if let Some(usage) = &details.usage {
+            map.serialize_entry("usage", &OneLine(usage))?;
+        }
+        if let Some(number) = details.sequence_number {
+            map.serialize_entry("sequence_number", &number)?;
         }
         map.serialize_entry("output_delivered", &details.output_delivered)?;
         if details.attempt > 0 {

@@ -63,13 +63,15 @@ pub enum ResponseEvent {
 }
 
 /// `response.created`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Created {
     /// The response's id, for `previous_response_id` and for cancelling.
     pub response_id: Option<Id>,
     /// The response object as it stood at the start; absent on the Chat wire.
     pub response: Option<RawJson>,
+    /// The server's id of the request (header `x-request-id` and the like), for a report to whoever runs it.
+    pub request_id: Option<Id>,
 }
 
 /// `response.output_item.added` and `.done`, or what is equal to them on the Chat wire.
@@ -252,13 +254,23 @@ pub struct Restarted {
 }
 
 /// How a whole answer ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Completed {
     /// The response's id; absent when the server sent none.
     pub response_id: Option<Id>,
     /// What it cost, when the server said so.
     pub token_usage: Option<TokenUsage>,
+    /// The `usage` object as it came, for what [`TokenUsage`] has no field for, such as a cost.
+    pub usage: Option<RawJson>,
+    /// The server's own word for the end: `finish_reason` on the Chat wire. Absent on the Responses wire.
+    pub finish_reason: Option<Text>,
+    /// The word of the server behind the one that answered (`native_finish_reason`), where a gateway passes it on.
+    pub native_finish_reason: Option<Text>,
+    /// The `sequence_number` of the last event, on the Responses wire: where a stored response is resumed.
+    pub sequence_number: Option<u64>,
+    /// The server's id of the request (header `x-request-id` and the like).
+    pub request_id: Option<Id>,
     /// Whether the model regards its turn as over (`end_turn`), where the server says so.
     pub end_turn: Option<bool>,
     /// The final response object; absent on the Chat wire.
@@ -268,15 +280,26 @@ pub struct Completed {
 }
 
 /// How an answer that the server cut short ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Incomplete {
-    /// Why: `max_output_tokens`, `content_filter`, or what else the server says; `unknown` when it says nothing.
+    /// Why: `max_output_tokens`, `content_filter`, `no_finish_reason` where the stream ended without saying how, or the server's
+    /// own word; `unknown` when it says nothing.
     pub reason: Text,
     /// The response's id; absent when the server sent none.
     pub response_id: Option<Id>,
     /// What it cost, when the server said so.
     pub token_usage: Option<TokenUsage>,
+    /// The `usage` object as it came, for what [`TokenUsage`] has no field for, such as a cost.
+    pub usage: Option<RawJson>,
+    /// The server's own word for the end: `finish_reason` on the Chat wire. Absent on the Responses wire.
+    pub finish_reason: Option<Text>,
+    /// The word of the server behind the one that answered (`native_finish_reason`), where a gateway passes it on.
+    pub native_finish_reason: Option<Text>,
+    /// The `sequence_number` of the last event, on the Responses wire: where a stored response is resumed.
+    pub sequence_number: Option<u64>,
+    /// The server's id of the request (header `x-request-id` and the like).
+    pub request_id: Option<Id>,
     /// The final response object; absent on the Chat wire.
     pub response: Option<RawJson>,
     /// What was odd about the stream.
@@ -296,12 +319,16 @@ pub struct StreamAnomalies {
     pub sequence_gaps: u64,
     /// Events whose `sequence_number` was not above the one before.
     pub sequence_repeats: u64,
+    /// The stream never said how the answer ended (Chat's `finish_reason`), and counts as whole all the same: it ended on purpose,
+    /// with nothing left open.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_finish_reason: bool,
 }
 
 impl StreamAnomalies {
     /// Whether nothing was odd.
     pub fn is_empty(&self) -> bool {
-        self.malformed_events == 0 && self.sequence_gaps == 0 && self.sequence_repeats == 0
+        *self == Self::default()
     }
 
     /// Counts an event that is left out, and keeps the reason of the first.
@@ -320,9 +347,12 @@ impl fmt::Display for StreamAnomalies {
             "{} malformed, {} sequence gaps, {} sequence repeats",
             self.malformed_events, self.sequence_gaps, self.sequence_repeats
         )?;
-        match &self.first_malformed {
-            Some(why) => write!(f, " (first malformed: {why})"),
-            None => Ok(()),
+        if let Some(why) = &self.first_malformed {
+            write!(f, " (first malformed: {why})")?;
+        }
+        match self.no_finish_reason {
+            true => f.write_str(", no finish reason"),
+            false => Ok(()),
         }
     }
 }

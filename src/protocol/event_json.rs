@@ -18,7 +18,7 @@ use super::{RateLimitSnapshot, RawJson, ResponseEvent, StreamAnomalies};
 ///
 /// | `type` | further fields |
 /// |---|---|
-/// | `created` | `response_id` |
+/// | `created` | `response_id`, `request_id` |
 /// | `output_item_added`, `output_item_done` | `item`, `output_index` |
 /// | `output_text_delta` | `delta`, `item_id`, `output_index`, `content_index`, `logprobs` |
 /// | `refusal_delta`, `reasoning_content_delta` | `delta`, `item_id`, `output_index`, `content_index` |
@@ -31,10 +31,12 @@ use super::{RateLimitSnapshot, RawJson, ResponseEvent, StreamAnomalies};
 /// | `server_reasoning_included` | |
 /// | `other` | `event`, `raw` |
 /// | `restarted` | `attempt`, `delay_ms`, `error` |
-/// | `completed` | `response_id`, `token_usage`, `end_turn`, `anomalies` |
-/// | `incomplete` | `reason`, `response_id`, `token_usage`, `anomalies` |
+/// | `completed` | `response_id`, `token_usage`, those below, `end_turn`, `anomalies` |
+/// | `incomplete` | `reason`, `response_id`, `token_usage`, those below, `anomalies` |
 /// | `failed` | `error` |
 /// | `cancelled` | |
+///
+/// Both ends name `usage`, `finish_reason`, `native_finish_reason`, `sequence_number` and `request_id` where they are known.
 ///
 /// `error` is an [`ApiError`](crate::ApiError), `token_usage` a [`TokenUsage`](super::TokenUsage); `anomalies` is there when
 /// something was odd. The response objects that some events carry are not repeated: their items have been events.
@@ -43,7 +45,10 @@ impl Serialize for ResponseEvent {
         let mut fields = Fields(serializer.serialize_map(None)?);
         fields.put("type", self.name())?;
         match self {
-            Self::Created(created) => fields.put("response_id", &created.response_id.as_deref())?,
+            Self::Created(created) => {
+                fields.put("response_id", &created.response_id.as_deref())?;
+                fields.put_some("request_id", created.request_id.as_deref())?;
+            }
             Self::OutputItemAdded(item) | Self::OutputItemDone(item) => {
                 fields.put("item", &OneLine(item.raw()))?;
                 fields.put_some("output_index", item.output_index())?;
@@ -97,6 +102,14 @@ impl Serialize for ResponseEvent {
             Self::Completed(completed) => {
                 fields.put("response_id", &completed.response_id.as_deref())?;
                 fields.put("token_usage", &completed.token_usage)?;
+                fields.put_some("usage", completed.usage.as_ref().map(OneLine))?;
+                fields.put_some("finish_reason", completed.finish_reason.as_ref())?;
+                fields.put_some(
+                    "native_finish_reason",
+                    completed.native_finish_reason.as_ref(),
+                )?;
+                fields.put_some("sequence_number", completed.sequence_number)?;
+                fields.put_some("request_id", completed.request_id.as_deref())?;
                 fields.put_some("end_turn", completed.end_turn)?;
                 fields.put_anomalies(&completed.anomalies)?;
             }
@@ -104,6 +117,14 @@ impl Serialize for ResponseEvent {
                 fields.put("reason", &incomplete.reason)?;
                 fields.put("response_id", &incomplete.response_id.as_deref())?;
                 fields.put("token_usage", &incomplete.token_usage)?;
+                fields.put_some("usage", incomplete.usage.as_ref().map(OneLine))?;
+                fields.put_some("finish_reason", incomplete.finish_reason.as_ref())?;
+                fields.put_some(
+                    "native_finish_reason",
+                    incomplete.native_finish_reason.as_ref(),
+                )?;
+                fields.put_some("sequence_number", incomplete.sequence_number)?;
+                fields.put_some("request_id", incomplete.request_id.as_deref())?;
                 fields.put_anomalies(&incomplete.anomalies)?;
             }
             Self::Failed(error) => fields.put("error", &**error)?,
@@ -162,7 +183,7 @@ impl<M: SerializeMap> Fields<M> {
 }
 
 /// JSON of the server's on one line. Several `data:` lines of an event bring line breaks, but never into a string.
-struct OneLine<'a>(&'a RawJson);
+pub(crate) struct OneLine<'a>(pub(crate) &'a RawJson);
 
 impl OneLine<'_> {
     fn text(&self) -> Cow<'_, str> {
@@ -236,14 +257,12 @@ mod tests {
                 ResponseEvent::Created(Created {
                     response_id: id("r"),
                     response: Some(raw("{}")),
+                    request_id: id("q"),
                 }),
-                r#"{"type":"created","response_id":"r"}"#.to_owned(),
+                r#"{"type":"created","response_id":"r","request_id":"q"}"#.to_owned(),
             ),
             (
-                ResponseEvent::Created(Created {
-                    response_id: None,
-                    response: None,
-                }),
+                ResponseEvent::Created(Created::default()),
                 r#"{"type":"created","response_id":null}"#.to_owned(),
             ),
             (
@@ -368,20 +387,22 @@ mod tests {
                 ResponseEvent::Completed(Arc::new(Completed {
                     response_id: id("r"),
                     token_usage: Some(usage),
+                    usage: Some(raw("{\"cost\":\n0.5}")),
+                    finish_reason: Some("stop".into()),
+                    native_finish_reason: Some("STOP".into()),
+                    sequence_number: Some(7),
+                    request_id: id("q"),
                     end_turn: Some(true),
                     response: Some(raw("{}")),
                     anomalies: StreamAnomalies::default(),
                 })),
-                r#"{"type":"completed","response_id":"r","token_usage":{"input_tokens":5,"cached_input_tokens":1,"output_tokens":4,"reasoning_output_tokens":2,"total_tokens":9},"end_turn":true}"#
+                r#"{"type":"completed","response_id":"r","token_usage":{"input_tokens":5,"cached_input_tokens":1,"output_tokens":4,"reasoning_output_tokens":2,"total_tokens":9},"usage":{"cost": 0.5},"finish_reason":"stop","native_finish_reason":"STOP","sequence_number":7,"request_id":"q","end_turn":true}"#
                     .to_owned(),
             ),
             (
                 ResponseEvent::Completed(Arc::new(Completed {
-                    response_id: None,
-                    token_usage: None,
-                    end_turn: None,
-                    response: None,
                     anomalies: odd(),
+                    ..Completed::default()
                 })),
                 r#"{"type":"completed","response_id":null,"token_usage":null,"anomalies":{"malformed_events":0,"sequence_gaps":1,"sequence_repeats":0}}"#
                     .to_owned(),
@@ -389,10 +410,7 @@ mod tests {
             (
                 ResponseEvent::Incomplete(Arc::new(Incomplete {
                     reason: "max_output_tokens".into(),
-                    response_id: None,
-                    token_usage: None,
-                    response: None,
-                    anomalies: StreamAnomalies::default(),
+                    ..Incomplete::default()
                 })),
                 r#"{"type":"incomplete","reason":"max_output_tokens","response_id":null,"token_usage":null}"#
                     .to_owned(),

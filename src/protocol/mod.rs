@@ -23,6 +23,7 @@ pub use event::{
     ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseEvent, Restarted,
     StreamAnomalies, ToolCallInput, ToolCallInputDelta,
 };
+pub(crate) use event_json::OneLine;
 pub use item::{
     Content, ContentPart, FunctionCallItem, FunctionCallOutputItem, MessageItem, ReasoningItem,
     ResponseItem, Role,

@@ -1,35 +1,55 @@
 //! For tests of the shortcuts: with them and without, a body decodes alike.
 
-use std::ops::ControlFlow;
-
 use proptest::{prelude::*, sample::Index};
 
-use super::{Dialect, Step, StreamDecoder, StreamLimits, Terminal, Wire};
+use super::{
+    Dialect, Step, StreamDecoder, StreamLimits, Terminal, TextPlace, Wire, sse_stream::SseStream,
+};
 use crate::{
-    protocol::{ResponseEvent, StreamAnomalies},
-    sse::{SseDecoder, SseLimits},
+    protocol::{Id, ResponseEvent, StreamAnomalies},
+    sse::{SseEvent, SseLimits},
 };
 
 /// What a body decodes to: its events, its end, what was odd, and how many SSE events there were.
 pub(crate) type Decoded = (Vec<ResponseEvent>, Option<Terminal>, StreamAnomalies, u64);
 
 /// Decodes with a dialect that is given events alone, and is made to forget its template before each.
-pub(crate) fn parsed<D: Dialect>(mut dialect: D, forget: fn(&mut D), body: &[u8]) -> Decoded {
-    let (mut events, mut terminal, mut count) = (Vec::new(), None, 0);
-    let mut sse = SseDecoder::new(SseLimits::default());
-    let fed = sse.feed(body, |event| {
-        count += 1;
-        forget(&mut dialect);
-        match dialect.on_event(event, &mut events) {
-            Step::Continue | Step::Finishing => ControlFlow::Continue(()),
-            Step::End(end) => {
-                terminal = Some(end);
-                ControlFlow::Break(())
-            }
-        }
-    });
-    fed.expect("no limit is passed");
-    (events, terminal, dialect.anomalies().clone(), count)
+pub(crate) fn parsed<D: Dialect>(dialect: D, forget: fn(&mut D), body: &[u8]) -> Decoded {
+    let mut dialect = Forgetful { dialect, forget };
+    let mut events = Vec::new();
+    let mut stream = SseStream::new(SseLimits::default());
+    let terminal = stream.feed(&mut dialect, body, &mut events);
+    let anomalies = dialect.anomalies().clone();
+    (events, terminal, anomalies, stream.progress.events)
+}
+
+/// A dialect that reads no blocks and has no template.
+struct Forgetful<D> {
+    dialect: D,
+    forget: fn(&mut D),
+}
+
+impl<D: Dialect> Dialect for Forgetful<D> {
+    fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
+        (self.forget)(&mut self.dialect);
+        self.dialect.on_event(event, out)
+    }
+
+    fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step {
+        self.dialect.on_text(text, place, out)
+    }
+
+    fn set_request_id(&mut self, request_id: Id) {
+        self.dialect.set_request_id(request_id);
+    }
+
+    fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
+        self.dialect.finish(out)
+    }
+
+    fn anomalies(&self) -> &StreamAnomalies {
+        self.dialect.anomalies()
+    }
 }
 
 /// Decoding gives what was parsed, in one chunk and in chunks of this size.

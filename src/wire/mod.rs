@@ -8,10 +8,11 @@ use std::sync::Arc;
 use self::sse_stream::{SseStream, State};
 use crate::{
     error::ApiError,
-    protocol::{Completed, Incomplete, ResponseEvent, StreamAnomalies},
+    protocol::{Completed, Id, Incomplete, ResponseEvent, StreamAnomalies},
     sse::SseEvent,
 };
 
+mod answer;
 mod body;
 pub mod chat;
 #[cfg(test)]
@@ -20,9 +21,11 @@ mod escapes;
 mod json;
 mod limits;
 mod members;
+mod pieces;
 pub mod responses;
 pub(crate) mod server_error;
 mod sse_stream;
+mod strays;
 mod walk;
 
 pub use limits::StreamLimits;
@@ -76,8 +79,21 @@ pub(crate) enum Step {
     /// The answer is whole, but what belongs to it may still follow (Chat's usage chunk after the finish reason): the next
     /// events are read for a short grace, then [`Dialect::finish`] is called.
     Finishing,
+    /// The data is not one JSON text. It is taken apart, and each piece is read as an event or as a text.
+    Unread,
     /// The stream is over; nothing after this is read.
     End(Terminal),
+}
+
+/// Where a text stood that is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextPlace {
+    /// In an event that is named `error`, or a field of that name: the text says what went wrong.
+    Error,
+    /// In the data of another event.
+    Data,
+    /// Between the events, in a line that is no SSE field.
+    Stray,
 }
 
 /// What a dialect knows: SSE events in, response events out.
@@ -87,6 +103,12 @@ pub(crate) trait Dialect {
 
     /// Reads one event. Response events go to `out` in order; the terminal one does not, it is returned.
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step;
+
+    /// Reads a text that is no JSON object.
+    fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step;
+
+    /// Takes the server's id of the request, which the response's head named.
+    fn set_request_id(&mut self, request_id: Id);
 
     /// Reads the SSE block that `bytes` begin with, if its bytes alone say what it means: one event that
     /// [`on_event`](Self::on_event) would have read with the same effects, and nothing that the SSE decoder has to know. Gives
@@ -132,6 +154,14 @@ impl StreamDecoder {
         Self {
             stream: SseStream::new(limits.sse),
             dialect,
+        }
+    }
+
+    /// Names the request that the response answers, by its headers: its start and its end then say it.
+    pub fn set_request_id(&mut self, request_id: Id) {
+        match &mut self.dialect {
+            AnyDialect::Responses(dialect) => dialect.set_request_id(request_id),
+            AnyDialect::Chat(dialect) => dialect.set_request_id(request_id),
         }
     }
 

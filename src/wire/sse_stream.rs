@@ -2,16 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use super::{Dialect, Step, Terminal};
+use super::{
+    Dialect, Step, Terminal, TextPlace,
+    pieces::{Piece, pieces},
+    strays::Strays,
+};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::ResponseEvent,
-    sse::{DecodeError, SseDecoder, SseEvent, SseLimits},
+    sse::{DecodeError, Frame, SseDecoder, SseEvent, SseLimits},
 };
 
 /// The frames of one response body.
 pub(super) struct SseStream {
     sse: SseDecoder,
+    strays: Strays,
     pub(super) progress: Progress,
 }
 
@@ -33,7 +38,8 @@ pub(super) enum State {
 impl SseStream {
     pub(super) fn new(limits: SseLimits) -> Self {
         Self {
-            sse: SseDecoder::new(limits),
+            sse: SseDecoder::lenient(limits),
+            strays: Strays::new(limits.max_event_bytes),
             progress: Progress {
                 state: State::Reading,
                 events: 0,
@@ -53,7 +59,8 @@ impl SseStream {
         }
         let mut rest = chunk;
         loop {
-            let is_between_events = D::READS_BLOCKS && self.sse.is_between_events();
+            let is_between_events =
+                D::READS_BLOCKS && self.sse.is_between_events() && self.strays.is_empty();
             if is_between_events {
                 while let Some(taken) = dialect.read_block(rest, out) {
                     self.progress.events += 1;
@@ -64,15 +71,17 @@ impl SseStream {
                 }
             }
             let known = out.len();
-            let mut reader = EventReader::new(&mut self.progress, dialect, out);
-            let taken = match self.sse.feed(rest, |event| reader.read(event)) {
-                Ok(taken) => taken,
-                Err(error) => return Some(reader.fail(error)),
+            let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
+            let fed = self.sse.feed_frames(rest, |frame| reader.read(frame));
+            let taken = match (fed, reader.failure.take()) {
+                (Ok(taken), None) => taken,
+                (Err(error), _) | (_, Some(error)) => return Some(reader.fail(error)),
             };
             if reader.terminal.is_some() {
                 return reader.terminal;
             }
-            if is_between_events && let [.., event] = &out[known..] {
+            let is_plain = is_between_events && reader.is_plain;
+            if is_plain && let [.., event] = &out[known..] {
                 dialect.learn_block(&rest[..taken], event);
             }
             if taken == rest.len() {
@@ -91,51 +100,171 @@ impl SseStream {
         if self.progress.state == State::Ended {
             return None;
         }
-        let mut reader = EventReader::new(&mut self.progress, dialect, out);
-        match self.sse.finish(|event| reader.read(event)) {
-            Ok(()) => reader.terminal,
-            Err(error) => Some(reader.fail(error)),
+        let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
+        let fed = self.sse.finish_frames(|frame| reader.read(frame));
+        if let Some(error) = fed.err().or(reader.failure.take()) {
+            return Some(reader.fail(error));
         }
+        if reader.terminal.is_none() {
+            // Nothing follows that a break could stop.
+            let _ = reader.read_stray_text();
+        }
+        reader.terminal
     }
 }
 
-/// What the SSE decoder hands its events to.
+/// What the SSE decoder hands its frames to.
 struct EventReader<'a, D> {
     progress: &'a mut Progress,
+    strays: &'a mut Strays,
     dialect: &'a mut D,
     out: &'a mut Vec<ResponseEvent>,
     terminal: Option<Terminal>,
+    failure: Option<DecodeError>,
+    /// Whether each event was one that the dialect took as it was.
+    is_plain: bool,
 }
 
 impl<'a, D: Dialect> EventReader<'a, D> {
     fn new(
         progress: &'a mut Progress,
+        strays: &'a mut Strays,
         dialect: &'a mut D,
         out: &'a mut Vec<ResponseEvent>,
     ) -> Self {
         Self {
             progress,
+            strays,
             dialect,
             out,
             terminal: None,
+            failure: None,
+            is_plain: true,
         }
     }
 
-    /// Reads one event. Breaks at the terminal one, and after each for a dialect that would rather read blocks.
+    /// Reads one frame. Breaks at the terminal event, and after each event for a dialect that would rather read blocks.
     #[inline]
-    fn read(&mut self, event: SseEvent<'_>) -> ControlFlow<()> {
+    fn read(&mut self, frame: Frame<'_>) -> ControlFlow<()> {
+        match frame {
+            Frame::Event(event) => {
+                if !self.strays.is_empty() && self.read_stray_text().is_break() {
+                    return ControlFlow::Break(());
+                }
+                self.read_event(event);
+                match D::READS_BLOCKS || self.progress.state == State::Ended {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            }
+            Frame::Stray(line) => self.read_stray(line),
+        }
+    }
+
+    #[inline]
+    fn read_event(&mut self, event: SseEvent<'_>) {
         self.progress.events += 1;
-        self.progress.state = match self.dialect.on_event(event, self.out) {
-            Step::Continue => State::Reading,
+        let step = self.dialect.on_event(event, self.out);
+        if let Step::Unread = step {
+            let place = match event.event {
+                Some("error") => TextPlace::Error,
+                _ => TextPlace::Data,
+            };
+            return self.read_pieces(event, place);
+        }
+        self.take(step);
+    }
+
+    fn take(&mut self, step: Step) {
+        self.progress.state = match step {
+            Step::Continue | Step::Unread => State::Reading,
             Step::Finishing => State::Finishing,
             Step::End(terminal) => {
                 self.terminal = Some(terminal);
                 State::Ended
             }
         };
-        match D::READS_BLOCKS || self.progress.state == State::Ended {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+    }
+
+    /// Reads what is not one JSON text, piece by piece.
+    #[cold]
+    fn read_pieces(&mut self, event: SseEvent<'_>, place: TextPlace) {
+        self.is_plain = false;
+        let mut pieces = pieces(event.data).peekable();
+        while let Some(piece) = pieces.next() {
+            // The last field of a name counts, so it is the last piece's.
+            let is_last = pieces.peek().is_none();
+            let place = match place {
+                TextPlace::Error if !is_last => TextPlace::Data,
+                place => place,
+            };
+            let (text, step) = match piece {
+                Piece::Text(text) => (text, Step::Unread),
+                // This is what was not read.
+                Piece::Data(data) if data.len() == event.data.trim().len() => (data, Step::Unread),
+                Piece::Data(data) => {
+                    let name = event.event.filter(|_| is_last);
+                    let event = SseEvent {
+                        event: name,
+                        data,
+                        ..event
+                    };
+                    (data, self.dialect.on_event(event, self.out))
+                }
+            };
+            let step = match step {
+                Step::Unread => self.dialect.on_text(text, place, self.out),
+                step => step,
+            };
+            self.take(step);
+            if self.terminal.is_some() {
+                return;
+            }
+        }
+    }
+
+    #[cold]
+    fn read_stray(&mut self, line: &[u8]) -> ControlFlow<()> {
+        match self.strays.push(line) {
+            Ok(true) => self.read_stray_text(),
+            Ok(false) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Reads the text that stray lines have come to.
+    #[cold]
+    fn read_stray_text(&mut self) -> ControlFlow<()> {
+        let text = self.strays.take();
+        let event = |event, data| SseEvent {
+            event,
+            data,
+            last_event_id: "",
+        };
+        match text.strip_prefix("error:") {
+            Some(error) => self.read_event(event(Some("error"), error.trim())),
+            None if text.trim().is_empty() => {}
+            None if text.trim_start().starts_with(['{', '[']) => {
+                self.progress.events += 1;
+                let event = event(None, text.trim());
+                match self.dialect.on_event(event, self.out) {
+                    Step::Unread => self.read_pieces(event, TextPlace::Stray),
+                    step => self.take(step),
+                }
+            }
+            None => {
+                let step = self
+                    .dialect
+                    .on_text(text.trim(), TextPlace::Stray, self.out);
+                self.take(step);
+            }
+        }
+        match self.terminal {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
         }
     }
 

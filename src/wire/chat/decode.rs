@@ -11,8 +11,6 @@
 //! - Items are numbered in the order in which they begin, over all choices, and get ids that the chunks' id makes stable.
 //! - An error ends the stream, unless the answer was whole already; then it is counted as an anomaly.
 
-use std::sync::Arc;
-
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -20,14 +18,14 @@ use super::{
     lenient, object::Object, template::Template,
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::{
-        Completed, Created, Incomplete, OtherEvent, RawJson, ResponseEvent, StreamAnomalies,
-        TokenUsage,
-    },
+    error::{ApiError, ErrorKind},
+    protocol::{Created, Id, OtherEvent, RawJson, ResponseEvent, StreamAnomalies},
     sse::SseEvent,
     wire::{
-        Dialect, Step, StreamLimits, Terminal, escapes::without_lone_surrogates,
+        Dialect, Step, StreamLimits, Terminal, TextPlace,
+        answer::Answer,
+        escapes::without_lone_surrogates,
+        pieces::{excerpt, is_done},
         server_error::ServerError,
     },
 };
@@ -41,11 +39,10 @@ pub(crate) struct ChatDialect {
     is_created: bool,
     choices: Vec<Choice>,
     numbers: OutputNumbers,
-    usage: Option<TokenUsage>,
+    answer: Answer,
     template: Template,
     /// What is larger is for the SSE decoder to judge.
     max_block_bytes: usize,
-    anomalies: StreamAnomalies,
 }
 
 impl Dialect for ChatDialect {
@@ -73,7 +70,7 @@ impl Dialect for ChatDialect {
         if data.is_empty() {
             return self.step();
         }
-        if data.eq_ignore_ascii_case("[DONE]") || data.eq_ignore_ascii_case("DONE") {
+        if is_done(data) {
             return Step::End(self.complete(out));
         }
         if !is_error && let Some(chunk) = Chunk::parse(data) {
@@ -96,8 +93,27 @@ impl Dialect for ChatDialect {
         self.fail(ApiError::new(ErrorKind::Truncated, message))
     }
 
+    fn on_text(&mut self, text: &str, place: TextPlace, _out: &mut Vec<ResponseEvent>) -> Step {
+        match place {
+            TextPlace::Stray => {}
+            TextPlace::Error => {
+                let error = ServerError::from_json(&Value::from(text)).unwrap_or_default();
+                return self.on_error(error, _out);
+            }
+            TextPlace::Data => self
+                .answer
+                .anomalies
+                .malformed(|| format!("not JSON: {}", excerpt(text))),
+        }
+        self.step()
+    }
+
+    fn set_request_id(&mut self, request_id: Id) {
+        self.answer.request_id = Some(request_id);
+    }
+
     fn anomalies(&self) -> &StreamAnomalies {
-        &self.anomalies
+        &self.answer.anomalies
     }
 }
 
@@ -143,7 +159,7 @@ impl ChatDialect {
                 Some(finish) => {
                     // Some servers repeat the reason, some name a vaguer one the second time.
                     choice.finish.get_or_insert(finish);
-                    choice.finish_items(out, &mut self.anomalies);
+                    choice.finish_items(out, &mut self.answer.anomalies);
                 }
                 None => {}
             }
@@ -162,23 +178,21 @@ impl ChatDialect {
         let id = chunk.id.as_deref().filter(|id| !id.is_empty());
         if self.numbers.response_id.is_none() {
             self.numbers.response_id = id.map(Into::into);
+            self.answer.response_id = self.numbers.response_id.clone();
         }
         if !self.is_created && (id.is_some() || !chunk.choices.is_empty()) {
             self.is_created = true;
             out.push(ResponseEvent::Created(Created {
                 response_id: self.numbers.response_id.clone(),
                 response: None,
+                request_id: self.answer.request_id.clone(),
             }));
         }
     }
 
     /// Keeps a usage; of several the last counts.
     fn on_usage(&mut self, usage: Option<&RawValue>) -> bool {
-        let usage = usage
-            .and_then(|usage| serde_json::from_str::<Value>(usage.get()).ok())
-            .and_then(|usage| TokenUsage::from_json(&usage));
-        self.usage = usage.or(self.usage);
-        usage.is_some()
+        usage.is_some_and(|usage| self.answer.note_usage(usage.get()))
     }
 
     fn on_unusual(
@@ -190,17 +204,15 @@ impl ChatDialect {
         let json = without_lone_surrogates(data);
         let value: Value = match serde_json::from_str(&json) {
             Ok(value) => value,
-            Err(_) if event == Some("error") => Value::from(data),
-            Err(error) => {
-                self.anomalies.malformed(|| format!("not JSON: {error}"));
-                return self.step();
-            }
+            Err(_) => return Step::Unread,
         };
         if let Some(error) = error_in(event, &value) {
             return self.on_error(error, out);
         }
         let Some(fields) = Object::read(&json) else {
-            self.anomalies.malformed(|| "not a JSON object".to_owned());
+            self.answer
+                .anomalies
+                .malformed(|| "not a JSON object".to_owned());
             return self.step();
         };
         let (chunk, wrong) = lenient::read_chunk(&fields);
@@ -209,14 +221,14 @@ impl ChatDialect {
             return self.step();
         }
         if let Some(wrong) = wrong.filter(|_| !chunk.says_something()) {
-            self.anomalies.malformed(|| wrong.to_owned());
+            self.answer.anomalies.malformed(|| wrong.to_owned());
         }
         self.on_chunk(&chunk, out)
     }
 
     fn on_error(&mut self, error: ServerError, out: &mut Vec<ResponseEvent>) -> Step {
         if self.is_whole() {
-            self.anomalies.malformed(|| {
+            self.answer.anomalies.malformed(|| {
                 let message = error.message.as_deref().unwrap_or("no message");
                 format!("an error after the whole answer: {message}")
             });
@@ -226,9 +238,7 @@ impl ChatDialect {
     }
 
     fn fail(&self, error: ApiError) -> Terminal {
-        let mut error = error.with_phase(Phase::Body);
-        error.details_mut().anomalies = self.anomalies.clone();
-        Terminal::Failed(error)
+        self.answer.failed(error)
     }
 
     fn is_whole(&self) -> bool {
@@ -248,30 +258,15 @@ impl ChatDialect {
     /// Ends what is open, and the response.
     fn complete(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
         for choice in &mut self.choices {
-            choice.finish_items(out, &mut self.anomalies);
+            choice.finish_items(out, &mut self.answer.anomalies);
         }
         let cut = self.choices.iter().find_map(|choice| match choice.finish {
             Some(Finish::Cut(reason)) => Some(reason),
             _ => None,
         });
-        let response_id = self.numbers.response_id.clone();
-        let token_usage = self.usage;
-        let anomalies = self.anomalies.clone();
         match cut {
-            Some(reason) => Terminal::Incomplete(Arc::new(Incomplete {
-                reason: reason.into(),
-                response_id,
-                token_usage,
-                response: None,
-                anomalies,
-            })),
-            None => Terminal::Completed(Arc::new(Completed {
-                response_id,
-                token_usage,
-                end_turn: None,
-                response: None,
-                anomalies,
-            })),
+            Some(reason) => self.answer.incomplete(reason),
+            None => self.answer.completed(),
         }
     }
 }

@@ -13,14 +13,16 @@ use crate::{
         ResponseEvent, StreamAnomalies, Text,
     },
     sse::SseEvent,
-    wire::{Dialect, Step, StreamLimits, Terminal, escapes::without_lone_surrogates},
+    wire::{
+        Dialect, Step, StreamLimits, Terminal, TextPlace,
+        answer::Answer,
+        escapes::without_lone_surrogates,
+        pieces::{excerpt, is_done},
+    },
 };
 
 mod delta;
 mod ending;
-
-/// How much of an unreadable event its report quotes.
-const EXCERPT_CHARS: usize = 80;
 
 /// Reads the stream of one response.
 ///
@@ -29,12 +31,10 @@ const EXCERPT_CHARS: usize = 80;
 /// items are all done. A terminal event counts once and first: what a server sends after it, another terminal event
 /// included, is not read.
 pub(crate) struct ResponsesDialect {
-    response_id: Option<Id>,
+    answer: Answer,
     item_id: Option<Id>,
-    sequence_number: Option<u64>,
     items_added: u64,
     items_done: u64,
-    anomalies: StreamAnomalies,
     template: Template,
     first_response: FirstResponse,
 }
@@ -60,12 +60,12 @@ impl Dialect for ResponsesDialect {
         }
         match Envelope::read(event.data, &mut self.first_response) {
             Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
-            Err(error) => {
+            Err(_) => {
                 let data = event.data.trim();
                 if data.is_empty() {
                     return Step::Continue;
                 }
-                if data == "[DONE]" {
+                if is_done(data) {
                     return self.on_done_sentinel();
                 }
                 if let Cow::Owned(repaired) = without_lone_surrogates(data)
@@ -73,34 +73,45 @@ impl Dialect for ResponsesDialect {
                 {
                     return self.on_envelope(&event, &repaired, envelope, out);
                 }
-                self.anomalies
-                    .malformed(|| format!("{error}: {}", excerpt(data)));
-                Step::Continue
+                Step::Unread
             }
         }
     }
 
+    fn on_text(&mut self, text: &str, place: TextPlace, _out: &mut Vec<ResponseEvent>) -> Step {
+        match place {
+            TextPlace::Stray => {}
+            TextPlace::Data | TextPlace::Error => self
+                .answer
+                .anomalies
+                .malformed(|| format!("not JSON: {}", excerpt(text))),
+        }
+        Step::Continue
+    }
+
+    fn set_request_id(&mut self, request_id: Id) {
+        self.answer.request_id = Some(request_id);
+    }
+
     fn finish(&mut self, _out: &mut Vec<ResponseEvent>) -> Terminal {
-        self.failed(ApiError::new(
+        self.answer.failed(ApiError::new(
             ErrorKind::Truncated,
             "the stream ended before its terminal event",
         ))
     }
 
     fn anomalies(&self) -> &StreamAnomalies {
-        &self.anomalies
+        &self.answer.anomalies
     }
 }
 
 impl ResponsesDialect {
     pub(crate) fn new(limits: StreamLimits) -> Self {
         Self {
-            response_id: None,
+            answer: Answer::default(),
             item_id: None,
-            sequence_number: None,
             items_added: 0,
             items_done: 0,
-            anomalies: StreamAnomalies::default(),
             template: Template::new(limits.sse),
             first_response: FirstResponse::default(),
         }
@@ -127,7 +138,8 @@ impl ResponsesDialect {
             (None, Some(name)) => name,
             (None, None) if envelope.error.is_some() => "error",
             (None, None) => {
-                self.anomalies
+                self.answer
+                    .anomalies
                     .malformed(|| format!("neither a type nor an event name: {}", excerpt(data)));
                 return Step::Continue;
             }
@@ -171,14 +183,15 @@ impl ResponsesDialect {
                     .map(|response| (response.id, response.text))
                     .unzip();
                 let id = id.flatten().or(envelope.id.0);
-                self.response_id = id.as_deref().map(Id::from);
+                self.answer.response_id = id.as_deref().map(Id::from);
                 let response = text.map(RawJson::from_walked);
                 if let Some(response) = &response {
                     self.first_response.keep(response);
                 }
                 ResponseEvent::Created(Created {
-                    response_id: self.response_id.clone(),
+                    response_id: self.answer.response_id.clone(),
                     response,
+                    request_id: self.answer.request_id.clone(),
                 })
             }
             "codex.rate_limits" => {
@@ -197,19 +210,20 @@ impl ResponsesDialect {
     }
 
     fn missing(&mut self, kind: &str, field: &str, data: &str) -> Step {
-        self.anomalies
+        self.answer
+            .anomalies
             .malformed(|| format!("{kind} without a usable {field}: {}", excerpt(data)));
         Step::Continue
     }
 
     fn note_sequence_number(&mut self, number: Option<u64>) {
         let Some(number) = number else { return };
-        match self.sequence_number {
-            Some(last) if number <= last => self.anomalies.sequence_repeats += 1,
-            Some(last) if number > last + 1 => self.anomalies.sequence_gaps += 1,
+        match self.answer.sequence_number {
+            Some(last) if number <= last => self.answer.anomalies.sequence_repeats += 1,
+            Some(last) if number > last + 1 => self.answer.anomalies.sequence_gaps += 1,
             _ => {}
         }
-        self.sequence_number = Some(number);
+        self.answer.sequence_number = Some(number);
     }
 
     /// The event's item id; a run of equal ones shares one allocation.
@@ -228,14 +242,6 @@ fn other(kind: &str, data: &str) -> ResponseEvent {
         event: kind.into(),
         raw: RawJson::from_walked(data.trim()),
     })
-}
-
-fn excerpt(data: &str) -> String {
-    let mut excerpt: String = data.chars().take(EXCERPT_CHARS).collect();
-    if excerpt.len() < data.len() {
-        excerpt.push_str("...");
-    }
-    excerpt
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! The end of a response.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ResponsesDialect;
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::{Completed, Incomplete, RawJson, TokenUsage},
+    error::{ApiError, ErrorKind},
+    protocol::RawJson,
     wire::{
         Step, Terminal,
         escapes::without_lone_surrogates,
@@ -66,35 +64,21 @@ impl ResponsesDialect {
             .response
             .unwrap_or_else(|| ResponseObject::read(data));
         if let Some(id) = response.id.as_deref() {
-            self.response_id = Some(id.into());
+            self.answer.response_id = Some(id.into());
         }
-        let token_usage = response
-            .usage
-            .and_then(|usage| serde_json::from_str(usage).ok())
-            .and_then(|usage: Value| TokenUsage::from_json(&usage));
-        let response_id = self.response_id.clone();
-        let raw_response = is_nested.then(|| RawJson::from_walked(response.text));
+        if let Some(usage) = response.usage {
+            self.answer.note_usage(usage);
+        }
+        self.answer.end_turn = response.end_turn;
+        self.answer.response = is_nested.then(|| RawJson::from_walked(response.text));
         match ending.with_status(response.status.as_deref()) {
-            Ending::Completed | Ending::ByStatus => Terminal::Completed(Arc::new(Completed {
-                response_id,
-                token_usage,
-                end_turn: response.end_turn,
-                response: raw_response,
-                anomalies: self.anomalies.clone(),
-            })),
+            Ending::Completed | Ending::ByStatus => self.answer.completed(),
             ending @ (Ending::Incomplete | Ending::Cancelled) => {
-                Terminal::Incomplete(Arc::new(Incomplete {
-                    reason: incomplete_reason(&response)
-                        .unwrap_or(match ending {
-                            Ending::Cancelled => "cancelled".into(),
-                            _ => "unknown".into(),
-                        })
-                        .into(),
-                    response_id,
-                    token_usage,
-                    response: raw_response,
-                    anomalies: self.anomalies.clone(),
-                }))
+                self.answer
+                    .incomplete(incomplete_reason(&response).unwrap_or(match ending {
+                        Ending::Cancelled => "cancelled".into(),
+                        _ => "unknown".into(),
+                    }))
             }
             Ending::Failed | Ending::Error => {
                 let error = response.error.or(envelope.error).unwrap_or("{}");
@@ -112,13 +96,7 @@ impl ResponsesDialect {
         if self.items_done == 0 || self.items_done < self.items_added {
             return Step::Continue;
         }
-        Step::End(Terminal::Completed(Arc::new(Completed {
-            response_id: self.response_id.clone(),
-            token_usage: None,
-            end_turn: None,
-            response: None,
-            anomalies: self.anomalies.clone(),
-        })))
+        Step::End(self.answer.completed())
     }
 
     fn server_error(&self, json: &str, without_message: &str) -> Terminal {
@@ -127,14 +105,7 @@ impl ResponsesDialect {
             Some(error) => error.into_api_error(None),
             None => ApiError::new(ErrorKind::ServerError, without_message),
         };
-        self.failed(error)
-    }
-
-    pub(super) fn failed(&self, mut error: ApiError) -> Terminal {
-        let details = error.details_mut();
-        details.phase = Some(Phase::Body);
-        details.anomalies = self.anomalies.clone();
-        Terminal::Failed(error)
+        self.answer.failed(error)
     }
 }
 

@@ -187,6 +187,7 @@ fn typed_events_carry_their_fields() {
             ResponseEvent::Created(Created {
                 response_id: Some("r".into()),
                 response: Some(RawJson::parse(r#"{"object":"response","id":"r"}"#).unwrap()),
+                request_id: None,
             }),
         ),
     ];

@@ -1,0 +1,91 @@
+//! What is known of an answer when it ends, however it ends.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Terminal;
+use crate::{
+    error::{ApiError, Phase},
+    protocol::{Completed, Id, Incomplete, RawJson, StreamAnomalies, Text, TokenUsage},
+};
+
+/// What a stream has said about its answer as a whole. Each end carries all of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) response_id: Option<Id>,
+    pub(crate) request_id: Option<Id>,
+    pub(crate) token_usage: Option<TokenUsage>,
+    pub(crate) usage: Option<RawJson>,
+    pub(crate) finish_reason: Option<Text>,
+    pub(crate) native_finish_reason: Option<Text>,
+    pub(crate) sequence_number: Option<u64>,
+    pub(crate) end_turn: Option<bool>,
+    pub(crate) response: Option<RawJson>,
+    pub(crate) anomalies: StreamAnomalies,
+}
+
+impl Answer {
+    /// Takes a `usage` object; of several the last counts. Whether it is one.
+    pub(crate) fn note_usage(&mut self, json: &str) -> bool {
+        let usage = serde_json::from_str::<Value>(json)
+            .ok()
+            .and_then(|usage| TokenUsage::from_json(&usage));
+        if usage.is_some() {
+            self.token_usage = usage;
+            self.usage = Some(RawJson::from_walked(json.trim()));
+        }
+        usage.is_some()
+    }
+
+    pub(crate) fn completed(&self) -> Terminal {
+        let answer = self.clone();
+        Terminal::Completed(Arc::new(Completed {
+            response_id: answer.response_id,
+            token_usage: answer.token_usage,
+            usage: answer.usage,
+            finish_reason: answer.finish_reason,
+            native_finish_reason: answer.native_finish_reason,
+            sequence_number: answer.sequence_number,
+            request_id: answer.request_id,
+            end_turn: answer.end_turn,
+            response: answer.response,
+            anomalies: answer.anomalies,
+        }))
+    }
+
+    pub(crate) fn incomplete(&self, reason: impl Into<Text>) -> Terminal {
+        let answer = self.clone();
+        Terminal::Incomplete(Arc::new(Incomplete {
+            reason: reason.into(),
+            response_id: answer.response_id,
+            token_usage: answer.token_usage,
+            usage: answer.usage,
+            finish_reason: answer.finish_reason,
+            native_finish_reason: answer.native_finish_reason,
+            sequence_number: answer.sequence_number,
+            request_id: answer.request_id,
+            response: answer.response,
+            anomalies: answer.anomalies,
+        }))
+    }
+
+    pub(crate) fn failed(&self, error: ApiError) -> Terminal {
+        let answer = self.clone();
+        let mut error = error.with_phase(Phase::Body);
+        let details = error.details_mut();
+        details.response_id = answer.response_id;
+        details.token_usage = answer.token_usage;
+        details.usage = answer.usage;
+        details.finish_reason = answer.finish_reason;
+        details.native_finish_reason = answer.native_finish_reason;
+        details.sequence_number = answer.sequence_number;
+        details.request_id = details
+            .request_id
+            .take()
+            .or(answer.request_id.as_deref().map(str::to_owned));
+        details.response = answer.response;
+        details.anomalies = answer.anomalies;
+        Terminal::Failed(error)
+    }
+}
