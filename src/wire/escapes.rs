@@ -126,6 +126,29 @@ pub(crate) fn unescape(string: &str, text: &mut String) -> bool {
 /// Writes `\ufffd` for every escape of half a surrogate pair, which JSON can spell and no string can hold. Servers that cut
 /// text between the halves send them. The text must be JSON; nothing else in it is changed.
 pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    replace_lone_surrogates(json, |_, text| text.push_str("\\ufffd"))
+}
+
+/// Writes a character of its own for every such half, for [`JoinedText`] to put two of them together. They are the last
+/// characters of the private use planes, which nobody has a use for; only texts of such an event are read that way.
+pub(crate) fn with_marked_surrogates(json: &str) -> Cow<'_, str> {
+    replace_lone_surrogates(json, |unit, text| {
+        text.extend(char::from_u32(
+            FIRST_MARK + u32::from(unit - FIRST_SURROGATE),
+        ));
+    })
+}
+
+const FIRST_SURROGATE: u16 = 0xD800;
+const FIRST_MARK: u32 = 0x10_F800;
+
+/// The half that a character marks.
+fn marked(mark: char) -> Option<u16> {
+    let unit = u32::from(mark).checked_sub(FIRST_MARK)?;
+    Some(FIRST_SURROGATE + u16::try_from(unit).ok()?)
+}
+
+fn replace_lone_surrogates(json: &str, replace: impl Fn(u16, &mut String)) -> Cow<'_, str> {
     let mut whole = String::new();
     let mut copied = 0;
     let mut at = 0;
@@ -137,9 +160,9 @@ pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
             {
                 at += 12;
             }
-            Some(0xD800..=0xDFFF) => {
+            Some(unit @ 0xD800..=0xDFFF) => {
                 whole.push_str(&json[copied..at]);
-                whole.push_str("\\ufffd");
+                replace(unit, &mut whole);
                 at += 6;
                 copied = at;
             }
@@ -153,6 +176,53 @@ pub(crate) fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     }
     whole.push_str(&json[copied..]);
     Cow::Owned(whole)
+}
+
+/// A text that comes in pieces, between which a surrogate pair may have been cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JoinedText {
+    /// The first half of a pair, if the last piece ended in one.
+    half: Option<u16>,
+}
+
+impl JoinedText {
+    /// What a piece adds to the text. `is_marked` says whether it was read from JSON whose halves are
+    /// [marked](with_marked_surrogates). A half whose other half does not follow is U+FFFD.
+    pub(crate) fn next<'a>(&mut self, piece: &'a str, is_marked: bool) -> Cow<'a, str> {
+        if self.half.is_none() && !is_marked || piece.is_empty() {
+            return Cow::Borrowed(piece);
+        }
+        let mut text = String::with_capacity(piece.len());
+        for character in piece.chars() {
+            match (self.half.take(), marked(character).filter(|_| is_marked)) {
+                (None, None) => text.push(character),
+                (before, Some(unit @ 0xD800..=0xDBFF)) => {
+                    text.extend(before.map(|_| char::REPLACEMENT_CHARACTER));
+                    self.half = Some(unit);
+                }
+                (before, Some(unit)) => {
+                    let pair = char::decode_utf16(before.into_iter().chain([unit])).next();
+                    text.push(match pair {
+                        Some(Ok(pair)) => pair,
+                        _ => char::REPLACEMENT_CHARACTER,
+                    });
+                }
+                (Some(_), None) => {
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    text.push(character);
+                }
+            }
+        }
+        Cow::Owned(text)
+    }
+
+    /// What is left at the text's end: the sign for a half that nothing followed.
+    pub(crate) fn finish(&mut self) -> &'static str {
+        match self.half.take() {
+            Some(_) => "\u{fffd}",
+            None => "",
+        }
+    }
 }
 
 /// The UTF-16 unit that the six bytes from `at` spell, if they are `\uXXXX`.
@@ -223,6 +293,32 @@ mod tests {
             }
         }
         assert_eq!(next_special(b"\"", 7), None);
+    }
+
+    #[test]
+    fn halves_in_two_pieces_are_one_character() {
+        let cases: &[(&[&str], &str)] = &[
+            (&[r"ok \ud83d", r"\ude00 up"], "ok 😀 up"),
+            (&[r"\ud83d", "", r"\ude00"], "😀"),
+            (&[r"\ud83d", "a"], "\u{fffd}a"),
+            (&[r"\ud83d", r"\ud83d\ude00"], "\u{fffd}😀"),
+            (&[r"\ud83d", r"\ud83d", r"\ude00"], "\u{fffd}😀"),
+            (&[r"a\ude00", r"\ud83d"], "a\u{fffd}\u{fffd}"),
+            (&["\u{10f83d}", "\u{10fe00}"], "\u{10f83d}\u{10fe00}"),
+        ];
+        for (pieces, expected) in cases {
+            let mut joined = JoinedText::default();
+            let mut text = String::new();
+            for piece in *pieces {
+                let json = format!("\"{piece}\"");
+                let marked = with_marked_surrogates(&json);
+                let is_marked = matches!(marked, Cow::Owned(_));
+                let piece: String = serde_json::from_str(&marked).unwrap();
+                text.push_str(&joined.next(&piece, is_marked));
+            }
+            text.push_str(joined.finish());
+            assert_eq!(&text, expected, "{pieces:?}");
+        }
     }
 
     #[test]

@@ -100,6 +100,36 @@ impl<'de> Deserialize<'de> for LenientInt {
     }
 }
 
+/// How deep a JSON text is nested where it was read up to. It only counts: whether it is JSON is for the parser to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JsonDepth {
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl JsonDepth {
+    /// Reads on. Whether all that was opened is closed.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_string => self.is_escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => self.depth += 1,
+                b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.is_closed()
+    }
+
+    /// Whether all that was opened is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.depth == 0 && !self.in_string
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! A gateway that fails before its stream begins answers with a JSON object, on one line or over many, under the content type of
 //! an event stream; llama.cpp wrote its errors into a field `error:`. The SSE standard ignores such lines. People don't.
 
-use crate::sse::DecodeError;
+use crate::{sse::DecodeError, wire::json::JsonDepth};
 
 /// Gathers stray lines until they are a whole text.
 pub(super) struct Strays {
@@ -55,31 +55,6 @@ impl Strays {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         }
-    }
-}
-
-/// How deep a JSON text is nested where it was read up to. It only counts: whether it is JSON is for the parser to say.
-#[derive(Default)]
-struct JsonDepth {
-    depth: usize,
-    in_string: bool,
-    is_escaped: bool,
-}
-
-impl JsonDepth {
-    /// Reads on. Whether all that was opened is closed.
-    fn read(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' if self.in_string => self.is_escaped = true,
-                b'"' => self.in_string = !self.in_string,
-                b'{' | b'[' if !self.in_string => self.depth += 1,
-                b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-        self.depth == 0 && !self.in_string
     }
 }
 
