@@ -160,6 +160,8 @@ pub struct RefusalDelta {
     pub output_index: Option<u32>,
     /// The part of that message.
     pub content_index: Option<u32>,
+    /// The log probabilities of the tokens, a JSON array, when the request asked for them.
+    pub logprobs: Option<RawJson>,
 }
 
 /// `response.reasoning_summary_text.delta`.

@@ -20,8 +20,8 @@ use super::{RateLimitSnapshot, RawJson, ResponseEvent, StreamAnomalies};
 /// |---|---|
 /// | `created` | `response_id`, `request_id` |
 /// | `output_item_added`, `output_item_done` | `item`, `output_index` |
-/// | `output_text_delta` | `delta`, `item_id`, `output_index`, `content_index`, `logprobs` |
-/// | `refusal_delta`, `reasoning_content_delta` | `delta`, `item_id`, `output_index`, `content_index` |
+/// | `output_text_delta`, `refusal_delta` | `delta`, `item_id`, `output_index`, `content_index`, `logprobs` |
+/// | `reasoning_content_delta` | `delta`, `item_id`, `output_index`, `content_index` |
 /// | `reasoning_summary_delta` | `delta`, `item_id`, `output_index`, `summary_index` |
 /// | `reasoning_summary_part_added` | `item_id`, `output_index`, `summary_index` |
 /// | `tool_call_input_delta` | `delta`, `item_id`, `call_id`, `output_index`, `input` (`function_arguments`, `custom_input`, `mcp_arguments`) |
@@ -63,6 +63,7 @@ impl Serialize for ResponseEvent {
                 fields.put("delta", &text.delta)?;
                 fields.put_place(text.item_id.as_deref(), text.output_index)?;
                 fields.put_some("content_index", text.content_index)?;
+                fields.put_some("logprobs", text.logprobs.as_ref().map(OneLine))?;
             }
             Self::ReasoningSummaryDelta(text) => {
                 fields.put("delta", &text.delta)?;
@@ -304,6 +305,7 @@ mod tests {
                     item_id: id("m"),
                     output_index: Some(0),
                     content_index: Some(1),
+                    logprobs: None,
                 }),
                 r#"{"type":"refusal_delta","delta":"no","item_id":"m","output_index":0,"content_index":1}"#
                     .to_owned(),

@@ -340,11 +340,15 @@ fn with_delta(event: &ResponseEvent, delta: Text) -> Option<ResponseEvent> {
             content_index: *content_index,
             logprobs: None,
         }),
-        ResponseEvent::RefusalDelta(event) => ResponseEvent::RefusalDelta(RefusalDelta {
-            delta,
-            item_id: event.item_id.clone(),
-            ..*event
-        }),
+        ResponseEvent::RefusalDelta(event) if event.logprobs.is_none() => {
+            ResponseEvent::RefusalDelta(RefusalDelta {
+                delta,
+                item_id: event.item_id.clone(),
+                output_index: event.output_index,
+                content_index: event.content_index,
+                logprobs: None,
+            })
+        }
         ResponseEvent::ReasoningSummaryDelta(event) => {
             ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
                 delta,

@@ -43,22 +43,26 @@ impl DeltaKind {
     ) -> ResponseEvent {
         let output_index = envelope.output_index.index();
         let content_index = envelope.content_index.index();
+        let logprobs = || {
+            envelope
+                .logprobs
+                .filter(|json| *json != "[]")
+                .map(RawJson::from_walked)
+        };
         match self {
             Self::OutputText => ResponseEvent::OutputTextDelta(OutputTextDelta {
                 delta,
                 item_id,
                 output_index,
                 content_index,
-                logprobs: envelope
-                    .logprobs
-                    .filter(|json| *json != "[]")
-                    .map(RawJson::from_walked),
+                logprobs: logprobs(),
             }),
             Self::Refusal => ResponseEvent::RefusalDelta(RefusalDelta {
                 delta,
                 item_id,
                 output_index,
                 content_index,
+                logprobs: logprobs(),
             }),
             Self::ReasoningSummary => ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
                 delta,

@@ -125,6 +125,7 @@ fn typed_events_carry_their_fields() {
                 item_id: Some("i".into()),
                 output_index: Some(1),
                 content_index: Some(2),
+                logprobs: None,
             }),
         ),
         (
