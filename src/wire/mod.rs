@@ -26,6 +26,7 @@ pub mod responses;
 pub(crate) mod server_error;
 mod sse_stream;
 mod strays;
+mod unread;
 mod walk;
 
 pub use limits::StreamLimits;
@@ -76,9 +77,10 @@ impl From<Terminal> for ResponseEvent {
 pub(crate) enum Step {
     /// More is to come.
     Continue,
-    /// The answer is whole, but what belongs to it may still follow (Chat's usage chunk after the finish reason): the next
-    /// events are read for a short grace, then [`Dialect::finish`] is called.
-    Finishing,
+    /// The answer is whole, but what belongs to it may still follow (Chat's usage chunk after the finish reason, or more of the
+    /// answer): the next events are read for a while, then [`Dialect::finish`] is called. `goes_on` says that this event was
+    /// a part of it, so that the while begins anew.
+    Finishing { goes_on: bool },
     /// The data is not one JSON text. It is taken apart, and each piece is read as an event or as a text.
     Unread,
     /// The stream is over; nothing after this is read.
@@ -106,6 +108,11 @@ pub(crate) trait Dialect {
 
     /// Reads a text that is no JSON object.
     fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step;
+
+    /// Whether the end that [`Step::Finishing`] told is one for sure.
+    fn is_finish_sure(&self) -> bool {
+        true
+    }
 
     /// Takes the server's id of the request, which the response's head named.
     fn set_request_id(&mut self, request_id: Id);
@@ -202,9 +209,32 @@ impl StreamDecoder {
         self.stream.progress.state == State::Finishing
     }
 
+    /// The same, and nothing speaks against it: servers exist that name an end in every chunk.
+    pub(crate) fn is_finishing_surely(&self) -> bool {
+        let is_sure = match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.is_finish_sure(),
+            AnyDialect::Chat(dialect) => dialect.is_finish_sure(),
+        };
+        self.is_finishing() && is_sure
+    }
+
     /// Whether the terminal event has been read.
     pub fn is_ended(&self) -> bool {
         self.stream.progress.state == State::Ended
+    }
+
+    /// How often more of the answer, or its usage, has come while [`is_finishing`](Self::is_finishing).
+    pub(crate) fn went_on(&self) -> u64 {
+        self.stream.progress.went_on
+    }
+
+    /// Minds what a server wants differently on the Chat wire. The other has no such quirks.
+    #[must_use]
+    pub fn with_chat_quirks(mut self, quirks: &chat::ChatQuirks) -> Self {
+        if let AnyDialect::Chat(dialect) = &mut self.dialect {
+            dialect.set_quirks(quirks);
+        }
+        self
     }
 
     /// How many SSE events have been read; comments are not among them.

@@ -26,6 +26,8 @@ pub(super) struct Progress {
     pub(super) state: State,
     /// How many SSE events there were.
     pub(super) events: u64,
+    /// How many of them went on with an answer that was whole already.
+    pub(super) went_on: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,7 @@ impl SseStream {
             progress: Progress {
                 state: State::Reading,
                 events: 0,
+                went_on: 0,
             },
         }
     }
@@ -64,6 +67,7 @@ impl SseStream {
             if is_between_events {
                 while let Some(taken) = dialect.read_block(rest, out) {
                     self.progress.events += 1;
+                    self.progress.went_on += u64::from(self.progress.state == State::Finishing);
                     rest = &rest[taken..];
                     if rest.is_empty() {
                         return None;
@@ -178,7 +182,10 @@ impl<'a, D: Dialect> EventReader<'a, D> {
     fn take(&mut self, step: Step) {
         self.progress.state = match step {
             Step::Continue | Step::Unread => State::Reading,
-            Step::Finishing => State::Finishing,
+            Step::Finishing { goes_on } => {
+                self.progress.went_on += u64::from(goes_on);
+                State::Finishing
+            }
             Step::End(terminal) => {
                 self.terminal = Some(terminal);
                 State::Ended

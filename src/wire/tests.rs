@@ -167,10 +167,6 @@ fn a_chat_answer_that_passes_a_limit_ends_and_names_it() {
             "max_answer_parts",
         ),
         (
-            vec![says(0), stops(0), says(0), stops(0), says(0)],
-            "max_answer_parts",
-        ),
-        (
             vec![format!("data: {{\"choices\":[{many}]}}\n\n")],
             "max_answer_parts",
         ),

@@ -112,7 +112,7 @@ fn summarize(wire: Wire, event: &ResponseEvent, summary: &mut Summary) {
         ResponseEvent::OutputItemDone(item) => {
             let mut item = item.raw().to_value();
             if wire == Wire::Chat {
-                item.as_object_mut().unwrap().remove("id").expect("an id");
+                plain::take_what_is_ours(&mut item);
             }
             summary.items_done.push(item);
         }
@@ -127,6 +127,8 @@ fn summarize(wire: Wire, event: &ResponseEvent, summary: &mut Summary) {
             let key = key.as_deref().unwrap_or_default().to_owned();
             *summary.tool_input.entry(key).or_default() += delta;
         }
+        // A chunk with something new beside its choices, which have been read.
+        ResponseEvent::Other(_) | ResponseEvent::ServerModel(_) if wire == Wire::Chat => {}
         ResponseEvent::Other(other) => summary.others.push(other.raw.get().to_owned()),
         other => panic!("{other:?}"),
     }

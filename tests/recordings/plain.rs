@@ -159,6 +159,30 @@ impl PlainChoice {
     }
 }
 
+/// Removes an item's id, which is made up, and what it has beside its text, which the plain reading leaves out.
+pub(crate) fn take_what_is_ours(item: &mut Value) {
+    let fields = item.as_object_mut().expect("an item is an object");
+    fields.remove("id").expect("an id");
+    for name in [
+        "reasoning_details",
+        "thinking_blocks",
+        "extra_content",
+        "images",
+        "audio",
+    ] {
+        fields.remove(name);
+    }
+    let content = fields.get_mut("content").and_then(Value::as_array_mut);
+    for part in content.into_iter().flatten() {
+        if let Some(part) = part.as_object_mut() {
+            part.remove("logprobs");
+            if let Some(annotations) = part.get_mut("annotations") {
+                *annotations = json!([]);
+            }
+        }
+    }
+}
+
 pub(crate) fn read_chat(payloads: &[Payload]) -> Summary {
     let mut summary = Summary::default();
     let mut choices = BTreeMap::<u64, PlainChoice>::new();

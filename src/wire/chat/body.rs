@@ -35,6 +35,9 @@ pub struct ChatQuirks {
     pub developer_role: DeveloperRole,
     /// Whether to leave out `stream_options`, for servers that refuse it. They then report usage as they see fit.
     pub no_usage_request: bool,
+    /// Whether the server never sends a `finish_reason`. Its `[DONE]` then says that the answer is whole, where no call is
+    /// open and no piece was lost; without this only a usage chunk before it does.
+    pub omits_finish_reason: bool,
 }
 
 /// Whether the model's reasoning goes back to it.

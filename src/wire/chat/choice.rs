@@ -1,22 +1,24 @@
 //! One choice of a response: its reasoning, its message and its tool calls.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     chunk::{ChunkChoice, Delta},
+    details,
     finish::Finish,
-    item::{Item, OutputNumbers, OutputPlace, Part},
-    tool_calls::ToolCalls,
+    item::{Extra, Grown, Item, OutputNumbers, OutputPlace, Part},
+    tool_calls::{ToolCalls, merge},
 };
 use crate::protocol::{
-    OutputTextDelta, RawJson, ReasoningContentDelta, RefusalDelta, ResponseEvent, StreamAnomalies,
+    OutputItem, OutputTextDelta, RawJson, ReasoningContentDelta, RefusalDelta, ResponseEvent,
+    StreamAnomalies,
 };
 
 /// A choice as far as it has come. Choices are kept apart: each has its own items.
 pub(super) struct Choice {
     pub(super) index: u32,
-    /// How it ended, once its `finish_reason` has come.
+    /// How it ended, once its `finish_reason` has come. What comes after that still belongs to it.
     pub(super) finish: Option<Finish>,
     reasoning: Option<Reasoning>,
     message: Option<Message>,
@@ -30,50 +32,127 @@ struct HasHad {
     reasoning: bool,
     message: bool,
     calls: bool,
+    attachments: bool,
 }
 
 struct Reasoning {
     place: OutputPlace,
-    text: String,
+    text: Grown,
+    /// `reasoning_details` and `thinking_blocks`, as they came.
+    lists: [(&'static str, Vec<Value>); 2],
+    signature: Option<Value>,
 }
 
 struct Message {
     place: OutputPlace,
-    parts: Vec<Part>,
+    text: Option<Content>,
+    refusal: Option<Content>,
+    is_refusal_first: bool,
+    annotations: Vec<Value>,
+    extra: Extra,
+}
+
+/// A part of a message; content has at most one of each kind.
+#[derive(Default)]
+struct Content {
+    text: Grown,
+    logprobs: Vec<Value>,
 }
 
 impl Message {
-    /// The part that `text` or a refusal goes on in; content has at most one of each, in the order in which they began.
-    fn append(&mut self, piece: &str, is_refusal: bool) -> u32 {
-        for (index, part) in self.parts.iter_mut().enumerate() {
-            let whole = match part {
-                Part::OutputText { text, .. } if !is_refusal => text,
-                Part::Refusal { refusal } if is_refusal => refusal,
-                _ => continue,
-            };
-            whole.push_str(piece);
-            return index as u32;
-        }
-        self.parts.push(if is_refusal {
-            Part::Refusal {
-                refusal: piece.to_owned(),
-            }
-        } else {
-            Part::OutputText {
-                text: piece.to_owned(),
-                annotations: [],
-            }
-        });
-        self.parts.len() as u32 - 1
+    fn content_index(&self, is_refusal: bool) -> u32 {
+        let has_both = self.text.is_some() && self.refusal.is_some();
+        u32::from(has_both && is_refusal != self.is_refusal_first)
     }
 
-    fn item(&self, status: &'static str) -> Item<'_> {
-        Item::Message {
+    fn part(&mut self, is_refusal: bool) -> &mut Content {
+        if is_refusal && self.text.is_none() {
+            self.is_refusal_first = true;
+        }
+        let part = match is_refusal {
+            true => &mut self.refusal,
+            false => &mut self.text,
+        };
+        part.get_or_insert_default()
+    }
+
+    fn item(&self, parts: &[Part], status: &'static str) -> OutputItem {
+        let item = Item::Message {
             id: &self.place.item_id,
             role: "assistant",
             status,
-            content: &self.parts,
+            content: parts,
+            extra: &self.extra,
+        };
+        item.into_output(self.place.output_index)
+    }
+
+    /// What ends the message. A part that half a surrogate pair was waited for in is ended first.
+    fn finish(mut self, status: &'static str, out: &mut Vec<ResponseEvent>) {
+        for is_refusal in [false, true] {
+            let content_index = self.content_index(is_refusal);
+            let part = match is_refusal {
+                true => &mut self.refusal,
+                false => &mut self.text,
+            };
+            let rest = part.as_mut().map_or("", |part| part.text.finish());
+            if !rest.is_empty() {
+                out.push(self.place.delta(rest, is_refusal, content_index, None));
+            }
         }
+        let text = self.text.take().map(|part| Part::OutputText {
+            text: part.text.text,
+            annotations: std::mem::take(&mut self.annotations),
+            logprobs: part.logprobs,
+        });
+        let refusal = self.refusal.take().map(|part| Part::Refusal {
+            refusal: part.text.text,
+            logprobs: part.logprobs,
+        });
+        let mut parts: Vec<_> = [text, refusal].into_iter().flatten().collect();
+        if self.is_refusal_first {
+            parts.reverse();
+        }
+        out.push(ResponseEvent::OutputItemDone(self.item(&parts, status)));
+    }
+}
+
+impl OutputPlace {
+    fn delta(
+        &self,
+        delta: &str,
+        is_refusal: bool,
+        content_index: u32,
+        logprobs: Option<RawJson>,
+    ) -> ResponseEvent {
+        let item_id = Some(self.item_id.clone());
+        let output_index = Some(self.output_index);
+        let content_index = Some(content_index);
+        match is_refusal {
+            false => ResponseEvent::OutputTextDelta(OutputTextDelta {
+                delta: delta.into(),
+                item_id,
+                output_index,
+                content_index,
+                logprobs,
+            }),
+            true => ResponseEvent::RefusalDelta(RefusalDelta {
+                delta: delta.into(),
+                item_id,
+                output_index,
+                content_index,
+                logprobs,
+            }),
+        }
+    }
+
+    fn reasoning_delta(&self, delta: &str) -> ResponseEvent {
+        ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+            delta: delta.into(),
+            item_id: Some(self.item_id.clone()),
+            output_index: Some(self.output_index),
+            content_index: 0,
+        })
     }
 }
 
@@ -91,7 +170,23 @@ impl Choice {
 
     /// Whether anything of an answer has come.
     pub(super) fn has_output(&self) -> bool {
-        self.has_had.reasoning || self.has_had.message || self.has_had.calls
+        let HasHad {
+            reasoning,
+            message,
+            calls,
+            attachments,
+        } = self.has_had;
+        reasoning || message || calls || attachments
+    }
+
+    /// Whether a call's arguments end in the middle.
+    pub(super) fn has_cut_call(&self) -> bool {
+        self.calls.has_cut()
+    }
+
+    /// Whether a call may go on.
+    pub(super) fn has_open_call(&self) -> bool {
+        self.calls.has_open()
     }
 
     /// Takes what a chunk holds for this choice, its finish reason apart.
@@ -100,43 +195,48 @@ impl Choice {
         chunk: &ChunkChoice<'_>,
         numbers: &mut OutputNumbers,
         out: &mut Vec<ResponseEvent>,
+        anomalies: &mut StreamAnomalies,
     ) {
-        let Delta {
-            content,
-            refusal,
-            tool_calls,
-            ..
-        } = &chunk.delta;
+        let delta = &chunk.delta;
         let is_new = |had: bool| !(had && chunk.is_whole_message);
         let HasHad {
             reasoning,
             message,
             calls,
+            attachments,
         } = self.has_had;
-        if let Some(text) = chunk.delta.reasoning()
+        let (logprobs, refusal_logprobs) = chunk.logprobs.map(token_logprobs).unwrap_or_default();
+        if let Some(text) = delta.reasoning()
             && is_new(reasoning)
         {
             self.reason(text, numbers, out);
         }
-        if let Some(text) = content
+        if is_new(attachments) && delta.has_attachments() {
+            self.has_had.attachments = true;
+            self.attach_to_reasoning(delta, numbers, out);
+        }
+        if let Some(text) = &delta.content
             && is_new(message)
         {
-            self.say(text, chunk.logprobs, numbers, out);
+            self.say(text, logprobs, numbers, out);
         }
-        if let Some(text) = refusal
+        if let Some(text) = &delta.refusal
             && is_new(message)
         {
-            self.refuse(text, numbers, out);
+            self.add_text(text, true, refusal_logprobs, numbers, out);
         }
-        if let Some(pieces) = tool_calls
+        if is_new(attachments) && delta.has_attachments() {
+            self.attach_to_message(delta, numbers, out);
+        }
+        if let Some(pieces) = &delta.tool_calls
             && is_new(calls)
         {
-            for piece in pieces.iter() {
+            for (position, piece) in pieces.iter().enumerate() {
                 if numbers.size.is_exceeded() {
                     return;
                 }
                 self.has_had.calls = true;
-                self.calls.add(piece, numbers, out);
+                self.calls.add(piece, position, numbers, out, anomalies);
             }
         }
     }
@@ -149,19 +249,37 @@ impl Choice {
         numbers: &mut OutputNumbers,
         out: &mut Vec<ResponseEvent>,
     ) {
+        self.add_text(text, false, logprobs, numbers, out);
+    }
+
+    fn add_text(
+        &mut self,
+        text: &str,
+        is_refusal: bool,
+        logprobs: Option<&RawValue>,
+        numbers: &mut OutputNumbers,
+        out: &mut Vec<ResponseEvent>,
+    ) {
         if text.is_empty() {
             return;
         }
         numbers.size.add_bytes(text.len());
+        let tokens = logprobs.map(|logprobs| numbers.value(logprobs.get()));
+        let is_marked = numbers.is_marked;
         let message = self.message(numbers, out);
-        let content_index = message.append(text, false);
-        out.push(ResponseEvent::OutputTextDelta(OutputTextDelta {
-            delta: text.into(),
-            item_id: Some(message.place.item_id.clone()),
-            output_index: Some(message.place.output_index),
-            content_index: Some(content_index),
-            logprobs: logprobs.and_then(token_logprobs),
-        }));
+        let part = message.part(is_refusal);
+        if let Some(Value::Array(tokens)) = tokens {
+            part.logprobs.extend(tokens);
+        }
+        let added = part.text.push(text, is_marked);
+        let content_index = message.content_index(is_refusal);
+        if !added.is_empty() {
+            let logprobs = logprobs.map(RawJson::from_raw);
+            let delta = message
+                .place
+                .delta(&added, is_refusal, content_index, logprobs);
+            out.push(delta);
+        }
     }
 
     /// Appends text of the reasoning.
@@ -174,48 +292,43 @@ impl Choice {
         if text.is_empty() {
             return;
         }
-        self.has_had.reasoning = true;
         numbers.size.add_bytes(text.len());
-        let reasoning = self.reasoning.get_or_insert_with(|| {
+        let is_marked = numbers.is_marked;
+        let reasoning = self.reasoning(numbers, out);
+        let added = reasoning.text.push(text, is_marked);
+        if !added.is_empty() {
+            out.push(reasoning.place.reasoning_delta(&added));
+        }
+    }
+
+    fn reasoning(
+        &mut self,
+        numbers: &mut OutputNumbers,
+        out: &mut Vec<ResponseEvent>,
+    ) -> &mut Reasoning {
+        self.has_had.reasoning = true;
+        self.reasoning.get_or_insert_with(|| {
             numbers.size.add_part();
             let place = numbers.begin("rs");
             let item = Item::Reasoning {
                 id: &place.item_id,
                 summary: [],
                 content: Vec::new(),
+                extra: &Extra::new(),
             };
             out.push(ResponseEvent::OutputItemAdded(
                 item.into_output(place.output_index),
             ));
             Reasoning {
                 place,
-                text: String::new(),
+                text: Grown::default(),
+                lists: [
+                    ("reasoning_details", Vec::new()),
+                    ("thinking_blocks", Vec::new()),
+                ],
+                signature: None,
             }
-        });
-        reasoning.text.push_str(text);
-        out.push(ResponseEvent::ReasoningContentDelta(
-            ReasoningContentDelta {
-                delta: text.into(),
-                item_id: Some(reasoning.place.item_id.clone()),
-                output_index: Some(reasoning.place.output_index),
-                content_index: 0,
-            },
-        ));
-    }
-
-    fn refuse(&mut self, text: &str, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
-        if text.is_empty() {
-            return;
-        }
-        numbers.size.add_bytes(text.len());
-        let message = self.message(numbers, out);
-        let content_index = message.append(text, true);
-        out.push(ResponseEvent::RefusalDelta(RefusalDelta {
-            delta: text.into(),
-            item_id: Some(message.place.item_id.clone()),
-            output_index: Some(message.place.output_index),
-            content_index: Some(content_index),
-        }));
+        })
     }
 
     fn message(
@@ -228,54 +341,148 @@ impl Choice {
             numbers.size.add_part();
             let message = Message {
                 place: numbers.begin("msg"),
-                parts: Vec::new(),
+                text: None,
+                refusal: None,
+                is_refusal_first: false,
+                annotations: Vec::new(),
+                extra: Extra::new(),
             };
-            let item = message.item("in_progress");
             out.push(ResponseEvent::OutputItemAdded(
-                item.into_output(message.place.output_index),
+                message.item(&[], "in_progress"),
             ));
             message
         })
     }
 
-    /// Ends the items that are open: the reasoning, then the message, then the calls in the order in which they began. What
-    /// comes for the choice after that begins new items.
+    fn attach_to_reasoning(
+        &mut self,
+        delta: &Delta<'_>,
+        numbers: &mut OutputNumbers,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let lists = [delta.reasoning_details, delta.thinking_blocks];
+        for (at, json) in lists.into_iter().enumerate() {
+            if let Some(json) = json.filter(|json| json.get() != "[]") {
+                let pieces = numbers.value(json.get());
+                details::grow(&mut self.reasoning(numbers, out).lists[at].1, pieces);
+            }
+        }
+        if let Some(json) = delta.signature {
+            let signature = numbers.value(json.get());
+            self.reasoning(numbers, out).signature = Some(signature);
+        }
+    }
+
+    fn attach_to_message(
+        &mut self,
+        delta: &Delta<'_>,
+        numbers: &mut OutputNumbers,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let some = |json: Option<&RawValue>, numbers: &mut OutputNumbers| {
+            let json = json.filter(|json| !matches!(json.get(), "[]" | "{}"))?;
+            Some(numbers.value(json.get()))
+        };
+        if let Some(Value::Array(annotations)) = some(delta.annotations, numbers) {
+            let annotations = annotations.into_iter().map(details::flat_annotation);
+            let message = self.message(numbers, out);
+            message.part(false);
+            for annotation in annotations {
+                // Some servers repeat the list in every chunk.
+                if !message.annotations.contains(&annotation) {
+                    message.annotations.push(annotation);
+                }
+            }
+        }
+        if let Some(images) = some(delta.images, numbers) {
+            let extra = &mut self.message(numbers, out).extra;
+            let list = extra.entry("images").or_insert_with(|| json!([]));
+            if let (Value::Array(list), Value::Array(images)) = (list, images) {
+                list.extend(images);
+            }
+        }
+        if let Some(Value::Object(piece)) = some(delta.audio, numbers) {
+            let extra = &mut self.message(numbers, out).extra;
+            let audio = extra.entry("audio").or_insert_with(|| json!({}));
+            if let Value::Object(audio) = audio {
+                details::add(audio, piece);
+            }
+        }
+        if let Some(value) = some(delta.extra_content, numbers) {
+            merge(
+                &mut self.message(numbers, out).extra,
+                "extra_content",
+                value,
+            );
+        }
+    }
+
+    /// Ends the items: the reasoning, then the message, then the calls in the order in which they began. Their status is that
+    /// of the finish reason, unless one is given.
     pub(super) fn finish_items(
         &mut self,
+        status: Option<&'static str>,
+        numbers: &mut OutputNumbers,
         out: &mut Vec<ResponseEvent>,
         anomalies: &mut StreamAnomalies,
     ) {
-        let status = self.finish.as_ref().unwrap_or(&Finish::Whole).item_status();
-        if let Some(Reasoning { place, text }) = self.reasoning.take() {
+        let said = self.finish.as_ref().map(Finish::item_status);
+        let status = status.or(said).unwrap_or("incomplete");
+        if let Some(Reasoning {
+            place,
+            mut text,
+            lists,
+            signature,
+        }) = self.reasoning.take()
+        {
+            let rest = text.finish();
+            if !rest.is_empty() {
+                out.push(place.reasoning_delta(rest));
+            }
+            let mut extra = Extra::new();
+            for (name, list) in lists {
+                if !list.is_empty() {
+                    extra.insert(name.to_owned(), list.into());
+                }
+            }
+            extra.extend(signature.map(|signature| ("signature".to_owned(), signature)));
+            let text = Some(text.text).filter(|text| !text.is_empty());
             let item = Item::Reasoning {
                 id: &place.item_id,
                 summary: [],
-                content: vec![Part::ReasoningText { text }],
+                content: text
+                    .into_iter()
+                    .map(|text| Part::ReasoningText { text })
+                    .collect(),
+                extra: &extra,
             };
             out.push(ResponseEvent::OutputItemDone(
                 item.into_output(place.output_index),
             ));
         }
         if let Some(message) = self.message.take() {
-            out.push(ResponseEvent::OutputItemDone(
-                message.item(status).into_output(message.place.output_index),
-            ));
+            message.finish(status, out);
         }
-        self.calls.finish(status, out, anomalies);
+        self.calls.finish(status, numbers, out, anomalies);
     }
 }
 
-/// The list of tokens in a Chat `logprobs` object: what the Responses API calls `logprobs`.
-fn token_logprobs(logprobs: &RawValue) -> Option<RawJson> {
+/// The lists of tokens in a Chat `logprobs` object, of the text and of a refusal: what the Responses API calls `logprobs`.
+fn token_logprobs(logprobs: &RawValue) -> (Option<&RawValue>, Option<&RawValue>) {
     #[derive(Deserialize)]
     struct Logprobs<'a> {
         #[serde(borrow)]
         content: Option<&'a RawValue>,
+        #[serde(borrow)]
+        refusal: Option<&'a RawValue>,
     }
 
-    let logprobs: Logprobs<'_> = serde_json::from_str(logprobs.get()).ok()?;
-    logprobs
-        .content
-        .filter(|content| content.get().starts_with('['))
-        .map(RawJson::from_raw)
+    let list = |list: Option<&'_ RawValue>| list.is_some_and(|list| list.get().starts_with('['));
+    match serde_json::from_str::<Logprobs<'_>>(logprobs.get()) {
+        Ok(Logprobs { content, refusal }) => (
+            content.filter(|content| list(Some(content))),
+            refusal.filter(|refusal| list(Some(refusal))),
+        ),
+        Err(_) => (None, None),
+    }
 }

@@ -4,109 +4,135 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::wire::escapes::without_lone_surrogates;
+/// Objects of which some members are read, and of the others it is known whether there are any. What is null, and what is
+/// absent, has its default; of a member that comes twice the last counts.
+macro_rules! members {
+    ($($(#[$meta:meta])* struct $name:ident { $($(#[$doc:meta])* $member:literal => $field:ident: $type:ty,)* }
+    ignored: [$($ignored:literal),*] $(computed: $computed:ident)?)*) => {$(
+        $(#[$meta])*
+        #[derive(Default)]
+        pub(super) struct $name<'a> {
+            $($(#[$doc])* pub(super) $field: $type,)*
+            /// Whether it has members that are read elsewhere or have no form.
+            pub(super) has_more: bool,
+            $(pub(super) $computed: bool,)?
+        }
 
-/// A chunk in the shape that the API documents.
-///
-/// [`parse`](Self::parse) takes that shape only, for speed; [`lenient`](super::lenient) fills the same struct from others.
-#[derive(Default, Deserialize)]
-pub(super) struct Chunk<'a> {
-    #[serde(borrow, default)]
-    pub(super) id: Option<Str<'a>>,
-    #[serde(borrow)]
-    pub(super) choices: Few<ChunkChoice<'a>>,
-    #[serde(borrow, default)]
-    pub(super) usage: Option<&'a RawValue>,
-    /// Padding that differs in every chunk.
-    #[serde(borrow, default)]
-    pub(super) obfuscation: Option<Str<'a>>,
-    #[serde(default)]
-    pub(super) error: Option<IgnoredAny>,
-    #[serde(default)]
-    pub(super) detail: Option<IgnoredAny>,
-    #[serde(default)]
-    pub(super) x_groq: Option<IgnoredAny>,
+        impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Members<'a>(PhantomData<&'a ()>);
+
+                impl<'de: 'a, 'a> Visitor<'de> for Members<'a> {
+                    type Value = $name<'a>;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                        let mut object = $name::default();
+                        while let Some(name) = map.next_key::<Str<'de>>()? {
+                            match &*name {
+                                $($member => object.$field = map.next_value()?,)*
+                                name => {
+                                    object.has_more |= ![$($ignored),*].contains(&name);
+                                    map.next_value::<IgnoredAny>()?;
+                                }
+                            }
+                        }
+                        Ok(object)
+                    }
+                }
+
+                deserializer.deserialize_map(Members(PhantomData))
+            }
+        }
+    )*};
 }
 
-/// One of a chunk's choices.
-#[derive(Default, Deserialize)]
-pub(super) struct ChunkChoice<'a> {
-    #[serde(default)]
-    pub(super) index: u32,
-    #[serde(borrow, default)]
-    pub(super) delta: Delta<'a>,
-    #[serde(borrow, default)]
-    pub(super) finish_reason: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) logprobs: Option<&'a RawValue>,
-    /// Where some servers put the usage.
-    #[serde(borrow, default)]
-    pub(super) usage: Option<&'a RawValue>,
-    /// Whether `delta` is in truth the whole message so far.
-    #[serde(skip)]
-    pub(super) is_whole_message: bool,
-    #[serde(default)]
-    pub(super) message: Option<IgnoredAny>,
-    #[serde(default)]
-    pub(super) error: Option<IgnoredAny>,
-}
+members! {
+    /// A chunk in the shape that the API documents.
+    ///
+    /// [`parse`](Self::parse) takes that shape only, for speed; [`lenient`](super::lenient) fills the same struct from others.
+    struct Chunk {
+        "id" => id: Option<Str<'a>>,
+        "model" => model: Option<Str<'a>>,
+        "choices" => choices: Option<Few<ChunkChoice<'a>>>,
+        "usage" => usage: Option<&'a RawValue>,
+        /// Padding that differs in every chunk.
+        "obfuscation" => obfuscation: Option<Str<'a>>,
+        "error" => error: Option<IgnoredAny>,
+        "detail" => detail: Option<IgnoredAny>,
+        "x_groq" => x_groq: Option<IgnoredAny>,
+        "base_resp" => base_resp: Option<IgnoredAny>,
+    }
+    ignored: ["object", "created"]
 
-/// What a choice grows by.
-#[derive(Default, Deserialize)]
-pub(super) struct Delta<'a> {
-    #[serde(borrow, default)]
-    pub(super) content: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) refusal: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) reasoning_content: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) reasoning: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) tool_calls: Option<Few<CallDelta<'a>>>,
-    #[serde(borrow, default)]
-    pub(super) reasoning_details: Option<&'a RawValue>,
-    #[serde(default)]
-    pub(super) reasoning_text: Option<IgnoredAny>,
-    #[serde(default)]
-    pub(super) thinking: Option<IgnoredAny>,
-    #[serde(default)]
-    pub(super) function_call: Option<IgnoredAny>,
-}
+    /// One of a chunk's choices.
+    struct ChunkChoice {
+        "index" => index: u32,
+        "delta" => delta: Delta<'a>,
+        "finish_reason" => finish_reason: Option<Str<'a>>,
+        "native_finish_reason" => native_finish_reason: Option<Str<'a>>,
+        "logprobs" => logprobs: Option<&'a RawValue>,
+        /// Where some servers put the usage.
+        "usage" => usage: Option<&'a RawValue>,
+        "message" => message: Option<IgnoredAny>,
+        "error" => error: Option<IgnoredAny>,
+    }
+    ignored: []
+    // Whether `delta` is in truth the whole message so far.
+    computed: is_whole_message
 
-/// What a tool call grows by.
-#[derive(Default, Deserialize)]
-pub(super) struct CallDelta<'a> {
-    #[serde(default)]
-    pub(super) index: Option<u32>,
-    #[serde(borrow, default)]
-    pub(super) id: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) function: Option<FunctionDelta<'a>>,
-    #[serde(borrow, default)]
-    pub(super) custom: Option<CustomDelta<'a>>,
-}
+    /// What a choice grows by.
+    struct Delta {
+        "content" => content: Option<Str<'a>>,
+        "refusal" => refusal: Option<Str<'a>>,
+        "reasoning_content" => reasoning_content: Option<Str<'a>>,
+        "reasoning" => reasoning: Option<Str<'a>>,
+        "tool_calls" => tool_calls: Option<Few<CallDelta<'a>>>,
+        "reasoning_details" => reasoning_details: Option<&'a RawValue>,
+        "thinking_blocks" => thinking_blocks: Option<&'a RawValue>,
+        "annotations" => annotations: Option<&'a RawValue>,
+        "audio" => audio: Option<&'a RawValue>,
+        "images" => images: Option<&'a RawValue>,
+        "extra_content" => extra_content: Option<&'a RawValue>,
+        "signature" => signature: Option<&'a RawValue>,
+        "reasoning_text" => reasoning_text: Option<IgnoredAny>,
+        "thinking" => thinking: Option<IgnoredAny>,
+        "function_call" => function_call: Option<IgnoredAny>,
+    }
+    ignored: ["role"]
 
-#[derive(Default, Deserialize)]
-pub(super) struct FunctionDelta<'a> {
-    #[serde(borrow, default)]
-    pub(super) name: Option<Str<'a>>,
-    /// A string; an object from servers that do not write it as one.
-    #[serde(borrow, default)]
-    pub(super) arguments: Option<&'a RawValue>,
-}
+    /// What a tool call grows by.
+    struct CallDelta {
+        "index" => index: Option<u32>,
+        "id" => id: Option<Str<'a>>,
+        "function" => function: Option<FunctionDelta<'a>>,
+        "custom" => custom: Option<CustomDelta<'a>>,
+        "extra_content" => extra_content: Option<&'a RawValue>,
+        "provider_specific_fields" => provider_specific_fields: Option<&'a RawValue>,
+    }
+    ignored: ["type"]
 
-#[derive(Default, Deserialize)]
-pub(super) struct CustomDelta<'a> {
-    #[serde(borrow, default)]
-    pub(super) name: Option<Str<'a>>,
-    #[serde(borrow, default)]
-    pub(super) input: Option<&'a RawValue>,
+    /// A string of arguments; an object from servers that do not write it as one.
+    struct FunctionDelta {
+        "name" => name: Option<Str<'a>>,
+        "arguments" => arguments: Option<&'a RawValue>,
+    }
+    ignored: []
+
+    /// The same of a custom tool.
+    struct CustomDelta {
+        "name" => name: Option<Str<'a>>,
+        "input" => input: Option<&'a RawValue>,
+    }
+    ignored: []
 }
 
 impl<'a> Chunk<'a> {
@@ -114,11 +140,26 @@ impl<'a> Chunk<'a> {
     /// error.
     pub(super) fn parse(data: &'a str) -> Option<Self> {
         let chunk: Self = serde_json::from_str(data).ok()?;
-        let is_plain = chunk.error.is_none()
+        let is_plain = chunk.choices.is_some()
+            && chunk.error.is_none()
             && chunk.detail.is_none()
             && chunk.x_groq.is_none()
-            && chunk.choices.iter().all(ChunkChoice::is_plain);
+            && chunk.base_resp.is_none()
+            && chunk.choices().iter().all(ChunkChoice::is_plain);
         is_plain.then_some(chunk)
+    }
+
+    pub(super) fn choices(&self) -> &[ChunkChoice<'a>] {
+        self.choices.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it, or a part of it, has members that may have no form.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+            || self
+                .choices()
+                .iter()
+                .any(|choice| choice.has_more || choice.delta.says_more())
     }
 
     /// Whether anything of it was understood, its id apart.
@@ -126,7 +167,7 @@ impl<'a> Chunk<'a> {
         let choice_says = |choice: &ChunkChoice<'_>| {
             !choice.delta.is_empty() || choice.finish_reason.is_some() || choice.usage.is_some()
         };
-        self.usage.is_some() || self.choices.iter().any(choice_says)
+        self.usage.is_some() || self.choices().iter().any(choice_says)
     }
 }
 
@@ -158,12 +199,14 @@ impl<'a> Delta<'a> {
                 .tool_calls
                 .as_ref()
                 .is_none_or(|calls| calls.is_empty())
+            && !self.has_attachments()
     }
 
     fn is_plain(&self) -> bool {
-        let details_add_nothing = || match self.reasoning_details {
-            Some(details) => self.reasoning().is_some() || details.get() == "[]",
-            None => true,
+        let details = [self.reasoning_details, self.thinking_blocks];
+        let details_add_nothing = || {
+            let mut details = details.into_iter().flatten();
+            self.reasoning().is_some() || details.all(|details| details.get() == "[]")
         };
         self.reasoning_text.is_none()
             && self.thinking.is_none()
@@ -173,6 +216,31 @@ impl<'a> Delta<'a> {
                 // Without either, its parts may lie one level higher.
                 |call| call.function.is_some() || call.custom.is_some(),
             )
+    }
+
+    fn says_more(&self) -> bool {
+        let mut calls = self.tool_calls.iter().flat_map(|calls| calls.iter());
+        // Sound and pictures are never all that an item shows of them while they come.
+        self.has_more
+            || self.audio.is_some()
+            || self.images.is_some()
+            || calls.any(|call| call.has_more)
+    }
+
+    /// What it holds beside text, reasoning and calls, as items carry it.
+    pub(super) fn has_attachments(&self) -> bool {
+        [
+            self.reasoning_details,
+            self.thinking_blocks,
+            self.annotations,
+            self.audio,
+            self.images,
+            self.extra_content,
+            self.signature,
+        ]
+        .into_iter()
+        .flatten()
+        .any(|value| !matches!(value.get(), "[]" | "{}" | r#""""#))
     }
 }
 
@@ -195,12 +263,8 @@ pub(super) fn text_of(raw: &RawValue) -> Cow<'_, str> {
     if !json.starts_with('"') {
         return Cow::Borrowed(json);
     }
-    match serde_json::from_str::<Str<'_>>(json) {
-        Ok(text) => text.0,
-        Err(_) => {
-            Cow::Owned(serde_json::from_str(&without_lone_surrogates(json)).unwrap_or_default())
-        }
-    }
+    // Lone surrogates are marked, so every string of a chunk can be read.
+    serde_json::from_str::<Str<'_>>(json).map_or(Cow::Borrowed(""), |text| text.0)
 }
 
 /// A list that mostly has one element.

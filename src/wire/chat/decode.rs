@@ -1,21 +1,33 @@
 //! Chat chunks to response events.
 //!
 //! What servers leave open is decided here:
-//! - The answer is whole when every choice seen has its `finish_reason`; the usage chunk and `[DONE]` may follow. The usage
-//!   chunk (no choices) after that ends the stream, and so does `[DONE]` at any time: a server that says so is done, even if it
-//!   gave no reason or no output at all. A body that ends with neither is truncated, and its open items are not done.
-//! - `length` is incomplete for `max_output_tokens`, as on the Responses wire; `content_filter` keeps its name. One choice that
-//!   was cut makes the response incomplete. Reasons that are not known count as `stop`.
-//! - The items of a choice are done when its `finish_reason` comes: the reasoning, the message, then the calls, whatever the
-//!   reason. What comes for the choice later begins new items.
+//! - A choice is whole when its `finish_reason` has come, the answer when every choice is. More may follow all the same: usage,
+//!   `[DONE]`, and from gateways that write `stop` into every chunk the rest of the answer, which belongs to the same items. So
+//!   items are done when the stream is: at `[DONE]`, at the usage chunk that follows the whole answer, at the body's end, or when
+//!   the wait for what may follow is over.
+//! - What a `finish_reason` means, `finish` says. One choice that was cut makes the response incomplete, one that failed makes
+//!   it fail.
+//! - An end without a `finish_reason` is none that says that the answer is whole. `[DONE]` behind a usage chunk, or from a provider
+//!   whose quirk it is, counts as one, with an anomaly, if nothing is open; other text ends as incomplete, a call that is
+//!   open, a lost piece or no output at all as failed. A body that just ends is truncated.
 //! - Items are numbered in the order in which they begin, over all choices, and get ids that the chunks' id makes stable.
 //! - An error ends the stream, unless the answer was whole already; then it is counted as an anomaly.
+
+use std::borrow::Cow;
 
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    choice::Choice, chunk::Chunk, error_chunk::error_in, finish::Finish, item::OutputNumbers,
-    lenient, object::Object, template::Template,
+    body::ChatQuirks,
+    choice::Choice,
+    chunk::{Chunk, ChunkChoice},
+    error_chunk::error_in,
+    extras::Extras,
+    finish::{Finish, Meaning},
+    item::OutputNumbers,
+    lenient,
+    object::Object,
+    template::Template,
 };
 use crate::{
     error::{ApiError, ErrorKind},
@@ -24,9 +36,10 @@ use crate::{
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
-        escapes::without_lone_surrogates,
+        escapes::{with_marked_surrogates, without_lone_surrogates},
         pieces::{excerpt, is_done},
         server_error::ServerError,
+        unread::{Kind, Unread},
     },
 };
 
@@ -40,6 +53,15 @@ pub(crate) struct ChatDialect {
     choices: Vec<Choice>,
     numbers: OutputNumbers,
     answer: Answer,
+    extras: Extras,
+    unread: Unread,
+    /// Whether a usage chunk has come, which servers send last.
+    has_usage_chunk: bool,
+    /// Whether the answer went on behind a `finish_reason`, or came with it: then that is no sure end.
+    is_finish_unsure: bool,
+    /// The provider's quirk.
+    omits_finish_reason: bool,
+    has_model: bool,
     template: Template,
     /// What is larger is for the SSE decoder to judge.
     max_block_bytes: usize,
@@ -64,52 +86,57 @@ impl Dialect for ChatDialect {
         let is_error = event.event == Some("error");
         if !is_error && let Some(text) = self.template.text_of(event.data) {
             self.add_text(&text, out);
-            return self.step();
+            return self.step(true);
         }
         let data = event.data.trim();
+        if is_error {
+            return self.on_error_event(data, out);
+        }
         if data.is_empty() {
-            return self.step();
+            return self.step(false);
         }
         if is_done(data) {
-            return Step::End(self.complete(out));
+            return Step::End(self.end(true, out));
         }
-        if !is_error && let Some(chunk) = Chunk::parse(data) {
-            let step = self.on_chunk(&chunk, out);
-            self.template.learn(event.data, &chunk);
-            return step;
-        }
-        self.on_unusual(event.event, data, out)
-    }
-
-    fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
-        if self.is_whole() {
-            return self.complete(out);
-        }
-        let has_output = self.choices.iter().any(Choice::has_output);
-        let message = match has_output {
-            true => "the stream ended within the answer: no finish_reason and no [DONE] came",
-            false => "the stream ended before the answer began",
-        };
-        self.fail(ApiError::new(ErrorKind::Truncated, message))
-    }
-
-    fn on_text(&mut self, text: &str, place: TextPlace, _out: &mut Vec<ResponseEvent>) -> Step {
-        match place {
-            TextPlace::Stray => {}
-            TextPlace::Error => {
-                let error = ServerError::from_json(&Value::from(text)).unwrap_or_default();
-                return self.on_error(error, _out);
+        let marked = with_marked_surrogates(data);
+        self.numbers.is_marked = matches!(marked, Cow::Owned(_));
+        let step = match Chunk::parse(&marked) {
+            Some(chunk) => {
+                let step = self.on_chunk(&chunk, data, out);
+                if !self.numbers.is_marked {
+                    self.template.learn(event.data, &chunk);
+                }
+                step
             }
-            TextPlace::Data => self
-                .answer
-                .anomalies
-                .malformed(|| format!("not JSON: {}", excerpt(text))),
+            None => self.on_unusual(event.event, data, &marked, out),
+        };
+        self.numbers.is_marked = false;
+        step
+    }
+
+    fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step {
+        if place == TextPlace::Error {
+            return self.on_error_event(text, out);
         }
-        self.step()
+        let is_answering = self.has_output() && !self.is_whole();
+        if self.unread.push(text, place, is_answering) == Kind::Malformed {
+            self.answer
+                .anomalies
+                .malformed(|| format!("not JSON: {}", excerpt(text)));
+        }
+        self.step(false)
     }
 
     fn set_request_id(&mut self, request_id: Id) {
         self.answer.request_id = Some(request_id);
+    }
+
+    fn is_finish_sure(&self) -> bool {
+        !self.is_finish_unsure
+    }
+
+    fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
+        self.end(false, out)
     }
 
     fn anomalies(&self) -> &StreamAnomalies {
@@ -126,67 +153,100 @@ impl ChatDialect {
         }
     }
 
+    pub(crate) fn set_quirks(&mut self, quirks: &ChatQuirks) {
+        self.omits_finish_reason = quirks.omits_finish_reason;
+    }
+
     /// Adds a text that came in a chunk like the last one.
     fn add_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) {
         let target = self.template.target;
         let choice = choice_at(&mut self.choices, target.choice_index, &mut self.numbers);
+        self.is_finish_unsure |= choice.finish.is_some();
         if target.is_reasoning {
             choice.reason(text, &mut self.numbers, out);
         } else {
             choice.say(text, None, &mut self.numbers, out);
         }
+        self.unread.on_answer();
     }
 
-    fn on_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) -> Step {
-        self.on_id(chunk, out);
-        for chunk_choice in chunk.choices.iter() {
+    /// Reads a chunk, whose text is `data`.
+    fn on_chunk(&mut self, chunk: &Chunk<'_>, data: &str, out: &mut Vec<ResponseEvent>) -> Step {
+        let was_whole = self.is_whole();
+        self.on_start(chunk, out);
+        if chunk.has_more() && self.extras.are_new_in(data) {
+            out.push(ResponseEvent::Other(OtherEvent {
+                event: CHUNK_OBJECT.into(),
+                raw: RawJson::from_walked(data),
+            }));
+        }
+        let mut says_more = false;
+        for chunk_choice in chunk.choices() {
             let choice = choice_at(&mut self.choices, chunk_choice.index, &mut self.numbers);
-            choice.grow(chunk_choice, &mut self.numbers, out);
+            let had_finish = choice.finish.is_some();
+            let events = out.len();
+            choice.grow(
+                chunk_choice,
+                &mut self.numbers,
+                out,
+                &mut self.answer.anomalies,
+            );
             if self.numbers.size.is_exceeded() {
                 break;
             }
-            let reason = chunk_choice.finish_reason.as_deref().unwrap_or_default();
-            match Finish::from_reason(reason) {
-                Some(Finish::Failed) => {
-                    return self.on_error(
-                        ServerError {
-                            message: Some("the server ended the answer with an error".to_owned()),
-                            ..ServerError::default()
-                        },
-                        out,
-                    );
-                }
-                Some(finish) => {
-                    // Some servers repeat the reason, some name a vaguer one the second time.
-                    choice.finish.get_or_insert(finish);
-                    choice.finish_items(out, &mut self.answer.anomalies);
-                }
-                None => {}
+            let has_grown = out.len() > events || chunk_choice.delta.tool_calls.is_some();
+            let finish = finish_of(chunk_choice);
+            if has_grown || (finish.is_some() && !had_finish) {
+                self.unread.on_answer();
+            }
+            if has_grown || finish.is_some() {
+                self.is_finish_unsure = has_grown && (had_finish || finish.is_some());
+            }
+            says_more |= has_grown || finish.is_some();
+            if let Some(finish) = finish
+                && choice
+                    .finish
+                    .as_ref()
+                    .is_none_or(|before| finish.is_worse_than(before))
+            {
+                choice.finish = Some(finish);
             }
             self.on_usage(chunk_choice.usage);
         }
         let has_usage = self.on_usage(chunk.usage);
-        if has_usage && chunk.choices.is_empty() && self.is_whole() {
-            return Step::End(self.complete(out));
+        self.has_usage_chunk |= has_usage && chunk.choices().is_empty();
+        if has_usage && !says_more && was_whole && self.is_whole() {
+            return Step::End(self.end(true, out));
         }
-        self.step()
+        self.step(has_usage || says_more)
     }
 
-    /// Announces the response at its first chunk. Azure's report on the prompt, which comes before it, has neither id nor
-    /// choices.
-    fn on_id(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) {
-        let id = chunk.id.as_deref().filter(|id| !id.is_empty());
+    /// Announces the response at its first chunk, and the model. Azure's report on the prompt, which comes before it, has neither
+    /// id nor choices.
+    fn on_start(&mut self, chunk: &Chunk<'_>, out: &mut Vec<ResponseEvent>) {
+        let text = |text: &Option<super::chunk::Str<'_>>| {
+            let text = text.as_deref().filter(|text| !text.is_empty());
+            text.map(Id::from)
+        };
         if self.numbers.response_id.is_none() {
-            self.numbers.response_id = id.map(Into::into);
+            self.numbers.response_id = text(&chunk.id);
             self.answer.response_id = self.numbers.response_id.clone();
         }
-        if !self.is_created && (id.is_some() || !chunk.choices.is_empty()) {
+        let is_start = self.numbers.response_id.is_some() || !chunk.choices().is_empty();
+        if !self.is_created && is_start {
             self.is_created = true;
             out.push(ResponseEvent::Created(Created {
                 response_id: self.numbers.response_id.clone(),
                 response: None,
                 request_id: self.answer.request_id.clone(),
             }));
+        }
+        if self.is_created
+            && !self.has_model
+            && let Some(model) = text(&chunk.model)
+        {
+            self.has_model = true;
+            out.push(ResponseEvent::ServerModel(model));
         }
     }
 
@@ -195,80 +255,233 @@ impl ChatDialect {
         usage.is_some_and(|usage| self.answer.note_usage(usage.get()))
     }
 
+    /// Reads what is no chunk of the documented shape: `data` as it came, `marked` with its lone surrogates marked.
     fn on_unusual(
         &mut self,
         event: Option<&str>,
         data: &str,
+        marked: &str,
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
-        let json = without_lone_surrogates(data);
-        let value: Value = match serde_json::from_str(&json) {
-            Ok(value) => value,
-            Err(_) => return Step::Unread,
+        let Ok(value) = serde_json::from_str::<Value>(&without_lone_surrogates(data)) else {
+            return Step::Unread;
         };
         if let Some(error) = error_in(event, &value) {
+            self.note_usage_of(&value);
             return self.on_error(error, out);
         }
-        let Some(fields) = Object::read(&json) else {
-            self.answer
-                .anomalies
-                .malformed(|| "not a JSON object".to_owned());
-            return self.step();
+        let Some(fields) = Object::read(marked) else {
+            return Step::Unread;
         };
+        if let Some(error) = self.other_wire(&fields) {
+            return Step::End(self.answer.failed(error));
+        }
         let (chunk, wrong) = lenient::read_chunk(&fields);
         if fields.get("choices").is_none() && chunk.usage.is_none() {
             out.push(ResponseEvent::Other(other_event(event, data, &fields)));
-            return self.step();
+            return self.step(false);
         }
         if let Some(wrong) = wrong.filter(|_| !chunk.says_something()) {
             self.answer.anomalies.malformed(|| wrong.to_owned());
+            out.push(ResponseEvent::Other(other_event(event, data, &fields)));
         }
-        self.on_chunk(&chunk, out)
+        self.on_chunk(&chunk, data, out)
+    }
+
+    fn note_usage_of(&mut self, chunk: &Value) {
+        if let Some(usage) = chunk.get("usage") {
+            self.answer.note_usage(&usage.to_string());
+        }
+    }
+
+    /// The error of an answer of the Responses API, at its beginning.
+    fn other_wire(&self, fields: &Object<'_>) -> Option<ApiError> {
+        let kind = fields.text("type").unwrap_or_default();
+        let is_response = kind.starts_with("response.")
+            || fields
+                .text("object")
+                .is_some_and(|object| object == "response");
+        (self.choices.is_empty() && is_response && fields.get("choices").is_none()).then(|| {
+            ApiError::new(
+                ErrorKind::Protocol,
+                "this is an answer of the Responses API, and the provider's wire is set to Chat Completions",
+            )
+        })
+    }
+
+    /// Reads the data of an event that is named `error`, which is one whatever it says.
+    fn on_error_event(&mut self, data: &str, out: &mut Vec<ResponseEvent>) -> Step {
+        let json = without_lone_surrogates(data);
+        let value = serde_json::from_str(&json).unwrap_or_else(|_| Value::from(data));
+        self.note_usage_of(&value);
+        let error = error_in(Some("error"), &value).unwrap_or_default();
+        self.on_error(error, out)
     }
 
     fn on_error(&mut self, error: ServerError, out: &mut Vec<ResponseEvent>) -> Step {
-        if self.is_whole() {
+        let has_failed = |choice: &Choice| {
+            choice
+                .finish
+                .as_ref()
+                .is_some_and(|finish| finish.meaning == Meaning::Failed)
+        };
+        let is_undone = self.is_finish_unsure || self.choices.iter().any(has_failed);
+        if self.is_whole() && !is_undone {
             self.answer.anomalies.malformed(|| {
                 let message = error.message.as_deref().unwrap_or("no message");
                 format!("an error after the whole answer: {message}")
             });
-            return Step::End(self.complete(out));
+            return Step::End(self.end(true, out));
         }
-        Step::End(self.fail(error.into_api_error(None)))
-    }
-
-    fn fail(&self, error: ApiError) -> Terminal {
-        self.answer.failed(error)
+        self.note_finish();
+        Step::End(self.answer.failed(error.into_api_error(None)))
     }
 
     fn is_whole(&self) -> bool {
         !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish.is_some())
     }
 
-    fn step(&self) -> Step {
+    fn has_output(&self) -> bool {
+        self.choices.iter().any(Choice::has_output)
+    }
+
+    fn step(&self, goes_on: bool) -> Step {
         if let Some(excess) = self.numbers.size.excess() {
-            Step::End(self.fail(excess))
+            Step::End(self.answer.failed(excess))
         } else if self.is_whole() {
-            Step::Finishing
+            Step::Finishing { goes_on }
         } else {
             Step::Continue
         }
     }
 
-    /// Ends what is open, and the response.
-    fn complete(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
-        for choice in &mut self.choices {
-            choice.finish_items(out, &mut self.answer.anomalies);
+    /// Takes over how the worst of the choices ended.
+    fn note_finish(&mut self) -> Option<Finish> {
+        let finishes = self
+            .choices
+            .iter()
+            .filter_map(|choice| choice.finish.clone());
+        let worst = finishes.reduce(|worst, finish| match finish.is_worse_than(&worst) {
+            true => finish,
+            false => worst,
+        })?;
+        self.answer.finish_reason = Some(worst.word.clone());
+        self.answer.native_finish_reason = worst.native.clone();
+        Some(worst)
+    }
+
+    /// Ends what is open, and the response. `is_deliberate` says that the server ended it, and not only the body.
+    fn end(&mut self, is_deliberate: bool, out: &mut Vec<ResponseEvent>) -> Terminal {
+        if let Some(raw) = self.extras.take_last() {
+            let event = CHUNK_OBJECT.into();
+            out.push(ResponseEvent::Other(OtherEvent { event, raw }));
         }
-        let cut = self.choices.iter().find_map(|choice| match choice.finish {
-            Some(Finish::Cut(reason)) => Some(reason),
-            _ => None,
-        });
-        match cut {
-            Some(reason) => self.answer.incomplete(reason),
-            None => self.answer.completed(),
+        let finish = self.note_finish();
+        if self.is_whole()
+            && let Some(finish) = finish
+        {
+            return self.end_as(&finish, out);
+        }
+        match self.error_without_finish(is_deliberate) {
+            Some(error) => self.answer.failed(error),
+            None if self.has_usage_chunk || self.omits_finish_reason => {
+                self.finish_items(Some("completed"), out);
+                self.answer.anomalies.no_finish_reason = true;
+                self.answer.completed()
+            }
+            None => {
+                self.finish_items(None, out);
+                self.answer.incomplete(NO_FINISH_REASON)
+            }
         }
     }
+
+    /// Ends as the server said.
+    fn end_as(&mut self, finish: &Finish, out: &mut Vec<ResponseEvent>) -> Terminal {
+        if finish.meaning == Meaning::Failed {
+            return self.answer.failed(failure(finish));
+        }
+        if let Some(lost) = self.unread.lost(false) {
+            let error = lost_piece(lost);
+            return self.answer.failed(error);
+        }
+        let has_cut_call = self.choices.iter().any(Choice::has_cut_call);
+        self.finish_items(None, out);
+        match &finish.meaning {
+            Meaning::Cut(reason) => self.answer.incomplete(reason.clone()),
+            // The server calls it whole, but nobody can carry it out.
+            _ if has_cut_call => self.answer.incomplete(CUT_CALL),
+            _ => self.answer.completed(),
+        }
+    }
+
+    /// What is wrong with an end that no `finish_reason` came before.
+    fn error_without_finish(&self, is_deliberate: bool) -> Option<ApiError> {
+        if let Some(words) = self.unread.words() {
+            let error = ServerError::from_json(&Value::from(words)).unwrap_or_default();
+            return Some(error.into_api_error(None));
+        }
+        // A body that just ends was cut, and its last piece with it.
+        if is_deliberate && let Some(lost) = self.unread.lost(true) {
+            return Some(lost_piece(lost));
+        }
+        let message = if !self.has_output() {
+            "the stream ended before the answer began"
+        } else if !is_deliberate {
+            "the stream ended within the answer: no finish_reason and no [DONE] came"
+        } else if self.choices.iter().any(Choice::has_open_call) {
+            "the stream ended within a tool call: no finish_reason came"
+        } else if self.answer.anomalies.malformed_events > 0 {
+            "the stream ended without a finish_reason, and a part of it could not be read"
+        } else {
+            return None;
+        };
+        Some(ApiError::new(ErrorKind::Truncated, message))
+    }
+
+    fn finish_items(&mut self, status: Option<&'static str>, out: &mut Vec<ResponseEvent>) {
+        for choice in &mut self.choices {
+            choice.finish_items(status, &mut self.numbers, out, &mut self.answer.anomalies);
+        }
+    }
+}
+
+/// The reason of an end that nothing was said about.
+const NO_FINISH_REASON: &str = "no_finish_reason";
+
+/// The reason of an end that the server calls whole, with a call whose arguments end in the middle.
+const CUT_CALL: &str = "incomplete_tool_call";
+
+fn finish_of(choice: &ChunkChoice<'_>) -> Option<Finish> {
+    Finish::read(
+        choice.finish_reason.as_deref(),
+        choice.native_finish_reason.as_deref(),
+    )
+}
+
+/// The error of a `finish_reason` that is one.
+fn failure(finish: &Finish) -> ApiError {
+    let native = finish
+        .native
+        .as_ref()
+        .filter(|native| **native != finish.word);
+    let behind = native.map_or(String::new(), |native| format!(" (`{native}`)"));
+    let error = ServerError {
+        code: Some(native.unwrap_or(&finish.word).to_ascii_lowercase()),
+        message: Some(format!(
+            "the server ended the answer with the finish_reason `{}`{behind}",
+            finish.word
+        )),
+        ..ServerError::default()
+    };
+    error.into_api_error(None)
+}
+
+fn lost_piece(piece: &str) -> ApiError {
+    ApiError::new(
+        ErrorKind::Protocol,
+        format!("a part of the answer could not be read, so it is not whole: {piece}"),
+    )
 }
 
 fn choice_at<'a>(

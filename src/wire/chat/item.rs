@@ -1,12 +1,18 @@
 //! The output items that a Chat stream amounts to, in the JSON that the Responses wire would have sent.
 
 use serde::Serialize;
-use serde_json::value::to_raw_value;
+use serde_json::{Map, Value, value::to_raw_value};
 
 use crate::{
     protocol::{Id, OutputItem, RawJson},
-    wire::limits::{AnswerSize, StreamLimits},
+    wire::{
+        escapes::JoinedText,
+        limits::{AnswerSize, StreamLimits},
+    },
 };
+
+/// What an item has beside the fields of its type, and takes along into the next request.
+pub(super) type Extra = Map<String, Value>;
 
 /// An output item. The order of the fields is that of the JSON.
 #[derive(Serialize)]
@@ -17,11 +23,15 @@ pub(super) enum Item<'a> {
         role: &'static str,
         status: &'static str,
         content: &'a [Part],
+        #[serde(flatten)]
+        extra: &'a Extra,
     },
     Reasoning {
         id: &'a str,
         summary: [Part; 0],
         content: Vec<Part>,
+        #[serde(flatten)]
+        extra: &'a Extra,
     },
     FunctionCall {
         id: &'a str,
@@ -29,6 +39,8 @@ pub(super) enum Item<'a> {
         name: &'a str,
         arguments: &'a str,
         status: &'static str,
+        #[serde(flatten)]
+        extra: &'a Extra,
     },
     CustomToolCall {
         id: &'a str,
@@ -36,6 +48,8 @@ pub(super) enum Item<'a> {
         name: &'a str,
         input: &'a str,
         status: &'static str,
+        #[serde(flatten)]
+        extra: &'a Extra,
     },
 }
 
@@ -43,15 +57,53 @@ pub(super) enum Item<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Part {
-    OutputText { text: String, annotations: [(); 0] },
-    Refusal { refusal: String },
-    ReasoningText { text: String },
+    OutputText {
+        text: String,
+        annotations: Vec<Value>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        logprobs: Vec<Value>,
+    },
+    Refusal {
+        refusal: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        logprobs: Vec<Value>,
+    },
+    ReasoningText {
+        text: String,
+    },
 }
 
 impl Item<'_> {
     pub(super) fn into_output(self, output_index: u32) -> OutputItem {
-        let raw = to_raw_value(&self).expect("strings and lists of them are JSON");
+        let raw = to_raw_value(&self).expect("strings, and lists and maps of JSON, are JSON");
         OutputItem::new(Some(output_index), RawJson::from_raw(&raw))
+    }
+}
+
+/// A text that grows by pieces.
+#[derive(Default)]
+pub(super) struct Grown {
+    pub(super) text: String,
+    joined: JoinedText,
+}
+
+impl Grown {
+    /// Appends a piece. Gives what it adds, which is nothing as long as half a surrogate pair is all of it.
+    pub(super) fn push<'a>(
+        &mut self,
+        piece: &'a str,
+        is_marked: bool,
+    ) -> std::borrow::Cow<'a, str> {
+        let added = self.joined.next(piece, is_marked);
+        self.text.push_str(&added);
+        added
+    }
+
+    /// Gives what is still to be added at the end: the sign for half a surrogate pair whose other half never came.
+    pub(super) fn finish(&mut self) -> &'static str {
+        let added = self.joined.finish();
+        self.text.push_str(added);
+        added
     }
 }
 
@@ -63,6 +115,8 @@ pub(super) struct OutputNumbers {
     next: u32,
     /// How much has come of what is numbered.
     pub(super) size: AnswerSize,
+    /// Whether lone surrogates are marked in the chunk that is being read.
+    pub(super) is_marked: bool,
 }
 
 /// An item's id and its place in the response's `output`.
@@ -111,5 +165,11 @@ impl OutputNumbers {
             return format!("call_{output_index}").into();
         }
         format!("call_{}_{output_index}", String::from_iter(stem)).into()
+    }
+
+    /// Reads what came beside a text, counted with the answer. What is no JSON that a tree can be made of is null.
+    pub(super) fn value(&mut self, json: &str) -> Value {
+        self.size.add_bytes(json.len());
+        serde_json::from_str(json).unwrap_or(Value::Null)
     }
 }

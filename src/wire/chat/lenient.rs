@@ -1,7 +1,7 @@
 //! Chunks that are not quite of the documented shape, read as far as they can be.
 //!
 //! What is read here: a whole `message` in place of a delta; `content` as a list of parts; reasoning as `reasoning_text`,
-//! `thinking`, an object, a list of parts or `reasoning_details`; the legacy `function_call`; tool calls whose parts lie one
+//! `thinking`, an object, a list of parts, `reasoning_details` or `thinking_blocks`; the legacy `function_call`; tool calls whose parts lie one
 //! level higher; numbers written as strings; fields of the wrong kind, which are passed over.
 
 use std::borrow::Cow;
@@ -31,8 +31,10 @@ pub(super) fn read_chunk<'a>(fields: &Object<'a>) -> (Chunk<'a>, Option<&'static
         .or_else(|| fields.object("x_groq")?.get("usage"));
     let chunk = Chunk {
         id: fields.text("id").map(Str),
-        choices,
+        model: fields.text("model").map(Str),
+        choices: fields.get("choices").map(|_| choices),
         usage,
+        has_more: true,
         ..Chunk::default()
     };
     (chunk, reader.wrong)
@@ -62,6 +64,7 @@ impl Reader {
             index: fields.number("index").unwrap_or(0),
             delta,
             finish_reason: fields.text("finish_reason").map(Str),
+            native_finish_reason: fields.text("native_finish_reason").map(Str),
             logprobs: fields.get("logprobs"),
             usage: fields.get("usage"),
             is_whole_message,
@@ -93,6 +96,7 @@ impl Reader {
             "reasoning_text",
             "thinking",
             "reasoning_details",
+            "thinking_blocks",
         ]
         .into_iter()
         .filter_map(|name| fields.get(name))
@@ -104,6 +108,13 @@ impl Reader {
             refusal: joined(parts.refusal),
             reasoning_content: joined(parts.reasoning),
             tool_calls: self.calls(&fields),
+            reasoning_details: fields.get("reasoning_details"),
+            thinking_blocks: fields.get("thinking_blocks"),
+            annotations: fields.get("annotations"),
+            audio: fields.get("audio"),
+            images: fields.get("images"),
+            extra_content: fields.get("extra_content"),
+            signature: fields.get("signature"),
             ..Delta::default()
         }
     }
@@ -145,6 +156,7 @@ fn call_delta<'a>(call: &Object<'a>) -> CallDelta<'a> {
     let custom = call.object("custom").map(|custom| CustomDelta {
         name: custom.text("name").map(Str),
         input: custom.get("input"),
+        has_more: false,
     });
     let function = match (call.object("function"), &custom) {
         (Some(function), _) => Some(function_delta(&function)),
@@ -156,6 +168,9 @@ fn call_delta<'a>(call: &Object<'a>) -> CallDelta<'a> {
         id: call.text("id").map(Str),
         function,
         custom,
+        extra_content: call.get("extra_content"),
+        provider_specific_fields: call.get("provider_specific_fields"),
+        has_more: false,
     }
 }
 
@@ -163,6 +178,7 @@ fn function_delta<'a>(function: &Object<'a>) -> FunctionDelta<'a> {
     FunctionDelta {
         name: function.text("name").map(Str),
         arguments: function.get("arguments"),
+        has_more: false,
     }
 }
 

@@ -61,7 +61,7 @@ impl Template {
     }
 
     fn holes(data: &str, chunk: &Chunk<'_>) -> Option<(Hole, Option<Hole>, Target)> {
-        let [choice] = &*chunk.choices else {
+        let [choice] = chunk.choices() else {
             return None;
         };
         let delta = &choice.delta;
@@ -71,6 +71,7 @@ impl Template {
             && choice.logprobs.is_none()
             && !choice.is_whole_message
             && is_blank(&choice.finish_reason)
+            && !delta.has_attachments()
             && is_blank(&delta.refusal)
             && delta
                 .tool_calls

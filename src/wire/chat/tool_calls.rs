@@ -2,20 +2,22 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::{
     chunk::{CallDelta, text_of},
-    item::{Item, OutputNumbers, OutputPlace},
+    item::{Extra, Grown, Item, OutputNumbers, OutputPlace},
 };
-use crate::protocol::{Id, ResponseEvent, StreamAnomalies, ToolCallInput, ToolCallInputDelta};
+use crate::{
+    protocol::{Id, ResponseEvent, StreamAnomalies, Text, ToolCallInput, ToolCallInputDelta},
+    wire::json::JsonDepth,
+};
 
 /// The calls of one choice, in the order in which they began.
 ///
-/// Pieces are put together by index, then by id: servers that send ids anew with every piece keep the index, and those that
-/// send no index keep the id. What has neither belongs to the last call. A piece begins another call at a known index only
-/// when it looks like a beginning: a name with another id, or a name after arguments that are already whole JSON. (Some
-/// servers send every call with index 0.)
+/// Pieces are put together by index, else by id, else by their place in the chunk's list; what has none of these belongs to the
+/// last call. Servers exist that give all calls one index, one id, or none, so a piece that could go on with a call is looked
+/// at once more: see [`ToolCall::fit`].
 #[derive(Default)]
 pub(super) struct ToolCalls {
     calls: Vec<ToolCall>,
@@ -23,13 +25,21 @@ pub(super) struct ToolCalls {
 
 struct ToolCall {
     index: Option<u32>,
+    /// Its place in the list in which it began.
+    position: usize,
     /// The server's id.
     id: Option<Id>,
     name: String,
-    input: String,
+    input: Grown,
+    depth: JsonDepth,
     kind: ToolCallInput,
-    /// Set once the call has a name, when it is announced.
+    /// Whether the arguments came as JSON, not as a string of it. Such are whole, or replaced by what comes next.
+    is_object: bool,
+    extra: Extra,
+    /// Set once the call is announced: when its input begins, for until then its name may go on.
     place: Option<OutputPlace>,
+    /// How much of the input has been delivered.
+    delivered: usize,
     /// The server's id, or one that stands in for it.
     call_id: Option<Id>,
 }
@@ -37,14 +47,16 @@ struct ToolCall {
 /// A piece of a call.
 struct Piece<'a> {
     index: Option<u32>,
+    position: usize,
     id: &'a str,
     name: &'a str,
     input: Cow<'a, str>,
+    is_object: bool,
     kind: ToolCallInput,
 }
 
-impl<'a> From<&'a CallDelta<'a>> for Piece<'a> {
-    fn from(delta: &'a CallDelta<'a>) -> Self {
+impl<'a> Piece<'a> {
+    fn of(delta: &'a CallDelta<'a>, position: usize) -> Self {
         let (name, input, kind) = match (&delta.custom, &delta.function) {
             (Some(custom), None) => (&custom.name, custom.input, ToolCallInput::CustomInput),
             (_, Some(function)) => (
@@ -56,68 +68,140 @@ impl<'a> From<&'a CallDelta<'a>> for Piece<'a> {
         };
         Self {
             index: delta.index,
+            position,
             id: delta.id.as_deref().unwrap_or_default(),
             name: name.as_deref().unwrap_or_default(),
             input: input.map_or(Cow::Borrowed(""), text_of),
+            is_object: input.is_some_and(|input| input.get().starts_with('{')),
             kind,
         }
     }
+
+    fn begins_object(&self) -> bool {
+        self.input.trim_start().starts_with('{')
+    }
+}
+
+/// What a piece is to a call that it could belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// It goes on with it.
+    GoesOn,
+    /// Its input holds all of the call's so far, and perhaps more.
+    Repeats,
+    /// Its input takes the place of the call's, which said nothing.
+    Replaces,
+    /// It begins another call.
+    Begins,
+    /// Its input belongs to no call: the arguments are whole, and this begins none.
+    Excess,
 }
 
 impl ToolCalls {
-    /// Takes a piece. The call is announced when its name is known, which in practice is its first piece; input that comes
-    /// before the name is held until then.
+    /// Takes the piece at `position` of a chunk's list. A call is announced when its input begins or something else follows it;
+    /// before that, servers may still be at its name.
     pub(super) fn add(
         &mut self,
         delta: &CallDelta<'_>,
+        position: usize,
         numbers: &mut OutputNumbers,
         out: &mut Vec<ResponseEvent>,
+        anomalies: &mut StreamAnomalies,
     ) {
-        let piece = Piece::from(delta);
-        let position = self.position(&piece).unwrap_or_else(|| {
-            numbers.size.add_part();
-            self.calls.push(ToolCall::new(&piece));
-            self.calls.len() - 1
-        });
-        self.calls[position].add(&piece, numbers, out);
+        let piece = Piece::of(delta, position);
+        let found = self.position(&piece);
+        let (at, fit) = match found.map(|at| (at, self.calls[at].fit(&piece))) {
+            Some((at, fit)) if fit != Fit::Begins => (at, fit),
+            _ => {
+                numbers.size.add_part();
+                self.announce_all(numbers, out);
+                let mut call = ToolCall::new(&piece);
+                if let Some(before) = found.map(|at| &self.calls[at])
+                    && piece.name.is_empty()
+                {
+                    call.name.clone_from(&before.name);
+                }
+                self.calls.push(call);
+                (self.calls.len() - 1, Fit::GoesOn)
+            }
+        };
+        let is_known = |id: &str| {
+            let has_id = |call: &ToolCall| call.call_id.as_deref() == Some(id);
+            self.calls.iter().any(has_id)
+        };
+        let id = Some(piece.id).filter(|id| !id.is_empty() && !is_known(id));
+        self.calls[at].take(&piece, id, fit, numbers, anomalies);
+        self.calls[at].attach(delta, numbers);
+        self.calls[at].deliver(numbers, out);
+    }
+
+    /// Announces the calls that are known by name only.
+    fn announce_all(&mut self, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
+        for call in &mut self.calls {
+            if call.place.is_none() && !call.name.is_empty() {
+                call.announce(numbers, out);
+            }
+        }
+    }
+
+    /// Whether there is a call whose arguments are no JSON.
+    pub(super) fn has_cut(&self) -> bool {
+        self.calls.iter().any(ToolCall::is_cut)
+    }
+
+    /// Whether there is a call that may go on, where the server has not said that it does not: one whose arguments are no whole
+    /// object.
+    pub(super) fn has_open(&self) -> bool {
+        let is_open = |call: &ToolCall| !call.is_whole() || call.is_cut();
+        self.calls.iter().any(is_open)
     }
 
     /// Ends every call. One that never got a name cannot be called: it is counted as malformed.
     pub(super) fn finish(
         &mut self,
         status: &'static str,
+        numbers: &mut OutputNumbers,
         out: &mut Vec<ResponseEvent>,
         anomalies: &mut StreamAnomalies,
     ) {
-        for call in self.calls.drain(..) {
+        self.announce_all(numbers, out);
+        for mut call in self.calls.drain(..) {
+            call.input.finish();
+            call.deliver_all(out);
+            let status = match call.is_cut() {
+                true => "incomplete",
+                false => status,
+            };
             match &call.place {
                 Some(place) => out.push(ResponseEvent::OutputItemDone(
-                    call.item(&call.input, place, status)
+                    call.item(&call.input.text, place, status)
                         .into_output(place.output_index),
                 )),
                 None => anomalies.malformed(|| {
-                    let input: String = call.input.chars().take(100).collect();
+                    let input: String = call.input.text.chars().take(100).collect();
                     format!("a tool call without a name (input {input:?})")
                 }),
             }
         }
     }
 
+    /// The call that a piece could belong to.
     fn position(&self, piece: &Piece<'_>) -> Option<usize> {
         let last = |is_meant: &dyn Fn(&ToolCall) -> bool| self.calls.iter().rposition(is_meant);
         let has_id = |call: &ToolCall| !piece.id.is_empty() && call.id.as_deref() == Some(piece.id);
         if let Some(index) = piece.index {
             let at_index = |call: &ToolCall| call.index == Some(index);
-            let exact = last(&|call| at_index(call) && has_id(call));
-            let Some(latest) = exact.or_else(|| last(&at_index)) else {
-                // A call that began without an index.
-                return last(&|call| call.index.is_none() && has_id(call));
-            };
-            return (exact.is_some() || !self.calls[latest].is_over(piece)).then_some(latest);
+            return last(&|call| at_index(call) && has_id(call))
+                .or_else(|| last(&at_index))
+                // A call that began without an index, or whose index moves.
+                .or_else(|| {
+                    last(&|call| has_id(call) && (call.index.is_none() || piece.name.is_empty()))
+                });
         }
+        let newest = self.calls.len().checked_sub(1)?;
         last(&has_id).or_else(|| {
-            let latest = self.calls.len().checked_sub(1)?;
-            (!self.calls[latest].is_over(piece)).then_some(latest)
+            let at_position = |call: &ToolCall| call.position == piece.position;
+            last(&|call| call.index.is_none() && at_position(call)).or(Some(newest))
         })
     }
 }
@@ -126,65 +210,175 @@ impl ToolCall {
     fn new(piece: &Piece<'_>) -> Self {
         Self {
             index: piece.index,
+            position: piece.position,
             id: None,
             name: String::new(),
-            input: String::new(),
+            input: Grown::default(),
+            depth: JsonDepth::default(),
             kind: piece.kind,
+            is_object: false,
+            extra: Extra::new(),
             place: None,
+            delivered: 0,
             call_id: None,
         }
     }
 
-    /// Whether a piece that could belong here begins another call.
-    fn is_over(&self, piece: &Piece<'_>) -> bool {
-        if piece.name.is_empty() {
-            return false;
+    /// Whether the arguments are a whole JSON object. Free text is never known to be whole.
+    fn is_whole(&self) -> bool {
+        let text = self.input.text.trim_start();
+        self.kind != ToolCallInput::CustomInput
+            && text.starts_with(['{', '['])
+            && self.depth.is_closed()
+    }
+
+    /// Whether the arguments are no JSON, because they end in the middle or a piece of them is missing.
+    fn is_cut(&self) -> bool {
+        self.kind != ToolCallInput::CustomInput
+            && !self.input.text.trim().is_empty()
+            && serde_json::from_str::<serde::de::IgnoredAny>(&self.input.text).is_err()
+    }
+
+    /// What a piece is to this call.
+    ///
+    /// A call's arguments are one JSON object. So when they are whole and more comes, that is another call, unless it says the
+    /// same once more, or the arguments so far were an empty object, with which some servers open every call. As long as they are
+    /// not whole, what comes goes on with them; some servers send all of them anew in each piece, which no object can begin
+    /// with itself.
+    fn fit(&self, piece: &Piece<'_>) -> Fit {
+        let before = self.input.text.trim();
+        let is_blank = piece.input.trim().is_empty();
+        let is_named = !piece.name.is_empty() && !self.name.is_empty();
+        let is_renamed = is_named && self.name != piece.name;
+        let has_new_id =
+            !piece.id.is_empty() && self.id.is_some() && self.id.as_deref() != Some(piece.id);
+        if before.is_empty() {
+            // Its name may come in fragments, or grow from piece to piece.
+            let is_other =
+                is_named && (has_new_id || (is_renamed && !is_blank && !self.names(piece)));
+            return if is_other { Fit::Begins } else { Fit::GoesOn };
         }
-        match &self.id {
-            Some(id) if !piece.id.is_empty() => **id != *piece.id,
-            _ => {
-                let may_repeat_its_name = piece.index.is_some() || piece.input.is_empty();
-                !(self.name.is_empty() || (may_repeat_its_name && self.name == piece.name))
-                    && serde_json::from_str::<IgnoredAny>(&self.input).is_ok()
+        if self.kind == ToolCallInput::CustomInput {
+            let is_other = is_named && (has_new_id || (is_renamed && !is_blank));
+            return if is_other { Fit::Begins } else { Fit::GoesOn };
+        }
+        if !self.is_whole() {
+            let is_other = is_renamed || (is_named && has_new_id && piece.begins_object());
+            return match () {
+                () if is_other => Fit::Begins,
+                () if before.starts_with('{') && piece.input.starts_with(before) => Fit::Repeats,
+                () => Fit::GoesOn,
+            };
+        }
+        match () {
+            () if is_named && (has_new_id || is_renamed) => Fit::Begins,
+            () if is_blank => Fit::GoesOn,
+            () if has_new_id && piece.begins_object() => Fit::Begins,
+            () if is_same_json(before, &piece.input) => Fit::Repeats,
+            () if before == "{}" && self.delivered == 0 && piece.begins_object() => Fit::Replaces,
+            () if self.is_object && piece.is_object && is_part_of(before, &piece.input) => {
+                Fit::Replaces
+            }
+            () if piece.begins_object() => Fit::Begins,
+            () => Fit::Excess,
+        }
+    }
+
+    /// Whether a piece's name is this one's, with more behind it.
+    fn names(&self, piece: &Piece<'_>) -> bool {
+        piece.name.starts_with(&self.name)
+    }
+
+    fn take(
+        &mut self,
+        piece: &Piece<'_>,
+        id: Option<&str>,
+        fit: Fit,
+        numbers: &mut OutputNumbers,
+        anomalies: &mut StreamAnomalies,
+    ) {
+        if self.id.is_none() && !piece.id.is_empty() {
+            self.id = Some(piece.id.into());
+            // It also replaces one that stood in for it.
+            self.call_id = id.map(Id::from).or(self.call_id.take());
+        }
+        if self.place.is_none() && !piece.name.is_empty() && self.name != piece.name {
+            // A fragment, or the whole name so far.
+            if self.names(piece) {
+                self.name.clear();
+            }
+            numbers.size.add_bytes(piece.name.len());
+            self.name.push_str(piece.name);
+        }
+        let mut input: &str = &piece.input;
+        match fit {
+            Fit::GoesOn | Fit::Begins => {}
+            Fit::Repeats => {
+                let before = self.input.text.trim();
+                input = match self.is_whole() {
+                    true => "",
+                    false => input.strip_prefix(before).unwrap_or_default(),
+                };
+            }
+            Fit::Replaces => {
+                self.input = Grown::default();
+                self.depth = JsonDepth::default();
+                self.delivered = 0;
+            }
+            Fit::Excess => {
+                let excess = input.chars().take(100).collect::<String>();
+                anomalies.malformed(|| format!("more after a tool call's arguments: {excess:?}"));
+                return;
+            }
+        }
+        self.is_object |= piece.is_object;
+        numbers.size.add_bytes(input.len());
+        let added = self.input.push(input, numbers.is_marked);
+        self.depth.read(added.as_bytes());
+    }
+
+    /// Keeps what a piece has that must go back with the next request, such as Gemini's thought signature.
+    fn attach(&mut self, delta: &CallDelta<'_>, numbers: &mut OutputNumbers) {
+        for (name, json) in [
+            ("extra_content", delta.extra_content),
+            ("provider_specific_fields", delta.provider_specific_fields),
+        ] {
+            if let Some(json) = json {
+                merge(&mut self.extra, name, numbers.value(json.get()));
             }
         }
     }
 
-    fn add(
-        &mut self,
-        piece: &Piece<'_>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) {
-        if self.id.is_none() && !piece.id.is_empty() {
-            let id: Id = piece.id.into();
-            self.call_id = Some(id.clone());
-            self.id = Some(id);
+    /// Delivers the input that has come, and announces the call before it. Arguments that may yet be replaced wait: an empty
+    /// object, and what came as an object.
+    fn deliver(&mut self, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
+        if self.input.text.is_empty() || self.name.is_empty() {
+            return;
         }
-        if self.name.is_empty() {
-            numbers.size.add_bytes(piece.name.len());
-            self.name.push_str(piece.name);
-        }
-        numbers.size.add_bytes(piece.input.len());
-        self.input.push_str(&piece.input);
-        let mut delta: &str = &piece.input;
         if self.place.is_none() {
-            if self.name.is_empty() {
-                return;
-            }
             self.announce(numbers, out);
-            delta = &self.input;
         }
+        let may_be_replaced = self.delivered == 0
+            && self.is_whole()
+            && (self.is_object || self.input.text.trim() == "{}");
+        if !may_be_replaced {
+            self.deliver_all(out);
+        }
+    }
+
+    fn deliver_all(&mut self, out: &mut Vec<ResponseEvent>) {
+        let delta = self.input.text.get(self.delivered..).unwrap_or_default();
         if let Some(place) = &self.place
             && !delta.is_empty()
         {
             out.push(ResponseEvent::ToolCallInputDelta(ToolCallInputDelta {
-                delta: delta.into(),
+                delta: Text::from(delta),
                 item_id: Some(place.item_id.clone()),
                 call_id: self.call_id.clone(),
                 output_index: Some(place.output_index),
                 input: self.kind,
             }));
+            self.delivered = self.input.text.len();
         }
     }
 
@@ -210,7 +404,7 @@ impl ToolCall {
     ) -> Item<'a> {
         let id = &place.item_id;
         let call_id = self.call_id.as_deref().unwrap_or_default();
-        let name = &self.name;
+        let (name, extra) = (&self.name, &self.extra);
         match self.kind {
             ToolCallInput::CustomInput => Item::CustomToolCall {
                 id,
@@ -218,6 +412,7 @@ impl ToolCall {
                 name,
                 input,
                 status,
+                extra,
             },
             _ => Item::FunctionCall {
                 id,
@@ -225,7 +420,35 @@ impl ToolCall {
                 name,
                 arguments: input,
                 status,
+                extra,
             },
         }
     }
+}
+
+/// Puts a member into an item, or its members into the one that is there.
+pub(super) fn merge(extra: &mut Extra, name: &str, value: Value) {
+    match (extra.get_mut(name), value) {
+        (_, Value::Null) => {}
+        (Some(Value::Object(before)), Value::Object(members)) => before.extend(members),
+        (_, value) => {
+            extra.insert(name.to_owned(), value);
+        }
+    }
+}
+
+fn is_same_json(before: &str, piece: &str) -> bool {
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    before == piece.trim() || value(before).is_some_and(|before| value(piece) == Some(before))
+}
+
+/// Whether an object has all members of another.
+fn is_part_of(before: &str, piece: &str) -> bool {
+    let members = |text: &str| serde_json::from_str::<Extra>(text).ok();
+    let (Some(before), Some(piece)) = (members(before), members(piece)) else {
+        return false;
+    };
+    before
+        .iter()
+        .all(|(name, value)| piece.get(name) == Some(value))
 }

@@ -493,7 +493,8 @@ fn what_the_decoder_gives_can_be_sent_back() {
         "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{ }"}}]}}]})
     .to_string();
     let mut out = Vec::new();
-    ChatDialect::default().on_event(
+    let mut dialect = ChatDialect::default();
+    dialect.on_event(
         SseEvent {
             event: None,
             data: &chunk,
@@ -501,6 +502,7 @@ fn what_the_decoder_gives_can_be_sent_back() {
         },
         &mut out,
     );
+    dialect.finish(&mut out);
     let items: Vec<_> = out
         .iter()
         .filter_map(|event| match event {

@@ -4,6 +4,8 @@ use serde_json::json;
 use super::*;
 use crate::protocol::{TokenUsage, ToolCallInput};
 
+mod field;
+
 /// What a run of events decodes to, one line an event; the last line says how it ended, or that it did not.
 fn decode<T: AsRef<str>>(events: &[T]) -> Vec<String> {
     let mut dialect = ChatDialect::default();
@@ -30,7 +32,7 @@ fn decode<T: AsRef<str>>(events: &[T]) -> Vec<String> {
         lines.extend(out.iter().map(line));
         match step {
             Step::Continue | Step::Unread => {}
-            Step::Finishing => lines.push("finishing".to_owned()),
+            Step::Finishing { .. } => lines.push("finishing".to_owned()),
             Step::End(terminal) => {
                 lines.push(line(&terminal.into()));
                 return lines;
@@ -191,8 +193,8 @@ fn text_is_announced_streamed_and_done() {
             r#"added {"type":"message","id":"msg_c_0","role":"assistant","status":"in_progress","content":[]}"#,
             "text 0.0 Hel",
             "text 0.0 lo\n\"é😀\"",
-            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello\n\"é😀\"","annotations":[]}]}"#,
             "finishing",
+            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello\n\"é😀\"","annotations":[]}]}"#,
             "completed 3+2",
         ],
     );
@@ -209,6 +211,7 @@ fn content_may_be_parts() {
                 json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "refusal", "refusal": "no"}]}),
             ),
             delta(json!({"content": []})),
+            end("stop"),
             done(),
         ],
         &[
@@ -218,6 +221,7 @@ fn content_may_be_parts() {
             r#"added {"type":"reasoning","id":"rs_c_1","summary":[],"content":[]}"#,
             "reasoning 1.0 hm",
             "refusal 0.1 no",
+            "finishing",
             r#"done {"type":"reasoning","id":"rs_c_1","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}"#,
             r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"completed","content":[{"type":"output_text","text":"abc","annotations":[]},{"type":"refusal","refusal":"no"}]}"#,
             "completed",
@@ -239,8 +243,8 @@ fn a_refusal_is_a_part_of_the_message() {
             r#"added {"type":"message","id":"msg_c_0","role":"assistant","status":"in_progress","content":[]}"#,
             "refusal 0.0 I ",
             "refusal 0.0 won't",
-            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"completed","content":[{"type":"refusal","refusal":"I won't"}]}"#,
             "finishing",
+            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"completed","content":[{"type":"refusal","refusal":"I won't"}]}"#,
             "at the end: completed",
         ],
     );
@@ -264,15 +268,20 @@ fn reasoning_is_read_under_each_of_its_names_once() {
         json!({"content": [{"type": "thinking", "thinking": "hm"}]}),
     ];
     for case in cases {
-        let lines = decode(&[delta(case.clone()), end("stop")]);
+        let mut lines = decode(&[delta(case.clone()), end("stop")]);
+        if let Some(details) = case.get("reasoning_details") {
+            let extra = format!(r#","reasoning_details":{details}"#);
+            assert!(lines[4].contains(&extra), "{}", lines[4]);
+            lines[4] = lines[4].replace(&extra, "");
+        }
         assert_eq!(
             lines,
             [
                 "created c",
                 r#"added {"type":"reasoning","id":"rs_c_0","summary":[],"content":[]}"#,
                 "reasoning 0.0 hm",
-                r#"done {"type":"reasoning","id":"rs_c_0","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}"#,
                 "finishing",
+                r#"done {"type":"reasoning","id":"rs_c_0","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}"#,
                 "at the end: completed",
             ],
             "{case}"
@@ -285,11 +294,10 @@ fn reasoning_that_says_nothing_begins_no_item() {
     for case in [
         json!({"reasoning_content": "", "reasoning": null}),
         json!({"reasoning_details": []}),
-        json!({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
         json!({"reasoning": {}}),
     ] {
-        let lines = decode(&[delta(case.clone()), done()]);
-        assert_eq!(lines, ["created c", "completed"], "{case}");
+        let lines = decode(&[delta(case.clone()), end("stop"), done()]);
+        assert_eq!(lines, ["created c", "finishing", "completed"], "{case}");
     }
 }
 
@@ -331,8 +339,8 @@ fn a_tool_call_is_announced_streamed_and_done() {
             r#"added {"type":"function_call","id":"fc_c_0","call_id":"call_1","name":"weather","arguments":"","status":"in_progress"}"#,
             r#"arguments 0 call_1 {"city": "#,
             r#"arguments 0 call_1 "Rome"}"#,
-            r#"done {"type":"function_call","id":"fc_c_0","call_id":"call_1","name":"weather","arguments":"{\"city\": \"Rome\"}","status":"completed"}"#,
             "finishing",
+            r#"done {"type":"function_call","id":"fc_c_0","call_id":"call_1","name":"weather","arguments":"{\"city\": \"Rome\"}","status":"completed"}"#,
             "at the end: completed",
         ],
     );
@@ -437,8 +445,9 @@ fn arguments_are_kept_as_they_were_written() {
     };
     for written in [arguments.to_owned(), json!(arguments).to_string()] {
         let lines = decode(&[chunk(&written), end("tool_calls")]);
-        assert_eq!(lines[2], format!("arguments 0 a {arguments}"));
-        let done: Value = serde_json::from_str(lines[3].strip_prefix("done ").unwrap()).unwrap();
+        assert!(lines.contains(&format!("arguments 0 a {arguments}")));
+        let done = lines.iter().find_map(|line| line.strip_prefix("done "));
+        let done: Value = serde_json::from_str(done.unwrap()).unwrap();
         assert_eq!(done["arguments"], arguments);
     }
 }
@@ -475,8 +484,8 @@ fn custom_tools_and_the_legacy_function_call_are_calls_too() {
             r#"added {"type":"custom_tool_call","id":"ctc_c_0","call_id":"a","name":"patch","input":"","status":"in_progress"}"#,
             "custom 0 a *** ",
             "custom 0 a Begin",
-            r#"done {"type":"custom_tool_call","id":"ctc_c_0","call_id":"a","name":"patch","input":"*** Begin","status":"completed"}"#,
             "finishing",
+            r#"done {"type":"custom_tool_call","id":"ctc_c_0","call_id":"a","name":"patch","input":"*** Begin","status":"completed"}"#,
             "at the end: completed",
         ],
     );
@@ -491,8 +500,8 @@ fn custom_tools_and_the_legacy_function_call_are_calls_too() {
             r#"added {"type":"function_call","id":"fc_c_0","call_id":"call_c_0","name":"f","arguments":"","status":"in_progress"}"#,
             "arguments 0 call_c_0 {",
             "arguments 0 call_c_0 }",
-            r#"done {"type":"function_call","id":"fc_c_0","call_id":"call_c_0","name":"f","arguments":"{}","status":"completed"}"#,
             "finishing",
+            r#"done {"type":"function_call","id":"fc_c_0","call_id":"call_c_0","name":"f","arguments":"{}","status":"completed"}"#,
             "at the end: completed",
         ],
     );
@@ -502,7 +511,7 @@ fn custom_tools_and_the_legacy_function_call_are_calls_too() {
 fn calls_pending_at_stop_are_kept() {
     let call = json!({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]});
     let lines = decode(&[delta(call), end("stop"), done()]);
-    assert!(lines[3].starts_with("done"), "{lines:?}");
+    assert!(lines[4].starts_with("done"), "{lines:?}");
     assert_eq!(lines.last().unwrap(), "completed");
 }
 
@@ -533,15 +542,15 @@ fn choices_are_kept_apart() {
             r#"added {"type":"message","id":"msg_c_1","role":"assistant","status":"in_progress","content":[]}"#,
             "text 1.0 a",
             r#"added {"type":"function_call","id":"fc_c_2","call_id":"x","name":"f","arguments":"","status":"in_progress"}"#,
-            "arguments 2 x {}",
             r#"added {"type":"function_call","id":"fc_c_3","call_id":"y","name":"g","arguments":"","status":"in_progress"}"#,
             "arguments 3 y []",
+            "text 0.0 B",
+            "finishing",
+            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"incomplete","content":[{"type":"output_text","text":"bB","annotations":[]}]}"#,
+            "arguments 2 x {}",
+            r#"done {"type":"function_call","id":"fc_c_2","call_id":"x","name":"f","arguments":"{}","status":"incomplete"}"#,
             r#"done {"type":"message","id":"msg_c_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"a","annotations":[]}]}"#,
             r#"done {"type":"function_call","id":"fc_c_3","call_id":"y","name":"g","arguments":"[]","status":"completed"}"#,
-            "text 0.0 B",
-            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"incomplete","content":[{"type":"output_text","text":"bB","annotations":[]}]}"#,
-            r#"done {"type":"function_call","id":"fc_c_2","call_id":"x","name":"f","arguments":"{}","status":"incomplete"}"#,
-            "finishing",
             "incomplete max_output_tokens",
         ],
     );
@@ -558,8 +567,9 @@ fn finish_reasons_have_their_meanings() {
         ("content_filter", "incomplete content_filter"),
         (
             "insufficient_system_resource",
-            "incomplete insufficient_system_resource",
+            "failed server_error: the server ended the answer with the finish_reason `insufficient_system_resource`",
         ),
+        ("pause_turn", "incomplete pause_turn"),
     ];
     for (reason, expected) in cases {
         let lines = decode(&[end(reason)]);
@@ -587,7 +597,8 @@ fn finish_reasons_have_their_meanings() {
             "created c",
             r#"added {"type":"message","id":"msg_c_0","role":"assistant","status":"in_progress","content":[]}"#,
             "text 0.0 a",
-            "failed server_error: the server ended the answer with an error",
+            "finishing",
+            "failed server_error: the server ended the answer with the finish_reason `error`",
         ],
     );
 }
@@ -601,10 +612,16 @@ fn the_first_finish_reason_of_a_choice_counts() {
 #[test]
 fn done_ends_the_stream_however_it_is_written() {
     for sentinel in ["[DONE]", " [DONE] ", "DONE", "[done]"] {
-        check(&[sentinel], &["completed"]);
-        let lines = decode(&[&delta(json!({"content": "a"})), sentinel]);
+        check(
+            &[sentinel],
+            &["failed truncated: the stream ended before the answer began"],
+        );
+        let text = delta(json!({"content": "a"}));
+        let lines = decode(&[&text, sentinel]);
         assert!(lines[3].starts_with("done"), "{lines:?}");
-        assert_eq!(lines[4], "completed");
+        assert_eq!(lines[4], "incomplete no_finish_reason");
+        let lines = decode(&[&text, &end("stop"), sentinel]);
+        assert_eq!(lines.last().unwrap(), "completed");
     }
 }
 
@@ -778,14 +795,14 @@ fn a_whole_message_in_one_chunk_is_read_like_its_deltas() {
                 r#"added {"type":"message","id":"msg_c_1","role":"assistant","status":"in_progress","content":[]}"#,
                 "text 1.0 Hi",
                 r#"added {"type":"function_call","id":"fc_c_2","call_id":"a","name":"f","arguments":"","status":"in_progress"}"#,
-                "arguments 2 a {}",
                 r#"added {"type":"function_call","id":"fc_c_3","call_id":"b","name":"f","arguments":"","status":"in_progress"}"#,
-                "arguments 3 b {}",
+                "finishing",
                 r#"done {"type":"reasoning","id":"rs_c_0","summary":[],"content":[{"type":"reasoning_text","text":"hm"}]}"#,
                 r#"done {"type":"message","id":"msg_c_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hi","annotations":[]}]}"#,
+                "arguments 2 a {}",
                 r#"done {"type":"function_call","id":"fc_c_2","call_id":"a","name":"f","arguments":"{}","status":"completed"}"#,
+                "arguments 3 b {}",
                 r#"done {"type":"function_call","id":"fc_c_3","call_id":"b","name":"f","arguments":"{}","status":"completed"}"#,
-                "finishing",
                 "at the end: completed 1+2",
             ],
         );
@@ -816,19 +833,20 @@ fn a_message_that_repeats_the_deltas_is_not_read_again() {
 }
 
 #[test]
-fn what_comes_for_a_choice_after_its_end_begins_new_items() {
+fn what_comes_for_a_choice_after_its_end_goes_on_with_its_items() {
     let lines = decode(&[
         choice(0, json!({"content": "a"}), Some("stop")),
         delta(json!({"content": "b"})),
         done(),
     ]);
     assert_eq!(
-        lines[5..],
+        lines[2..],
         [
-            r#"added {"type":"message","id":"msg_c_1","role":"assistant","status":"in_progress","content":[]}"#,
-            "text 1.0 b",
+            "text 0.0 a",
             "finishing",
-            r#"done {"type":"message","id":"msg_c_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"b","annotations":[]}]}"#,
+            "text 0.0 b",
+            "finishing",
+            r#"done {"type":"message","id":"msg_c_0","role":"assistant","status":"completed","content":[{"type":"output_text","text":"ab","annotations":[]}]}"#,
             "completed",
         ]
     );
@@ -870,7 +888,6 @@ fn json_without_choices_passes_through_and_other_data_is_counted() {
             "progress\n{\"percent\":1}",
             "",
             "  ",
-            "nonsense",
             "[1]",
             "null",
             r#"{"choices":{}}"#,
@@ -882,8 +899,10 @@ fn json_without_choices_passes_through_and_other_data_is_counted() {
             r#"other chat.something { "object": "chat.something", "x": 1.0 }"#,
             r#"other chat.completion.chunk {"id":"c","x":"\ud83d"}"#,
             "other progress {\"percent\":1}",
+            r#"other chat.completion.chunk {"choices":{}}"#,
+            r#"other chat.completion.chunk {"id":"c","choices":[7]}"#,
             "created c",
-            "completed [5 malformed: not JSON: nonsense]",
+            "failed truncated: the stream ended before the answer began [4 malformed: not JSON: [1]]",
         ],
     );
 }
@@ -897,11 +916,12 @@ fn fields_of_the_wrong_kind_do_not_hide_the_others() {
         r#"{"choices":[{"index":-1,"delta":{"content":"b","content":"a"}}],"created":"now"}"#,
     ];
     for case in cases {
-        let lines = decode(&[case, "[DONE]"]);
+        let end = end("stop");
+        let lines = decode(&[case, &end, "[DONE]"]);
         assert!(lines.contains(&"text 0.0 a".to_owned()), "{lines:?}");
         assert_eq!(lines.last().unwrap(), "completed", "{case}");
     }
-    let lines = decode(&[delta(json!({"content": 5})), done()]);
+    let lines = decode(&[delta(json!({"content": 5})), end("stop"), done()]);
     assert_eq!(
         lines.last().unwrap(),
         "completed [1 malformed: content is neither a string nor a list of parts]"
@@ -924,8 +944,8 @@ fn half_a_surrogate_pair_does_not_lose_the_delta() {
         lines[2..6],
         [
             "text 0.0 plain",
-            "text 0.0 a\u{fffd}",
-            "text 0.0 \u{fffd}b",
+            "text 0.0 a",
+            "text 0.0 😀b",
             "text 0.0 😀"
         ]
     );
@@ -948,7 +968,7 @@ fn deep_json_and_long_text_are_read() {
         "[".repeat(100),
         "]".repeat(100)
     );
-    assert_eq!(decode(&[deep])[2], "text 0.0 a");
+    assert!(decode(&[deep]).contains(&"text 0.0 a".to_owned()));
     let long = "ö".repeat(100_000);
     assert_eq!(
         decode(&[delta(json!({"content": long}))])[2],
@@ -1007,7 +1027,7 @@ fn a_chunk_that_repeats_the_one_before_decodes_as_if_it_came_first() {
                     };
                     match dialect.on_event(event, &mut out) {
                         Step::End(terminal) => ends.push(line(&terminal.into())),
-                        Step::Finishing => ends.push("finishing".to_owned()),
+                        Step::Finishing { .. } => ends.push("finishing".to_owned()),
                         Step::Continue | Step::Unread => {}
                     }
                     if !is_template_used {
@@ -1037,6 +1057,8 @@ proptest! {
         for data in chunks {
             dialect.on_event(SseEvent { event: None, data: &data, last_event_id: "" }, &mut out);
         }
+        let end = dialect.finish(&mut out);
+        prop_assert!(matches!(end, Terminal::Completed(_)));
         let whole = pieces.concat();
         let deltas: String = out
             .iter()
