@@ -34,7 +34,7 @@ use super::{
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{Id, RateLimitSnapshot, ResponseEvent},
-    provider::{BodyStream, Transport, TransportResponse},
+    provider::{BodyStream, MAX_TRAILER, Transport, TransportResponse},
     telemetry,
     wire::{StreamDecoder, Terminal, server_error},
 };
@@ -87,10 +87,6 @@ const TIMER_HORIZON: Duration = Duration::from_secs(2 * SWEEP_INTERVAL.as_secs()
 
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
 const CHUNKS_AT_ONCE: usize = 64;
-
-/// How long after Chat's finish reason the usage chunk and `[DONE]` are waited for. They follow within the same packet or
-/// the next; servers that send neither must not cost more than this.
-const TRAILER_GRACE: Duration = Duration::from_millis(250);
 
 /// How much of a body that is no event stream is kept for the error that says so.
 const FOREIGN_BODY_BYTES: usize = 2 * 1024;
@@ -149,7 +145,20 @@ enum Milestone {
     /// The response's head, or, where there were events already, another moment since.
     Head(Instant),
     /// The whole answer; what may follow it is waited for.
-    Finishing(Instant),
+    Finishing {
+        first: Instant,
+        /// When the last of what followed it came.
+        last: Instant,
+    },
+}
+
+impl Milestone {
+    fn finishing(now: Instant) -> Self {
+        Self::Finishing {
+            first: now,
+            last: now,
+        }
+    }
 }
 
 impl StreamActor {
@@ -174,7 +183,8 @@ impl StreamActor {
             spec.provider.timeouts.response_head,
         );
         Self {
-            decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits),
+            decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits)
+                .with_chat_quirks(&spec.provider.quirks.chat),
             spec,
             lease,
             stage: Stage::Opening {
@@ -208,6 +218,9 @@ impl StreamActor {
             event: now,
         };
         self.request_id = server_error::request_id(&headers).map(Into::into);
+        if let Some(id) = &self.request_id {
+            self.decoder.set_request_id((**id).into());
+        }
         header_events(&headers, &mut self.events);
         let content_type = headers
             .get(header::CONTENT_TYPE)
@@ -228,6 +241,7 @@ impl StreamActor {
             return None;
         };
         let events_before = self.decoder.events();
+        let went_on_before = self.decoder.went_on();
         let (mut read, mut body_over) = (false, false);
         let mut terminal = None;
         for turn in 0.. {
@@ -257,7 +271,7 @@ impl StreamActor {
                 Poll::Ready(Some(Err(error))) => {
                     body_over = true;
                     // What is known already is not replaced by a broken connection.
-                    terminal = match self.decoder.is_finishing() {
+                    terminal = match self.decoder.is_finishing_surely() {
                         true => self.decoder.finish(&mut self.events),
                         false => Some(Terminal::Failed(error.into())),
                     };
@@ -267,7 +281,7 @@ impl StreamActor {
                     terminal = self.decoder.end_of_stream(&mut self.events);
                     if let (Some(Terminal::Failed(error)), Some(foreign)) =
                         (&mut terminal, foreign.as_ref())
-                        && error.kind() == ErrorKind::Truncated
+                        && error.kind() != ErrorKind::TooLarge
                         && self.decoder.events() == 0
                     {
                         *error = foreign.error();
@@ -288,11 +302,15 @@ impl StreamActor {
         if self.decoder.events() > events_before {
             self.times.event = now;
         }
-        match (self.decoder.is_finishing(), self.times.milestone) {
-            (true, Milestone::Head(_)) => self.times.milestone = Milestone::Finishing(now),
-            (false, Milestone::Finishing(at)) => self.times.milestone = Milestone::Head(at),
-            _ => {}
-        }
+        let went_on = self.decoder.went_on() > went_on_before;
+        self.times.milestone = match (self.decoder.is_finishing(), self.times.milestone) {
+            (true, Milestone::Head(_)) => Milestone::finishing(now),
+            (true, Milestone::Finishing { first, .. }) if went_on => {
+                Milestone::Finishing { first, last: now }
+            }
+            (false, Milestone::Finishing { first, .. }) => Milestone::Head(first),
+            (_, milestone) => milestone,
+        };
         terminal
     }
 
@@ -403,9 +421,12 @@ impl StreamActor {
         match times.milestone {
             // The opening watches the time until the head itself.
             Milestone::Opening => {}
-            Milestone::Finishing(since) => bound(since + TRAILER_GRACE, Limit::Trailer),
             // Who is not read from can't be late.
-            Milestone::Head(_) if self.congested => {}
+            _ if self.congested => {}
+            Milestone::Finishing { first, last } => {
+                let trailer = timeouts.trailer.min(MAX_TRAILER);
+                bound((last + trailer).min(first + MAX_TRAILER), Limit::Trailer);
+            }
             Milestone::Head(head) => {
                 if let Some(first) = timeouts.first_event
                     && self.decoder.events() == 0
@@ -476,6 +497,9 @@ impl StreamActor {
             // The time that we did not read is not the server's.
             self.times.byte = now;
             self.times.event = now;
+            if let Milestone::Finishing { .. } = self.times.milestone {
+                self.times.milestone = Milestone::finishing(now);
+            }
         }
         self.congested = congested;
         let terminal = match congested {

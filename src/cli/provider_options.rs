@@ -111,6 +111,10 @@ struct TimeoutOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     progress_timeout: Option<Duration>,
 
+    /// For what may follow Chat's finish reason, such as the usage; at most 30s in all [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    trailer_timeout: Option<Duration>,
+
     /// For the request with all its attempts [default: none]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     total_timeout: Option<Duration>,
@@ -128,6 +132,7 @@ impl TimeoutOptions {
         timeouts.first_event = self.first_event_timeout.or(timeouts.first_event);
         timeouts.idle = self.idle_timeout.unwrap_or(timeouts.idle);
         timeouts.progress = self.progress_timeout.or(timeouts.progress);
+        timeouts.trailer = self.trailer_timeout.unwrap_or(timeouts.trailer);
         timeouts.total = self.total_timeout.or(timeouts.total);
     }
 }

@@ -46,6 +46,7 @@ use crate::{
 /// first_event = "30s"
 /// idle = "60s"
 /// progress = "none"
+/// trailer = "5s"
 /// total = "15m"
 ///
 /// [providers.team.quirks]
@@ -55,6 +56,7 @@ use crate::{
 /// max_tokens_field = "max_tokens"       # or "max_completion_tokens"
 /// developer_role = "as_system"          # or "kept"
 /// usage_request = true                  # whether Chat asks for usage
+/// finish_reason = true                  # whether Chat streams say how they end; without, `[DONE]` says that they are whole
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProviderCatalog {
@@ -210,6 +212,7 @@ fn timeouts_of(value: Value) -> Result<Timeouts, String> {
         first_event,
         idle,
         progress,
+        trailer,
         total,
     } = &mut timeouts;
     for (key, limit) in [
@@ -217,6 +220,7 @@ fn timeouts_of(value: Value) -> Result<Timeouts, String> {
         ("response_head", response_head),
         ("compaction_head", compaction_head),
         ("idle", idle),
+        ("trailer", trailer),
     ] {
         if let Some(text) = keys.text(key)? {
             *limit = keys.duration(key, &text)?;
@@ -276,6 +280,9 @@ fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
     }
     if let Some(is_asked_for) = keys.boolean("usage_request")? {
         chat.no_usage_request = !is_asked_for;
+    }
+    if let Some(is_sent) = keys.boolean("finish_reason")? {
+        chat.omits_finish_reason = !is_sent;
     }
     keys.end()?;
     Ok(quirks)
@@ -435,6 +442,7 @@ mod tests {
         assert_eq!(timeouts.idle, Duration::from_secs(60));
         assert_eq!(timeouts.first_event, Some(Duration::from_secs(30)));
         assert_eq!(timeouts.progress, None);
+        assert_eq!(timeouts.trailer, Duration::from_secs(5));
         assert_eq!(timeouts.total, Some(Duration::from_secs(900)));
         let field = ReasoningReplay::Field("reasoning_content".into());
         assert_eq!(provider.quirks.chat.reasoning_replay, field);

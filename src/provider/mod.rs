@@ -29,7 +29,7 @@ pub use presets::Preset;
 pub use proxy::ProxyConfig;
 pub(crate) use redaction::{secrets_in_headers, secrets_in_query};
 pub use settings::ProviderSettings;
-pub use timeouts::{DrainLimits, Timeouts};
+pub use timeouts::{DrainLimits, MAX_TRAILER, Timeouts};
 pub use tls::{TlsConfig, TlsRoots};
 pub use transport::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
