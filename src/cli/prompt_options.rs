@@ -73,10 +73,10 @@ impl PromptOptions {
         let mut prompt = Prompt::new(self.items()?);
         prompt.instructions = self.instructions.clone();
         prompt.tools = self.tools()?;
-        prompt.output_schema = match &self.output_schema {
+        prompt.output_format = match &self.output_schema {
             Some(path) => {
                 let schema = files::read_object("--output-schema", path)?;
-                Some(OutputSchema::new(SCHEMA_NAME, schema))
+                Some(OutputSchema::new(SCHEMA_NAME, schema).into())
             }
             None => None,
         };

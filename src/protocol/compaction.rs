@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{OutputSchema, Prompt, RawJson, ReasoningOptions, ResponseItem, TokenUsage, Tool};
+use super::{OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, TokenUsage, Tool};
 use crate::error::{ApiError, ErrorKind, Phase};
 
 /// A conversation to compact.
@@ -28,7 +28,7 @@ pub struct CompactionInput {
     /// `low`, `medium` or `high` (`text.verbosity`).
     pub verbosity: Option<String>,
     /// The shape of the conversation's answers (`text.format`).
-    pub output_schema: Option<OutputSchema>,
+    pub output_format: Option<OutputFormat>,
     /// `auto`, `default`, `flex` or `priority`.
     pub service_tier: Option<String>,
     /// What requests that begin alike have in common, so that they hit the same cache.
@@ -62,7 +62,7 @@ impl CompactionInput {
             input,
             tools,
             parallel_tool_calls,
-            output_schema,
+            output_format,
             options,
         } = prompt.clone();
         Self {
@@ -73,7 +73,7 @@ impl CompactionInput {
             parallel_tool_calls,
             reasoning: options.reasoning,
             verbosity: options.verbosity,
-            output_schema,
+            output_format,
             service_tier: options.service_tier,
             prompt_cache_key: options.prompt_cache_key,
             prompt_cache_retention: options.prompt_cache_retention,

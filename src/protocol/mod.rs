@@ -29,7 +29,9 @@ pub use item::{
     ResponseItem, Role,
 };
 pub use model_list::{Model, ModelList};
-pub use prompt::{OutputSchema, Prompt, ReasoningOptions, RequestOptions};
+pub use prompt::{
+    OutputFormat, OutputSchema, Prompt, PromptTemplate, ReasoningOptions, RequestOptions,
+};
 pub use rate_limit::{Credits, RateLimitBudget, RateLimitSnapshot, RateLimitWindow};
 pub use raw::RawJson;
 pub use text::{Id, Text};

@@ -28,23 +28,44 @@ pub struct Prompt {
     pub input: Vec<ResponseItem>,
     /// What the model may call (`tools`).
     pub tools: Vec<Tool>,
-    /// Whether the model may call several tools at once (`parallel_tool_calls`). Not sent without tools.
+    /// Whether the model may call several tools at once (`parallel_tool_calls`). Sent only with tools or a template.
     pub parallel_tool_calls: Option<bool>,
     /// The shape of the answer (`text.format`).
-    pub output_schema: Option<OutputSchema>,
+    pub output_format: Option<OutputFormat>,
     /// Everything else.
     pub options: RequestOptions,
 }
 
+/// The shape of an answer, where it is not to be plain text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OutputFormat {
+    /// A JSON object of any shape (`json_object`). The API wants the word JSON somewhere in the prompt beside it.
+    JsonObject,
+    /// JSON that follows a schema (`json_schema`).
+    JsonSchema(OutputSchema),
+}
+
+impl From<OutputSchema> for OutputFormat {
+    fn from(schema: OutputSchema) -> Self {
+        Self::JsonSchema(schema)
+    }
+}
+
 /// A JSON schema that the answer must follow.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OutputSchema {
     /// Its name: letters, digits, `_` and `-`, at most 64.
     pub name: String,
+    /// What the answer is for, which tells the model how to answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// The schema. Models write properties in its order, which [`RawJson::parse`] keeps and a [`Value`] does not.
     pub schema: RawJson,
     /// Whether the server holds the model to it (`strict`). The API's default is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
 }
 
@@ -53,9 +74,63 @@ impl OutputSchema {
     pub fn new(name: impl Into<String>, schema: impl Into<RawJson>) -> Self {
         Self {
             name: name.into(),
+            description: None,
             schema: schema.into(),
             strict: Some(true),
         }
+    }
+
+    /// Says what the answer is for.
+    #[must_use]
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+}
+
+/// A prompt that the server keeps (`prompt`): instructions, tools, settings and a model, with room for values.
+///
+/// ```
+/// use actix_responses::protocol::{Prompt, PromptTemplate};
+///
+/// let template = PromptTemplate::new("pmpt_123").with_variable("city", "Oslo");
+/// let prompt = Prompt::user("And tomorrow?").with_template(template);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PromptTemplate {
+    /// Its id.
+    pub id: String,
+    /// Which version of it; absent is the one that the server calls current.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The values for the room that it leaves: texts, or content parts such as `{"type": "input_image", ...}`.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub variables: Map<String, Value>,
+}
+
+impl PromptTemplate {
+    /// The current version of the template.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            version: None,
+            variables: Map::new(),
+        }
+    }
+
+    /// Sets which version.
+    #[must_use]
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets one of its values.
+    #[must_use]
+    pub fn with_variable(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
     }
 }
 
@@ -82,8 +157,11 @@ pub struct ReasoningOptions {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RequestOptions {
-    /// Which model answers. Required.
+    /// Which model answers. Required, unless a template names it.
     pub model: Option<String>,
+    /// A prompt that the server keeps (`prompt`). What this request says itself goes before what the template says. Only
+    /// the Responses wire has it.
+    pub template: Option<PromptTemplate>,
     /// How much the model thinks.
     pub reasoning: Option<ReasoningOptions>,
     /// How long answers are: `low`, `medium` or `high` (`text.verbosity`).
@@ -114,7 +192,8 @@ pub struct RequestOptions {
     pub top_p: Option<f64>,
     /// How many alternatives to report for each token, from 0 to 20.
     pub top_logprobs: Option<u32>,
-    /// Which tool to call: `"auto"`, `"none"`, `"required"`, or an object that names one. Not sent without tools.
+    /// Which tool to call: `"auto"`, `"none"`, `"required"`, or an object that names one. Sent without tools too, for those
+    /// of a template; where there are none at all, servers may refuse it.
     pub tool_choice: Option<Value>,
     /// Whether the response goes on when nobody reads it.
     pub background: Option<bool>,
@@ -175,10 +254,23 @@ impl Prompt {
         self
     }
 
-    /// Sets the shape of the answer.
+    /// Sets the shape of the answer: an [`OutputFormat`], or an [`OutputSchema`].
     #[must_use]
-    pub fn with_output_schema(mut self, schema: OutputSchema) -> Self {
-        self.output_schema = Some(schema);
+    pub fn with_output_format(mut self, format: impl Into<OutputFormat>) -> Self {
+        self.output_format = Some(format.into());
+        self
+    }
+
+    /// Sets the schema that the answer must follow.
+    #[must_use]
+    pub fn with_output_schema(self, schema: OutputSchema) -> Self {
+        self.with_output_format(schema)
+    }
+
+    /// Sets the prompt that the server keeps, which this one fills in.
+    #[must_use]
+    pub fn with_template(mut self, template: PromptTemplate) -> Self {
+        self.options.template = Some(template);
         self
     }
 

@@ -15,10 +15,13 @@ pub(super) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
 }
 
-pub(super) fn required_model(model: Option<&str>) -> Result<&str, ApiError> {
-    model
-        .filter(|model| !model.trim().is_empty())
-        .ok_or_else(|| invalid("no model is named"))
+/// The model, if one is named: a blank name is none.
+pub(super) fn named_model(model: &Option<String>) -> Option<&str> {
+    model.as_deref().filter(|model| !model.trim().is_empty())
+}
+
+pub(super) fn required_model(model: &Option<String>) -> Result<&str, ApiError> {
+    named_model(model).ok_or_else(|| invalid("no model is named"))
 }
 
 /// Refuses numbers that JSON has no form for; written, they would be null.

@@ -16,7 +16,7 @@ use self::{
 };
 use crate::{
     error::ApiError,
-    protocol::{OutputSchema, Prompt, RawJson, ReasoningOptions, RequestOptions},
+    protocol::{OutputFormat, OutputSchema, Prompt, ReasoningOptions, RequestOptions},
     wire::body::{invalid, refuse_infinite, required_model, write_object},
 };
 
@@ -92,13 +92,13 @@ pub enum DeveloperRole {
 ///
 /// # Errors
 /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named; when a number is not finite; when `extra` repeats a field; when
-/// the prompt needs what Chat does not have: stored responses and conversations, background, and items and parts of a
-/// message that have no Chat form.
+/// the prompt needs what Chat does not have: stored responses, conversations and templates, background, and items and parts
+/// of a message that have no Chat form; when `extra` of an item or a part holds a field that its Chat form writes itself.
 pub fn request_body(prompt: &Prompt, quirks: &ChatQuirks) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
-    let model = required_model(options.model.as_deref())?;
-    refuse_infinite(options)?;
     refuse_what_chat_has_not(options)?;
+    let model = required_model(&options.model)?;
+    refuse_infinite(options)?;
     let messages = messages(prompt, quirks)?;
     write_object(|fields| {
         fields.put("model", model)?;
@@ -112,11 +112,11 @@ pub fn request_body(prompt: &Prompt, quirks: &ChatQuirks) -> Result<Bytes, ApiEr
                 .map(|tool| chat_tool(tool.raw()))
                 .collect();
             fields.put("tools", &tools)?;
-            let tool_choice = options.tool_choice.as_ref().map(chat_tool_choice);
-            fields.put_some("tool_choice", &tool_choice)?;
             fields.put_some("parallel_tool_calls", &prompt.parallel_tool_calls)?;
         }
-        let response_format = prompt.output_schema.as_ref().map(ResponseFormat::new);
+        let tool_choice = options.tool_choice.as_ref().map(chat_tool_choice);
+        fields.put_some("tool_choice", &tool_choice)?;
+        let response_format = prompt.output_format.as_ref().map(ResponseFormat::new);
         fields.put_some("response_format", &response_format)?;
         let effort = options
             .reasoning
@@ -157,10 +157,11 @@ fn refuse_what_chat_has_not(options: &RequestOptions) -> Result<(), ApiError> {
         ),
         ("conversation", options.conversation.is_some()),
         ("background", options.background == Some(true)),
+        ("template", options.template.is_some()),
     ];
     if let Some((name, _)) = refused.into_iter().find(|(_, is_set)| *is_set) {
         return Err(invalid(format!(
-            "`{name}` has no form in Chat Completions, which keeps nothing: send the whole conversation"
+            "`{name}` has no form in Chat Completions, which keeps nothing: send the whole conversation, written out"
         )));
     }
     let ReasoningOptions { extra, .. } = &options.reasoning.clone().unwrap_or_default();
@@ -187,29 +188,17 @@ fn stream_options(options: &RequestOptions, quirks: &ChatQuirks) -> Option<Value
 
 /// `response_format`: the shape of the answer.
 #[derive(Serialize)]
-struct ResponseFormat<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    json_schema: JsonSchema<'a>,
-}
-
-#[derive(Serialize)]
-struct JsonSchema<'a> {
-    name: &'a str,
-    schema: &'a RawJson,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseFormat<'a> {
+    JsonObject,
+    JsonSchema { json_schema: &'a OutputSchema },
 }
 
 impl<'a> ResponseFormat<'a> {
-    fn new(schema: &'a OutputSchema) -> Self {
-        Self {
-            kind: "json_schema",
-            json_schema: JsonSchema {
-                name: &schema.name,
-                schema: &schema.schema,
-                strict: schema.strict,
-            },
+    fn new(format: &'a OutputFormat) -> Self {
+        match format {
+            OutputFormat::JsonObject => Self::JsonObject,
+            OutputFormat::JsonSchema(json_schema) => Self::JsonSchema { json_schema },
         }
     }
 }

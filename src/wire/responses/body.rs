@@ -4,12 +4,13 @@ mod input;
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 
 use self::input::Input;
 use crate::{
     error::ApiError,
-    protocol::{CompactionInput, OutputSchema, Prompt, RawJson},
-    wire::body::{refuse_infinite, required_model, write_object},
+    protocol::{CompactionInput, OutputFormat, Prompt},
+    wire::body::{named_model, refuse_infinite, required_model, write_object},
 };
 
 pub use self::input::ItemIds;
@@ -17,7 +18,10 @@ pub use self::input::ItemIds;
 /// What the server is asked for so that reasoning can go on without anything stored.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 
-/// What [`request_body`] writes of a prompt; `extra` may hold none of them.
+/// What a template of the server's goes under. `extra` may hold it where the options do not.
+const TEMPLATE: &str = "prompt";
+
+/// What else [`request_body`] writes of a prompt; `extra` may hold none of them.
 const PROMPT_FIELDS: &[&str] = &[
     "background",
     "conversation",
@@ -77,17 +81,22 @@ pub struct BodyQuirks {
 /// Writes the body of `POST responses`. It always asks for a stream; what the prompt leaves open is not in it, and no null
 /// is.
 ///
-/// - Without tools, `tool_choice` and `parallel_tool_calls` are left out too: the API refuses them alone.
+/// - Without tools, of the prompt's or of a template's, `parallel_tool_calls` is left out too: the API refuses it alone.
 /// - `include` becomes `["reasoning.encrypted_content"]` when the prompt leaves it open, sets `reasoning` and `store` is
 ///   false: nothing else would bring the reasoning back. Models that do not reason refuse it, hence the second condition.
 /// - Ids of items: see [`ItemIds`].
 ///
 /// # Errors
-/// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named, a number is not finite, or `extra` repeats a field that
-/// has its own place.
+/// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when neither a model nor a template, which names one, is given; when a number is
+/// not finite; or when `extra` repeats a field that has its own place.
 pub fn request_body(prompt: &Prompt, quirks: BodyQuirks) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
-    let model = required_model(options.model.as_deref())?;
+    let has_template =
+        options.template.is_some() || options.extra.get(TEMPLATE).is_some_and(Value::is_object);
+    let model = match has_template {
+        true => named_model(&options.model),
+        false => Some(required_model(&options.model)?),
+    };
     refuse_infinite(options)?;
     let store = options.store.or(quirks.default_store);
     let encrypted_reasoning = || {
@@ -96,8 +105,9 @@ pub fn request_body(prompt: &Prompt, quirks: BodyQuirks) -> Result<Bytes, ApiErr
     };
     let has_tools = !prompt.tools.is_empty();
     write_object(|fields| {
-        fields.put("model", model)?;
+        fields.put_some("model", &model)?;
         fields.put("stream", &true)?;
+        fields.put_some(TEMPLATE, &options.template)?;
         fields.put_some("instructions", &text(&prompt.instructions))?;
         fields.put(
             "input",
@@ -108,13 +118,15 @@ pub fn request_body(prompt: &Prompt, quirks: BodyQuirks) -> Result<Bytes, ApiErr
         )?;
         if has_tools {
             fields.put("tools", &prompt.tools)?;
-            fields.put_some("tool_choice", &options.tool_choice)?;
+        }
+        fields.put_some("tool_choice", &options.tool_choice)?;
+        if has_tools || has_template {
             fields.put_some("parallel_tool_calls", &prompt.parallel_tool_calls)?;
         }
         fields.put_some("reasoning", &options.reasoning)?;
         fields.put_some(
             "text",
-            &TextOptions::new(&options.verbosity, &prompt.output_schema),
+            &TextOptions::new(&options.verbosity, &prompt.output_format),
         )?;
         fields.put_some("store", &store)?;
         fields.put_some(
@@ -147,7 +159,7 @@ pub fn request_body(prompt: &Prompt, quirks: BodyQuirks) -> Result<Bytes, ApiErr
 /// # Errors
 /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named, or `extra` repeats a field that has its own place.
 pub fn compaction_body(input: &CompactionInput, quirks: BodyQuirks) -> Result<Bytes, ApiError> {
-    let model = required_model(input.model.as_deref())?;
+    let model = required_model(&input.model)?;
     let store = input.store.or(quirks.default_store);
     write_object(|fields| {
         fields.put("model", model)?;
@@ -166,7 +178,7 @@ pub fn compaction_body(input: &CompactionInput, quirks: BodyQuirks) -> Result<By
         fields.put_some("reasoning", &input.reasoning)?;
         fields.put_some(
             "text",
-            &TextOptions::new(&input.verbosity, &input.output_schema),
+            &TextOptions::new(&input.verbosity, &input.output_format),
         )?;
         fields.put_some("previous_response_id", &input.previous_response_id)?;
         fields.put_some("prompt_cache_key", &input.prompt_cache_key)?;
@@ -186,32 +198,14 @@ struct TextOptions<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     verbosity: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<Format<'a>>,
-}
-
-#[derive(Serialize)]
-struct Format<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    name: &'a str,
-    schema: &'a RawJson,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
+    format: Option<&'a OutputFormat>,
 }
 
 impl<'a> TextOptions<'a> {
-    fn new(verbosity: &'a Option<String>, schema: &'a Option<OutputSchema>) -> Option<Self> {
-        if verbosity.is_none() && schema.is_none() {
-            return None;
-        }
-        Some(Self {
+    fn new(verbosity: &'a Option<String>, format: &'a Option<OutputFormat>) -> Option<Self> {
+        (verbosity.is_some() || format.is_some()).then_some(Self {
             verbosity: verbosity.as_deref(),
-            format: schema.as_ref().map(|schema| Format {
-                kind: "json_schema",
-                name: &schema.name,
-                schema: &schema.schema,
-                strict: schema.strict,
-            }),
+            format: format.as_ref(),
         })
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     ErrorKind,
-    protocol::{ResponseEvent, ResponseItem, Tool},
+    protocol::{PromptTemplate, RawJson, ResponseEvent, ResponseItem, Tool},
     sse::SseEvent,
     wire::{Dialect, chat::ChatDialect},
 };
@@ -115,13 +115,21 @@ fn options_are_written_under_chats_names() {
             changed(|p| p.options.truncation = Some("auto".into())),
             json!({}),
         ),
-        // Not sent without tools.
+        // Only the choice of a tool goes out where none are: it may be about those that the server knows of.
         (
             changed(|p| {
                 p.parallel_tool_calls = Some(true);
-                p.options.tool_choice = Some(json!("auto"));
+                p.options.tool_choice = Some(json!("none"));
             }),
-            json!({}),
+            json!({"tool_choice": "none"}),
+        ),
+        (
+            changed(|p| p.options.tool_choice = Some(json!({"type": "function", "name": "f"}))),
+            json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+        ),
+        (
+            prompt(json!([])).with_output_format(OutputFormat::JsonObject),
+            json!({"response_format": {"type": "json_object"}}),
         ),
         (
             prompt(json!([]))
@@ -160,10 +168,11 @@ fn quirks_change_names_and_leave_things_out() {
 #[test]
 fn a_schema_becomes_a_response_format_with_its_order() {
     let schema = RawJson::parse(r#"{"properties": {"z":{}, "a":{}}}"#).unwrap();
-    let prompt = prompt(json!([])).with_output_schema(OutputSchema::new("answer", schema));
+    let schema = OutputSchema::new("answer", schema).with_description("What to say.");
+    let prompt = prompt(json!([])).with_output_schema(schema);
     let bytes = request_body(&prompt, &ChatQuirks::default()).unwrap();
     let text = std::str::from_utf8(&bytes).unwrap();
-    let expected = r#""response_format":{"type":"json_schema","json_schema":{"name":"answer","schema":{"properties": {"z":{}, "a":{}}},"strict":true}}"#;
+    let expected = r#""response_format":{"type":"json_schema","json_schema":{"name":"answer","description":"What to say.","schema":{"properties": {"z":{}, "a":{}}},"strict":true}}"#;
     assert!(text.contains(expected), "{text}");
 }
 
@@ -454,6 +463,10 @@ fn what_has_no_chat_form_is_refused_by_name() {
         (
             changed(|p| p.options.background = Some(true)),
             "`background`",
+        ),
+        (
+            Prompt::new(vec![]).with_template(PromptTemplate::new("pmpt_1")),
+            "`template`",
         ),
         (
             changed(|p| p.options.temperature = Some(f64::NAN)),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     error::{ErrorKind, Phase},
-    protocol::{ReasoningOptions, ResponseItem, Tool},
+    protocol::{OutputSchema, PromptTemplate, RawJson, ReasoningOptions, ResponseItem, Tool},
 };
 
 fn body(prompt: &Prompt, quirks: BodyQuirks) -> Value {
@@ -54,13 +54,36 @@ fn prompts_become_bodies() {
         ),
         (hello().with_instructions("i"), json!({"instructions": "i"})),
         (hello().with_instructions(""), json!({})),
-        // What belongs to tools is left out with them.
+        // Only the choice of a tool goes out where none are: it may be about those that the server knows of.
         (
             changed(|p| {
                 p.parallel_tool_calls = Some(true);
                 p.options.tool_choice = Some(json!("auto"));
             }),
-            json!({}),
+            json!({"tool_choice": "auto"}),
+        ),
+        // A template has tools of its own, and names a model.
+        (
+            changed(|p| {
+                p.parallel_tool_calls = Some(false);
+                p.options.tool_choice = Some(json!({"type": "file_search"}));
+                p.options.template = Some(PromptTemplate::new("pmpt_1"));
+            }),
+            json!({"prompt": {"id": "pmpt_1"}, "parallel_tool_calls": false, "tool_choice": {"type": "file_search"}}),
+        ),
+        (
+            hello().with_template(
+                PromptTemplate::new("pmpt_1")
+                    .with_version("2")
+                    .with_variable("city", "Oslo")
+                    .with_variable("map", json!({"type": "input_image", "file_id": "f"})),
+            ),
+            json!({"prompt": {"id": "pmpt_1", "version": "2",
+                "variables": {"city": "Oslo", "map": {"type": "input_image", "file_id": "f"}}}}),
+        ),
+        (
+            hello().with_extra("prompt", json!({"id": "pmpt_1", "version": null})),
+            json!({"prompt": {"id": "pmpt_1", "version": null}}),
         ),
         (
             changed(|p| {
@@ -87,11 +110,20 @@ fn prompts_become_bodies() {
             changed(|p| {
                 let mut schema = schema();
                 schema.strict = None;
-                p.output_schema = Some(schema);
+                p.output_format = Some(schema.into());
                 p.options.verbosity = Some("high".into());
             }),
             json!({"text": {"verbosity": "high",
                 "format": {"type": "json_schema", "name": "answer", "schema": {"type": "object"}}}}),
+        ),
+        (
+            hello().with_output_schema(schema().with_description("What to say.")),
+            json!({"text": {"format": {"type": "json_schema", "name": "answer", "description": "What to say.",
+                "schema": {"type": "object"}, "strict": true}}}),
+        ),
+        (
+            hello().with_output_format(OutputFormat::JsonObject),
+            json!({"text": {"format": {"type": "json_object"}}}),
         ),
         // Encrypted reasoning is asked for where nothing else brings reasoning back.
         (
@@ -158,8 +190,9 @@ fn full_prompt() -> Prompt {
         p.instructions = Some("i".into());
         p.tools = vec![Tool::hosted("web_search")];
         p.parallel_tool_calls = Some(true);
-        p.output_schema = Some(OutputSchema::new("answer", json!({})));
+        p.output_format = Some(OutputFormat::JsonObject);
         let options = &mut p.options;
+        options.template = Some(PromptTemplate::new("pmpt_1"));
         options.reasoning = Some(ReasoningOptions::default());
         options.verbosity = Some("low".into());
         options.include = Some(vec![]);
@@ -195,10 +228,12 @@ fn every_field_that_is_written_is_refused_in_extra() {
             .collect::<BTreeSet<_>>()
     };
     let prompt = full_prompt();
-    assert_eq!(
-        written(body(&prompt, BodyQuirks::default())),
-        names(PROMPT_FIELDS)
-    );
+    let mut expected = names(PROMPT_FIELDS);
+    expected.insert(TEMPLATE.to_owned());
+    assert_eq!(written(body(&prompt, BodyQuirks::default())), expected);
+    let twice = prompt.clone().with_extra(TEMPLATE, json!({"id": "pmpt_2"}));
+    let error = request_body(&twice, BodyQuirks::default()).unwrap_err();
+    assert!(error.message().contains("`prompt`"), "{error}");
     let compaction = compaction_body(
         &CompactionInput::from_prompt(&prompt),
         BodyQuirks::default(),
@@ -225,10 +260,31 @@ fn every_field_that_is_written_is_refused_in_extra() {
 }
 
 #[test]
+fn a_template_takes_the_place_of_a_model() {
+    let template = json!({"id": "pmpt_1"});
+    for prompt in [
+        Prompt::new(vec![]).with_template(PromptTemplate::new("pmpt_1")),
+        Prompt::new(vec![])
+            .with_template(PromptTemplate::new("pmpt_1"))
+            .with_model(" "),
+        Prompt::new(vec![]).with_extra(TEMPLATE, template.clone()),
+    ] {
+        assert_eq!(
+            body(&prompt, BodyQuirks::default()),
+            json!({"stream": true, "prompt": template, "input": []})
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_sent_is_refused() {
     for (prompt, message) in [
         (Prompt::user("a"), "no model is named"),
         (Prompt::user("a").with_model(" "), "no model is named"),
+        (
+            Prompt::user("a").with_extra(TEMPLATE, json!(null)),
+            "no model is named",
+        ),
         (
             changed(|p| p.options.temperature = Some(f64::NAN)),
             "`temperature` is not a finite number",
@@ -310,7 +366,8 @@ fn unknown_items_schemas_and_tools_are_sent_byte_for_byte() {
         r#"{"type" : "hologram","id":1.0}"#,
     ))];
     prompt.tools = vec![Tool::from_raw(raw(r#"{"type":"function", "name":"f"}"#))];
-    prompt.output_schema = Some(OutputSchema::new("a", raw(r#"{"z":{}, "a":1e2}"#)));
+    let schema = OutputSchema::new("a", raw(r#"{"z":{}, "a":1e2}"#));
+    prompt.output_format = Some(schema.into());
     let body = request_body(&prompt, BodyQuirks::default()).unwrap();
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
