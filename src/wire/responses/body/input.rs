@@ -1,6 +1,7 @@
 //! The conversation in a body, and the ids of its items.
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
+use serde_json::Value;
 
 use crate::protocol::ResponseItem;
 
@@ -11,8 +12,8 @@ use crate::protocol::ResponseItem;
 ///
 /// Only messages, reasoning and calls of functions, custom tools, the local shell and web search are sent without: the id of
 /// other items is what something else refers to, or the API requires it. Unknown items are always sent as they are.
-/// Reasoning that has neither encrypted content nor text of its own is an id and nothing else, so it is left out where ids
-/// are.
+/// Reasoning that has neither encrypted content nor text of its own, nor fields in `extra`, is an id and nothing else, so it
+/// is left out where ids are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ItemIds {
@@ -63,6 +64,7 @@ fn is_only_an_id(item: &ResponseItem) -> bool {
         ResponseItem::Reasoning(reasoning) => {
             reasoning.encrypted_content.is_none()
                 && reasoning.content.as_ref().is_none_or(Vec::is_empty)
+                && reasoning.extra.values().all(Value::is_null)
         }
         _ => false,
     }
