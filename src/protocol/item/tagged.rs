@@ -94,6 +94,14 @@ macro_rules! tagged {
         }
 
         impl $name {
+            /// The fields that have no name in the struct; absent of what is unknown.
+            pub fn extra(&self) -> Option<&serde_json::Map<String, serde_json::Value>> {
+                match self {
+                    $( Self::$variant(fields) => Some(&fields.extra), )*
+                    Self::Unknown(_) => None,
+                }
+            }
+
             /// The object with the given `type`, if it fits.
             fn parse(tag: &str, text: &str) -> Option<Self> {
                 match tag {

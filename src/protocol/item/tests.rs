@@ -384,6 +384,20 @@ fn ids_and_text_are_read_off_any_item() {
     );
 }
 
+#[test]
+fn fields_without_a_name_are_read_off_items_and_parts() {
+    let item: ResponseItem = serde_json::from_value(json!({"role": "user", "name": "Ada",
+        "content": [{"type": "input_text", "text": "a", "cache_control": {}}, {"type": "hologram"}]}))
+    .unwrap();
+    let ResponseItem::Message(message) = &item else {
+        panic!("{item:?}")
+    };
+    assert_eq!(item.extra().unwrap()["name"], "Ada");
+    let parts = message.content.as_ref().unwrap().parts();
+    assert_eq!(parts[0].extra().unwrap()["cache_control"], json!({}));
+    assert_eq!(parts[1].extra(), None);
+}
+
 /// JSON that looks like an item often enough to get past the first checks.
 fn any_json() -> impl Strategy<Value = Value> {
     const NAMES: &[&str] = &[

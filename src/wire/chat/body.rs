@@ -1,6 +1,7 @@
 //! Request bodies of Chat Completions.
 
 mod conversation;
+mod extra;
 mod message;
 mod tools;
 
@@ -38,17 +39,21 @@ pub struct ChatQuirks {
     /// Whether the server never sends a `finish_reason`. Its `[DONE]` then says that the answer is whole, where no call is
     /// open and no piece was lost; without this only a usage chunk before it does.
     pub omits_finish_reason: bool,
+    /// Whether what the model said goes back without the fields of other servers (`reasoning_details`, `annotations`,
+    /// `extra_content`, ...), for servers that refuse a message with fields that they do not know.
+    pub no_answer_extras: bool,
 }
 
 /// Whether the model's reasoning goes back to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReasoningReplay {
-    /// It does not.
+    /// Its text does not. What else a server gave with it (signatures, sealed reasoning) goes back all the same.
     #[default]
     None,
-    /// It does, in this field of the assistant's message, such as `reasoning_content`. Only what came after the last message
-    /// of the user: servers that want it want it while tools are being called, and some refuse older reasoning.
+    /// Its text does too, in this field of the assistant's message, such as `reasoning_content`. Only what came after the
+    /// last message of the user: servers that want it want it while tools are being called, and some refuse older
+    /// reasoning.
     Field(Cow<'static, str>),
 }
 
@@ -82,9 +87,17 @@ pub enum DeveloperRole {
 /// - Consecutive items of the model become one assistant message as soon as a call is among them: its text, and its calls in
 ///   their order. Text alone stays a message of its own.
 /// - Outputs follow the message that holds their call, wherever they stand in the input, because servers insist on it.
-/// - Reasoning is left out, or replayed: see [`ReasoningReplay`]. So are records of what a server's own tools did (searches of
-///   the web and of files, code, images, MCP calls and lists) and ghost snapshots: the answer that followed says what they
-///   found.
+/// - One text is a string, which every server takes. Several are a list of parts, but for those of an answer, which are one
+///   text, and those of a tool's output, which are lines of one: there some servers insist on a string. A text with `extra`
+///   is always a part.
+/// - The fields in `extra` go out where Chat has them: those of a part on the part, those of a call on the call, those of a
+///   message or an output on the message, those of reasoning on the message that it led to. Nulls and what only the
+///   Responses API means by its items (`caller`, `created_by`, ...) do not; nor does `extra` of what is itself left out. Where
+///   several items give one message the same field, lists are joined, and else the last counts.
+/// - The sound of an answer goes back by its id and its annotations in Chat's form; see [`ChatQuirks::no_answer_extras`].
+/// - The text of reasoning is left out, or replayed: see [`ReasoningReplay`]. Left out are records of what a server's own
+///   tools did (searches of the web and of files, code, images, MCP calls and lists) and ghost snapshots: the answer that
+///   followed says what they found.
 ///
 /// Functions, custom tools and `tool_choice` are written in Chat's nested form; other tools as they are, for the server to
 /// judge. Not sent, because Chat has no place for them and nothing is lost: `reasoning.summary`, `reasoning.context`,

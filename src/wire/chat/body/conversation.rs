@@ -1,16 +1,21 @@
 //! The conversation's items as Chat messages.
 
+use std::mem;
+
+use serde_json::{Map, Value};
+
 use super::{
-    ChatQuirks, DeveloperRole, ReasoningReplay, invalid,
-    message::{Call, CalledTool, ChatContent, Custom, Function, Message, chat_content, no_part},
+    ChatQuirks, DeveloperRole, ReasoningReplay,
+    extra::Extra,
+    invalid,
+    message::{
+        Call, CalledTool, ChatContent, Custom, Function, Message, Part, PartForm, append, no_part,
+    },
 };
 use crate::{
     error::ApiError,
     protocol::{Content, ContentPart, MessageItem, Prompt, ResponseItem, Role},
 };
-
-/// What stands between two texts of the model that become one message.
-const TEXT_SEPARATOR: &str = "\n";
 
 /// Writes the instructions and the conversation as messages.
 pub(super) fn messages<'a>(
@@ -20,6 +25,8 @@ pub(super) fn messages<'a>(
     let mut conversation = Conversation {
         messages: Vec::new(),
         reasoning: String::new(),
+        reasoning_extra: Extra::default(),
+        quirks,
         reasoning_field: match &quirks.reasoning_replay {
             ReasoningReplay::Field(field) => Some(field),
             ReasoningReplay::None => None,
@@ -40,45 +47,48 @@ pub(super) fn messages<'a>(
     let last_of_user = prompt.input.iter().rposition(is_of_user);
     for (position, item) in prompt.input.iter().enumerate() {
         let is_replayed = last_of_user.is_none_or(|last| position > last);
-        conversation.add(item, is_replayed, quirks.developer_role)?;
+        conversation.add(item, is_replayed)?;
     }
     conversation.place_reasoning();
+    for message in &conversation.messages {
+        message.extra.refuse_own(|name| message.writes(name))?;
+    }
     Ok(conversation.messages)
 }
 
 struct Conversation<'a> {
     messages: Vec<Message<'a>>,
-    /// Reasoning that waits for the message it led to.
+    quirks: &'a ChatQuirks,
+    /// Reasoning that waits for the message it led to: its text, and what a server needs back beside that.
     reasoning: String,
+    reasoning_extra: Extra<'a>,
     reasoning_field: Option<&'a str>,
 }
 
 impl<'a> Conversation<'a> {
-    fn add(
-        &mut self,
-        item: &'a ResponseItem,
-        is_replayed: bool,
-        developer_role: DeveloperRole,
-    ) -> Result<(), ApiError> {
+    fn add(&mut self, item: &'a ResponseItem, is_replayed: bool) -> Result<(), ApiError> {
         match item {
             ResponseItem::Message(message) if message.role == Role::Assistant => {
                 self.add_answer(message)
             }
             ResponseItem::Message(message) => {
                 self.place_reasoning();
-                let role = match (&message.role, developer_role) {
+                let role = match (&message.role, self.quirks.developer_role) {
                     (Role::Developer, DeveloperRole::AsSystem) => "system",
                     (role, _) => role.as_str(),
                 };
-                let content = message.content.as_ref().map(chat_content).transpose()?;
+                let content = message.content.as_ref().map(ChatContent::of).transpose()?;
                 self.messages.push(Message {
                     role,
                     content: Some(content.unwrap_or(ChatContent::Text("".into()))),
+                    extra: Extra::of(&message.extra),
                     ..Message::default()
                 });
                 Ok(())
             }
             ResponseItem::Reasoning(reasoning) => {
+                let extra = self.extra_of_answer(&reasoning.extra);
+                self.reasoning_extra.merge(extra);
                 if is_replayed && self.reasoning_field.is_some() {
                     let text = Some(reasoning.content_text()).filter(|text| !text.is_empty());
                     let text = text.unwrap_or_else(|| reasoning.summary_text());
@@ -90,34 +100,28 @@ impl<'a> Conversation<'a> {
                 // Servers parse the arguments, and models leave them out when there are none.
                 let is_blank = call.arguments.trim().is_empty();
                 let arguments = if is_blank { "{}" } else { &call.arguments };
+                let function = Function {
+                    name: &call.name,
+                    arguments,
+                };
                 self.add_call(
                     &call.call_id,
-                    CalledTool::Function {
-                        function: Function {
-                            name: &call.name,
-                            arguments,
-                        },
-                    },
-                );
-                Ok(())
+                    CalledTool::Function { function },
+                    &call.extra,
+                )
             }
             ResponseItem::CustomToolCall(call) => {
-                self.add_call(
-                    &call.call_id,
-                    CalledTool::Custom {
-                        custom: Custom {
-                            name: &call.name,
-                            input: &call.input,
-                        },
-                    },
-                );
-                Ok(())
+                let custom = Custom {
+                    name: &call.name,
+                    input: &call.input,
+                };
+                self.add_call(&call.call_id, CalledTool::Custom { custom }, &call.extra)
             }
             ResponseItem::FunctionCallOutput(output) => {
-                self.add_output(output.call_id.as_deref(), &output.output)
+                self.add_output(output.call_id.as_deref(), &output.output, &output.extra)
             }
             ResponseItem::CustomToolCallOutput(output) => {
-                self.add_output(output.call_id.as_deref(), &output.output)
+                self.add_output(output.call_id.as_deref(), &output.output, &output.extra)
             }
             // What the server's own tools did, and what concerns the caller alone.
             ResponseItem::WebSearchCall(_)
@@ -135,37 +139,84 @@ impl<'a> Conversation<'a> {
     }
 
     fn add_answer(&mut self, message: &'a MessageItem) -> Result<(), ApiError> {
-        let mut text = String::new();
-        let mut refusal = None;
-        match &message.content {
-            Some(Content::Text(whole)) => text.push_str(whole),
+        let mut extra = self.extra_of_answer(&message.extra);
+        let (content, refusal) = match &message.content {
+            Some(Content::Text(text)) => (ChatContent::Text(text.into()), String::new()),
             Some(Content::Parts(parts)) => {
-                for part in parts {
-                    match (part, part.text()) {
-                        (_, Some(piece)) => text.push_str(piece),
-                        (ContentPart::Refusal(part), None) => refusal = Some(&*part.refusal),
-                        _ => return Err(no_part(part)),
-                    }
+                if !self.quirks.no_answer_extras {
+                    parts.iter().for_each(|part| extra.merge(annotations(part)));
                 }
+                self.answer_content(parts)?
             }
-            None => {}
-        }
-        if text.is_empty() && refusal.is_none() {
+            None => (ChatContent::Text("".into()), String::new()),
+        };
+        let has_content = !matches!(&content, ChatContent::Text(text) if text.is_empty());
+        if !has_content && refusal.is_empty() && extra.is_empty() {
             return Ok(());
         }
         let answer = self.open_answer(false);
-        if !text.is_empty() {
-            match &mut answer.content {
-                Some(ChatContent::Text(before)) => append(before.to_mut(), &text),
-                content => *content = Some(ChatContent::Text(text.into())),
-            }
+        match &mut answer.content {
+            Some(before) if has_content => before.append(content),
+            before @ None if has_content => *before = Some(content),
+            _ => {}
         }
-        answer.refusal = refusal.or(answer.refusal);
+        append(&mut answer.refusal, &refusal);
+        answer.extra.merge(extra);
         Ok(())
     }
 
-    fn add_call(&mut self, id: &'a str, tool: CalledTool<'a>) {
-        self.open_answer(true).tool_calls.push(Call { id, tool });
+    /// The text of an answer and its refusal; parts of both where one carries more than its words.
+    fn answer_content(
+        &self,
+        parts: &'a [ContentPart],
+    ) -> Result<(ChatContent<'a>, String), ApiError> {
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|part| self.answer_part(part))
+            .collect::<Result<_, _>>()?;
+        if parts.iter().any(|part| !part.extra.is_empty()) {
+            return Ok((ChatContent::Parts(parts), String::new()));
+        }
+        // The parts of one answer are one text, and every server takes a string.
+        let (mut text, mut refusal) = (String::new(), String::new());
+        for part in parts {
+            match part.form {
+                PartForm::Refusal { refusal: piece } => refusal.push_str(piece),
+                PartForm::Text { text: piece } => text.push_str(&piece),
+                _ => {}
+            }
+        }
+        Ok((ChatContent::Text(text.into()), refusal))
+    }
+
+    fn answer_part(&self, part: &'a ContentPart) -> Result<Part<'a>, ApiError> {
+        let form = match (part, part.text()) {
+            (_, Some(text)) => PartForm::Text { text: text.into() },
+            (ContentPart::Refusal(part), None) => PartForm::Refusal {
+                refusal: &part.refusal,
+            },
+            _ => return Err(no_part(part)),
+        };
+        let extra = part.extra().map(|extra| self.extra_of_answer(extra));
+        Part::new(form, extra.unwrap_or_default())
+    }
+
+    /// What goes back of the fields that an item or a part of the model's holds besides.
+    fn extra_of_answer(&self, extra: &'a Map<String, Value>) -> Extra<'a> {
+        Extra::of_answer(extra, self.quirks.no_answer_extras)
+    }
+
+    fn add_call(
+        &mut self,
+        id: &'a str,
+        tool: CalledTool<'a>,
+        extra: &'a Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let extra = self.extra_of_answer(extra);
+        extra.refuse_own(|name| matches!(name, "id" | "type" | "function" | "custom"))?;
+        let call = Call { id, tool, extra };
+        self.open_answer(true).tool_calls.push(call);
+        Ok(())
     }
 
     /// The assistant's message that goes on: the last one, for a call or where calls came before; else a new one.
@@ -190,6 +241,7 @@ impl<'a> Conversation<'a> {
         &mut self,
         call_id: Option<&'a str>,
         output: &'a Content,
+        extra: &'a Map<String, Value>,
     ) -> Result<(), ApiError> {
         let Some(call_id) = call_id else {
             return Err(invalid("an output does not say which call it answers"));
@@ -210,8 +262,9 @@ impl<'a> Conversation<'a> {
             position,
             Message {
                 role: "tool",
-                content: Some(chat_content(output)?),
+                content: Some(ChatContent::of_output(output)?),
                 tool_call_id: Some(call_id),
+                extra: Extra::of(extra),
                 ..Message::default()
             },
         );
@@ -220,23 +273,26 @@ impl<'a> Conversation<'a> {
 
     /// Gives the reasoning that waits to the last message, if that is the assistant's.
     fn place_reasoning(&mut self) {
-        let text = std::mem::take(&mut self.reasoning);
+        let text = mem::take(&mut self.reasoning);
+        let extra = mem::take(&mut self.reasoning_extra);
         let last = self.messages.last_mut();
-        if let (Some(field), Some(last)) = (self.reasoning_field, last)
-            && last.role == "assistant"
+        let Some(last) = last.filter(|last| last.role == "assistant") else {
+            return;
+        };
+        last.extra.merge(extra);
+        if let Some(field) = self.reasoning_field
             && !text.is_empty()
         {
-            match &mut last.reasoning {
-                Some((_, before)) => append(before, &text),
-                None => last.reasoning = Some((field, text)),
-            }
+            let (_, before) = last.reasoning.get_or_insert_with(|| (field, String::new()));
+            append(before, &text);
         }
     }
 }
 
-fn append(before: &mut String, text: &str) {
-    if !before.is_empty() && !text.is_empty() {
-        before.push_str(TEXT_SEPARATOR);
+/// What an answer's text refers to.
+fn annotations(part: &ContentPart) -> Extra<'_> {
+    match part {
+        ContentPart::OutputText(part) => Extra::of_annotations(part.annotations.as_ref()),
+        _ => Extra::default(),
     }
-    before.push_str(text);
 }

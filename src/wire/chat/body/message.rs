@@ -1,25 +1,29 @@
 //! One Chat message, and the content of an item in its form.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::invalid;
+use super::{extra::Extra, invalid};
 use crate::{
     error::ApiError,
     protocol::{Content, ContentPart, RawJson},
 };
+
+/// What stands between two texts that become one.
+const TEXT_SEPARATOR: &str = "\n";
 
 /// One message.
 #[derive(Default)]
 pub(super) struct Message<'a> {
     pub(super) role: &'a str,
     pub(super) content: Option<ChatContent<'a>>,
-    pub(super) refusal: Option<&'a str>,
+    pub(super) refusal: String,
     /// The field that replays reasoning, and its text.
     pub(super) reasoning: Option<(&'a str, String)>,
     pub(super) tool_calls: Vec<Call<'a>>,
     pub(super) tool_call_id: Option<&'a str>,
+    pub(super) extra: Extra<'a>,
 }
 
 /// What a message says.
@@ -30,9 +34,18 @@ pub(super) enum ChatContent<'a> {
 
 /// A part of a message's content.
 #[derive(Serialize)]
+pub(super) struct Part<'a> {
+    #[serde(flatten)]
+    pub(super) form: PartForm<'a>,
+    #[serde(flatten)]
+    pub(super) extra: Extra<'a>,
+}
+
+#[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Part<'a> {
-    Text { text: &'a str },
+pub(super) enum PartForm<'a> {
+    Text { text: Cow<'a, str> },
+    Refusal { refusal: &'a str },
     ImageUrl { image_url: ImageUrl<'a> },
     File { file: File<'a> },
     InputAudio { input_audio: &'a RawJson },
@@ -61,6 +74,8 @@ pub(super) struct Call<'a> {
     pub(super) id: &'a str,
     #[serde(flatten)]
     pub(super) tool: CalledTool<'a>,
+    #[serde(flatten)]
+    pub(super) extra: Extra<'a>,
 }
 
 #[derive(Serialize)]
@@ -82,53 +97,141 @@ pub(super) struct Custom<'a> {
     pub(super) input: &'a str,
 }
 
-/// A string where all is text, which every server takes; else parts.
-pub(super) fn chat_content(content: &Content) -> Result<ChatContent<'_>, ApiError> {
-    let parts = match content {
-        Content::Text(text) => return Ok(ChatContent::Text(text.into())),
-        Content::Parts(parts) => parts,
-    };
-    if parts.iter().all(|part| part.text().is_some()) {
-        return Ok(ChatContent::Text(content.text().into()));
+impl Message<'_> {
+    /// Whether the message writes a field of that name itself.
+    pub(super) fn writes(&self, name: &str) -> bool {
+        match name {
+            "role" | "content" => true,
+            "tool_call_id" => self.tool_call_id.is_some(),
+            "refusal" => !self.refusal.is_empty(),
+            "tool_calls" => !self.tool_calls.is_empty(),
+            _ => matches!(self.reasoning, Some((field, _)) if field == name),
+        }
     }
-    let parts: Result<_, _> = parts.iter().map(chat_part).collect();
-    parts.map(ChatContent::Parts)
+}
+
+impl<'a> ChatContent<'a> {
+    /// The content of what is not the model's: a string where it is one text and nothing else, which every server takes.
+    /// Several texts are parts.
+    pub(super) fn of(content: &'a Content) -> Result<Self, ApiError> {
+        let parts = match content {
+            Content::Text(text) => return Ok(Self::Text(text.into())),
+            Content::Parts(parts) => parts,
+        };
+        let mut parts: Vec<_> = parts.iter().map(chat_part).collect::<Result<_, _>>()?;
+        Ok(match &mut *parts {
+            [] => Self::Text("".into()),
+            [
+                Part {
+                    form: PartForm::Text { text },
+                    extra,
+                },
+            ] if extra.is_empty() => Self::Text(mem::take(text)),
+            _ => Self::Parts(parts),
+        })
+    }
+
+    /// The same of a tool's output. Several texts are one string too, because some servers insist on one here.
+    pub(super) fn of_output(content: &'a Content) -> Result<Self, ApiError> {
+        let content = Self::of(content)?;
+        let Self::Parts(parts) = &content else {
+            return Ok(content);
+        };
+        let texts: Option<Vec<_>> = parts.iter().map(Part::plain_text).collect();
+        Ok(match texts {
+            Some(texts) => Self::Text(texts.join(TEXT_SEPARATOR).into()),
+            None => content,
+        })
+    }
+
+    pub(super) fn append(&mut self, more: Self) {
+        *self = match (mem::replace(self, Self::Parts(Vec::new())), more) {
+            (Self::Text(before), Self::Text(more)) => {
+                let mut text = before.into_owned();
+                append(&mut text, &more);
+                Self::Text(text.into())
+            }
+            (before, more) => {
+                let mut parts = before.into_parts();
+                parts.extend(more.into_parts());
+                Self::Parts(parts)
+            }
+        };
+    }
+
+    fn into_parts(self) -> Vec<Part<'a>> {
+        match self {
+            Self::Text(text) => vec![Part {
+                form: PartForm::Text { text },
+                extra: Extra::default(),
+            }],
+            Self::Parts(parts) => parts,
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn new(form: PartForm<'a>, extra: Extra<'a>) -> Result<Self, ApiError> {
+        let own = match &form {
+            PartForm::Text { .. } => "text",
+            PartForm::Refusal { .. } => "refusal",
+            PartForm::ImageUrl { .. } => "image_url",
+            PartForm::File { .. } => "file",
+            PartForm::InputAudio { .. } => "input_audio",
+        };
+        extra.refuse_own(|name| name == own || name == "type")?;
+        Ok(Self { form, extra })
+    }
+
+    /// The text of a part that is text and nothing else.
+    fn plain_text(&self) -> Option<&str> {
+        match &self.form {
+            PartForm::Text { text } if self.extra.is_empty() => Some(text),
+            _ => None,
+        }
+    }
 }
 
 fn chat_part(part: &ContentPart) -> Result<Part<'_>, ApiError> {
-    if let Some(text) = part.text() {
-        return Ok(Part::Text { text });
-    }
-    match part {
+    let form = match part {
         ContentPart::InputImage(image) => match image.image_url.as_deref() {
-            Some(url) => Ok(Part::ImageUrl {
+            Some(url) => PartForm::ImageUrl {
                 image_url: ImageUrl {
                     url,
                     detail: image.detail.as_deref(),
                 },
-            }),
-            None => Err(invalid(
-                "an image without `image_url` has no form in Chat Completions",
-            )),
+            },
+            None => {
+                return Err(invalid(
+                    "an image without `image_url` has no form in Chat Completions",
+                ));
+            }
         },
-        ContentPart::InputFile(file) if file.file_url.is_none() => Ok(Part::File {
+        ContentPart::InputFile(file) if file.file_url.is_none() => PartForm::File {
             file: File {
                 file_id: file.file_id.as_deref(),
                 file_data: file.file_data.as_deref(),
                 filename: file.filename.as_deref(),
             },
-        }),
-        ContentPart::InputFile(_) => Err(invalid(
-            "a file by `file_url` has no form in Chat Completions: send its content",
-        )),
-        ContentPart::InputAudio(audio) => match &audio.input_audio {
-            Some(input_audio) => Ok(Part::InputAudio { input_audio }),
-            None => Err(invalid(
-                "sound without `input_audio` has no form in Chat Completions",
-            )),
         },
-        other => Err(no_part(other)),
-    }
+        ContentPart::InputFile(_) => {
+            return Err(invalid(
+                "a file by `file_url` has no form in Chat Completions: send its content",
+            ));
+        }
+        ContentPart::InputAudio(audio) => match &audio.input_audio {
+            Some(input_audio) => PartForm::InputAudio { input_audio },
+            None => {
+                return Err(invalid(
+                    "sound without `input_audio` has no form in Chat Completions",
+                ));
+            }
+        },
+        other => PartForm::Text {
+            text: other.text().ok_or_else(|| no_part(other))?.into(),
+        },
+    };
+    Part::new(form, part.extra().map(Extra::of).unwrap_or_default())
 }
 
 pub(super) fn no_part(part: &ContentPart) -> ApiError {
@@ -136,6 +239,14 @@ pub(super) fn no_part(part: &ContentPart) -> ApiError {
         "a part of type `{}` has no form in Chat Completions",
         part.part_type().unwrap_or_default()
     ))
+}
+
+/// Adds a text behind another.
+pub(super) fn append(before: &mut String, text: &str) {
+    if !before.is_empty() && !text.is_empty() {
+        before.push_str(TEXT_SEPARATOR);
+    }
+    before.push_str(text);
 }
 
 impl Serialize for ChatContent<'_> {
@@ -159,11 +270,14 @@ impl Serialize for Message<'_> {
         if let Some((field, text)) = &self.reasoning {
             message.serialize_entry(field, text)?;
         }
-        if let Some(refusal) = self.refusal {
-            message.serialize_entry("refusal", refusal)?;
+        if !self.refusal.is_empty() {
+            message.serialize_entry("refusal", &self.refusal)?;
         }
         if !self.tool_calls.is_empty() {
             message.serialize_entry("tool_calls", &self.tool_calls)?;
+        }
+        for (name, value) in self.extra.fields() {
+            message.serialize_entry(name, value)?;
         }
         message.end()
     }

@@ -237,10 +237,14 @@ fn tools_and_the_choice_of_one_are_nested() {
 }
 
 #[test]
-fn text_is_a_string_and_images_files_and_sound_are_parts() {
+fn one_text_is_a_string_and_everything_else_is_parts() {
     assert_eq!(
         messages_of(json!([
+            {"role": "user", "content": [{"type": "input_text", "text": "a"}]},
             {"role": "user", "content": [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]},
+            {"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}]},
+            {"role": "user", "content": []},
             {"role": "user", "content": [
                 {"type": "input_text", "text": "see"},
                 {"type": "input_image", "image_url": "data:x", "detail": "low"},
@@ -250,7 +254,11 @@ fn text_is_a_string_and_images_files_and_sound_are_parts() {
                 {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]},
         ])),
         json!([
-            {"role": "user", "content": "ab"},
+            {"role": "user", "content": "a"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": "ab"},
+            {"role": "user", "content": ""},
             {"role": "user", "content": [
                 {"type": "text", "text": "see"},
                 {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}},
@@ -336,7 +344,7 @@ fn custom_calls_and_outputs_with_parts_have_their_forms() {
             {"role": "assistant", "content": null, "tool_calls": [
                 {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "***"}},
                 {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-            {"role": "tool", "tool_call_id": "a", "content": "xy"},
+            {"role": "tool", "tool_call_id": "a", "content": "x\ny"},
             {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "u"}}]},
         ])
     );
