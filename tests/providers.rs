@@ -463,6 +463,44 @@ async fn reasoning_that_was_read_goes_back_under_the_field_it_is_wanted_in() {
 }
 
 #[actix_rt::test]
+async fn fields_of_other_servers_go_back_where_they_are_not_refused() {
+    let history = [
+        json!({"type": "reasoning", "summary": [], "reasoning_details": [{"type": "reasoning.encrypted", "data": "d"}]}),
+        json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It is",
+            "annotations": [{"type": "url_citation", "url": "u"}]}]}),
+        json!({"type": "function_call", "call_id": "call_1", "name": "clock", "arguments": "{}",
+            "extra_content": {"google": {"thought_signature": "s"}}}),
+        json!({"type": "function_call_output", "call_id": "call_1", "output": "noon"}),
+    ];
+    for preset in Preset::ALL
+        .iter()
+        .filter(|preset| preset.wire == Wire::Chat)
+    {
+        let key = |name: &str| (name == preset.key_env).then(|| "sesame".to_owned());
+        let (runtime, tap) = start(preset.provider(key).unwrap(), vec![CHAT]);
+        let prompt = Prompt::new(history.iter().cloned().map(item).collect());
+        ask(&runtime, prompt.with_model("test-model")).await;
+        let body = tap.requests.lock().unwrap().pop().unwrap().body();
+        let message = &body["messages"][0];
+        let refuses = ["groq", "mistral"].contains(&preset.name);
+        for field in [
+            "/reasoning_details/0/data",
+            "/annotations/0/url_citation/url",
+            "/tool_calls/0/extra_content/google",
+        ] {
+            assert_eq!(
+                message.pointer(field).is_none(),
+                refuses,
+                "{}: {field} in {body}",
+                preset.name
+            );
+        }
+        assert_eq!(message["content"], "It is", "{}", preset.name);
+        assert_eq!(message["tool_calls"][0]["function"]["name"], "clock");
+    }
+}
+
+#[actix_rt::test]
 async fn groq_error_in_the_stream_ends_it_without_a_done() {
     const FAILED: &str = concat!(
         "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hel\"}}]}\n\n",

@@ -57,6 +57,7 @@ use crate::{
 /// developer_role = "as_system"          # or "kept"
 /// usage_request = true                  # whether Chat asks for usage
 /// finish_reason = true                  # whether Chat streams say how they end; without, `[DONE]` says that they are whole
+/// answer_extras = true                  # whether answers go back over Chat with fields that are some server's own
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProviderCatalog {
@@ -284,6 +285,9 @@ fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
     if let Some(is_sent) = keys.boolean("finish_reason")? {
         chat.omits_finish_reason = !is_sent;
     }
+    if let Some(are_sent) = keys.boolean("answer_extras")? {
+        chat.no_answer_extras = !are_sent;
+    }
     keys.end()?;
     Ok(quirks)
 }
@@ -452,7 +456,7 @@ mod tests {
     #[test]
     fn presets_are_beside_the_file_and_beneath_it() {
         let catalog = ProviderCatalog::from_toml(
-            "[providers.groq]\nbase_url = 'http://host'\n[providers.seek]\npreset = 'deepseek'\nquirks.usage_request = false",
+            "[providers.groq]\nbase_url = 'http://host'\n[providers.seek]\npreset = 'deepseek'\nquirks.usage_request = false\nquirks.answer_extras = false",
         )
         .unwrap();
         let unset = |_: &str| None;
@@ -465,7 +469,7 @@ mod tests {
         assert_eq!(local.host(), "localhost:11434");
         // A quirk of the file's leaves the preset's others.
         let quirks = catalog.settings("seek").unwrap().quirks.unwrap().chat;
-        assert!(quirks.no_usage_request);
+        assert!(quirks.no_usage_request && quirks.no_answer_extras);
         assert_eq!(quirks.max_tokens_field, MaxTokensField::MaxTokens);
         let error = catalog.provider("seek", unset).unwrap_err();
         assert!(error.message().contains("DEEPSEEK_API_KEY"), "{error}");

@@ -61,6 +61,8 @@ pub struct Preset {
     pub developer_role: DeveloperRole,
     /// Whether Chat asks for usage; where it does not, usage comes anyway.
     pub usage_request: bool,
+    /// Whether what the model said goes back over Chat with fields that are some server's own.
+    pub answer_extras: bool,
 }
 
 /// What the presets have in common: a service with a key of its own, asked on the Chat wire.
@@ -81,6 +83,7 @@ const SERVICE: Preset = Preset {
     max_tokens_field: MaxTokensField::MaxTokens,
     developer_role: DeveloperRole::AsSystem,
     usage_request: true,
+    answer_extras: true,
 };
 
 /// A server on one's own machine, which asks for a key only when it was started with one.
@@ -150,6 +153,8 @@ static PRESETS: [Preset; 12] = [
         base_url: Some("https://api.groq.com/openai/v1"),
         key_env: "GROQ_API_KEY",
         max_tokens_field: MaxTokensField::MaxCompletionTokens,
+        // It refuses fields that it does not know, even the `annotations` that it sends.
+        answer_extras: false,
         ..SERVICE
     },
     Preset {
@@ -168,6 +173,7 @@ static PRESETS: [Preset; 12] = [
         key_env: "MISTRAL_API_KEY",
         // It refuses fields that it does not know, and its last chunk carries usage anyway.
         usage_request: false,
+        answer_extras: false,
         ..SERVICE
     },
     Preset {
@@ -261,6 +267,7 @@ impl Preset {
         chat.max_tokens_field = self.max_tokens_field;
         chat.developer_role = self.developer_role;
         chat.no_usage_request = !self.usage_request;
+        chat.no_answer_extras = !self.answer_extras;
         quirks
     }
 
