@@ -250,16 +250,26 @@ fn incomplete_report(incomplete: &Incomplete) -> String {
 }
 
 fn usage_line(usage: &TokenUsage) -> String {
-    let part = |count: u64, what: &str| match count {
-        0 => String::new(),
-        count => format!(" ({count} {what})"),
+    let parts = |parts: &[(u64, &str)]| {
+        let parts: Vec<_> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        match parts.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", parts.join(", ")),
+        }
     };
     format!(
         "tokens: {} in{}, {} out{}",
         usage.input_tokens,
-        part(usage.cached_input_tokens, "cached"),
+        parts(&[
+            (usage.cached_input_tokens, "cached"),
+            (usage.cache_write_tokens, "written to the cache"),
+        ]),
         usage.output_tokens,
-        part(usage.reasoning_output_tokens, "reasoning"),
+        parts(&[(usage.reasoning_output_tokens, "reasoning")]),
     )
 }
 

@@ -243,6 +243,7 @@ mod tests {
         let usage = TokenUsage {
             input_tokens: 5,
             cached_input_tokens: 1,
+            cache_write_tokens: 3,
             output_tokens: 4,
             reasoning_output_tokens: 2,
             total_tokens: 9,
@@ -398,7 +399,7 @@ mod tests {
                     response: Some(raw("{}")),
                     anomalies: StreamAnomalies::default(),
                 })),
-                r#"{"type":"completed","response_id":"r","token_usage":{"input_tokens":5,"cached_input_tokens":1,"output_tokens":4,"reasoning_output_tokens":2,"total_tokens":9},"usage":{"cost": 0.5},"finish_reason":"stop","native_finish_reason":"STOP","sequence_number":7,"request_id":"q","end_turn":true}"#
+                r#"{"type":"completed","response_id":"r","token_usage":{"input_tokens":5,"cached_input_tokens":1,"cache_write_tokens":3,"output_tokens":4,"reasoning_output_tokens":2,"total_tokens":9},"usage":{"cost": 0.5},"finish_reason":"stop","native_finish_reason":"STOP","sequence_number":7,"request_id":"q","end_turn":true}"#
                     .to_owned(),
             ),
             (

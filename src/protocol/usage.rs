@@ -1,17 +1,23 @@
 //! What a response cost.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// Token counts of one response, whichever dialect they came in.
+type Object = Map<String, Value>;
+
+/// Token counts of one response, whichever dialect and server they came from.
 ///
-/// Servers leave parts out; what is absent reads as 0, and a missing total is the sum of input and output.
+/// Servers leave parts out; what is absent reads as 0, and a missing total is the sum of input and output. What has no field
+/// here, such as audio tokens or a cost, is in the `usage` that stands beside it in the event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TokenUsage {
-    /// Tokens of the prompt, cached ones included.
+    /// Tokens of the prompt, those that were read from a cache or written to it included.
     pub input_tokens: u64,
     /// The part of `input_tokens` that was read from the provider's cache.
     pub cached_input_tokens: u64,
+    /// The part of `input_tokens` that was written to the provider's cache, where that costs extra.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub output_tokens: u64,
     /// The part of `output_tokens` that was reasoning.
@@ -20,94 +26,359 @@ pub struct TokenUsage {
     pub total_tokens: u64,
 }
 
+// What servers call each count. Case and underscores do not matter, so `promptTokenCount` is among them.
+const INPUT: &[&str] = &[
+    "prompt_tokens",
+    "input_tokens",
+    "prompt_token_count",
+    "prompt_eval_count",
+];
+const OUTPUT: &[&str] = &[
+    "completion_tokens",
+    "output_tokens",
+    "candidates_token_count",
+    "eval_count",
+];
+const TOTAL: &[&str] = &["total_tokens", "total_token_count"];
+const CACHED: &[&str] = &[
+    "cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cache_read_input_tokens",
+    "cache_read_tokens",
+    "cached_input_tokens",
+    "cached_prompt_tokens",
+    "num_cached_tokens",
+    "cached_content_token_count",
+    "cache_read",
+];
+/// What was not in the cache; with what was, it makes the input.
+const NOT_CACHED: &[&str] = &["prompt_cache_miss_tokens"];
+const WRITTEN: &[&str] = &[
+    "cache_write_tokens",
+    "cache_creation_input_tokens",
+    "cache_write_input_tokens",
+    "cache_creation_tokens",
+    "cached_creation_tokens",
+];
+/// An object of such counts, one for each time that an entry is kept; in LangChain's form a number.
+const WRITTEN_BY_AGE: &str = "cache_creation";
+const REASONING: &[&str] = &[
+    "reasoning_tokens",
+    "thinking_tokens",
+    "reasoning_output_tokens",
+    "thoughts_token_count",
+];
+const INPUT_DETAILS: &[&str] = &[
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "input_token_details",
+];
+const OUTPUT_DETAILS: &[&str] = &[
+    "completion_tokens_details",
+    "output_tokens_details",
+    "output_token_details",
+];
+
 impl TokenUsage {
-    /// Reads a `usage` object of the Responses API (`input_tokens`) or of Chat Completions (`prompt_tokens`).
+    /// Reads a `usage` object of the Responses API (`input_tokens`), of Chat Completions (`prompt_tokens`), or of a server
+    /// that has names of its own.
     ///
-    /// Numbers may be integers, whole floats or decimal strings. `None` when the value is no object or names no count at
-    /// all.
+    /// Numbers may be integers, floats or decimal strings; a negative one is none. Of several names of one count the first
+    /// that is not 0 is read. Some servers count reasoning (xAI) or the cache (Anthropic) beside output and input instead of
+    /// in them: where the total shows it, or without a total a part is more than its whole, they are counted in. `None` when the
+    /// value is no object or has neither input, output nor total.
     pub fn from_json(usage: &Value) -> Option<Self> {
         let usage = usage.as_object()?;
-        let count = |names: &[&str]| {
-            names
-                .iter()
-                .find_map(|name| usage.get(*name).and_then(whole_number))
-        };
-        let detail = |objects: &[&str], name: &str| {
-            objects
-                .iter()
-                .find_map(|object| usage.get(*object)?.get(name).and_then(whole_number))
-        };
-        let input = count(&["input_tokens", "prompt_tokens"]);
-        let output = count(&["output_tokens", "completion_tokens"]);
-        let total = count(&["total_tokens"]);
+        let cached = part(usage, INPUT_DETAILS, |object| count(object, CACHED));
+        let reasoning = part(usage, OUTPUT_DETAILS, |object| count(object, REASONING));
+        let written = part(usage, INPUT_DETAILS, written);
+        let input = count(usage, INPUT).or_else(|| {
+            let not_cached = count(usage, NOT_CACHED)?;
+            Some(not_cached.saturating_add(cached))
+        });
+        let (output, total) = (count(usage, OUTPUT), count(usage, TOTAL));
         if input.is_none() && output.is_none() && total.is_none() {
             return None;
         }
         let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
+        let in_cache = cached.saturating_add(written);
+        let (beside_input, beside_output) = match total {
+            Some(total) => {
+                let uncounted = total.saturating_sub(input.saturating_add(output));
+                [
+                    (0, reasoning),
+                    (in_cache, 0),
+                    (cached, 0),
+                    (written, 0),
+                    (in_cache, reasoning),
+                ]
+                .into_iter()
+                .find(|(input, output)| input.checked_add(*output) == Some(uncounted))
+                .unwrap_or_default()
+            }
+            None => (
+                if in_cache > input { in_cache } else { 0 },
+                if reasoning > output { reasoning } else { 0 },
+            ),
+        };
+        let input = input.saturating_add(beside_input);
+        let output = output.saturating_add(beside_output);
         Some(Self {
             input_tokens: input,
-            cached_input_tokens: detail(
-                &["input_tokens_details", "prompt_tokens_details"],
-                "cached_tokens",
-            )
-            .unwrap_or(0),
+            cached_input_tokens: cached,
+            cache_write_tokens: written,
             output_tokens: output,
-            reasoning_output_tokens: detail(
-                &["output_tokens_details", "completion_tokens_details"],
-                "reasoning_tokens",
-            )
-            .unwrap_or(0),
+            reasoning_output_tokens: reasoning,
             total_tokens: total.unwrap_or_else(|| input.saturating_add(output)),
         })
     }
 }
 
-/// A count as servers write it: `12`, `12.0` or `"12"`.
+/// A part of the input or of the output: in one of the objects that hold details, or beside them.
+fn part(usage: &Object, details: &[&str], read: impl Fn(&Object) -> Option<u64>) -> u64 {
+    let details = details
+        .iter()
+        .flat_map(|name| values(usage, name))
+        .filter_map(Value::as_object);
+    first_positive(details.chain([usage]).filter_map(read)).unwrap_or(0)
+}
+
+fn written(object: &Object) -> Option<u64> {
+    let by_age = values(object, WRITTEN_BY_AGE).filter_map(|written| match written {
+        Value::Object(ages) => ages
+            .values()
+            .filter_map(whole_number)
+            .reduce(u64::saturating_add),
+        number => whole_number(number),
+    });
+    first_positive(count(object, WRITTEN).into_iter().chain(by_age))
+}
+
+fn count(object: &Object, names: &[&str]) -> Option<u64> {
+    let found = names.iter().flat_map(|name| values(object, name));
+    first_positive(found.filter_map(whole_number))
+}
+
+/// Gateways fill in 0 where another field has the number.
+fn first_positive(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
+    let first = counts.next()?;
+    match first {
+        0 => Some(counts.find(|count| *count > 0).unwrap_or(0)),
+        first => Some(first),
+    }
+}
+
+/// The values of a name, in whichever spelling.
+fn values<'a>(object: &'a Object, name: &str) -> impl Iterator<Item = &'a Value> {
+    object
+        .iter()
+        .filter(move |(key, _)| letters(key).eq(letters(name)))
+        .map(|(_, value)| value)
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes()
+        .filter(|byte| *byte != b'_')
+        .map(|byte| byte.to_ascii_lowercase())
+}
+
+/// A count as servers write it: `12`, `12.0` or `"12"`. One that is too large for the type is its largest.
 fn whole_number(value: &Value) -> Option<u64> {
+    let whole = |number: f64| (number >= 0.0 && number.is_finite()).then_some(number as u64);
     match value {
-        Value::Number(number) => number.as_u64().or_else(|| {
-            number
-                .as_f64()
-                .filter(|n| *n >= 0.0 && n.is_finite())
-                .map(|n| n as u64)
-        }),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
+        Value::String(text) => {
+            let text = text.trim();
+            let number = text.parse().ok();
+            number.or_else(|| text.parse().ok().and_then(whole))
+        }
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection, prelude::*, sample::select};
     use serde_json::json;
 
     use super::*;
 
-    #[test]
-    fn both_dialects_are_read() {
-        let responses = json!({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5,
-            "output_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 14});
-        let chat = json!({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens": 5,
-            "completion_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 14});
-        let expected = TokenUsage {
-            input_tokens: 9,
-            cached_input_tokens: 4,
-            output_tokens: 5,
-            reasoning_output_tokens: 2,
-            total_tokens: 14,
-        };
-        assert_eq!(TokenUsage::from_json(&responses), Some(expected));
-        assert_eq!(TokenUsage::from_json(&chat), Some(expected));
+    /// Input, cached, written, output, reasoning and total.
+    fn counts(usage: TokenUsage) -> [u64; 6] {
+        [
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+            usage.reasoning_output_tokens,
+            usage.total_tokens,
+        ]
     }
 
     #[test]
-    fn absent_parts_are_zero_and_a_missing_total_is_the_sum() {
-        let usage = TokenUsage::from_json(
-            &json!({"input_tokens": 3, "output_tokens": 4.0, "input_tokens_details": null}),
-        );
-        assert_eq!(
-            usage.map(|u| (u.total_tokens, u.cached_input_tokens)),
-            Some((7, 0))
-        );
+    fn every_servers_names_are_read() {
+        for (of, usage, expected) in [
+            (
+                "Responses",
+                json!({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3},
+                    "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 14}),
+                [9, 4, 3, 5, 2, 14],
+            ),
+            (
+                "Chat",
+                json!({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 1},
+                    "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 14}),
+                [9, 4, 0, 5, 2, 14],
+            ),
+            (
+                "DeepSeek",
+                json!({"prompt_tokens": 100, "prompt_cache_hit_tokens": 80, "prompt_cache_miss_tokens": 20,
+                    "completion_tokens": 50, "total_tokens": 150}),
+                [100, 80, 0, 50, 0, 150],
+            ),
+            (
+                "DeepSeek behind a proxy that drops the sum",
+                json!({"prompt_cache_hit_tokens": 80, "prompt_cache_miss_tokens": 20, "completion_tokens": 50}),
+                [100, 80, 0, 50, 0, 150],
+            ),
+            (
+                "Kimi",
+                json!({"prompt_tokens": 19, "completion_tokens": 21, "total_tokens": 40, "cached_tokens": 10}),
+                [19, 10, 0, 21, 0, 40],
+            ),
+            (
+                "Mistral",
+                json!({"prompt_tokens": 19, "completion_tokens": 21, "total_tokens": 40, "num_cached_tokens": 16}),
+                [19, 16, 0, 21, 0, 40],
+            ),
+            (
+                "Perplexity",
+                json!({"prompt_tokens": 7, "completion_tokens": 100, "total_tokens": 107, "reasoning_tokens": 60,
+                    "citation_tokens": 5, "search_context_size": "low", "cost": {"total_cost": 0.1}}),
+                [7, 0, 0, 100, 60, 107],
+            ),
+            (
+                "xAI",
+                json!({"prompt_tokens": 291, "completion_tokens": 26, "total_tokens": 513,
+                    "prompt_tokens_details": {"text_tokens": 291, "cached_tokens": 290},
+                    "completion_tokens_details": {"reasoning_tokens": 196}}),
+                [291, 290, 0, 222, 196, 513],
+            ),
+            (
+                "xAI without a total",
+                json!({"prompt_tokens": 12, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 386}}),
+                [12, 0, 0, 387, 386, 399],
+            ),
+            (
+                "OpenRouter",
+                json!({"prompt_tokens": 194, "completion_tokens": 2, "total_tokens": 196, "cost": 0.95,
+                    "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 100, "audio_tokens": 0}}),
+                [194, 0, 100, 2, 0, 196],
+            ),
+            (
+                "Anthropic's names, the cache beside the input",
+                json!({"input_tokens": 13, "cache_read_input_tokens": 500, "cache_creation_input_tokens": 40,
+                    "output_tokens": 6, "total_tokens": 559}),
+                [553, 500, 40, 6, 0, 559],
+            ),
+            (
+                "the same, and only reads are beside it",
+                json!({"prompt_tokens": 53, "cache_read_input_tokens": 500, "cache_creation_input_tokens": 40,
+                    "completion_tokens": 6, "total_tokens": 559}),
+                [553, 500, 40, 6, 0, 559],
+            ),
+            (
+                "the same without a total, where the cache can't be in it",
+                json!({"input_tokens": 13, "cache_read_input_tokens": 500, "output_tokens": 6}),
+                [513, 500, 0, 6, 0, 519],
+            ),
+            (
+                "the same, the cache in the input",
+                json!({"prompt_tokens": 553, "cache_read_input_tokens": 500, "cache_creation_input_tokens": 40,
+                    "completion_tokens": 6, "total_tokens": 559}),
+                [553, 500, 40, 6, 0, 559],
+            ),
+            (
+                "the same without a total, where the cache may be in it",
+                json!({"input_tokens": 553, "cache_read_input_tokens": 500, "output_tokens": 6}),
+                [553, 500, 0, 6, 0, 559],
+            ),
+            (
+                "a total that says neither",
+                json!({"input_tokens": 13, "cache_read_input_tokens": 500, "output_tokens": 6, "total_tokens": 19}),
+                [13, 500, 0, 6, 0, 19],
+            ),
+            (
+                "Qwen's explicit cache",
+                json!({"prompt_tokens": 900, "completion_tokens": 8, "total_tokens": 908, "prompt_tokens_details":
+                    {"cached_tokens": 0, "cache_creation_input_tokens": 700, "cache_creation": {"ephemeral_5m_input_tokens": 700}}}),
+                [900, 0, 700, 8, 0, 908],
+            ),
+            (
+                "writes by their age alone",
+                json!({"input_tokens": 90, "output_tokens": 8,
+                    "cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 20}}),
+                [90, 0, 50, 8, 0, 98],
+            ),
+            (
+                "a gateway that fills in both dialects",
+                json!({"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "input_tokens": 0, "output_tokens": 0,
+                    "prompt_tokens_details": {"cached_tokens": 0, "cached_creation_tokens": 2}, "input_tokens_details": null,
+                    "prompt_cache_hit_tokens": 4}),
+                [9, 4, 2, 5, 0, 14],
+            ),
+            (
+                "Gemini",
+                json!({"promptTokenCount": 10, "candidatesTokenCount": 5, "thoughtsTokenCount": 20, "totalTokenCount": 35,
+                    "cachedContentTokenCount": 3, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 10}]}),
+                [10, 3, 0, 25, 20, 35],
+            ),
+            (
+                "Gemini's hidden thoughts",
+                json!({"prompt_tokens": 8, "completion_tokens": 9, "total_tokens": 417}),
+                [8, 0, 0, 9, 0, 417],
+            ),
+            (
+                "Bedrock",
+                json!({"inputTokens": 3, "outputTokens": 4, "cacheReadInputTokens": 20, "cacheWriteInputTokens": 10,
+                    "totalTokens": 37}),
+                [33, 20, 10, 4, 0, 37],
+            ),
+            (
+                "Ollama",
+                json!({"prompt_eval_count": 26, "eval_count": 298}),
+                [26, 0, 0, 298, 0, 324],
+            ),
+            (
+                "absent parts",
+                json!({"input_tokens": 3, "output_tokens": 4.0, "input_tokens_details": null, "output_tokens_details": []}),
+                [3, 0, 0, 4, 0, 7],
+            ),
+            (
+                "zeros",
+                json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+                [0; 6],
+            ),
+            (
+                "a total alone",
+                json!({"total_tokens": 5}),
+                [0, 0, 0, 0, 0, 5],
+            ),
+            (
+                "other forms of numbers",
+                json!({"prompt_tokens": " 12 ", "completion_tokens": "3.0", "total_tokens": 15.0, "cached_tokens": "NaN",
+                    "reasoning_tokens": -1}),
+                [12, 0, 0, 3, 0, 15],
+            ),
+            (
+                "too large",
+                json!({"prompt_tokens": 1e300, "completion_tokens": u64::MAX, "reasoning_tokens": u64::MAX, "cached_tokens": 1}),
+                [u64::MAX, 1, 0, u64::MAX, u64::MAX, u64::MAX],
+            ),
+        ] {
+            let read = TokenUsage::from_json(&usage).map(counts);
+            assert_eq!(read, Some(expected), "{of}: {usage}");
+        }
     }
 
     #[test]
@@ -116,9 +387,80 @@ mod tests {
             json!(null),
             json!({}),
             json!({"input_tokens": null}),
+            json!({"input_tokens": -1, "output_tokens": "many", "total_tokens": true}),
+            json!({"cached_tokens": 4, "cost": 0.1}),
             json!([1]),
         ] {
             assert_eq!(TokenUsage::from_json(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn usage_that_was_written_before_a_count_was_added_is_read() {
+        let old = json!({"input_tokens": 1, "cached_input_tokens": 0, "output_tokens": 2, "reasoning_output_tokens": 0,
+            "total_tokens": 3});
+        let usage: TokenUsage = serde_json::from_value(old).unwrap();
+        assert_eq!(counts(usage), [1, 0, 0, 2, 0, 3]);
+    }
+
+    fn any_usage() -> impl Strategy<Value = Value> {
+        let names = [INPUT, OUTPUT, TOTAL, CACHED, NOT_CACHED, WRITTEN, REASONING].concat();
+        let number = prop_oneof![
+            any::<u64>().prop_map(Value::from),
+            (0..1000_u64).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(|number| json!(number.to_string())),
+            Just(Value::Null),
+            Just(json!({"ephemeral_5m_input_tokens": u64::MAX, "x": 1})),
+            Just(json!([1])),
+        ];
+        let object = collection::btree_map(select(names), number, 0..8);
+        let details = collection::btree_map(
+            select([INPUT_DETAILS, OUTPUT_DETAILS, &[WRITTEN_BY_AGE]].concat()),
+            object.clone(),
+            0..3,
+        );
+        (object, details).prop_map(|(object, details)| {
+            let mut usage = json!(object);
+            for (name, object) in details {
+                usage[name] = json!(object);
+            }
+            usage
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_numbers_are_read_without_a_panic_and_the_total_is_the_servers(usage in any_usage()) {
+            let Some(read) = TokenUsage::from_json(&usage) else { return Ok(()) };
+            let sum = read.input_tokens.saturating_add(read.output_tokens);
+            match count(usage.as_object().unwrap(), TOTAL) {
+                Some(total) => prop_assert_eq!(read.total_tokens, total),
+                None => {
+                    prop_assert_eq!(read.total_tokens, sum);
+                    prop_assert!(read.cached_input_tokens.saturating_add(read.cache_write_tokens) <= read.input_tokens);
+                    prop_assert!(read.reasoning_output_tokens <= read.output_tokens);
+                }
+            }
+        }
+
+        #[test]
+        fn a_consistent_server_is_read_alike_in_each_way_of_counting(
+            [fresh, cached, written, said, reasoning] in any::<[u32; 5]>(), cache_inside: bool, reasoning_inside: bool,
+        ) {
+            let [fresh, cached, written, said, reasoning] = [fresh, cached, written, said, reasoning].map(u64::from);
+            let (input, output) = (fresh + cached + written, said + reasoning);
+            let usage = json!({
+                "input_tokens": if cache_inside { input } else { fresh },
+                "cache_read_input_tokens": cached,
+                "cache_creation_input_tokens": written,
+                "output_tokens": if reasoning_inside { output } else { said },
+                "reasoning_tokens": reasoning,
+                "total_tokens": input + output,
+            });
+            let read = TokenUsage::from_json(&usage).map(counts);
+            prop_assert_eq!(read, Some([input, cached, written, output, reasoning, input + output]), "{}", usage);
         }
     }
 }

@@ -53,6 +53,7 @@ fn json_lines_are_objects_and_the_last_is_the_end() {
     let names = [
         "input_tokens",
         "cached_input_tokens",
+        "cache_write_tokens",
         "output_tokens",
         "reasoning_output_tokens",
         "total_tokens",

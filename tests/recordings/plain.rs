@@ -35,12 +35,19 @@ fn usage(usage: &Value, [input, output]: [&str; 2]) -> Option<[u64; 5]> {
     let count = |value: &Value| value.as_u64().unwrap_or(0);
     let detail = |of: &str, name: &str| count(&usage[format!("{of}_details")][name]);
     usage.is_object().then(|| {
+        let (input_count, total) = (count(&usage[input]), count(&usage["total_tokens"]));
+        let mut output_count = count(&usage[output]);
+        let reasoning = detail(output, "reasoning_tokens");
+        // xAI counts reasoning beside the output.
+        if input_count + output_count + reasoning == total {
+            output_count += reasoning;
+        }
         [
-            count(&usage[input]),
+            input_count,
             detail(input, "cached_tokens"),
-            count(&usage[output]),
-            detail(output, "reasoning_tokens"),
-            count(&usage["total_tokens"]),
+            output_count,
+            reasoning,
+            total,
         ]
     })
 }

@@ -18,6 +18,7 @@ fn usage(counts: [u64; 5]) -> Option<TokenUsage> {
         output_tokens,
         reasoning_output_tokens,
         total_tokens,
+        ..TokenUsage::default()
     })
 }
 
