@@ -49,6 +49,8 @@ impl Secrets {
                 limits.limit_id.as_mut(),
                 limits.limit_name.as_mut(),
                 limits.plan_type.as_mut(),
+                limits.rate_limit_reached_type.as_mut(),
+                limits.promo_message.as_mut(),
             ]
         });
         for text in texts.into_iter().chain(limits).flatten() {

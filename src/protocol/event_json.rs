@@ -174,6 +174,13 @@ impl<M: SerializeMap> Fields<M> {
         self.put_some("primary", limits.primary.as_ref())?;
         self.put_some("secondary", limits.secondary.as_ref())?;
         self.put_some("credits", limits.credits.as_ref())?;
+        self.put_some(
+            "rate_limit_reached_type",
+            limits.rate_limit_reached_type.as_ref(),
+        )?;
+        self.put_some("individual_limit", limits.individual_limit.as_ref())?;
+        self.put_some("spend_control_reached", limits.spend_control_reached)?;
+        self.put_some("promo_message", limits.promo_message.as_ref())?;
         self.put_some("requests", limits.requests)?;
         self.put_some("tokens", limits.tokens)
     }
@@ -212,10 +219,10 @@ mod tests {
     use crate::{
         error::{ApiError, ErrorKind},
         protocol::{
-            Completed, Created, Id, Incomplete, OtherEvent, OutputItem, OutputTextDelta,
-            RateLimitWindow, ReasoningContentDelta, ReasoningSummaryDelta,
-            ReasoningSummaryPartAdded, RefusalDelta, Restarted, TokenUsage, ToolCallInput,
-            ToolCallInputDelta,
+            Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
+            OutputTextDelta, RateLimitBudget, RateLimitWindow, ReasoningContentDelta,
+            ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, Restarted, TokenUsage,
+            ToolCallInput, ToolCallInputDelta,
         },
     };
 
@@ -429,6 +436,51 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&event).unwrap(), json, "{event:?}");
         }
+    }
+
+    #[test]
+    fn limits_are_written_as_the_snapshot_alone_is() {
+        let text = |text: &str| Some(text.to_owned());
+        let budget = Some(RateLimitBudget {
+            limit: Some(3),
+            remaining: Some(2),
+            reset: Some(Duration::from_millis(5)),
+        });
+        let window = Some(RateLimitWindow {
+            used_percent: 1.5,
+            window_minutes: Some(2),
+            resets_at: Some(3),
+        });
+        // Without `..`, so that a new field is not forgotten.
+        let limits = RateLimitSnapshot {
+            limit_id: text("codex"),
+            limit_name: text("Codex"),
+            plan_type: text("team"),
+            primary: window.clone(),
+            secondary: window,
+            credits: Some(Credits {
+                has_credits: true,
+                unlimited: false,
+                balance: text("5"),
+            }),
+            rate_limit_reached_type: text("rate_limit_reached"),
+            individual_limit: Some(IndividualLimit {
+                limit: text("9"),
+                used: text("8"),
+                remaining_percent: Some(11.0),
+                resets_at: Some(4),
+            }),
+            spend_control_reached: Some(false),
+            promo_message: text("more"),
+            requests: budget,
+            tokens: budget,
+        };
+        let alone = serde_json::to_string(&limits).unwrap();
+        let event = ResponseEvent::RateLimits(Arc::new(limits));
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            format!(r#"{{"type":"rate_limits",{}"#, &alone[1..])
+        );
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub use model_list::{Model, ModelList};
 pub use prompt::{
     OutputFormat, OutputSchema, Prompt, PromptTemplate, ReasoningOptions, RequestOptions,
 };
-pub use rate_limit::{Credits, RateLimitBudget, RateLimitSnapshot, RateLimitWindow};
+pub use rate_limit::{
+    Credits, IndividualLimit, RateLimitBudget, RateLimitSnapshot, RateLimitWindow,
+};
 pub use raw::RawJson;
 pub use text::{Id, Text};
 pub use tool::Tool;

@@ -1,6 +1,6 @@
 //! The limits that a server reports.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use http::HeaderMap;
 use serde::Serialize;
@@ -30,6 +30,19 @@ pub struct RateLimitSnapshot {
     /// Prepaid credits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits: Option<Credits>,
+    /// Which limit was reached, in the server's word: `rate_limit_reached`, `workspace_owner_credits_depleted`,
+    /// `workspace_member_usage_limit_reached`, ...; absent while none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit_reached_type: Option<String>,
+    /// The caller's own share of a workspace's spending. Only events tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub individual_limit: Option<IndividualLimit>,
+    /// Whether a limit that the workspace set on its spending is reached. Only events tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend_control_reached: Option<bool>,
+    /// What the server offers to those who reached a limit, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promo_message: Option<String>,
     /// `x-ratelimit-*-requests`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<RateLimitBudget>,
@@ -61,6 +74,23 @@ pub struct Credits {
     /// What is left, as the server writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<String>,
+}
+
+/// How much one member of a workspace may spend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct IndividualLimit {
+    /// The most, as the server writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// What is spent, as the server writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
+    /// How much is left, in percent; finite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_percent: Option<f64>,
+    /// When it starts anew, in seconds of Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<i64>,
 }
 
 /// What is left of a count that refills.
@@ -105,6 +135,8 @@ impl RateLimitSnapshot {
     /// - `x-LIMIT-{primary,secondary}-{used-percent,window-minutes,reset-at}`, `x-LIMIT-limit-name` and
     ///   `x-codex-credits-{has-credits,unlimited,balance}` make a snapshot for each `LIMIT`. The family that
     ///   `x-codex-active-limit` names comes first, then `codex`, then the others by name.
+    /// - `x-codex-plan-type` is in the snapshot of `codex`; `x-codex-rate-limit-reached-type` and `x-codex-promo-message` are in
+    ///   that of the active family, or where none is named in that of `codex`.
     /// - `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` make one more, the last. A reset is a duration (`6m0s`,
     ///   `28ms`) or plain seconds; a date or a Unix time is left out.
     ///
@@ -112,24 +144,27 @@ impl RateLimitSnapshot {
     pub fn from_headers(headers: &HeaderMap) -> Vec<Self> {
         // Most responses have none of them or only budgets: what can't be there is not looked up.
         let any = |prefix| headers.keys().any(|name| name.as_str().starts_with(prefix));
-        let mut families: BTreeSet<&str> = headers
+        let mut families: BTreeSet<Cow<'_, str>> = headers
             .keys()
             .filter_map(|name| family(name.as_str()))
+            .map(Cow::Borrowed)
             .collect();
+        let active = text(headers, "x-codex-active-limit").map(limit_id);
         if any("x-codex-") {
-            families.insert(DEFAULT_LIMIT);
+            families.insert(DEFAULT_LIMIT.into());
+            families.extend(active.as_ref().map(|id| id.replace('_', "-").into()));
         }
+        let spoken_of = active.as_deref().unwrap_or(DEFAULT_LIMIT);
         let budgets = any("x-ratelimit-").then(|| Self::of_budgets(headers));
         let mut snapshots: Vec<Self> = families
             .into_iter()
-            .map(|family| Self::of_family(headers, family))
+            .map(|family| Self::of_family(headers, &family, spoken_of))
             .chain(budgets)
             .filter(|snapshot| !snapshot.is_empty())
             .collect();
         if snapshots.len() < 2 {
             return snapshots;
         }
-        let active = text(headers, "x-codex-active-limit").map(limit_id);
         snapshots.sort_by_key(|snapshot| match &snapshot.limit_id {
             Some(id) if Some(id) == active.as_ref() => 0,
             Some(id) if id == DEFAULT_LIMIT => 1,
@@ -145,29 +180,31 @@ impl RateLimitSnapshot {
         if event.get("type")?.as_str()? != "codex.rate_limits" {
             return None;
         }
-        let text = |name: &str| event.get(name).and_then(Value::as_str).map(str::to_owned);
+        let limits = event.get("rate_limits");
+        // Servers differ in which of the two objects holds what.
+        let value = |name: &str| {
+            let mut values = [Some(event), limits].into_iter().flatten();
+            values.find_map(|object| object.get(name).filter(|value| !value.is_null()))
+        };
+        let text = |name: &str| value(name).and_then(Value::as_str).map(str::to_owned);
         let window = |name: &str| {
-            let window = event.get("rate_limits")?.get(name)?;
+            let window = limits?.get(name)?;
             RateLimitWindow::new(
                 window.get("used_percent").and_then(float),
                 window.get("window_minutes").and_then(integer),
-                window.get("reset_at").and_then(integer),
+                resets_at(window),
             )
         };
-        let credits = event.get("credits").and_then(|credits| {
+        let credits = value("credits").and_then(|credits| {
             Some(Credits {
                 has_credits: credits.get("has_credits")?.as_bool()?,
                 unlimited: credits.get("unlimited")?.as_bool()?,
-                balance: credits
-                    .get("balance")
-                    .and_then(|balance| match balance {
-                        Value::String(text) => Some(text.trim().to_owned()),
-                        Value::Number(number) => Some(number.to_string()),
-                        _ => None,
-                    })
-                    .filter(|balance| !balance.is_empty()),
+                balance: credits.get("balance").and_then(amount),
             })
         });
+        let spend_control = |name: &str| value("spend_control")?.get(name);
+        let reached_type = value("rate_limit_reached_type")
+            .and_then(|reached| reached.as_str().or_else(|| reached.get("type")?.as_str()));
         let limit_name = text("limit_name");
         let limit = text("metered_limit_name").or_else(|| limit_name.clone());
         let snapshot = Self {
@@ -177,6 +214,14 @@ impl RateLimitSnapshot {
             primary: window("primary"),
             secondary: window("secondary"),
             credits,
+            rate_limit_reached_type: reached_type.map(str::to_owned),
+            individual_limit: value("individual_limit")
+                .or_else(|| spend_control("individual_limit"))
+                .and_then(IndividualLimit::from_json),
+            spend_control_reached: value("spend_control_reached")
+                .or_else(|| spend_control("reached"))
+                .and_then(Value::as_bool),
+            promo_message: text("promo_message"),
             ..Self::default()
         };
         (!snapshot.is_empty()).then_some(snapshot)
@@ -184,15 +229,21 @@ impl RateLimitSnapshot {
 
     /// Whether it says no more than a name.
     fn is_empty(&self) -> bool {
-        self.plan_type.is_none()
-            && self.primary.is_none()
-            && self.secondary.is_none()
-            && self.credits.is_none()
-            && self.requests.is_none()
-            && self.tokens.is_none()
+        let named = Self {
+            limit_id: self.limit_id.clone(),
+            limit_name: self.limit_name.clone(),
+            ..Self::default()
+        };
+        *self == named
     }
 
-    fn of_family(headers: &HeaderMap, family: &str) -> Self {
+    /// The limits of a family; `spoken_of` is the id of the one that the account's headers speak of.
+    fn of_family(headers: &HeaderMap, family: &str, spoken_of: &str) -> Self {
+        let id = limit_id(family);
+        let account = |is_meant: bool, name| {
+            let text = is_meant.then(|| text(headers, name)).flatten();
+            text.map(str::to_owned)
+        };
         let field = |name: &str| text(headers, &format!("x-{family}-{name}"));
         let window = |name: &str| {
             let field = |part: &str| field(&format!("{name}-{part}"));
@@ -210,11 +261,14 @@ impl RateLimitSnapshot {
             })
         };
         Self {
-            limit_id: Some(limit_id(family)),
             limit_name: field("limit-name").map(str::to_owned),
+            plan_type: account(family == DEFAULT_LIMIT, "x-codex-plan-type"),
             primary: window("primary"),
             secondary: window("secondary"),
             credits: (family == DEFAULT_LIMIT).then(credits).flatten(),
+            rate_limit_reached_type: account(id == spoken_of, "x-codex-rate-limit-reached-type"),
+            promo_message: account(id == spoken_of, "x-codex-promo-message"),
+            limit_id: Some(id),
             ..Self::default()
         }
     }
@@ -263,6 +317,22 @@ impl RateLimitWindow {
     }
 }
 
+impl IndividualLimit {
+    /// `None` when it says nothing.
+    fn from_json(value: &Value) -> Option<Self> {
+        let limit = Self {
+            limit: value.get("limit").and_then(amount),
+            used: value.get("used").and_then(amount),
+            remaining_percent: value
+                .get("remaining_percent")
+                .and_then(float)
+                .filter(|percent| percent.is_finite()),
+            resets_at: resets_at(value),
+        };
+        (limit != Self::default()).then_some(limit)
+    }
+}
+
 /// The family that a header's name belongs to.
 fn family(header: &str) -> Option<&str> {
     let name = header.strip_prefix("x-")?;
@@ -295,6 +365,21 @@ fn reset(text: &str) -> Option<Duration> {
         Ok(_) => None,
         Err(_) => duration_notation::parse(text),
     }
+}
+
+fn resets_at(window: &Value) -> Option<i64> {
+    let mut values = ["reset_at", "resets_at"].iter();
+    values.find_map(|name| window.get(*name).and_then(integer))
+}
+
+/// An amount as the server writes it, text or number.
+fn amount(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
 }
 
 fn float(value: &Value) -> Option<f64> {
@@ -359,6 +444,10 @@ mod tests {
             &[
                 ("x-codex-primary-window-minutes", "60"),
                 ("x-codex-primary-reset-at", "1"),
+            ],
+            &[
+                ("x-codex-active-limit", "other"),
+                ("x-codex-promo-message", " "),
             ],
             &[("x-codex-credits-has-credits", "true")],
             &[
@@ -485,6 +574,78 @@ mod tests {
     }
 
     #[test]
+    fn what_the_account_is_told_is_in_the_snapshot_of_the_active_family() {
+        let mut pairs = vec![
+            ("x-codex-primary-used-percent", "100"),
+            ("x-codex-plan-type", "team"),
+            (
+                "x-codex-rate-limit-reached-type",
+                "workspace_member_usage_limit_reached",
+            ),
+            ("x-codex-promo-message", " Ask your owner. "),
+        ];
+        let told = |pairs: &[(&str, &str)]| -> Vec<_> {
+            RateLimitSnapshot::from_headers(&headers(pairs))
+                .into_iter()
+                .map(|snapshot| {
+                    [
+                        snapshot.limit_id,
+                        snapshot.plan_type,
+                        snapshot.rate_limit_reached_type,
+                        snapshot.promo_message,
+                    ]
+                })
+                .collect()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let reached = some("workspace_member_usage_limit_reached");
+        let promo = some("Ask your owner.");
+        let codex = [some("codex"), some("team"), reached.clone(), promo.clone()];
+        assert_eq!(told(&pairs), [codex]);
+        pairs.push(("x-codex-active-limit", "codex_Other"));
+        let other = [some("codex_other"), None, reached, promo];
+        let codex = [some("codex"), some("team"), None, None];
+        assert_eq!(told(&pairs), [other.clone(), codex.clone()]);
+        pairs.push(("x-codex-other-secondary-used-percent", "7"));
+        assert_eq!(told(&pairs), [other, codex]);
+    }
+
+    #[test]
+    fn the_newer_limits_of_the_event_are_read_wherever_they_stand() {
+        let expected = RateLimitSnapshot {
+            limit_id: Some("codex".into()),
+            plan_type: Some("business".into()),
+            primary: Some(window(100.0, None, Some(7))),
+            rate_limit_reached_type: Some("rate_limit_reached".into()),
+            individual_limit: Some(IndividualLimit {
+                limit: Some("25000".into()),
+                used: Some("8000.5".into()),
+                remaining_percent: Some(68.0),
+                resets_at: Some(1_800_000_000),
+            }),
+            spend_control_reached: Some(false),
+            promo_message: Some("Buy credits".into()),
+            ..RateLimitSnapshot::default()
+        };
+        for event in [
+            json!({"type": "codex.rate_limits", "plan_type": "business", "promo_message": "Buy credits",
+                "rate_limits": {"allowed": false, "limit_reached": true, "primary": {"used_percent": 100, "reset_at": 7}},
+                "rate_limit_reached_type": {"type": "rate_limit_reached"}, "spend_control": {"reached": false,
+                "individual_limit": {"limit": "25000", "used": " 8000.5", "remaining_percent": 68, "reset_at": 1800000000}}}),
+            json!({"type": "codex.rate_limits", "plan_type": null, "individual_limit": null, "rate_limits": {
+                "plan_type": "business", "primary": {"used_percent": "100", "resets_at": "7"},
+                "rate_limit_reached_type": "rate_limit_reached", "spend_control_reached": false, "promo_message": "Buy credits",
+                "individual_limit": {"limit": 25000, "used": 8000.5, "remaining_percent": "68", "resets_at": 1800000000}}}),
+        ] {
+            assert_eq!(
+                RateLimitSnapshot::from_event(&event).as_ref(),
+                Some(&expected),
+                "{event}"
+            );
+        }
+    }
+
+    #[test]
     fn the_event_is_read() {
         let event = json!({"type": "codex.rate_limits", "plan_type": "plus", "metered_limit_name": "Codex-Other",
             "limit_name": "The Other", "rate_limits": {"primary": {"used_percent": 42, "window_minutes": 60,
@@ -532,6 +693,9 @@ mod tests {
             json!({"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": 0}}}),
             json!({"type": "codex.rate_limits", "rate_limits": [], "credits": {"has_credits": 1}}),
             json!({"type": "codex.rate_limits", "rate_limits": {"primary": {"used_percent": "many"}}}),
+            json!({"type": "codex.rate_limits", "rate_limits": {"allowed": true, "limit_reached": false},
+                "individual_limit": {"remaining_percent": "NaN", "limit": []}, "spend_control": {"reached": null},
+                "rate_limit_reached_type": {}}),
         ] {
             assert_eq!(RateLimitSnapshot::from_event(&event), None, "{event}");
         }
