@@ -12,8 +12,10 @@ const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Folds events into text, items and tool calls, from either wire.
 ///
 /// What is asked for can be read at any time: while the stream runs it is what has come so far. Once an item is done, its final
-/// form counts, and where the deltas said something else [`mismatches`](Self::mismatches) tells. A
-/// [`Restarted`](ResponseEvent::Restarted) clears everything.
+/// form counts, and where the deltas said something else [`mismatches`](Self::mismatches) tells; text that comes after that
+/// continues the item. An item is known by its place in the output and by its id; where the place is missing and the id is another
+/// one in each event, as some gateways send it, what is open of the same kind is meant. A [`Restarted`](ResponseEvent::Restarted)
+/// clears everything.
 ///
 /// ```
 /// # use actix_responses::{protocol::{ResponseAccumulator, ResponseEvent}, wire::{StreamDecoder, StreamLimits, Wire}};
@@ -37,11 +39,37 @@ pub struct ResponseAccumulator {
     max_bytes: usize,
 }
 
-/// One output item in the making.
+/// What kind of item something belongs to; deltas of one never belong to an item of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Message,
+    Reasoning,
+    /// Of a tool, whoever runs it.
+    Call,
+}
+
+/// Which item something belongs to, as far as an event says it.
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    /// Absent for an item without a typed form.
+    kind: Option<Kind>,
+    output_index: Option<u32>,
+    item_id: Option<&'a str>,
+    call_id: Option<&'a str>,
+}
+
+/// The parts of an item that come in deltas.
+const PARTS: [&str; 5] = ["text", "refusal", "summary", "reasoning", "input"];
+
+/// One output item in the making, or what came after one that was done.
 #[derive(Clone, Debug, Default)]
 struct Slot {
+    kind: Option<Kind>,
     output_index: Option<u32>,
+    /// The id of the last event.
     item_id: Option<Id>,
+    /// How many deltas have come under that id.
+    deltas_of_id: u64,
     call_id: Option<Id>,
     added: Option<OutputItem>,
     done: Option<OutputItem>,
@@ -109,30 +137,37 @@ impl ResponseAccumulator {
     pub fn push(&mut self, event: &ResponseEvent) -> Result<(), ApiError> {
         self.hold(event)?;
         match event {
-            ResponseEvent::Created(created) => self.response_id = created.response_id.clone(),
+            ResponseEvent::Created(created) => {
+                // Another response: what was only announced of the one before never comes.
+                if self.response_id.is_some() && self.response_id != created.response_id {
+                    self.slots.retain(Slot::has_content);
+                }
+                self.response_id = created.response_id.clone();
+            }
             ResponseEvent::OutputItemAdded(item) => self.add(item),
             ResponseEvent::OutputItemDone(item) => self.finish(item),
             ResponseEvent::OutputTextDelta(text) => {
-                let slot = self.slot(text.output_index, text.item_id.as_ref());
+                let slot = self.slot(Kind::Message, text.output_index, &text.item_id, &None);
                 append(&mut slot.text, text.content_index, &text.delta);
             }
             ResponseEvent::RefusalDelta(text) => {
-                let slot = self.slot(text.output_index, text.item_id.as_ref());
+                let slot = self.slot(Kind::Message, text.output_index, &text.item_id, &None);
                 append(&mut slot.refusal, text.content_index, &text.delta);
             }
             ResponseEvent::ReasoningSummaryDelta(text) => {
-                let slot = self.slot(text.output_index, text.item_id.as_ref());
+                let slot = self.slot(Kind::Reasoning, text.output_index, &text.item_id, &None);
                 append(&mut slot.summary, Some(text.summary_index), &text.delta);
             }
             ResponseEvent::ReasoningContentDelta(text) => {
-                let slot = self.slot(text.output_index, text.item_id.as_ref());
+                let slot = self.slot(Kind::Reasoning, text.output_index, &text.item_id, &None);
                 append(&mut slot.reasoning, Some(text.content_index), &text.delta);
             }
             ResponseEvent::ToolCallInputDelta(input) => {
-                let slot = self.slot(input.output_index, input.item_id.as_ref());
+                let (item_id, call_id) = (&input.item_id, &input.call_id);
+                let slot = self.slot(Kind::Call, input.output_index, item_id, call_id);
                 slot.input.push_str(&input.delta);
-                if input.call_id.is_some() {
-                    slot.call_id = input.call_id.clone();
+                if call_id.is_some() {
+                    slot.call_id.clone_from(call_id);
                 }
             }
             ResponseEvent::Restarted(_) => *self = Self::with_max_bytes(self.max_bytes),
@@ -152,14 +187,30 @@ impl ResponseAccumulator {
         self.in_order().map(|slot| slot.part("refusal")).collect()
     }
 
+    /// The reasoning as far as the server shows it, each item's once: itself, or where only a summary is shown, that.
+    pub fn reasoning(&self) -> String {
+        self.once(|slot| match slot.part("reasoning") {
+            reasoning if reasoning.is_empty() => slot.part("summary"),
+            reasoning => reasoning,
+        })
+    }
+
     /// The reasoning summaries, parts one after the other.
     pub fn reasoning_summary(&self) -> String {
-        self.in_order().map(|slot| slot.part("summary")).collect()
+        self.once(|slot| slot.part("summary"))
     }
 
     /// The reasoning itself, where the server shows it.
     pub fn reasoning_content(&self) -> String {
-        self.in_order().map(|slot| slot.part("reasoning")).collect()
+        self.once(|slot| slot.part("reasoning"))
+    }
+
+    /// Joins what items say; one that says what the one before it said repeats it.
+    fn once<'a>(&'a self, say: impl Fn(&'a Slot) -> Cow<'a, str>) -> String {
+        let mut said: Vec<_> = self.in_order().map(say).collect();
+        said.retain(|text| !text.is_empty());
+        said.dedup();
+        said.concat()
     }
 
     /// The items that are done, in the order of the output: what a next turn sends back.
@@ -167,6 +218,12 @@ impl ResponseAccumulator {
         self.in_order()
             .filter_map(|slot| slot.done.as_ref())
             .collect()
+    }
+
+    /// The items that were announced and are not done, in the order of the output: once the end has come, what was cut off.
+    pub fn open_items(&self) -> Vec<&OutputItem> {
+        let open = self.in_order().filter(|slot| slot.done.is_none());
+        open.filter_map(|slot| slot.added.as_ref()).collect()
     }
 
     /// The calls of functions and custom tools, those that are still being streamed included.
@@ -179,6 +236,7 @@ impl ResponseAccumulator {
         let at_the_end = match &self.end {
             Some(ResponseEvent::Completed(completed)) => completed.response_id.as_deref(),
             Some(ResponseEvent::Incomplete(incomplete)) => incomplete.response_id.as_deref(),
+            Some(ResponseEvent::Failed(error)) => error.details().response_id.as_deref(),
             _ => None,
         };
         at_the_end.or(self.response_id.as_deref())
@@ -189,6 +247,7 @@ impl ResponseAccumulator {
         match &self.end {
             Some(ResponseEvent::Completed(completed)) => completed.token_usage,
             Some(ResponseEvent::Incomplete(incomplete)) => incomplete.token_usage,
+            Some(ResponseEvent::Failed(error)) => error.details().token_usage,
             _ => None,
         }
     }
@@ -223,46 +282,147 @@ impl ResponseAccumulator {
     }
 
     fn add(&mut self, item: &OutputItem) {
-        let slot = self.slot_of(item);
+        let place = Place::of(item);
+        let found = self.find(&place).filter(|at| {
+            let slot = &self.slots[*at];
+            let is_other = |added: &OutputItem| added.item().id() != place.item_id;
+            slot.done.is_none() && !slot.added.as_ref().is_some_and(is_other)
+        });
+        let slot = self.take(found, &place);
         slot.added = Some(item.clone());
     }
 
     fn finish(&mut self, item: &OutputItem) {
-        let slot = self.slot_of(item);
+        let place = Place::of(item);
+        let found = match self.find(&place) {
+            Some(at) if self.slots[at].done.is_some() => {
+                let slot = &self.slots[at];
+                let is_again = slot.has_id_of(&place) || slot.is_said_by(item);
+                is_again.then_some(at)
+            }
+            Some(at) => {
+                if self.finish_again(at, item) {
+                    return;
+                }
+                Some(at)
+            }
+            None => {
+                let ends = |slot: &Slot| slot.ends_as(item, &place);
+                self.slots.iter().rposition(ends)
+            }
+        };
+        let slot = self.take(found, &place);
+        let streamed = PARTS.map(|part| slot.part(part).into_owned());
         slot.done = Some(item.clone());
-        let mismatches: Vec<_> = slot.mismatches().collect();
+        let (output_index, item_id) = (slot.output_index, slot.item_id.clone());
+        let parts = PARTS.into_iter().zip(streamed);
+        let mismatches: Vec<_> = parts
+            .map(|(part, streamed)| (part, streamed, slot.part(part).into_owned()))
+            .filter(|(_, streamed, done)| {
+                // What the final form has elsewhere is no difference.
+                !streamed.is_empty() && !done.is_empty() && streamed != done
+            })
+            .map(|(part, streamed, done)| Mismatch {
+                output_index,
+                item_id: item_id.clone(),
+                part,
+                streamed,
+                done,
+            })
+            .collect();
         self.mismatches.extend(mismatches);
     }
 
-    fn slot_of(&mut self, item: &OutputItem) -> &mut Slot {
-        let id = item.item().id().map(Id::from);
-        self.slot(item.output_index(), id.as_ref())
+    /// Takes the final form of an item that was done once and continued in the slot at a place: the old form again, or one that
+    /// has the continuation too. Otherwise what came late is an item of its own.
+    fn finish_again(&mut self, at: usize, item: &OutputItem) -> bool {
+        let late = &self.slots[at];
+        let is_continued = |slot: &Slot| {
+            slot.done.is_some() && slot.may_be(late.kind) && slot.output_index == late.output_index
+        };
+        let before = self.slots[..at].iter().rposition(is_continued);
+        let Some(before) = before.filter(|_| late.added.is_none()) else {
+            return false;
+        };
+        let slot = &self.slots[before];
+        if slot.done.as_ref() == Some(item) {
+            return true;
+        }
+        let is_whole = PARTS.into_iter().all(|part| {
+            let whole = part_of(item.item(), part).unwrap_or_default();
+            whole == slot.part(part) + late.part(part)
+        });
+        let is_whole = is_whole && slot.has_text();
+        if is_whole {
+            self.slots[before].done = Some(item.clone());
+            self.slots.remove(at);
+        }
+        is_whole
     }
 
-    /// The slot of an item: by its place in the output, for some servers change ids on the way; else by its id; else the one
-    /// that was begun last.
-    fn slot(&mut self, output_index: Option<u32>, item_id: Option<&Id>) -> &mut Slot {
-        let found = match (output_index, item_id) {
-            (Some(index), _) => self
-                .slots
-                .iter()
-                .rposition(|slot| slot.output_index == Some(index)),
-            (None, Some(id)) => self
-                .slots
-                .iter()
-                .rposition(|slot| slot.item_id.as_ref() == Some(id)),
-            (None, None) => self.slots.iter().rposition(|slot| slot.done.is_none()),
+    /// The slot that deltas of a kind go to.
+    fn slot(
+        &mut self,
+        kind: Kind,
+        output_index: Option<u32>,
+        item_id: &Option<Id>,
+        call_id: &Option<Id>,
+    ) -> &mut Slot {
+        let place = Place {
+            kind: Some(kind),
+            output_index,
+            item_id: item_id.as_deref(),
+            call_id: call_id.as_deref(),
         };
+        let found = self.find(&place).or_else(|| self.open_of_kind(&place));
+        // What comes after an item's end is kept beside its final form.
+        let found = found.filter(|at| self.slots[*at].done.is_none());
+        let slot = self.take(found, &place);
+        slot.deltas_of_id += 1;
+        slot
+    }
+
+    /// The slot of an item, the latest if there are several: by its place in the output, for some servers change ids on the
+    /// way; else by its id.
+    fn find(&self, place: &Place<'_>) -> Option<usize> {
+        let latest = |is_meant: &dyn Fn(&Slot) -> bool| {
+            let of_kind = |slot: &Slot| slot.may_be(place.kind) && is_meant(slot);
+            self.slots.iter().rposition(of_kind)
+        };
+        let index = place.output_index;
+        index
+            .and_then(|index| latest(&|slot| slot.output_index == Some(index)))
+            .or_else(|| latest(&|slot| slot.may_stand_at(index) && slot.is_named(place)))
+    }
+
+    /// The slot begun last of a kind, when a delta may belong to it that names neither its place nor its id: either it names no
+    /// id, or ids change from event to event.
+    fn open_of_kind(&self, place: &Place<'_>) -> Option<usize> {
+        let at = self
+            .slots
+            .iter()
+            .rposition(|slot| slot.may_be(place.kind))?;
+        let slot = &self.slots[at];
+        let has_changing_ids = slot.deltas_of_id < 2;
+        let is_meant = slot.may_stand_at(place.output_index)
+            && (place.item_id.is_none() || slot.item_id.is_none() || has_changing_ids);
+        (slot.done.is_none() && is_meant).then_some(at)
+    }
+
+    /// The found slot or a new one, with what the place says of it.
+    fn take(&mut self, found: Option<usize>, place: &Place<'_>) -> &mut Slot {
         let at = found.unwrap_or_else(|| {
-            self.slots.push(Slot {
-                output_index,
-                ..Slot::default()
-            });
+            self.slots.push(Slot::default());
             self.slots.len() - 1
         });
         let slot = &mut self.slots[at];
-        if let Some(id) = item_id {
-            slot.item_id = Some(id.clone());
+        slot.kind = slot.kind.or(place.kind);
+        slot.output_index = slot.output_index.or(place.output_index);
+        if let Some(id) = place.item_id
+            && slot.item_id.as_deref() != Some(id)
+        {
+            slot.item_id = Some(id.into());
+            slot.deltas_of_id = 0;
         }
         slot
     }
@@ -275,7 +435,81 @@ impl ResponseAccumulator {
     }
 }
 
+impl<'a> Place<'a> {
+    fn of(item: &'a OutputItem) -> Self {
+        let typed = item.item();
+        let kind = match typed {
+            ResponseItem::Message(_) => Some(Kind::Message),
+            ResponseItem::Reasoning(_) => Some(Kind::Reasoning),
+            ResponseItem::Unknown(_) => None,
+            _ => Some(Kind::Call),
+        };
+        Self {
+            kind,
+            output_index: item.output_index(),
+            item_id: typed.id(),
+            call_id: call_id(typed),
+        }
+    }
+}
+
 impl Slot {
+    fn may_be(&self, kind: Option<Kind>) -> bool {
+        self.kind.is_none() || kind.is_none() || self.kind == kind
+    }
+
+    fn may_stand_at(&self, output_index: Option<u32>) -> bool {
+        self.output_index.is_none() || output_index.is_none()
+    }
+
+    /// Whether it was done under the id.
+    fn has_id_of(&self, place: &Place<'_>) -> bool {
+        let done = self.done.as_ref();
+        place.item_id.is_some() && done.and_then(|done| done.item().id()) == place.item_id
+    }
+
+    /// Whether it has the id, or had it where its item was announced or done.
+    fn is_named(&self, place: &Place<'_>) -> bool {
+        let is_id = |id: Option<&str>| id.is_some() && id == place.item_id;
+        let is_call = |id: Option<&str>| id.is_some() && id == place.call_id;
+        let mut items = [&self.added, &self.done].into_iter().flatten();
+        is_id(self.item_id.as_deref())
+            || is_call(self.call_id.as_deref())
+            || items.any(|item| is_id(item.item().id()) || is_call(call_id(item.item())))
+    }
+
+    /// Whether a done item that nothing here names is this one's final form.
+    fn ends_as(&self, item: &OutputItem, place: &Place<'_>) -> bool {
+        if self.done.is_some() || !self.may_be(place.kind) {
+            return false;
+        }
+        // Under another place only what is said can tell.
+        if !self.may_stand_at(place.output_index) {
+            return self.has_text() && self.is_said_by(item);
+        }
+        let is_begun = |part: &str| {
+            let done = part_of(item.item(), part).unwrap_or_default();
+            done.starts_with(&*self.streamed(part))
+        };
+        self.deltas_of_id < 2 || PARTS.into_iter().all(is_begun)
+    }
+
+    /// Whether the item says what is here.
+    fn is_said_by(&self, item: &OutputItem) -> bool {
+        PARTS.into_iter().all(|part| {
+            let said = part_of(item.item(), part).unwrap_or_default();
+            said == self.part(part)
+        })
+    }
+
+    fn has_text(&self) -> bool {
+        PARTS.into_iter().any(|part| !self.part(part).is_empty())
+    }
+
+    fn has_content(&self) -> bool {
+        self.done.is_some() || self.has_text()
+    }
+
     /// The item as far as it is known.
     fn item(&self) -> Option<&ResponseItem> {
         self.done
@@ -304,43 +538,30 @@ impl Slot {
         }
     }
 
-    /// A part as the final form has it, or, until there is one, as it was streamed.
+    /// A part as the final form has it; where that has none of it, as it was streamed.
     fn part(&self, part: &str) -> Cow<'_, str> {
-        let Some(done) = &self.done else {
-            return self.streamed(part);
+        let done = |part| part_of(self.done.as_ref()?.item(), part);
+        match done(part) {
+            Some(text) if !text.is_empty() => return Cow::Owned(text),
+            _ => {}
+        }
+        let streamed = self.streamed(part);
+        // What was streamed as the one kind of reasoning may be done as the other.
+        let elsewhere = match part {
+            "summary" => done("reasoning"),
+            "reasoning" => done("summary"),
+            _ => None,
         };
-        let text = match (part, done.item()) {
-            ("text", ResponseItem::Message(message)) => message.text(),
-            ("refusal", ResponseItem::Message(message)) => message.refusal(),
-            ("summary", ResponseItem::Reasoning(reasoning)) => reasoning.summary_text(),
-            ("reasoning", ResponseItem::Reasoning(reasoning)) => reasoning.content_text(),
-            ("input", ResponseItem::FunctionCall(call)) => call.arguments.clone(),
-            ("input", ResponseItem::CustomToolCall(call)) => call.input.clone(),
-            // The final form of other items has no such part, or an unknown place for it.
-            _ => return self.streamed(part),
-        };
-        Cow::Owned(text)
-    }
-
-    /// Where the deltas do not add up to the final form.
-    fn mismatches(&self) -> impl Iterator<Item = Mismatch> {
-        let parts = ["text", "refusal", "summary", "reasoning", "input"].into_iter();
-        parts.filter_map(|part| {
-            let (streamed, done) = (self.streamed(part), self.part(part));
-            (!streamed.is_empty() && streamed != done).then(|| Mismatch {
-                output_index: self.output_index,
-                item_id: self.item_id.clone(),
-                part,
-                streamed: streamed.into_owned(),
-                done: done.into_owned(),
-            })
-        })
+        match elsewhere {
+            Some(text) if text == streamed => Cow::Borrowed(""),
+            _ => streamed,
+        }
     }
 
     fn tool_call(&self) -> Option<AccumulatedToolCall<'_>> {
-        let name = match self.item()? {
-            ResponseItem::FunctionCall(call) => &call.name,
-            ResponseItem::CustomToolCall(call) => &call.name,
+        let (name, status) = match self.item()? {
+            ResponseItem::FunctionCall(call) => (&call.name, &call.status),
+            ResponseItem::CustomToolCall(call) => (&call.name, &call.status),
             _ => return None,
         };
         Some(AccumulatedToolCall {
@@ -348,9 +569,30 @@ impl Slot {
             call_id: self.item()?.call_id().or(self.call_id.as_deref()),
             name: Some(name),
             input: self.part("input"),
-            is_done: self.done.is_some(),
+            is_done: self.done.is_some() && status.as_deref() != Some("incomplete"),
         })
     }
+}
+
+/// The id of a call whose input comes in deltas.
+fn call_id(item: &ResponseItem) -> Option<&str> {
+    match item {
+        ResponseItem::FunctionCall(_) | ResponseItem::CustomToolCall(_) => item.call_id(),
+        _ => None,
+    }
+}
+
+/// A part of an item in its final form; absent where its type has none.
+fn part_of(item: &ResponseItem, part: &str) -> Option<String> {
+    Some(match (part, item) {
+        ("text", ResponseItem::Message(message)) => message.text(),
+        ("refusal", ResponseItem::Message(message)) => message.refusal(),
+        ("summary", ResponseItem::Reasoning(reasoning)) => reasoning.summary_text(),
+        ("reasoning", ResponseItem::Reasoning(reasoning)) => reasoning.content_text(),
+        ("input", ResponseItem::FunctionCall(call)) => call.arguments.clone(),
+        ("input", ResponseItem::CustomToolCall(call)) => call.input.clone(),
+        _ => return None,
+    })
 }
 
 fn append(pieces: &mut BTreeMap<u32, String>, index: Option<u32>, delta: &str) {
@@ -368,6 +610,14 @@ mod tests {
     use crate::wire::{StreamDecoder, StreamLimits, Wire};
 
     fn accumulate(wire: Wire, data: &[Value]) -> ResponseAccumulator {
+        let mut accumulator = ResponseAccumulator::default();
+        for event in events(wire, data) {
+            accumulator.push(&event).unwrap();
+        }
+        accumulator
+    }
+
+    fn events(wire: Wire, data: &[Value]) -> Vec<ResponseEvent> {
         let body: String = data
             .iter()
             .map(|data| format!("data: {data}\n\n"))
@@ -376,11 +626,7 @@ mod tests {
         let mut decoder = StreamDecoder::new(wire, StreamLimits::default());
         let end = decoder.feed(body.as_bytes(), &mut events);
         events.extend(end.map(ResponseEvent::from));
-        let mut accumulator = ResponseAccumulator::default();
-        for event in &events {
-            accumulator.push(event).unwrap();
-        }
-        accumulator
+        events
     }
 
     fn delta(index: u32, text: &str) -> Value {
@@ -446,12 +692,370 @@ mod tests {
             &[delta(2, "b"), delta(0, "a"), delta(2, "c")],
         );
         assert_eq!(answer.text(), "abc");
-        let bare = |id: &str, text: &str| json!({"type": "response.output_text.delta", "item_id": id, "delta": text});
         let answer = accumulate(
             Wire::Responses,
-            &[bare("x", "1"), bare("y", "2"), bare("x", "3")],
+            &[
+                bare("x", "1"),
+                bare("x", "2"),
+                bare("y", "4"),
+                bare("x", "3"),
+            ],
         );
-        assert_eq!(answer.text(), "132");
+        assert_eq!(answer.text(), "1234");
+    }
+
+    /// A delta of a message without its place.
+    fn bare(id: &str, text: &str) -> Value {
+        json!({"type": "response.output_text.delta", "item_id": id, "delta": text})
+    }
+
+    fn message(id: &str, text: &str) -> Value {
+        json!({"type": "message", "id": id, "role": "assistant",
+            "content": [{"type": "output_text", "text": text, "annotations": []}]})
+    }
+
+    fn done(index: Option<u32>, item: Value) -> Value {
+        json!({"type": "response.output_item.done", "output_index": index, "item": item})
+    }
+
+    fn added(index: Option<u32>, item: Value) -> Value {
+        json!({"type": "response.output_item.added", "output_index": index, "item": item})
+    }
+
+    #[test]
+    fn an_item_is_one_whatever_its_ids_and_places() {
+        let at_0 = |id: &str, text: &str| json!({"type": "response.output_text.delta", "item_id": id, "output_index": 0, "delta": text});
+        for (of, data) in [
+            (
+                "another id in each event, no places",
+                vec![
+                    added(None, message("a", "")),
+                    bare("b", "Hel"),
+                    bare("c", "lo"),
+                    done(None, message("d", "Hello")),
+                ],
+            ),
+            (
+                "the same, never announced",
+                vec![
+                    bare("b", "Hel"),
+                    bare("c", "lo"),
+                    done(None, message("d", "Hello")),
+                ],
+            ),
+            (
+                "the first id again at the end",
+                vec![
+                    added(None, message("a", "")),
+                    bare("b", "Hel"),
+                    bare("c", "lo"),
+                    done(None, message("a", "Hello")),
+                ],
+            ),
+            (
+                "another id in each event",
+                vec![
+                    added(Some(0), message("a", "")),
+                    at_0("b", "Hel"),
+                    at_0("c", "lo"),
+                    done(Some(0), message("d", "Hello")),
+                ],
+            ),
+            (
+                "a place at the end alone",
+                vec![
+                    bare("a", "Hel"),
+                    bare("a", "lo"),
+                    done(Some(1), message("a", "Hello")),
+                ],
+            ),
+            (
+                "a place of the deltas alone",
+                vec![
+                    at_0("a", "Hel"),
+                    at_0("a", "lo"),
+                    done(None, message("b", "Hello")),
+                ],
+            ),
+            (
+                "another place at the end",
+                vec![
+                    at_0("a", "Hel"),
+                    at_0("a", "lo"),
+                    done(Some(3), message("b", "Hello")),
+                ],
+            ),
+            (
+                "done twice",
+                vec![
+                    at_0("a", "Hello"),
+                    done(Some(0), message("a", "Hello")),
+                    done(Some(0), message("b", "Hello")),
+                ],
+            ),
+            (
+                "more after it was done",
+                vec![
+                    at_0("a", "Hel"),
+                    done(Some(0), message("a", "Hel")),
+                    at_0("a", "l"),
+                    at_0("b", "o"),
+                ],
+            ),
+            (
+                "more after it was done, and done again as a whole",
+                vec![
+                    at_0("a", "Hel"),
+                    done(Some(0), message("a", "Hel")),
+                    at_0("b", "lo"),
+                    done(Some(0), message("c", "Hello")),
+                ],
+            ),
+            (
+                "more after it was done, and done again as it was",
+                vec![
+                    at_0("a", "Hel"),
+                    done(Some(0), message("a", "Hel")),
+                    at_0("a", "lo"),
+                    done(Some(0), message("a", "Hel")),
+                ],
+            ),
+            (
+                "more after it was done, without places or ids",
+                vec![
+                    json!({"type": "response.output_text.delta", "delta": "Hel"}),
+                    done(None, message("a", "Hel")),
+                    json!({"type": "response.output_text.delta", "delta": "lo"}),
+                ],
+            ),
+            (
+                "a final form without the text",
+                vec![
+                    at_0("a", "Hello"),
+                    done(
+                        Some(0),
+                        json!({"type": "message", "id": "a", "role": "assistant", "content": []}),
+                    ),
+                ],
+            ),
+        ] {
+            let answer = accumulate(Wire::Responses, &data);
+            assert_eq!(answer.text(), "Hello", "{of}");
+            assert_eq!(answer.mismatches(), [], "{of}");
+            assert!(
+                answer.items().len() < 2 && answer.open_items().is_empty(),
+                "{of}"
+            );
+        }
+    }
+
+    #[test]
+    fn items_that_are_two_stay_two() {
+        let at_0 = |id: &str, text: &str| json!({"type": "response.output_text.delta", "item_id": id, "output_index": 0, "delta": text});
+        let reasoning = json!({"type": "reasoning", "id": "r", "summary": []});
+        let thought = json!({"type": "response.reasoning_text.delta", "item_id": "r", "output_index": 0, "content_index": 0, "delta": "hm"});
+        for (of, data, items) in [
+            (
+                "whole messages without places",
+                vec![
+                    done(None, message("a", "one")),
+                    done(None, message("b", "two")),
+                ],
+                2,
+            ),
+            (
+                "one place for all",
+                vec![
+                    added(Some(0), message("a", "")),
+                    at_0("a", "one"),
+                    done(Some(0), message("a", "one")),
+                    added(Some(0), message("b", "")),
+                    at_0("b", "two"),
+                    done(Some(0), message("b", "two")),
+                ],
+                2,
+            ),
+            (
+                "one place for kinds that differ",
+                vec![
+                    added(Some(0), reasoning.clone()),
+                    thought,
+                    at_0("a", "onetwo"),
+                    done(Some(0), reasoning),
+                    done(Some(0), message("a", "onetwo")),
+                ],
+                2,
+            ),
+            (
+                "pieces by turns",
+                vec![
+                    added(None, message("a", "")),
+                    added(None, message("b", "")),
+                    bare("b", "tw"),
+                    bare("a", "one"),
+                    bare("b", "o"),
+                    done(None, message("b", "two")),
+                    done(None, message("a", "one")),
+                ],
+                2,
+            ),
+        ] {
+            let answer = accumulate(Wire::Responses, &data);
+            assert_eq!(answer.text(), "onetwo", "{of}");
+            assert_eq!(answer.items().len(), items, "{of}");
+            assert_eq!(answer.mismatches(), [], "{of}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_one_whatever_its_ids_and_is_whole_only_when_it_is_said_to_be() {
+        let call = |id: &str, arguments: &str, status: &str| {
+            json!({"type": "function_call", "id": id, "call_id": "c",
+            "name": "f", "arguments": arguments, "status": status})
+        };
+        let piece = |id: &str, delta: &str| json!({"type": "response.function_call_arguments.delta", "item_id": id, "delta": delta});
+        for status in ["completed", "incomplete"] {
+            let data = [
+                added(None, call("a", "", "in_progress")),
+                piece("b", "{\"x\""),
+                piece("c", ":1}"),
+                done(None, call("d", "{\"x\":1}", status)),
+                piece("d", "{\"x\":1}"),
+            ];
+            let answer = accumulate(Wire::Responses, &data);
+            let calls = answer.tool_calls();
+            let [call] = &calls[..] else {
+                panic!("{calls:?}")
+            };
+            assert_eq!(&*call.input, "{\"x\":1}");
+            assert_eq!(call.is_done, status == "completed");
+        }
+        let answer = accumulate(
+            Wire::Responses,
+            &[added(None, call("a", "", "in_progress"))],
+        );
+        assert_eq!(answer.open_items().len(), 1);
+        assert!(answer.items().is_empty());
+    }
+
+    #[test]
+    fn reasoning_is_told_once() {
+        let summary = json!({"type": "response.reasoning_summary_text.delta", "item_id": "r", "output_index": 0,
+            "summary_index": 0, "delta": "hm"});
+        let content = json!({"type": "response.reasoning_text.delta", "item_id": "r", "output_index": 0,
+            "content_index": 0, "delta": "hm"});
+        let item = |id: &str, summary: &str, content: &str| {
+            let parts = |kind: &str, text: &str| match text {
+                "" => json!([]),
+                text => json!([{"type": kind, "text": text}]),
+            };
+            json!({"type": "reasoning", "id": id, "summary": parts("summary_text", summary),
+                "content": parts("reasoning_text", content)})
+        };
+        for (of, data, summary_and_content) in [
+            (
+                "both streamed",
+                vec![summary.clone(), content.clone()],
+                ["hm", "hm"],
+            ),
+            (
+                "both streamed and done",
+                vec![
+                    summary.clone(),
+                    content.clone(),
+                    done(Some(0), item("r", "hm", "hm")),
+                ],
+                ["hm", "hm"],
+            ),
+            (
+                "streamed as content, done as summary",
+                vec![content.clone(), done(Some(0), item("r", "hm", ""))],
+                ["hm", ""],
+            ),
+            (
+                "streamed as summary, done as content",
+                vec![summary.clone(), done(Some(0), item("r", "", "hm"))],
+                ["", "hm"],
+            ),
+            (
+                "streamed, and sealed at the end",
+                vec![
+                    content.clone(),
+                    done(
+                        Some(0),
+                        json!({"type": "reasoning", "id": "r", "encrypted_content": "x"}),
+                    ),
+                ],
+                ["", "hm"],
+            ),
+            (
+                "done under another place and id",
+                vec![content.clone(), done(Some(4), item("x", "", "hm"))],
+                ["", "hm"],
+            ),
+            (
+                "done twice under two places and ids",
+                vec![
+                    content,
+                    done(Some(0), item("r", "", "hm")),
+                    done(Some(1), item("x", "", "hm")),
+                ],
+                ["", "hm"],
+            ),
+        ] {
+            let answer = accumulate(Wire::Responses, &data);
+            assert_eq!(answer.reasoning(), "hm", "{of}");
+            let told = [answer.reasoning_summary(), answer.reasoning_content()];
+            assert_eq!(told, summary_and_content, "{of}");
+            assert_eq!(answer.mismatches(), [], "{of}");
+        }
+        let answer = accumulate(
+            Wire::Responses,
+            &[done(Some(0), item("r", "short", "long"))],
+        );
+        assert_eq!(answer.reasoning(), "long");
+    }
+
+    #[test]
+    fn another_response_takes_the_place_of_what_was_only_announced() {
+        let created = |id: &str| json!({"type": "response.created", "response": {"id": id}});
+        let mut answer = ResponseAccumulator::default();
+        for data in [
+            vec![
+                created("r1"),
+                added(Some(0), message("m1", "")),
+                delta(1, "kept"),
+            ],
+            vec![created("r2"), added(Some(2), message("m2", ""))],
+        ] {
+            for event in events(Wire::Responses, &data) {
+                answer.push(&event).unwrap();
+            }
+        }
+        let open: Vec<_> = answer
+            .open_items()
+            .into_iter()
+            .map(|item| item.item().id())
+            .collect();
+        assert_eq!(open, [Some("m2")]);
+        assert_eq!(
+            (answer.response_id(), &*answer.text()),
+            (Some("r2"), "kept")
+        );
+    }
+
+    #[test]
+    fn a_failed_answer_has_its_id_and_its_cost() {
+        let mut error = ApiError::new(ErrorKind::Truncated, "cut");
+        error.details_mut().response_id = Some("r".into());
+        error.details_mut().token_usage = TokenUsage::from_json(&json!({"total_tokens": 4}));
+        let mut answer = ResponseAccumulator::default();
+        answer.push(&ResponseEvent::Failed(error.into())).unwrap();
+        assert_eq!(answer.response_id(), Some("r"));
+        assert_eq!(
+            answer.token_usage().map(|usage| usage.total_tokens),
+            Some(4)
+        );
     }
 
     #[test]
