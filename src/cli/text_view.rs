@@ -1,9 +1,7 @@
 //! Events as a person reads them: the answer on stdout, everything else on stderr.
 
-use std::collections::HashSet;
-
 use actix_responses::protocol::{
-    Id, Incomplete, OutputItem, ResponseEvent, ResponseItem, StreamAnomalies, TokenUsage,
+    Id, Incomplete, OutputItem, ResponseEvent, ResponseItem, StreamAnomalies, Text, TokenUsage,
 };
 
 use super::{
@@ -15,6 +13,9 @@ const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 /// How much of a tool call is shown, in characters.
 const MAX_CALL_CHARS: usize = 300;
+/// How much printed text is kept, to be compared with the messages when they are done: far more than a model writes, and a bound
+/// for a server that does not stop. What comes after that is printed all the same.
+const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// Which of the two outputs are terminals. Both are then taken for the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,16 +27,19 @@ pub(super) struct Terminals {
 /// Turns events into output.
 ///
 /// Stdout gets the text of the answer, refusals included, and nothing else: messages begin on lines of their own, and the
-/// last line is ended. Stderr gets what ended badly; where it is a terminal also reasoning, tool calls and the tokens.
+/// last line is ended. A message that is done has its text printed as far as it was not. Stderr gets what ended badly and what was
+/// lost on the way; where it is a terminal also reasoning, tool calls and the tokens.
 pub(super) struct TextView {
     terminals: Terminals,
     secrets: Secrets,
     /// Stdout is inside of a line.
     is_text_open: bool,
     cursor: Cursor,
+    messages: Vec<PrintedMessage>,
     /// The message that the last piece of text belonged to.
-    message: Option<MessageKey>,
-    streamed: Streamed,
+    current: Option<usize>,
+    since_text: SinceText,
+    kept_bytes: usize,
 }
 
 /// Where the terminal's cursor is.
@@ -46,30 +50,63 @@ enum Cursor {
     InReasoning,
 }
 
-type MessageKey = (Option<Id>, Option<u32>);
-
-/// Which messages have come in pieces, so that they are not shown again when they are whole. Servers exist that send whole
-/// messages only.
-#[derive(Default)]
-struct Streamed {
-    item_ids: HashSet<Id>,
-    output_indexes: HashSet<u32>,
-    nameless: bool,
+/// What has come of items since the last piece of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SinceText {
+    Nothing,
+    /// An item was done, or one that is no message was announced.
+    Done,
+    /// A message was announced.
+    MessageAdded,
 }
 
-impl Streamed {
-    fn insert(&mut self, (item_id, output_index): &MessageKey) {
-        self.item_ids.extend(item_id.clone());
-        self.output_indexes.extend(*output_index);
-        self.nameless |= item_id.is_none() && output_index.is_none();
+/// Which message a text belongs to, as far as its event says it.
+#[derive(Clone, Copy)]
+struct MessageKey<'a> {
+    id: Option<&'a str>,
+    output_index: Option<u32>,
+}
+
+/// What kind of text.
+#[derive(Clone, Copy)]
+enum Part {
+    Text,
+    Refusal,
+}
+
+/// A message as far as it was printed.
+struct PrintedMessage {
+    id: Option<Id>,
+    output_index: Option<u32>,
+    text: String,
+    refusal: String,
+    /// All that was printed of it is kept.
+    is_kept: bool,
+}
+
+impl PrintedMessage {
+    /// Some servers change ids on the way, so the place counts first.
+    fn has(&self, key: MessageKey<'_>) -> bool {
+        match (self.output_index, key.output_index) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.id.is_some() && self.id.as_deref() == key.id,
+        }
     }
 
-    fn contains(&self, (item_id, output_index): &MessageKey) -> bool {
-        self.nameless
-            || item_id
-                .as_ref()
-                .is_some_and(|id| self.item_ids.contains(id))
-            || output_index.is_some_and(|index| self.output_indexes.contains(&index))
+    fn has_another_id(&self, key: MessageKey<'_>) -> bool {
+        self.id.is_some() && key.id.is_some() && self.id.as_deref() != key.id
+    }
+
+    fn part(&mut self, part: Part) -> &mut String {
+        match part {
+            Part::Text => &mut self.text,
+            Part::Refusal => &mut self.refusal,
+        }
+    }
+
+    /// Whether a message that is done may be this one, by what it says.
+    fn is_begin_of(&self, text: &str, refusal: &str) -> bool {
+        !self.is_kept || (text.starts_with(&*self.text) && refusal.starts_with(&*self.refusal))
     }
 }
 
@@ -80,8 +117,10 @@ impl TextView {
             secrets,
             is_text_open: false,
             cursor: Cursor::LineStart,
-            message: None,
-            streamed: Streamed::default(),
+            messages: Vec::new(),
+            current: None,
+            since_text: SinceText::Nothing,
+            kept_bytes: 0,
         }
     }
 
@@ -93,20 +132,41 @@ impl TextView {
     pub(super) fn render(&mut self, event: &ResponseEvent, page: &mut Page) {
         match event {
             ResponseEvent::OutputTextDelta(text) => {
-                let key = (text.item_id.clone(), text.output_index);
-                self.text(&text.delta, key, page);
+                let (id, output_index) = (text.item_id.as_deref(), text.output_index);
+                self.delta(
+                    &text.delta,
+                    Part::Text,
+                    MessageKey { id, output_index },
+                    page,
+                );
             }
             ResponseEvent::RefusalDelta(text) => {
-                let key = (text.item_id.clone(), text.output_index);
-                self.text(&text.delta, key, page);
+                let (id, output_index) = (text.item_id.as_deref(), text.output_index);
+                self.delta(
+                    &text.delta,
+                    Part::Refusal,
+                    MessageKey { id, output_index },
+                    page,
+                );
             }
             ResponseEvent::ReasoningSummaryDelta(text) => self.reasoning(&text.delta, page),
             ResponseEvent::ReasoningContentDelta(text) => self.reasoning(&text.delta, page),
-            ResponseEvent::OutputItemDone(item) => self.item(item, page),
+            ResponseEvent::OutputItemAdded(item) => {
+                self.has_come(match item.item() {
+                    ResponseItem::Message(_) => SinceText::MessageAdded,
+                    _ => SinceText::Done,
+                });
+            }
+            ResponseEvent::OutputItemDone(item) => {
+                self.item(item, page);
+                self.has_come(SinceText::Done);
+            }
             ResponseEvent::Restarted(restarted) => {
                 self.end_text(page);
-                self.message = None;
-                self.streamed = Streamed::default();
+                self.messages.clear();
+                self.current = None;
+                self.since_text = SinceText::Nothing;
+                self.kept_bytes = 0;
                 let reason = printable(&self.secrets.hide(&restarted.error.to_string()));
                 let note = format!(
                     "-- restarted: {reason}; what came before is void, attempt {} begins --",
@@ -117,6 +177,11 @@ impl TextView {
             ResponseEvent::Completed(completed) => {
                 self.end_text(page);
                 self.anomalies(&completed.anomalies, page);
+                if completed.anomalies.no_finish_reason {
+                    let odd = "the server never said how the answer ended (no finish reason); it counts as whole, since the \
+                         stream ended on purpose with nothing left open";
+                    self.complain(odd, page);
+                }
                 self.usage(completed.token_usage.as_ref(), page);
             }
             ResponseEvent::Incomplete(incomplete) => {
@@ -127,7 +192,15 @@ impl TextView {
             }
             ResponseEvent::Failed(error) => {
                 self.end_text(page);
-                self.complain(&error.report(), page);
+                let details = error.details();
+                let report = error.report();
+                let words = [&details.finish_reason, &details.native_finish_reason];
+                let more = match own_words(words, |word| report.contains(word)) {
+                    Some(words) => format!(" The server says of the end: {words}."),
+                    None => String::new(),
+                };
+                self.complain(&(report + &more), page);
+                self.usage(details.token_usage.as_ref(), page);
             }
             ResponseEvent::Cancelled => self.end_text(page),
             _ => {}
@@ -138,15 +211,77 @@ impl TextView {
         }
     }
 
-    fn text(&mut self, text: &str, key: MessageKey, page: &mut Page) {
+    fn has_come(&mut self, what: SinceText) {
+        self.since_text = self.since_text.max(what);
+    }
+
+    /// The printed message that is meant. One without a place may have another id in each event, so it is the last one until an item
+    /// comes between.
+    fn find(&self, key: MessageKey<'_>) -> Option<usize> {
+        let is_new = |message: &PrintedMessage| {
+            self.since_text == SinceText::MessageAdded && message.has_another_id(key)
+        };
+        if let Some(at) = self.messages.iter().rposition(|message| message.has(key)) {
+            // Some servers give all messages one place.
+            return Some(at).filter(|at| !is_new(&self.messages[*at]));
+        }
+        let at = self.current?;
+        let message = &self.messages[at];
+        let can_have = message.output_index.is_none() || key.output_index.is_none();
+        let is_continued = match self.since_text {
+            SinceText::Nothing => true,
+            SinceText::Done => !message.has_another_id(key),
+            SinceText::MessageAdded => false,
+        };
+        (can_have && is_continued).then_some(at)
+    }
+
+    fn found_or_new(&mut self, found: Option<usize>, key: MessageKey<'_>) -> usize {
+        let at = found.unwrap_or_else(|| {
+            self.messages.push(PrintedMessage {
+                id: None,
+                output_index: None,
+                text: String::new(),
+                refusal: String::new(),
+                is_kept: true,
+            });
+            self.messages.len() - 1
+        });
+        let message = &mut self.messages[at];
+        message.output_index = message.output_index.or(key.output_index);
+        if let Some(id) = key.id
+            && message.id.as_deref() != Some(id)
+        {
+            message.id = Some(id.into());
+        }
+        at
+    }
+
+    fn delta(&mut self, text: &str, part: Part, key: MessageKey<'_>, page: &mut Page) {
+        if !text.is_empty() {
+            let found = self.find(key);
+            let at = self.found_or_new(found, key);
+            self.text(text, part, at, page);
+        }
+    }
+
+    /// Prints a piece of a message.
+    fn text(&mut self, text: &str, part: Part, at: usize, page: &mut Page) {
         if text.is_empty() {
             return;
         }
-        self.streamed.insert(&key);
-        if self.message.as_ref().is_some_and(|message| *message != key) {
+        let message = &mut self.messages[at];
+        if self.kept_bytes + text.len() > MAX_KEPT_BYTES {
+            message.is_kept = false;
+        } else if message.is_kept {
+            message.part(part).push_str(text);
+            self.kept_bytes += text.len();
+        }
+        if self.current.is_some_and(|current| current != at) {
             self.end_text(page);
         }
-        self.message = Some(key);
+        self.current = Some(at);
+        self.since_text = SinceText::Nothing;
         if self.cursor == Cursor::InReasoning {
             self.end_line(page);
         }
@@ -197,9 +332,32 @@ impl TextView {
     fn item(&mut self, item: &OutputItem, page: &mut Page) {
         match item.item() {
             ResponseItem::Message(message) => {
-                let key = (message.id.as_deref().map(Id::from), item.output_index());
-                if !self.streamed.contains(&key) {
-                    self.text(&message.text(), key, page);
+                let key = MessageKey {
+                    id: message.id.as_deref(),
+                    output_index: item.output_index(),
+                };
+                let (text, refusal) = (message.text(), message.refusal());
+                let found = self.find(key).filter(|at| {
+                    let printed = &self.messages[*at];
+                    printed.has(key) || printed.is_begin_of(&text, &refusal)
+                });
+                let at = self.found_or_new(found, key);
+                if !self.messages[at].is_kept {
+                    return;
+                }
+                let mut has_hole = false;
+                for (part, whole) in [(Part::Text, text), (Part::Refusal, refusal)] {
+                    let printed = self.messages[at].part(part);
+                    match whole.strip_prefix(&**printed) {
+                        Some(rest) => self.text(rest, part, at, page),
+                        // Some servers trim what is done, or leave it out.
+                        None => has_hole |= !printed.contains(whole.trim()),
+                    }
+                }
+                if has_hole {
+                    let hole =
+                        "a part of the answer was lost on its way: the text above has a hole";
+                    self.complain(hole, page);
                 }
             }
             other => {
@@ -220,9 +378,12 @@ impl TextView {
         }
     }
 
+    /// What was odd beside the end, which has words of its own.
     fn anomalies(&mut self, anomalies: &StreamAnomalies, page: &mut Page) {
-        if !anomalies.is_empty() {
-            self.complain(&format!("the stream was odd: {anomalies}"), page);
+        let mut counts = anomalies.clone();
+        counts.no_finish_reason = false;
+        if !counts.is_empty() {
+            self.complain(&format!("the stream was odd: {counts}"), page);
         }
     }
 
@@ -239,14 +400,30 @@ impl TextView {
 }
 
 fn incomplete_report(incomplete: &Incomplete) -> String {
-    let advice = match incomplete.reason.as_str() {
-        "max_output_tokens" => " To try: raise --max-output-tokens.",
-        _ => "",
+    let reason = incomplete.reason.as_str();
+    let words = [&incomplete.finish_reason, &incomplete.native_finish_reason];
+    let own = match own_words(words, |word| word == reason) {
+        Some(words) => format!(" (server says: {words})"),
+        None => String::new(),
     };
-    format!(
-        "the answer is incomplete, the server stopped early: {}.{advice}",
-        incomplete.reason
-    )
+    match reason {
+        "no_finish_reason" => format!(
+            "the answer is incomplete: the server never said how it ended{own}, so the rest may be missing. \
+             To try: ask again."
+        ),
+        "max_output_tokens" => format!(
+            "the answer is incomplete, the server stopped early: {reason}{own}. To try: raise --max-output-tokens."
+        ),
+        _ => format!("the answer is incomplete, the server stopped early: {reason}{own}."),
+    }
+}
+
+/// The server's own words for the end, those left out that are known already.
+fn own_words(words: [&Option<Text>; 2], is_known: impl Fn(&str) -> bool) -> Option<String> {
+    let mut words: Vec<_> = words.into_iter().flatten().map(Text::as_str).collect();
+    words.retain(|word| !word.is_empty() && !is_known(word));
+    words.dedup();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn usage_line(usage: &TokenUsage) -> String {
@@ -292,9 +469,11 @@ fn call_line(item: &ResponseItem) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use actix_responses::{
-        protocol::RawJson,
+        protocol::{Completed, RawJson},
         wire::{StreamDecoder, Wire},
     };
+
+    use serde_json::json;
 
     use super::*;
 
@@ -401,7 +580,8 @@ mod tests {
     #[test]
     fn a_long_call_is_cut() {
         let arguments = "é".repeat(1_000);
-        let call = serde_json::json!({"type": "function_call", "name": "f", "arguments": arguments, "call_id": "c"});
+        let call =
+            json!({"type": "function_call", "name": "f", "arguments": arguments, "call_id": "c"});
         let item = OutputItem::new(None, RawJson::from(call));
         let line = call_line(item.item()).unwrap();
         assert_eq!(
@@ -410,14 +590,266 @@ mod tests {
         );
     }
 
+    /// A delta of a message's text.
+    fn piece(index: Option<u32>, id: &str, text: &str) -> String {
+        json!({"type": "response.output_text.delta", "item_id": id, "output_index": index, "delta": text})
+            .to_string()
+    }
+
+    /// A message that begins (`added`) or ends (`done`).
+    fn message(event: &str, index: Option<u32>, id: &str, text: &str) -> String {
+        json!({"type": format!("response.output_item.{event}"), "output_index": index, "item": {"type": "message",
+            "id": id, "role": "assistant", "content": [{"type": "output_text", "text": text}]}})
+        .to_string()
+    }
+
     #[test]
-    fn an_incomplete_answer_says_why() {
-        let incomplete = r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#;
-        let page = shown(Terminals::default(), &[TEXT, incomplete]);
-        let complaint = page.on(Target::Stderr);
+    fn lines_are_those_of_messages_whatever_their_ids() {
+        for (of, data, text) in [
+            (
+                "another id in each event",
+                vec![
+                    message("added", Some(0), "a", ""),
+                    piece(Some(0), "b", "one"),
+                    piece(Some(0), "c", "two"),
+                    message("done", Some(0), "d", "onetwo"),
+                    message("added", Some(1), "e", ""),
+                    piece(Some(1), "f", "three"),
+                ],
+                "onetwo\nthree\n",
+            ),
+            (
+                "another id in each event, no places",
+                vec![
+                    message("added", None, "a", ""),
+                    piece(None, "b", "one"),
+                    piece(None, "c", "two"),
+                    message("done", None, "d", "onetwo"),
+                    message("added", None, "e", ""),
+                    piece(None, "f", "three"),
+                    message("done", None, "g", "three"),
+                ],
+                "onetwo\nthree\n",
+            ),
+            (
+                "the same, never announced",
+                vec![
+                    piece(None, "b", "one"),
+                    piece(None, "c", "two"),
+                    message("done", None, "d", "onetwo"),
+                    piece(None, "e", "three"),
+                ],
+                "onetwo\nthree\n",
+            ),
+            (
+                "one place for all messages",
+                vec![
+                    message("added", Some(0), "a", ""),
+                    piece(Some(0), "a", "one"),
+                    message("done", Some(0), "a", "one"),
+                    message("added", Some(0), "b", ""),
+                    piece(Some(0), "b", "two"),
+                    message("done", Some(0), "b", "two"),
+                ],
+                "one\ntwo\n",
+            ),
+            (
+                "more after it was done",
+                vec![
+                    piece(Some(0), "a", "one"),
+                    message("done", Some(0), "a", "one"),
+                    piece(Some(0), "b", "two"),
+                    message("done", Some(0), "c", "onetwo"),
+                ],
+                "onetwo\n",
+            ),
+            (
+                "whole messages without places",
+                vec![
+                    message("done", None, "a", "one"),
+                    message("done", None, "b", "two"),
+                ],
+                "one\ntwo\n",
+            ),
+            (
+                "two by turns",
+                vec![
+                    piece(Some(0), "a", "one"),
+                    piece(Some(1), "b", "two"),
+                    piece(Some(0), "a", "three"),
+                    message("done", Some(1), "b", "two"),
+                    message("done", Some(0), "a", "onethree"),
+                ],
+                "one\ntwo\nthree\n",
+            ),
+        ] {
+            let data: Vec<_> = data.iter().map(String::as_str).chain([COMPLETED]).collect();
+            let page = shown(Terminals::default(), &data);
+            assert_eq!(page.on(Target::Stdout), text, "{of}");
+            assert_eq!(page.on(Target::Stderr), "", "{of}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_of_a_message_is_printed_or_complained_of() {
+        let refused = json!({"type": "response.output_item.done", "output_index": 0, "item": {"type": "message", "id": "a",
+            "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}})
+        .to_string();
+        for (data, text, has_hole) in [
+            (
+                vec![
+                    piece(Some(0), "a", "one"),
+                    message("done", Some(0), "a", "onetwo"),
+                ],
+                "onetwo\n",
+                false,
+            ),
+            (
+                vec![
+                    piece(Some(0), "a", "one"),
+                    piece(Some(0), "a", "three"),
+                    message("done", Some(0), "a", "onetwothree"),
+                ],
+                "onethree\n",
+                true,
+            ),
+            (
+                vec![
+                    piece(Some(0), "a", "two"),
+                    message("done", Some(0), "a", "onetwo"),
+                ],
+                "two\n",
+                true,
+            ),
+            (
+                vec![
+                    piece(Some(0), "a", "one \n"),
+                    message("done", Some(0), "a", "one"),
+                ],
+                "one \n",
+                false,
+            ),
+            (
+                vec![
+                    piece(Some(0), "a", "one"),
+                    message("done", Some(0), "a", ""),
+                ],
+                "one\n",
+                false,
+            ),
+            (vec![refused.clone()], "no\n", false),
+            (
+                vec![piece(Some(0), "a", "one, "), refused],
+                "one, no\n",
+                false,
+            ),
+        ] {
+            let data: Vec<_> = data.iter().map(String::as_str).chain([COMPLETED]).collect();
+            let page = shown(Terminals::default(), &data);
+            assert_eq!(page.on(Target::Stdout), text, "{data:?}");
+            let hole = "actix-responses: a part of the answer was lost on its way: the text above has a hole\n";
+            let complaint = if has_hole { hole } else { "" };
+            assert_eq!(page.on(Target::Stderr), complaint, "{data:?}");
+        }
+    }
+
+    /// What is said of an end.
+    fn said_of(end: ResponseEvent) -> String {
+        let mut page = Page::default();
+        TextView::new(Terminals::default(), Secrets::default()).render(&end, &mut page);
+        page.on(Target::Stderr)
+    }
+
+    #[test]
+    fn an_incomplete_answer_says_why_in_the_servers_words_too() {
+        for (reason, finish_reason, native, said) in [
+            (
+                "max_output_tokens",
+                None,
+                None,
+                "stopped early: max_output_tokens. To try: raise --max-output-tokens.\n",
+            ),
+            (
+                "max_output_tokens",
+                Some("length"),
+                Some("MAX_TOKENS"),
+                "max_output_tokens (server says: length, MAX_TOKENS). To try: raise",
+            ),
+            (
+                "content_filter",
+                Some("content_filter"),
+                Some("SAFETY"),
+                "stopped early: content_filter (server says: SAFETY).\n",
+            ),
+            (
+                "content_filter",
+                Some("SAFETY"),
+                Some("SAFETY"),
+                "content_filter (server says: SAFETY).\n",
+            ),
+            (
+                "napping",
+                Some("napping"),
+                Some(""),
+                "stopped early: napping.\n",
+            ),
+            (
+                "no_finish_reason",
+                None,
+                None,
+                "the answer is incomplete: the server never said how it ended, so",
+            ),
+        ] {
+            let mut incomplete = Incomplete::default();
+            incomplete.reason = reason.into();
+            incomplete.finish_reason = finish_reason.map(Into::into);
+            incomplete.native_finish_reason = native.map(Into::into);
+            let complaint = said_of(ResponseEvent::Incomplete(incomplete.into()));
+            assert!(complaint.contains(said), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn what_was_odd_is_said_in_words() {
+        let mut completed = Completed::default();
+        completed.anomalies.no_finish_reason = true;
+        let complaint = said_of(ResponseEvent::Completed(completed.clone().into()));
+        let never = "actix-responses: the server never said how the answer ended";
+        assert!(complaint.starts_with(never), "{complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+        completed.anomalies.sequence_gaps = 1;
+        let complaint = said_of(ResponseEvent::Completed(completed.into()));
         assert!(
-            complaint.contains("max_output_tokens. To try: raise --max-output-tokens."),
+            complaint.contains("odd: 0 malformed, 1 sequence gaps"),
             "{complaint}"
         );
+        assert!(
+            complaint.contains("\nactix-responses: the server never said"),
+            "{complaint}"
+        );
+    }
+
+    #[test]
+    fn a_failed_answer_says_the_servers_words_and_what_it_cost() {
+        let failed = r#"{"type":"response.failed","response":{"error":{"code":"server_error","message":"Upstream gave up."},
+            "usage":{"input_tokens":7,"cache_write_tokens":5,"cached_tokens":1,"output_tokens":2}}}"#
+            .replace('\n', "");
+        let complaint = shown(BOTH, &[&failed]).on(Target::Stderr);
+        for words in [
+            "Upstream gave up.",
+            "tokens: 7 in (1 cached, 5 written to the cache), 2 out --",
+        ] {
+            assert!(complaint.contains(words), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn of_the_words_for_an_end_only_new_ones_are_told() {
+        let words = [Some("error".into()), Some("MALFORMED".into())];
+        let told = |known: &str| own_words([&words[0], &words[1]], |word| known.contains(word));
+        assert_eq!(told("").as_deref(), Some("error, MALFORMED"));
+        assert_eq!(told("an error").as_deref(), Some("MALFORMED"));
+        assert_eq!(told("error: MALFORMED"), None);
+        assert_eq!(own_words([&None, &None], |_| false), None);
     }
 }

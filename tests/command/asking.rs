@@ -185,3 +185,45 @@ fn whole_messages_and_further_messages_are_text_too() {
     ])));
     assert_eq!(ask(&provider, &[]).stdout, "one\ntwo\n");
 }
+
+#[test]
+fn ids_that_change_on_the_way_break_no_line_and_a_lost_piece_is_told() {
+    let delta = |index: u32, id: &str, text: &str| json!({"type": "response.output_text.delta", "item_id": id, "output_index": index, "delta": text});
+    let done = |index: u32, id: &str, text: &str| {
+        json!({"type": "response.output_item.done", "output_index": index, "item":
+        {"type": "message", "id": id, "role": "assistant", "content": [{"type": "output_text", "text": text}]}})
+    };
+    for (text, stderr) in [
+        ("one two", ""),
+        (
+            "one and two",
+            "actix-responses: a part of the answer was lost on its way: the text above has a hole\n",
+        ),
+    ] {
+        let stream = sse(&[
+            delta(0, "a", "one "),
+            delta(0, "b", "two"),
+            done(0, "c", text),
+            delta(1, "d", "three"),
+            done(1, "e", "three four"),
+            completed(),
+        ]);
+        let ran = ask(&always(Reply::sse(stream)), &[]);
+        assert_eq!(ran.stdout, "one two\nthree four\n");
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), stderr));
+    }
+}
+
+#[test]
+fn usage_is_told_under_the_same_names_whatever_the_server_calls_it() {
+    let chunk = json!({"id": "c", "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]});
+    let usage = json!({"id": "c", "choices": [], "usage": {"prompt_tokens": 100, "prompt_cache_hit_tokens": 80,
+        "completion_tokens": 50, "reasoning_tokens": 30, "total_tokens": 180, "cost": 0.5}});
+    let stream = sse(&[chunk, usage]) + "data: [DONE]\n\n";
+    let ran = ask(&always(Reply::sse(stream)), &["--wire=chat", "--json"]);
+    let expected = json!({"input_tokens": 100, "cached_input_tokens": 80, "cache_write_tokens": 0, "output_tokens": 80,
+        "reasoning_output_tokens": 30, "total_tokens": 180});
+    let end = ran.end();
+    assert_eq!(end["token_usage"], expected, "{end}");
+    assert_eq!(end["usage"]["cost"], 0.5, "{end}");
+}
