@@ -604,6 +604,7 @@ fn append(pieces: &mut BTreeMap<u32, String>, index: Option<u32>, delta: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection, option, prelude::*};
     use serde_json::{Value, json};
 
     use super::*;
@@ -1056,6 +1057,32 @@ mod tests {
             answer.token_usage().map(|usage| usage.total_tokens),
             Some(4)
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_lost_whatever_the_ids_and_places(
+            steps in collection::vec((0..4_u8, option::of(0..2_u32), 0..3_u8), 0..40),
+        ) {
+            let mut pieces = 0;
+            let data: Vec<_> = steps
+                .iter()
+                .map(|(step, index, id)| {
+                    let id = id.to_string();
+                    match step {
+                        0 => added(*index, message(&id, "")),
+                        1 => done(*index, message(&id, "")),
+                        _ => {
+                            pieces += 1;
+                            json!({"type": "response.output_text.delta", "item_id": id, "output_index": index, "delta": "x"})
+                        }
+                    }
+                })
+                .collect();
+            let answer = accumulate(Wire::Responses, &data);
+            prop_assert_eq!(answer.text(), "x".repeat(pieces));
+            prop_assert_eq!(answer.mismatches(), []);
+        }
     }
 
     #[test]
