@@ -13,7 +13,8 @@ use crate::{
 /// The error of a refused request, with the delay that its headers ask for.
 pub fn refusal(status: u16, headers: &HeaderMap, body: &[u8], now: SystemTime) -> ApiError {
     let mut error = server_error::api_error_from_http(status, headers, body);
-    error.details_mut().retry_after = retry::delay_from_headers(headers, now);
+    let details = error.details_mut();
+    details.retry_after = retry::delay_from_headers(headers, now).or(details.retry_after);
     error
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{AttemptNotice, request::RequestSpec};
 use crate::{
     error::{ApiError, AttemptFailure},
-    retry::{AttemptContext, RetryDecision, requested_delay},
+    retry::{AttemptContext, RetryDecision},
 };
 
 #[derive(Default)]
@@ -73,11 +73,9 @@ impl Attempts {
             message: error.message().to_owned(),
             request_id: error.details().request_id.clone(),
         });
-        let requested = requested_delay(&error);
         let details = error.details_mut();
         details.attempts = self.failures.clone();
         details.output_delivered = output_delivered;
-        details.retry_after = requested;
         let context = AttemptContext {
             attempt: self.number,
             output_delivered,

@@ -131,6 +131,8 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) 
     };
     let details = error.details_mut();
     details.phase.get_or_insert(Phase::ResponseHead);
-    details.retry_after = crate::retry::delay_from_headers(headers, std::time::SystemTime::now());
+    // What the headers ask for is more precise than what the body says.
+    let delay = crate::retry::delay_from_headers(headers, std::time::SystemTime::now());
+    details.retry_after = delay.or(details.retry_after);
     error
 }

@@ -19,6 +19,18 @@ pub(crate) fn parse_prefix(text: &str) -> Option<(Duration, &str)> {
     Some((total, rest))
 }
 
+/// Reads the delay that a sentence asks for: "try again in" or "retry after", and then `1m30.5s`, `28ms`, `35 seconds`, `2h`.
+pub(crate) fn requested_in(sentence: &str) -> Option<Duration> {
+    const LEADS: [&str; 4] = ["try again in", "retry in", "try again after", "retry after"];
+    // ASCII lower case keeps every byte's place.
+    let lower = sentence.to_ascii_lowercase();
+    LEADS.into_iter().find_map(|lead| {
+        let start = lower.find(lead)? + lead.len();
+        let (delay, _) = parse_prefix(sentence[start..].trim_start())?;
+        Some(delay)
+    })
+}
+
 /// One decimal number with its unit.
 fn amount(text: &str) -> Option<(Duration, &str)> {
     let digits = text
@@ -123,6 +135,35 @@ mod tests {
                 Some((Duration::from_millis(millis), rest)),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn messages_name_delays_in_many_ways() {
+        for (message, expected) in [
+            ("Please try again in 11.054s. Visit ...", Some(11_054)),
+            ("Rate limit reached ... Please try again in 28ms.", Some(28)),
+            ("Try again in 35 seconds.", Some(35_000)),
+            ("TRY AGAIN IN 1 second", Some(1_000)),
+            ("please try again in 1m30.5s", Some(90_500)),
+            ("try again in 6m0s", Some(360_000)),
+            ("try again in 1h2m3s.", Some(3_723_000)),
+            ("try again in 2 minutes", Some(120_000)),
+            ("try again in  1.898s", Some(1_898)),
+            ("try again in 2 hrs", Some(7_200_000)),
+            ("Please retry in 58.934310785s.", Some(58_934)),
+            ("Please retry after 35 seconds.", Some(35_000)),
+            ("Try again after 20 seconds", Some(20_000)),
+            ("don't retry after a while; try again in 2s", Some(2_000)),
+            ("try again in a while", None),
+            ("try again in 5", None),
+            ("try again in 5 apples", None),
+            ("wait 5s", None),
+            ("é try again in 3s é", Some(3_000)),
+            ("", None),
+        ] {
+            let millis = requested_in(message).map(|d| d.as_secs_f64() * 1000.0);
+            assert_eq!(millis.map(|ms| ms.round() as u64), expected, "{message}");
         }
     }
 }

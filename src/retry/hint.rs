@@ -4,8 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use crate::protocol::duration_notation;
-
 /// Reads the delay that response headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date
 /// (RFC 9110, 10.2.3), then the same header as litellm's proxy passes it on. A date in the past asks for no delay at all.
 pub(crate) fn delay_from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
@@ -27,16 +25,6 @@ pub(crate) fn delay_from_headers(headers: &HeaderMap, now: SystemTime) -> Option
         })
 }
 
-/// Reads the delay out of the message of a rate-limit error: "try again in" and then `1m30.5s`, `28ms`, `11.054s`,
-/// `35 seconds`, `1 minute`, `2h`.
-pub(super) fn delay_from_message(message: &str) -> Option<Duration> {
-    const LEAD: &str = "try again in";
-    // ASCII lower case keeps every byte's place.
-    let start = message.to_ascii_lowercase().find(LEAD)? + LEAD.len();
-    let (delay, _) = duration_notation::parse_prefix(message[start..].trim_start())?;
-    Some(delay)
-}
-
 fn seconds(value: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(value).ok()
 }
@@ -46,31 +34,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn messages_name_delays_in_many_ways() {
-        for (message, expected) in [
-            ("Please try again in 11.054s. Visit ...", Some(11_054)),
-            ("Rate limit reached ... Please try again in 28ms.", Some(28)),
-            ("Try again in 35 seconds.", Some(35_000)),
-            ("TRY AGAIN IN 1 second", Some(1_000)),
-            ("please try again in 1m30.5s", Some(90_500)),
-            ("try again in 6m0s", Some(360_000)),
-            ("try again in 1h2m3s.", Some(3_723_000)),
-            ("try again in 2 minutes", Some(120_000)),
-            ("try again in  1.898s", Some(1_898)),
-            ("try again in 2 hrs", Some(7_200_000)),
-            ("try again in a while", None),
-            ("try again in 5", None),
-            ("try again in 5 apples", None),
-            ("wait 5s", None),
-            ("é try again in 3s é", Some(3_000)),
-            ("", None),
-        ] {
-            let millis = delay_from_message(message).map(|d| d.as_secs_f64() * 1000.0);
-            assert_eq!(millis.map(|ms| ms.round() as u64), expected, "{message}");
-        }
-    }
 
     #[test]
     fn headers_name_delays_in_order_of_precision() {

@@ -9,7 +9,6 @@ pub use self::backoff::{ExponentialBackoff, InvalidBackoff};
 pub(crate) use breaker::unavailable;
 pub use breaker::{BreakerPolicy, CircuitBreaker};
 pub(crate) use hint::delay_from_headers;
-pub(crate) use policy::requested_delay;
 pub use policy::{
     AttemptContext, MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryDecision, RetryPolicy,
 };

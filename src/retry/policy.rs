@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ExponentialBackoff, hint};
+use super::ExponentialBackoff;
 use crate::error::{ApiError, ErrorKind};
 
 /// The most attempts that a policy accepts: beyond it a request is not being retried but hammered.
@@ -90,21 +90,13 @@ impl RetryPolicy {
         {
             return RetryDecision::GiveUp;
         }
-        match requested_delay(error) {
+        match error.details().retry_after {
             Some(delay) if delay > self.max_requested_delay => RetryDecision::GiveUp,
             // A server that asks for no delay would be asked again in a tight loop.
             Some(delay) if !delay.is_zero() => RetryDecision::RetryAfter(delay),
             _ => RetryDecision::RetryAfter(self.backoff.delay(context.attempt)),
         }
     }
-}
-
-/// How long the server asks to wait: in headers, or in the message of a rate-limit error.
-pub(crate) fn requested_delay(error: &ApiError) -> Option<Duration> {
-    error.details().retry_after.or_else(|| match error.kind() {
-        ErrorKind::RateLimited | ErrorKind::Overloaded => hint::delay_from_message(error.message()),
-        _ => None,
-    })
 }
 
 /// Whether another attempt at the same request can end differently.
@@ -297,9 +289,6 @@ mod tests {
             decision,
             RetryDecision::RetryAfter(Duration::from_millis(1_234))
         );
-        let told = ApiError::new(ErrorKind::RateLimited, "Please try again in 2s.");
-        let decision = RetryPolicy::default().decide(&told, context(1));
-        assert_eq!(decision, RetryDecision::RetryAfter(Duration::from_secs(2)));
     }
 
     #[test]

@@ -137,6 +137,21 @@ async fn a_time_beyond_the_longest_is_reported_instead_of_waited() {
 }
 
 #[actix_rt::test]
+async fn the_time_that_a_body_names_is_waited_and_headers_outrank_it() {
+    let google = r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"m","details":[{"retryDelay":"34s"}]}}]"#;
+    for (header, millis) in [(None, 34_000), (Some(("retry-after", "2")), 2_000)] {
+        let mut first = Exchange::status(429).chunk(google);
+        if let Some((name, value)) = header {
+            first = first.header(name, value);
+        }
+        let (runtime, _) = start([first, Exchange::stream(answer())]);
+        let before = Instant::now();
+        assert_eq!(names(&collect(&runtime).await), ANSWER);
+        assert_elapsed(before, Duration::from_millis(millis));
+    }
+}
+
+#[actix_rt::test]
 async fn what_can_not_help_is_not_retried() {
     for status in [400, 401, 403, 404, 413, 422] {
         let (runtime, transport) = start([Exchange::status(status), Exchange::stream(answer())]);
@@ -150,6 +165,9 @@ async fn what_can_not_help_is_not_retried() {
         "usage_not_included",
         "invalid_prompt",
         "cyber_policy",
+        "data_residency_mismatch",
+        "invalid_encrypted_content",
+        "misalignment_policy_violation",
     ] {
         let (runtime, transport) = start([
             Exchange::stream(failed(code, "no")),

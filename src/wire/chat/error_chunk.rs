@@ -4,42 +4,28 @@ use serde_json::Value;
 
 use crate::wire::server_error::ServerError;
 
-/// The error that an event reports, if it does.
-///
-/// Servers send it as `{"error": ...}`, as a flat object that says so in `object` or `type`, as `{"detail": ...}`, inside a
-/// choice (OpenRouter), inside `x_groq`, or in an SSE event named `error`. A flat object with a message and a code counts too
-/// when it has no `choices`.
+/// The error that an event reports, if it does: by its name, as an object without choices in any shape that
+/// [`ServerError`] knows, or beside choices: in the chunk, in a choice (OpenRouter), inside `x_groq`.
 pub(super) fn error_in(event: Option<&str>, chunk: &Value) -> Option<ServerError> {
-    let is_named_error = event == Some("error")
-        || ["object", "type"]
-            .iter()
-            .any(|name| chunk.get(*name).is_some_and(|value| value == "error"));
-    if is_named_error {
-        return Some(ServerError::from_json(chunk).unwrap_or_default());
+    let says_error = |name: &str| chunk.get(name).is_some_and(|value| value == "error");
+    if event.is_some_and(|name| name.eq_ignore_ascii_case("error"))
+        || ["object", "type"].into_iter().any(says_error)
+    {
+        return Some(ServerError::from_error_event(chunk));
     }
-    let says_something =
-        |error: &&Value| matches!(error, Value::String(_) | Value::Object(_) | Value::Array(_));
-    let inner = |holder: &Value| {
-        holder
-            .get("error")
-            .filter(says_something)
-            .and_then(ServerError::from_json)
+    let inner = |holder: &Value| ServerError::from_member(holder.get("error")?);
+    let choices = chunk.get("choices").and_then(Value::as_array);
+    let error = match choices {
+        Some(choices) if !choices.is_empty() => inner(chunk).or_else(|| {
+            choices.iter().find_map(|choice| {
+                inner(choice)
+                    .or_else(|| inner(choice.get("delta")?))
+                    .or_else(|| inner(choice.get("message")?))
+            })
+        }),
+        _ => ServerError::reported_by(chunk),
     };
-    let Some(choices) = chunk.get("choices") else {
-        let is_flat_error = chunk.get("message").is_some_and(Value::is_string)
-            && ["code", "type", "status"]
-                .iter()
-                .any(|name| chunk.get(*name).is_some_and(|value| !value.is_null()));
-        let is_error = is_flat_error
-            || ["error", "detail"]
-                .iter()
-                .any(|name| chunk.get(*name).is_some_and(|value| says_something(&value)))
-            || chunk.is_array();
-        return is_error.then(|| ServerError::from_json(chunk)).flatten();
-    };
-    inner(chunk)
-        .or_else(|| inner(chunk.get("x_groq")?))
-        .or_else(|| choices.as_array()?.iter().find_map(inner))
+    error.or_else(|| inner(chunk.get("x_groq")?))
 }
 
 #[cfg(test)]
@@ -71,6 +57,27 @@ mod tests {
                 None,
                 json!({"choices": [], "x_groq": {"id": "x", "error": "m"}}),
             ),
+            (None, json!({"error": {"message": "m"}, "choices": null})),
+            (
+                None,
+                json!({"base_resp": {"status_code": 1002, "status_msg": "m"}, "choices": null}),
+            ),
+            (None, json!({"code": 1301, "msg": "m", "choices": []})),
+            (None, json!({"success": false, "message": "m"})),
+            (
+                None,
+                json!({"choices": [{"delta": {"content": "x"}}], "error": "m"}),
+            ),
+            (
+                None,
+                json!({"choices": [{"delta": {"error": {"message": "m"}}}]}),
+            ),
+            (None, json!({"choices": [{"message": {"error": "m"}}]})),
+            (
+                None,
+                json!({"choices": [{"delta": {}}], "x_groq": {"error": "m"}}),
+            ),
+            (Some("Error"), json!({"message": "m"})),
             (Some("error"), json!({"message": "m"})),
             (Some("error"), json!("m")),
         ];
@@ -86,6 +93,11 @@ mod tests {
             json!({"choices": [], "error": null}),
             json!({"choices": [], "error": false, "message": "m", "code": 1}),
             json!({"choices": [{"index": 0, "error": null}], "x_groq": {"id": "x"}}),
+            json!({"choices": [{"index": 0, "error": {}, "delta": {"error": ""}}], "error": {}}),
+            json!({"choices": [{"index": 0}], "message": "m", "code": 500}),
+            json!({"choices": [], "base_resp": {"status_code": 0, "status_msg": "success"}}),
+            json!({"choices": [], "id": "", "model": "", "prompt_filter_results": [{"index": 0}]}),
+            json!({"choices": [], "usage": {"total_tokens": 1}, "code": 200, "message": "success"}),
             json!({"object": "chat.completion.chunk", "detail": null}),
             json!({"type": "keepalive"}),
             json!({"message": "hello"}),

@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, StatusCode, header::AsHeaderName};
-use serde_json::Value;
-
-use super::{ServerError, cut};
+use super::{ServerError, cut, envelope::error_in_text};
 use crate::error::{ApiError, Phase};
+use http::{HeaderMap, HeaderName, StatusCode, header::AsHeaderName};
 
 /// The headers that name a request, the API's own before those of proxies.
 static REQUEST_ID_HEADERS: [HeaderName; 4] = [
@@ -19,36 +17,45 @@ static REQUEST_ID_HEADERS: [HeaderName; 4] = [
 /// How much of a body that is no JSON is shown, in characters.
 const MAX_EXCERPT_CHARS: usize = 200;
 
+/// Headers that name what is wrong with the key (OpenAI's identity proxies), the one that says most first.
+static AUTH_ERROR_HEADERS: [HeaderName; 2] = [
+    HeaderName::from_static("x-openai-ide-error-code"),
+    HeaderName::from_static("x-openai-authorization-error"),
+];
+
 /// Makes the error of a request that was answered with an error status.
 ///
 /// The body's JSON is read in every shape that [`ServerError`] knows, also inside the SSE frame that some proxies put around
-/// it. Of a page or a text, the title or the beginning is shown. The waiting time that the headers may ask for is not read
-/// here.
+/// it. Where it leaves gaps, the headers fill them. Of a page or a text, the title or the beginning is shown. The waiting
+/// time that the headers may ask for is not read here.
 pub(crate) fn api_error_from_http(status: u16, headers: &HeaderMap, body: &[u8]) -> ApiError {
     let body = String::from_utf8_lossy(body);
-    let mut server_error = error_in(&body).unwrap_or_default();
-    if is_cloudflare_block(status, &body) {
-        server_error.message = Some(
-            "Cloudflare blocked the request before it reached the API: \
-             the network or the country it comes from may not be allowed"
-                .to_owned(),
-        );
-    }
-    if server_error.message.is_none() {
-        server_error.message = excerpt(&body)
-            .filter(|_| server_error == ServerError::default())
-            .or_else(|| nothing_said(status, &server_error));
-    }
-    if let (429, Some(limit), Some(message)) =
-        (status, used_up(headers), server_error.message.as_mut())
-        && !message.to_ascii_lowercase().contains(limit)
-    {
-        message.push_str(&format!(" (the limit on {limit} is used up)"));
-    }
+    let said = error_in(&body);
+    let is_page = said.is_none();
+    let mut server_error = said.unwrap_or_default().or(error_in_headers(headers));
+    let page = || excerpt(&body).filter(|_| is_page);
+    server_error.message = server_error
+        .message
+        .take()
+        .or_else(page)
+        .or_else(|| nothing_said(status, &server_error));
     let mut error = server_error
         .into_api_error(Some(status))
         .with_phase(Phase::ResponseHead);
     let details = error.details_mut();
+    // The server's words come first, and ours do not count against their limit.
+    if is_page && is_cloudflare_block(status, &body) {
+        details.message.push_str(
+            " (Cloudflare blocked the request before it reached the API: \
+             the network or the country it comes from may not be allowed)",
+        );
+    }
+    if let (429, Some(limit)) = (status, used_up(headers))
+        && !details.message.to_ascii_lowercase().contains(limit)
+    {
+        let note = format!(" (the limit on {limit} is used up)");
+        details.message.push_str(&note);
+    }
     details.request_id = request_id(headers);
     details.should_retry = match header(headers, "x-should-retry") {
         Some("true") => Some(true),
@@ -56,6 +63,46 @@ pub(crate) fn api_error_from_http(status: u16, headers: &HeaderMap, body: &[u8])
         _ => None,
     };
     error
+}
+
+/// What headers say of the error: `x-error-json`, the JSON of an error in base64 or as it is, and the names in
+/// [`AUTH_ERROR_HEADERS`]. A status in their place is no name.
+fn error_in_headers(headers: &HeaderMap) -> ServerError {
+    let json = header(headers, "x-error-json").and_then(|value| match value.starts_with('{') {
+        true => ServerError::from_text(value),
+        false => ServerError::from_text(&String::from_utf8(base64(value)?).ok()?),
+    });
+    let mut names = AUTH_ERROR_HEADERS
+        .iter()
+        .filter_map(|name| header(headers, name));
+    let code = names.find(|name| name.parse::<u32>().is_err());
+    json.unwrap_or_default().or(ServerError {
+        code: code.map(str::to_owned),
+        ..ServerError::default()
+    })
+}
+
+/// Decodes base64 of either alphabet, with or without padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 /// The id that the server, or a proxy before it, gave the request.
@@ -73,15 +120,7 @@ fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
 
 /// The error that a JSON body reports, if it does.
 pub(crate) fn error_in(body: &str) -> Option<ServerError> {
-    let json = |text: &str| {
-        let value: Value = serde_json::from_str(text.trim()).ok()?;
-        ServerError::from_json(&value)
-    };
-    json(body).or_else(|| {
-        body.lines()
-            .filter_map(|line| line.strip_prefix("data:"))
-            .find_map(json)
-    })
+    error_in_text(body, 0).filter(|error| *error != ServerError::default())
 }
 
 fn nothing_said(status: u16, server_error: &ServerError) -> Option<String> {
@@ -255,19 +294,117 @@ mod tests {
     }
 
     #[test]
-    fn a_block_by_cloudflare_gets_a_sentence() {
-        let error = error(
+    fn a_block_by_cloudflare_gets_a_sentence_beside_its_own() {
+        let block = error(
             403,
             &[("cf-ray", "8f2")],
             "<html><title>Attention Required! | Cloudflare</title>Sorry, you have been blocked",
         );
-        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-        assert!(
-            error.message().starts_with("Cloudflare blocked"),
-            "{}",
-            error.message()
+        assert_eq!(block.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(
+            block.message(),
+            "Attention Required! | Cloudflare (Cloudflare blocked the request before it reached the API: \
+             the network or the country it comes from may not be allowed)"
         );
-        assert_eq!(error.details().request_id.as_deref(), Some("8f2"));
+        assert_eq!(block.details().request_id.as_deref(), Some("8f2"));
+        let said = r#"{"error":{"message":"Cloudflare: this key is blocked"}}"#;
+        assert_eq!(
+            error(403, &[], said).message(),
+            "Cloudflare: this key is blocked"
+        );
+    }
+
+    #[test]
+    fn our_words_are_not_cut_off_and_cut_nothing_off() {
+        let words = "w".repeat(1000);
+        let body = format!(r#"{{"error":{{"message":"{words}"}}}}"#);
+        let headers = &[("x-ratelimit-remaining-tokens", "0")];
+        assert_eq!(
+            error(429, headers, &body).message(),
+            format!("{words} (the limit on tokens is used up)")
+        );
+    }
+
+    #[test]
+    fn headers_complete_an_error_whose_body_says_less() {
+        // {"error":{"message":"m","code":"token_invalidated"},"status":401}
+        let json = "eyJlcnJvciI6eyJtZXNzYWdlIjoibSIsImNvZGUiOiJ0b2tlbl9pbnZhbGlkYXRlZCJ9LCJzdGF0dXMiOjQwMX0=";
+        let invalidated = Some("token_invalidated");
+        let cases = [
+            (vec![("x-error-json", json)], "", "m", invalidated),
+            (
+                vec![("x-error-json", json)],
+                "<title>Just a moment</title>",
+                "m",
+                invalidated,
+            ),
+            (
+                vec![("x-error-json", json.trim_end_matches('='))],
+                r#"{"detail":"Unauthorized"}"#,
+                "Unauthorized",
+                invalidated,
+            ),
+            (
+                vec![("x-error-json", r#"{"error":{"code":"token_invalidated"}}"#)],
+                "",
+                "the server reports token_invalidated and says no more",
+                invalidated,
+            ),
+            (
+                vec![(
+                    "x-openai-authorization-error",
+                    "missing_authorization_header",
+                )],
+                "",
+                "the server reports missing_authorization_header and says no more",
+                Some("missing_authorization_header"),
+            ),
+            (
+                vec![
+                    ("x-openai-authorization-error", "401"),
+                    ("x-openai-ide-error-code", "token_invalidated"),
+                ],
+                "no way in",
+                "no way in",
+                invalidated,
+            ),
+            (
+                vec![
+                    ("x-openai-authorization-error", "401"),
+                    ("x-error-json", "!"),
+                ],
+                "",
+                "the server answers \"Unauthorized\" and says no more",
+                None,
+            ),
+            (
+                vec![("x-error-json", json)],
+                r#"{"error":{"message":"own","code":"x"}}"#,
+                "own",
+                Some("x"),
+            ),
+        ];
+        for (headers, body, message, code) in cases {
+            let error = error(401, &headers, body);
+            assert_eq!(error.message(), message, "{headers:?} {body}");
+            assert_eq!(error.details().code.as_deref(), code, "{headers:?} {body}");
+            assert_eq!(error.kind(), ErrorKind::Authentication, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn base64_is_decoded_as_its_standard_says() {
+        for (text, decoded) in [
+            ("", Some("")),
+            ("Zg==", Some("f")),
+            ("Zm8", Some("fo")),
+            ("Zm9vYmFy", Some("foobar")),
+            ("Zm9v YmFy", None),
+        ] {
+            let expected = decoded.map(|text| text.as_bytes().to_vec());
+            assert_eq!(base64(text), expected, "{text}");
+        }
+        assert_eq!(base64("-_8"), base64("+/8="));
     }
 
     #[test]
