@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use super::{drain::Drains, request::RequestSpec, secrets::Secrets};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
+    protocol::RateLimitSnapshot,
     provider::{AuthRequest, BodyStream, Transport, TransportRequest, TransportResponse},
     wire::server_error,
 };
@@ -18,6 +19,27 @@ const ERROR_BODY_BYTES: usize = 64 * 1024;
 
 /// How long an error's body may take once its head is there. What has come by then is reported.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// Why there is no response: the error, and all limits that came with it.
+pub(super) struct Refusal {
+    pub(super) error: ApiError,
+    pub(super) rate_limits: Vec<RateLimitSnapshot>,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            rate_limits: Vec::new(),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
 
 /// Asks for authentication, sends the request and reads the response's head, all within `head_limit`. A status that is no
 /// success becomes the error that the server describes in its body. `phase` says how far it has come, for the errors of
@@ -30,7 +52,7 @@ pub(super) async fn open(
     refresh_auth: bool,
     phase: Rc<Cell<Phase>>,
     head_limit: Duration,
-) -> Result<(TransportResponse, Secrets), ApiError> {
+) -> Result<(TransportResponse, Secrets), Refusal> {
     let head = head(&spec, transport, &drains, attempt, refresh_auth, &phase);
     let (response, secrets) = tokio::time::timeout(head_limit, head)
         .await
@@ -40,8 +62,10 @@ pub(super) async fn open(
     }
     // The head is there, so its limit does not count any more: what it says is an error that is known.
     let mut error = refusal(response.status, &response.headers, response.body).await;
+    let rate_limits = RateLimitSnapshot::from_headers(&response.headers);
+    error.details_mut().rate_limits = rate_limits.first().cloned();
     secrets.scrub(&mut error);
-    Err(error)
+    Err(Refusal { error, rate_limits })
 }
 
 fn head_timeout(limit: Duration, phase: Phase) -> ApiError {

@@ -26,7 +26,7 @@ use super::{
     SubscribeError, Subscriber, SubscriptionId,
     drain::Drains,
     lease::{Lease, Outcome},
-    opening::open,
+    opening::{Refusal, open},
     request::RequestSpec,
     secrets::Secrets,
     worker::{LoadShare, SWEEP_INTERVAL},
@@ -113,7 +113,7 @@ pub(super) struct StreamActor {
 
 enum Stage {
     Opening {
-        future: LocalBoxFuture<'static, Result<(TransportResponse, Secrets), ApiError>>,
+        future: LocalBoxFuture<'static, Result<(TransportResponse, Secrets), Refusal>>,
         /// How far it has come.
         phase: Rc<Cell<Phase>>,
     },
@@ -488,7 +488,11 @@ impl StreamActor {
                     self.secrets = secrets;
                     self.on_head(response, now);
                 }
-                Err(error) => return self.fail(error, now, span, ctx),
+                Err(Refusal { error, rate_limits }) => {
+                    let limits = rate_limits.into_iter().map(Arc::new);
+                    self.events.extend(limits.map(ResponseEvent::RateLimits));
+                    return self.fail(error, now, span, ctx);
+                }
             }
         }
         self.lease.audience().poll(cx, now);

@@ -152,6 +152,27 @@ async fn the_time_that_a_body_names_is_waited_and_headers_outrank_it() {
 }
 
 #[actix_rt::test]
+async fn the_limits_of_a_refused_request_are_delivered_and_in_its_error() {
+    let refused = || {
+        Exchange::status(429)
+            .header("x-codex-primary-used-percent", "100")
+            .header("x-ratelimit-remaining-requests", "0")
+    };
+    let (runtime, _) = start_with([refused(), refused()], |c| c.retry = steady_retry(2));
+    let events = collect(&runtime).await;
+    // Those of the second attempt are the same, and not delivered again.
+    assert_eq!(names(&events)[..2], ["rate_limits"; 2], "{events:?}");
+    assert_eq!(events.len(), 3);
+    let limits = failure(&events).details().rate_limits.as_ref();
+    let first = limits.expect("the limits");
+    assert_eq!(first.limit_id.as_deref(), Some("codex"));
+    let Ok(ResponseEvent::RateLimits(delivered)) = &events[0] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(**delivered, *first);
+}
+
+#[actix_rt::test]
 async fn what_can_not_help_is_not_retried() {
     for status in [400, 401, 403, 404, 413, 422] {
         let (runtime, transport) = start([Exchange::status(status), Exchange::stream(answer())]);
