@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::{
     error::ApiError,
+    protocol::RawJson,
     provider::{secrets_in_headers, secrets_in_query},
 };
 
@@ -54,17 +55,48 @@ impl Secrets {
             ]
         });
         for text in texts.into_iter().chain(limits).flatten() {
-            for secret in &self.0 {
-                if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), "[redacted]");
-                }
+            if let Some(scrubbed) = self.scrubbed(text) {
+                *text = scrubbed;
             }
+        }
+        for raw in [&mut details.response, &mut details.usage] {
+            if let Some(scrubbed) = raw.as_ref().and_then(|raw| self.scrubbed(raw.get())) {
+                *raw = RawJson::parse(&scrubbed).ok();
+            }
+        }
+        for word in [
+            &mut details.finish_reason,
+            &mut details.native_finish_reason,
+        ] {
+            if let Some(scrubbed) = word.as_ref().and_then(|word| self.scrubbed(word.as_str())) {
+                *word = Some(scrubbed.into());
+            }
+        }
+        if let Some(id) = details
+            .response_id
+            .as_deref()
+            .and_then(|id| self.scrubbed(id))
+        {
+            details.response_id = Some(id.into());
         }
         // A cause can't be changed, and one that quotes a key says nothing that is needed more than the key is to be kept.
         let source = details.source.as_ref();
         if source.is_some_and(|source| self.are_in(&**source)) {
             details.source = None;
         }
+    }
+
+    /// A text without them, if it holds one.
+    fn scrubbed(&self, text: &str) -> Option<String> {
+        let mut held = self
+            .0
+            .iter()
+            .filter(|secret| text.contains(*secret))
+            .peekable();
+        held.peek()?;
+        Some(held.fold(text.to_owned(), |text, secret| {
+            text.replace(secret, "[redacted]")
+        }))
     }
 
     fn are_in(&self, error: &(dyn Error + 'static)) -> bool {
@@ -85,7 +117,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{error::ErrorKind, protocol::Text};
 
     #[test]
     fn a_quoted_key_is_taken_out() {
@@ -100,12 +132,19 @@ mod tests {
             "bad keys sk-0123456789 and sk-9876543210 in plain-value",
         )
         .with_source(std::io::Error::other("sk-0123456789"));
-        error.details_mut().request_id = Some("req-sk-0123456789".to_owned());
+        let details = error.details_mut();
+        details.request_id = Some("req-sk-0123456789".to_owned());
+        details.response = RawJson::parse(r#"{"error": {"code": "sk-9876543210"}}"#).ok();
+        details.finish_reason = Some("sk-0123456789".into());
         Secrets::of(&headers, &url).scrub(&mut error);
         let expected = "bad keys [redacted] and [redacted] in plain-value";
         assert_eq!(error.message(), expected);
         let request_id = error.details().request_id.as_deref();
         assert_eq!(request_id, Some("req-[redacted]"));
+        let response = error.details().response.as_ref().map(RawJson::get);
+        assert_eq!(response, Some(r#"{"error": {"code": "[redacted]"}}"#));
+        let reason = error.details().finish_reason.as_ref();
+        assert_eq!(reason.map(Text::as_str), Some("[redacted]"));
         assert!(error.details().source.is_none());
     }
 }
