@@ -70,6 +70,7 @@ members! {
         "detail" => detail: Option<IgnoredAny>,
         "x_groq" => x_groq: Option<IgnoredAny>,
         "base_resp" => base_resp: Option<IgnoredAny>,
+        "errors" => errors: Option<IgnoredAny>,
     }
     ignored: ["object", "created"]
 
@@ -145,6 +146,7 @@ impl<'a> Chunk<'a> {
             && chunk.detail.is_none()
             && chunk.x_groq.is_none()
             && chunk.base_resp.is_none()
+            && chunk.errors.is_none()
             && chunk.choices().iter().all(ChunkChoice::is_plain);
         is_plain.then_some(chunk)
     }

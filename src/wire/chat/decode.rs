@@ -418,7 +418,7 @@ impl ChatDialect {
     /// What is wrong with an end that no `finish_reason` came before.
     fn error_without_finish(&self, is_deliberate: bool) -> Option<ApiError> {
         if let Some(words) = self.unread.words() {
-            let error = ServerError::from_json(&Value::from(words)).unwrap_or_default();
+            let error = ServerError::from_text(&words).unwrap_or_default();
             return Some(error.into_api_error(None));
         }
         // A body that just ends was cut, and its last piece with it.

@@ -1,6 +1,6 @@
 //! Errors that come in place of a chunk, or inside one.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::wire::server_error::ServerError;
 
@@ -16,13 +16,19 @@ pub(super) fn error_in(event: Option<&str>, chunk: &Value) -> Option<ServerError
     let inner = |holder: &Value| ServerError::from_member(holder.get("error")?);
     let choices = chunk.get("choices").and_then(Value::as_array);
     let error = match choices {
-        Some(choices) if !choices.is_empty() => inner(chunk).or_else(|| {
-            choices.iter().find_map(|choice| {
-                inner(choice)
-                    .or_else(|| inner(choice.get("delta")?))
-                    .or_else(|| inner(choice.get("message")?))
+        Some(choices) if !choices.is_empty() => inner(chunk)
+            .or_else(|| {
+                choices.iter().find_map(|choice| {
+                    inner(choice)
+                        .or_else(|| inner(choice.get("delta")?))
+                        .or_else(|| inner(choice.get("message")?))
+                })
             })
-        }),
+            .or_else(|| {
+                ["base_resp", "errors"]
+                    .into_iter()
+                    .find_map(|name| ServerError::reported_by(&json!({name: chunk.get(name)?})))
+            }),
         _ => ServerError::reported_by(chunk),
     };
     error.or_else(|| inner(chunk.get("x_groq")?))
@@ -30,8 +36,6 @@ pub(super) fn error_in(event: Option<&str>, chunk: &Value) -> Option<ServerError
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -67,6 +71,14 @@ mod tests {
             (
                 None,
                 json!({"choices": [{"delta": {"content": "x"}}], "error": "m"}),
+            ),
+            (
+                None,
+                json!({"choices": [{"delta": {}}], "base_resp": {"status_code": 1002, "status_msg": "m"}}),
+            ),
+            (
+                None,
+                json!({"choices": [{"delta": {}}], "errors": [{"message": "m"}]}),
             ),
             (
                 None,
