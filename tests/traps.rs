@@ -192,8 +192,8 @@ async fn chat_tool_calls_end_the_stream_without_a_done() {
     let (runtime, transport) = chat(Exchange::stream(body).held_open());
     let before = Instant::now();
     let seen = collect(&runtime).await;
-    // The grace for usage and `[DONE]`, and nothing more.
-    assert_elapsed(before, Duration::from_millis(250));
+    // The wait for usage and `[DONE]`, and nothing more.
+    assert_elapsed(before, Duration::from_secs(5));
     assert_eq!(names(&seen).last(), Some(&"completed"));
     let calls = seen.iter().filter(|event| match event {
         Ok(ResponseEvent::OutputItemDone(output)) => {

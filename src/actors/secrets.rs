@@ -87,7 +87,7 @@ impl Secrets {
     }
 
     /// A text without them, if it holds one.
-    fn scrubbed(&self, text: &str) -> Option<String> {
+    pub(super) fn scrubbed(&self, text: &str) -> Option<String> {
         let mut held = self
             .0
             .iter()

@@ -219,7 +219,11 @@ impl StreamActor {
         };
         self.request_id = server_error::request_id(&headers).map(Into::into);
         if let Some(id) = &self.request_id {
-            self.decoder.set_request_id((**id).into());
+            let id = self
+                .secrets
+                .scrubbed(id)
+                .map_or_else(|| (**id).into(), Id::from);
+            self.decoder.set_request_id(id);
         }
         header_events(&headers, &mut self.events);
         let content_type = headers

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{
@@ -144,7 +145,7 @@ impl ToolCalls {
         }
     }
 
-    /// Whether there is a call whose arguments are no JSON.
+    /// Whether there is a call whose arguments end in the middle.
     pub(super) fn has_cut(&self) -> bool {
         self.calls.iter().any(ToolCall::is_cut)
     }
@@ -152,7 +153,7 @@ impl ToolCalls {
     /// Whether there is a call that may go on, where the server has not said that it does not: one whose arguments are no whole
     /// object.
     pub(super) fn has_open(&self) -> bool {
-        let is_open = |call: &ToolCall| !call.is_whole() || call.is_cut();
+        let is_open = |call: &ToolCall| !call.is_whole() || call.parse().is_err();
         self.calls.iter().any(is_open)
     }
 
@@ -232,11 +233,15 @@ impl ToolCall {
             && self.depth.is_closed()
     }
 
-    /// Whether the arguments are no JSON, because they end in the middle or a piece of them is missing.
+    /// Whether the arguments end in the middle. What else is wrong with them is the model's own mistake.
     fn is_cut(&self) -> bool {
         self.kind != ToolCallInput::CustomInput
             && !self.input.text.trim().is_empty()
-            && serde_json::from_str::<serde::de::IgnoredAny>(&self.input.text).is_err()
+            && self.parse().is_err_and(|error| error.is_eof())
+    }
+
+    fn parse(&self) -> serde_json::Result<IgnoredAny> {
+        serde_json::from_str(&self.input.text)
     }
 
     /// What a piece is to this call.

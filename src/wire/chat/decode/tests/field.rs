@@ -1004,7 +1004,9 @@ proptest! {
             let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(arguments).into_iter().collect();
             prop_assert!(values.as_ref().map_or(1, Vec::len) <= 1, "{arguments} of {body}");
             if is_completed {
-                prop_assert!(status == "completed" && (arguments.is_empty() || values.is_ok()), "{arguments} of {body}");
+                // What is missing in the middle nobody can see, where the server says that it is whole.
+                let is_open = values.as_ref().is_err_and(serde_json::Error::is_eof);
+                prop_assert!(status == "completed" && (arguments.is_empty() || !is_open), "{arguments} of {body}");
             }
         }
         if is_completed && read.items.is_empty() {
