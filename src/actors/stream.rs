@@ -300,6 +300,9 @@ impl StreamActor {
         if body_over {
             self.stage = Stage::Over;
         }
+        if let Some(turn_state) = &self.spec.turn_state {
+            turn_state.observe_events(&self.events);
+        }
         if read {
             self.times.byte = now;
         }

@@ -5,9 +5,12 @@ use actix_responses::{
     protocol::{CompactionInput, ResponseItem},
 };
 use futures_util::StreamExt;
+use serde_json::json;
 
 use crate::support::{
-    events::answer, prompt, provider, start, start_with, steady_retry, transport::Exchange,
+    events::{self, answer, completed, created, delta},
+    prompt, provider, start, start_with, steady_retry,
+    transport::Exchange,
 };
 
 fn sticky(value: &'static str) -> Exchange {
@@ -16,6 +19,35 @@ fn sticky(value: &'static str) -> Exchange {
 
 fn submit(turn_state: &TurnState) -> SubmitRequest {
     SubmitRequest::new(prompt()).with_turn_state(turn_state.clone())
+}
+
+#[actix_rt::test]
+async fn turn_state_may_come_as_an_event_of_the_stream() {
+    for (kind, event) in [
+        (
+            "response.metadata",
+            json!({"headers": {"X-Codex-Turn-State": ["state", "other"]}}),
+        ),
+        (
+            "response.headers",
+            json!({"headers": {"x-codex-turn-state": "state"}}),
+        ),
+    ] {
+        let mut event = event;
+        event["type"] = json!(kind);
+        let stream = created() + &events::event(event) + &delta("hi") + &completed();
+        let (runtime, transport) = start([Exchange::stream(stream), Exchange::stream(answer())]);
+        let turn = TurnState::new();
+        for _ in 0..2 {
+            let stream = runtime.submit(submit(&turn)).await.unwrap();
+            stream.collect::<Vec<_>>().await;
+        }
+        let sent = transport.requests()[1]
+            .headers
+            .get("x-codex-turn-state")
+            .cloned();
+        assert_eq!(sent.unwrap(), "state", "{kind}");
+    }
 }
 
 #[actix_rt::test]
