@@ -5,6 +5,7 @@ mod turns;
 
 mod cancelling;
 mod compacting;
+mod finishing;
 mod listing;
 mod retrying;
 mod streaming;

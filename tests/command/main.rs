@@ -6,6 +6,7 @@ mod compacting;
 mod decoding;
 mod ending;
 mod failing;
+mod field;
 mod interrupting;
 mod providers;
 mod serving;

@@ -1,0 +1,184 @@
+//! What servers really send, over a socket: how often they are asked, what is printed, and how it ends.
+
+use actix_responses::provider::loopback::Reply;
+use serde_json::{Value, json};
+
+use crate::support::{Ran, always, ask, sse};
+
+fn chat(delta: Value, finish_reason: Option<&str>) -> Value {
+    json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+}
+
+fn text(text: &str) -> Value {
+    chat(json!({"content": text}), None)
+}
+
+fn usage() -> Value {
+    json!({"id": "c", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.5}})
+}
+
+const DONE: &str = "data: [DONE]\n\n";
+
+fn completion() -> Value {
+    json!({"id": "c", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "The answer."}}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
+}
+
+fn response() -> Value {
+    json!({"id": "r", "object": "response", "status": "completed", "model": "m", "output": [
+        {"id": "m", "type": "message", "role": "assistant", "status": "completed",
+            "content": [{"type": "output_text", "text": "The answer.", "annotations": []}]}],
+        "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}})
+}
+
+/// A body under no content type at all.
+fn untyped(body: &str) -> Reply {
+    let length = body.len();
+    Reply::sse("").garbage(format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    ))
+}
+
+/// Asks on a wire, and checks that one request was made.
+fn once(wire: &str, reply: Reply, more: &[&str]) -> Ran {
+    let provider = always(reply);
+    let ran = ask(&provider, &[&["--wire", wire][..], more].concat());
+    assert_eq!(provider.request_count(), 1, "{ran:?}");
+    ran
+}
+
+#[test]
+fn an_answer_as_json_is_an_answer_and_is_asked_for_once() {
+    for (wire, answer) in [("chat", completion()), ("responses", response())] {
+        let line = answer.to_string();
+        let pretty = serde_json::to_string_pretty(&answer).unwrap();
+        for reply in [
+            Reply::json(answer.clone()),
+            Reply::text(line.clone()),
+            Reply::text(pretty.clone()),
+            Reply::sse(line.clone()),
+            Reply::sse(format!("{pretty}\n\n{DONE}")),
+            Reply::sse(format!("data: {line}\n\n")),
+            untyped(&line),
+        ] {
+            let ran = once(wire, reply.clone(), &[]);
+            assert_eq!(
+                (ran.stdout.as_str(), ran.status),
+                ("The answer.\n", Some(0)),
+                "{wire} {reply:?}: {ran:?}"
+            );
+            let end = once(wire, reply, &["--json"]).end();
+            assert_eq!(end["type"], "completed");
+            assert_eq!(end["token_usage"]["total_tokens"], 3);
+        }
+    }
+}
+
+#[test]
+fn an_error_is_told_in_the_servers_words_wherever_it_stands() {
+    let words = "model failed to load: out of memory";
+    let error = json!({"error": {"message": words, "type": "invalid_request_error"}});
+    let pretty = serde_json::to_string_pretty(&error).unwrap();
+    for wire in ["chat", "responses"] {
+        for reply in [
+            Reply::json(error.clone()),
+            Reply::text(error.to_string()),
+            Reply::sse(error.to_string()),
+            Reply::sse(format!("{pretty}\n\n{DONE}")),
+            Reply::sse(format!("data: {error}\n\n")),
+            Reply::sse(format!("error: {error}\n\n{DONE}")),
+            Reply::sse(format!("event: error\ndata: {error}\n\n")),
+            untyped(&error.to_string()),
+        ] {
+            let ran = once(wire, reply.clone(), &[]);
+            assert_eq!((ran.stdout.as_str(), ran.status), ("", Some(1)), "{ran:?}");
+            assert!(ran.stderr.contains(words), "{wire} {reply:?}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn the_rest_of_an_answer_behind_its_finish_reason_is_waited_for() {
+    // Slower than the wait that there was once.
+    let pace = std::time::Duration::from_millis(300);
+    let stopped = |text: &str| chat(json!({"content": text}), Some("stop"));
+    let stream = sse(&[stopped("one "), stopped("two "), stopped("three"), usage()]);
+    let ran = once("chat", Reply::sse(stream.clone()).with_pace(pace), &[]);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.status),
+        ("one two three\n", Some(0)),
+        "{ran:?}"
+    );
+    let reply = Reply::sse(stream).with_pace(pace).hold_open();
+    let end = once("chat", reply, &["--json"]).end();
+    assert_eq!(end["usage"]["cost"], 0.5);
+    assert_eq!(
+        (end["finish_reason"].as_str(), end["type"].as_str()),
+        (Some("stop"), Some("completed"))
+    );
+    // Nothing more comes, and the connection stays open.
+    let silent = sse(&[text("one"), chat(json!({}), Some("stop"))]);
+    let ran = once(
+        "chat",
+        Reply::sse(silent).hold_open(),
+        &["--trailer-timeout=50ms"],
+    );
+    assert_eq!(
+        (ran.stdout.as_str(), ran.status),
+        ("one\n", Some(0)),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn what_is_no_success_says_what_it_is() {
+    let broken = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"con\n\n";
+    let end = |reason: &str| sse(&[text("half"), chat(json!({}), Some(reason))]) + DONE;
+    for (body, words) in [
+        (end("network_error"), "network_error"),
+        (end("MAX_TOKENS"), "max_output_tokens"),
+        (end("SAFETY"), "content_filter (server says: SAFETY)"),
+        (end("odd_word"), "odd_word"),
+        (sse(&[text("half")]) + DONE, "never said how it ended"),
+        (
+            sse(&[text("half")])
+                + broken
+                + &sse(&[text("rest"), chat(json!({}), Some("stop"))])
+                + DONE,
+            "could not be read",
+        ),
+        (
+            sse(&[text("half")]) + "upstream timed out\n\n" + DONE,
+            "upstream timed out",
+        ),
+    ] {
+        let ran = once("chat", Reply::sse(body.clone()), &[]);
+        assert_eq!(ran.status, Some(1), "{body}: {ran:?}");
+        assert!(ran.stdout.starts_with("half"), "{ran:?}");
+        assert!(ran.stderr.contains(words), "{body}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_is_no_output_does_not_keep_a_request_from_being_tried_again() {
+    let reasoning = json!({"type": "response.output_item.added", "output_index": 0,
+        "item": {"id": "rs", "type": "reasoning", "summary": [], "content": []}});
+    let created =
+        json!({"type": "response.created", "response": {"id": "r", "status": "in_progress"}});
+    let delta = json!({"type": "response.output_text.delta", "output_index": 1, "item_id": "m", "delta": "x"});
+    for (event, requests) in [
+        (json!({"type": "ping"}), 2),
+        (json!({"type": "keepalive"}), 2),
+        (json!({"type": "response.keep_alive"}), 2),
+        (json!({"type": "codex.something"}), 2),
+        (json!({}), 2),
+        (json!({"type": "response.brand_new"}), 2),
+        (reasoning, 2),
+        (delta, 1),
+    ] {
+        let provider = always(Reply::sse(sse(&[created.clone(), event.clone()])));
+        let ran = ask(&provider, &["--max-attempts=2"]);
+        assert_eq!(ran.status, Some(1), "{ran:?}");
+        assert_eq!(provider.request_count(), requests, "{event}: {ran:?}");
+    }
+}
