@@ -750,10 +750,20 @@ impl Handler<GetStatus> for StreamSupervisor {
         match &request.state {
             State::Running { stream } => {
                 let inspect = stream.send(Inspect).into_actor(self);
-                Box::pin(inspect.map(move |result, _, _| {
-                    // A stream that has just ended leaves its counts at zero.
-                    (status.subscribers, status.events) = result.unwrap_or_default();
-                    Some(status)
+                Box::pin(inspect.then(move |result, this, ctx| match result {
+                    Ok(counts) => {
+                        (status.subscribers, status.events) = counts;
+                        Box::pin(actix::fut::ready(Some(status))) as Self::Result
+                    }
+                    // As for `Subscribe`.
+                    Err(_) => {
+                        let again = ctx.address().send(GetStatus { request: id });
+                        Box::pin(
+                            again
+                                .into_actor(this)
+                                .map(|result, _, _| result.ok().flatten()),
+                        )
+                    }
                 }))
             }
             State::Waiting { audience, .. } | State::Ended { audience } => {

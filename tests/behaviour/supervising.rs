@@ -100,6 +100,40 @@ async fn the_status_follows_the_request() {
     assert_eq!(status().await, (RequestPhase::Ended, 2, 4, 0, 2));
 }
 
+/// The stream actor was asked when it had just ended, and could not answer.
+#[actix_rt::test]
+async fn the_status_of_a_request_that_has_just_ended_is_not_an_empty_one() {
+    let wait = Duration::from_millis(10);
+    let exchange = Exchange::stream(created())
+        .wait(wait)
+        .wait(wait)
+        .chunk(completed());
+    let (runtime, _) = start_with([exchange], |_| {});
+    let stream = runtime.stream(prompt()).await.unwrap();
+    let request = stream.request();
+    // They ask around the moment of its end, each in another turn.
+    let asking = (0..100).map(|number| {
+        let (late, turns) = (Duration::from_millis(number / 20), number % 20);
+        let supervisor = runtime.supervisor().clone();
+        actix_rt::spawn(async move {
+            tokio::time::sleep(2 * wait + late).await;
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            let status = supervisor.send(GetStatus { request }).await;
+            let status = status.unwrap().unwrap();
+            (status.phase, status.subscribers, status.events)
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    stream.collect::<Vec<_>>().await;
+    for asked in asking {
+        let status = asked.await.unwrap();
+        let is_known = [(RequestPhase::Running, 1, 1), (RequestPhase::Ended, 0, 2)];
+        assert!(is_known.contains(&status), "{status:?}");
+    }
+}
+
 #[derive(Debug, Default)]
 struct Rotating {
     asked: Mutex<Vec<(u32, bool)>>,
