@@ -251,7 +251,8 @@ impl Message for AttemptNotice {
 }
 
 /// Ends the supervisor: no request is accepted any more, those that run get `grace` to end, then they fail with
-/// [`ErrorKind::ShutDown`](crate::ErrorKind). Failed attempts are not repeated. The reply is ready when all have ended.
+/// [`ErrorKind::ShutDown`](crate::ErrorKind). Failed attempts are not repeated: a request that waits for its next attempt ends at
+/// once, with the error of the last. The reply is ready when all have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
     /// How long running requests may go on.

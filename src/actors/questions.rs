@@ -1,6 +1,10 @@
 //! The supervisor's part in questions that have one answer: attempts and retries as for streams, without an audience.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{
     Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseActFuture,
@@ -16,7 +20,7 @@ use super::{
     attempts::{Attempts, Verdict},
     messages::{Asked, Submit},
     request::{RequestSpec, StreamOptions},
-    supervisor::StreamSupervisor,
+    supervisor::{StopReason, StreamSupervisor},
     worker::StartAsking,
 };
 use crate::{
@@ -90,8 +94,28 @@ pub(super) struct OpenQuestion<Q: Question> {
 }
 
 enum State<Q: Question> {
-    Running(Addr<Asker<Q>>),
-    Waiting(SpawnHandle),
+    /// An attempt runs. Its end is waited for even when it was told to stop, since only then is known what it came to.
+    Running {
+        asker: Addr<Asker<Q>>,
+        stopping: Option<StopReason>,
+    },
+    /// The next attempt is due later.
+    Waiting {
+        timer: SpawnHandle,
+        /// Why the last one failed.
+        error: Arc<ApiError>,
+    },
+}
+
+impl<Q: Question> OpenQuestion<Q> {
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
+    /// An error means that nobody waits for the answer any more, as when its future was dropped.
+    fn answer(self, answer: Result<Q::Answer, ApiError>) {
+        let _ = self.answer.send(answer);
+    }
 }
 
 /// A question whose answers the supervisor has a place for.
@@ -253,12 +277,12 @@ impl StreamSupervisor {
         });
         let (answer, answered) = oneshot::channel();
         let mut attempts = Attempts::new(observer);
-        let asker = self.start_asker(&spec, limit, &mut attempts, false, ctx);
+        let state = self.start_asker(&spec, limit, &mut attempts, false, ctx);
         let question = OpenQuestion::<Q> {
             spec,
             limit,
             attempts,
-            state: State::Running(asker),
+            state,
             answer,
         };
         Q::kept(self).insert(id, question);
@@ -272,13 +296,17 @@ impl StreamSupervisor {
         attempts: &mut Attempts,
         refresh_auth: bool,
         ctx: &mut Context<Self>,
-    ) -> Addr<Asker<Q>> {
+    ) -> State<Q> {
         let attempt = attempts.begin(spec);
         let (address, mailbox) = actix::dev::channel::channel(ASKER_MAILBOX);
+        let running = State::Running {
+            asker: Addr::new(address),
+            stopping: None,
+        };
         let mut lease = AskLease::<Q>::new(ctx.address().recipient(), spec.id, attempt);
         if let Err(error) = self.breakers.admit(&spec.origin) {
             lease.set_result(Err(error));
-            return Addr::new(address);
+            return running;
         }
         // Without a worker, the drop of the lease ends the attempt as lost.
         if let Some((worker, load)) = self.pool.choose() {
@@ -295,7 +323,7 @@ impl StreamSupervisor {
                 load,
             });
         }
-        Addr::new(address)
+        running
     }
 
     /// Starts the next attempt at a question that is kept.
@@ -308,41 +336,55 @@ impl StreamSupervisor {
     ) {
         let spec = question.spec.clone();
         let attempts = &mut question.attempts;
-        let asker = self.start_asker(&spec, question.limit, attempts, refresh_auth, ctx);
-        question.state = State::Running(asker);
+        question.state = self.start_asker(&spec, question.limit, attempts, refresh_auth, ctx);
         Q::kept(self).insert(id, question);
     }
 
-    /// Ends a question without an answer but an error. Whether there was one.
+    /// Ends a question before its answer. Whether there was one to end.
     pub(super) fn stop_question<Q: Kept>(
         &mut self,
         id: RequestId,
-        error: ApiError,
+        reason: StopReason,
         ctx: &mut Context<Self>,
     ) -> bool {
-        let Some(question) = Q::kept(self).remove(&id) else {
+        let Entry::Occupied(mut entry) = Q::kept(self).entry(id) else {
             return false;
         };
-        match question.state {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "at most one for each attempt, and it must arrive"
-            )]
-            State::Running(asker) => asker.do_send(StopAsking),
-            State::Waiting(timer) => {
-                ctx.cancel_future(timer);
+        match &mut entry.get_mut().state {
+            State::Running { asker, stopping } => {
+                if stopping.is_none() {
+                    *stopping = Some(reason);
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "at most one for each attempt, and it must arrive"
+                    )]
+                    asker.do_send(StopAsking);
+                }
+            }
+            State::Waiting { timer, error } => {
+                ctx.cancel_future(*timer);
+                // A known error is not replaced by that of a shutdown.
+                let error = match reason {
+                    StopReason::ShutDown => ApiError::clone(error),
+                    StopReason::Cancelled => reason.error(),
+                };
+                entry.remove().answer(Err(error));
             }
         }
-        // An error means that nobody waits for the answer, as when its future was dropped.
-        let _ = question.answer.send(Err(error));
         true
     }
 
-    /// Ends all questions of a kind, in a shutdown.
-    pub(super) fn stop_questions<Q: Kept>(&mut self, why: &'static str, ctx: &mut Context<Self>) {
-        let ids: Vec<_> = Q::kept(self).keys().copied().collect();
+    /// Ends some questions of a kind, in a shutdown.
+    pub(super) fn stop_questions<Q: Kept>(
+        &mut self,
+        which: fn(&OpenQuestion<Q>) -> bool,
+        ctx: &mut Context<Self>,
+    ) {
+        let ids = Q::kept(self).iter().filter(|(_, question)| which(question));
+        // In the order in which they came, so that a run can be repeated.
+        let ids: BTreeSet<_> = ids.map(|(id, _)| *id).collect();
         for id in ids {
-            self.stop_question::<Q>(id, ApiError::new(ErrorKind::ShutDown, why), ctx);
+            self.stop_question::<Q>(id, StopReason::ShutDown, ctx);
         }
     }
 }
@@ -408,34 +450,44 @@ impl<Q: Kept> Handler<AskEnded<Q>> for StreamSupervisor {
             result,
         } = message;
         let closing = self.is_closing();
-        let running = Q::kept(self).remove(&id);
-        let Some(mut question) = running.filter(|question| question.attempts.number() == attempt)
-        else {
-            return self.close_if_idle(ctx);
+        let Entry::Occupied(open) = Q::kept(self).entry(id) else {
+            return;
         };
+        if open.get().attempts.number() != attempt {
+            return;
+        }
+        let mut question = open.remove();
         self.breakers
             .record(&question.spec.origin, result.as_ref().err());
-        let answer = match result {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
+        let stopping = match question.state {
+            State::Running { stopping, .. } => stopping,
+            State::Waiting { .. } => None,
+        };
+        let answer = match (result, stopping) {
+            (Ok(answer), _) => Ok(answer),
+            (Err(error), Some(reason)) if error.kind() == ErrorKind::AttemptLost => {
+                Err(reason.error())
+            }
+            (Err(_), Some(reason @ StopReason::Cancelled)) => Err(reason.error()),
+            (Err(error), _) => {
                 let attempts = &mut question.attempts;
                 match attempts.judge(&question.spec, error, false, closing) {
                     Verdict::GiveUp(error) => Err(Arc::unwrap_or_clone(error)),
                     Verdict::RefreshAuth { .. } => return self.ask_again(id, question, true, ctx),
-                    Verdict::Retry { delay, .. } => {
+                    Verdict::Retry { error, delay } => {
                         let due = AskAgainDue::<Q> {
                             request: id,
                             question: std::marker::PhantomData,
                         };
-                        question.state = State::Waiting(ctx.notify_later(due, delay));
+                        let timer = ctx.notify_later(due, delay);
+                        question.state = State::Waiting { timer, error };
                         Q::kept(self).insert(id, question);
                         return;
                     }
                 }
             }
         };
-        // An error means that nobody waits for the answer any more.
-        let _ = question.answer.send(answer);
+        question.answer(answer);
         self.close_if_idle(ctx);
     }
 }
@@ -448,8 +500,67 @@ impl<Q: Kept> Handler<AskAgainDue<Q>> for StreamSupervisor {
             return;
         };
         if question.answer.is_closed() {
-            return self.close_if_idle(ctx);
+            return;
         }
         self.ask_again(id, question, false, ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use actix::Actor;
+    use futures_core::future::LocalBoxFuture;
+
+    use super::*;
+    use crate::{
+        actors::{CancelRequest, SupervisorConfig, Workers},
+        provider::{
+            Transport, TransportError, TransportFactory, TransportRequest, TransportResponse,
+        },
+    };
+
+    /// Never answers.
+    struct Silence;
+
+    impl Transport for Silence {
+        fn send(
+            &self,
+            _: TransportRequest,
+        ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    impl TransportFactory for Silence {
+        fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
+            Ok(Rc::new(Self))
+        }
+    }
+
+    #[actix_rt::test]
+    async fn the_report_of_another_attempt_does_not_end_a_question() {
+        let provider = Provider::new("test", "http://host/v1").expect("a provider");
+        let mut config = SupervisorConfig::new(provider);
+        config.workers = Workers::Current;
+        let supervisor = StreamSupervisor::new(config, Silence)
+            .expect("a valid configuration")
+            .start();
+        let asked = supervisor.send(Submit(ListModels::new())).await;
+        let (request, mut answer) = asked.expect("a supervisor").expect("an accepted question");
+        for attempt in [0, 2] {
+            let ended = AskEnded::<Listing> {
+                request,
+                attempt,
+                result: Err(ApiError::attempt_lost()),
+            };
+            supervisor.send(ended).await.expect("a supervisor");
+        }
+        assert!(answer.try_recv().is_err(), "it was answered");
+        let cancelled = supervisor.send(CancelRequest { request }).await;
+        assert_eq!(cancelled, Ok(true), "it is not known any more");
+        let error = answer.await.expect("an answer").expect_err("no answer");
+        assert_eq!(error.message(), "the request was cancelled");
     }
 }

@@ -33,7 +33,7 @@ use super::{
     breakers::Breakers,
     lease::{AttemptEnded, Lease, Outcome},
     pool::WorkerPool,
-    questions::{Compaction, Listing, Questions},
+    questions::{Compaction, Listing, OpenQuestion, Questions},
     request::{RequestSpec, StreamOptions},
     stream::{Inspect, Join, Leave, Stop, StreamActor},
     worker::{SWEEP_INTERVAL, StartAttempt},
@@ -77,8 +77,8 @@ struct Request {
     spec: Arc<RequestSpec>,
     state: State,
     attempts: Attempts,
-    /// The end that was sent to the attempt that runs, which may have ended just before.
-    stopping: Option<Box<ResponseEvent>>,
+    /// Why the attempt that runs was told to stop. It may have ended just before.
+    stopping: Option<StopReason>,
 }
 
 /// Small, because nearly all requests run, and the table of them doubles when it is full.
@@ -96,6 +96,31 @@ enum State {
     },
     /// The end is published; the audience is kept for those who come late or lag behind.
     Ended { audience: Box<Audience> },
+}
+
+/// Why a request is ended before its time. The first one counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    Cancelled,
+    ShutDown,
+}
+
+impl StopReason {
+    fn end(self) -> ResponseEvent {
+        match self {
+            Self::Cancelled => ResponseEvent::Cancelled,
+            Self::ShutDown => ResponseEvent::Failed(Arc::new(self.error())),
+        }
+    }
+
+    /// The same for those who can be given nothing but an error.
+    pub(super) fn error(self) -> ApiError {
+        let message = match self {
+            Self::Cancelled => "the request was cancelled",
+            Self::ShutDown => "the runtime was shut down",
+        };
+        ApiError::new(ErrorKind::ShutDown, message)
+    }
 }
 
 /// A shutdown that has begun.
@@ -384,21 +409,23 @@ impl StreamSupervisor {
 
     /// Whether the request was live.
     fn cancel(&mut self, id: RequestId, ctx: &mut Context<Self>) -> bool {
-        self.stop(id, ResponseEvent::Cancelled, ctx)
+        self.stop(id, StopReason::Cancelled, ctx)
     }
 
-    fn stop(&mut self, id: RequestId, end: ResponseEvent, ctx: &mut Context<Self>) -> bool {
+    fn stop(&mut self, id: RequestId, reason: StopReason, ctx: &mut Context<Self>) -> bool {
         let Some(request) = self.requests.get_mut(&id) else {
             return false;
         };
         match &request.state {
             State::Running { stream } => {
-                request.stopping = Some(Box::new(end.clone()));
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "at most one for each attempt, and it must arrive"
-                )]
-                stream.do_send(Stop(end));
+                if request.stopping.is_none() {
+                    request.stopping = Some(reason);
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "at most one for each attempt, and it must arrive"
+                    )]
+                    stream.do_send(Stop(reason.end()));
+                }
                 true
             }
             State::Waiting { timer, .. } => {
@@ -412,9 +439,9 @@ impl StreamSupervisor {
                     return false;
                 };
                 // A known error is not replaced by that of a shutdown.
-                audience.cut_short(match end {
-                    ResponseEvent::Failed(_) => ResponseEvent::Failed(error),
-                    end => end,
+                audience.cut_short(match reason {
+                    StopReason::ShutDown => ResponseEvent::Failed(error),
+                    StopReason::Cancelled => ResponseEvent::Cancelled,
                 });
                 self.retire(id, audience, ctx);
                 true
@@ -590,23 +617,23 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             Outcome::Failed(error) => self.breakers.record(origin, Some(error)),
             Outcome::Stopped | Outcome::Deserted | Outcome::Lost => self.breakers.forget(origin),
         }
-        let error = match outcome {
-            Outcome::Ended | Outcome::Stopped => return self.retire(id, audience, ctx),
-            Outcome::Deserted => {
+        let error = match (outcome, stopping) {
+            (Outcome::Ended | Outcome::Stopped, _) => return self.retire(id, audience, ctx),
+            (Outcome::Deserted, _) => {
                 audience.cut_short(ResponseEvent::Cancelled);
                 return self.retire(id, audience, ctx);
             }
-            Outcome::Failed(error) => *error,
-            Outcome::Lost => ApiError::attempt_lost(),
-        };
-        match stopping {
             // The stop came too late for the attempt, but not for the request.
-            Some(end) => {
-                audience.cut_short(*end);
-                self.retire(id, audience, ctx);
+            (Outcome::Failed(_), Some(reason @ StopReason::Cancelled))
+            | (Outcome::Lost, Some(reason)) => {
+                audience.cut_short(reason.end());
+                return self.retire(id, audience, ctx);
             }
-            None => self.on_failure(id, error, audience, ctx),
-        }
+            // A known error is not replaced by that of a shutdown.
+            (Outcome::Failed(error), Some(StopReason::ShutDown) | None) => *error,
+            (Outcome::Lost, None) => ApiError::attempt_lost(),
+        };
+        self.on_failure(id, error, audience, ctx);
     }
 }
 
@@ -721,10 +748,9 @@ impl Handler<CancelRequest> for StreamSupervisor {
         CancelRequest { request }: CancelRequest,
         ctx: &mut Self::Context,
     ) -> bool {
-        let cancelled = || ApiError::new(ErrorKind::ShutDown, "the request was cancelled");
         self.cancel(request, ctx)
-            || self.stop_question::<Compaction>(request, cancelled(), ctx)
-            || self.stop_question::<Listing>(request, cancelled(), ctx)
+            || self.stop_question::<Compaction>(request, StopReason::Cancelled, ctx)
+            || self.stop_question::<Listing>(request, StopReason::Cancelled, ctx)
     }
 }
 
@@ -809,9 +835,11 @@ impl Handler<Shutdown> for StreamSupervisor {
         for id in self.ids() {
             let request = self.requests.get(&id);
             if request.is_some_and(|request| matches!(request.state, State::Waiting { .. })) {
-                self.stop(id, shut_down(), ctx);
+                self.stop(id, StopReason::ShutDown, ctx);
             }
         }
+        self.stop_questions::<Compaction>(OpenQuestion::is_waiting, ctx);
+        self.stop_questions::<Listing>(OpenQuestion::is_waiting, ctx);
         ctx.notify_later(GraceOver, grace);
         self.close_if_idle(ctx);
         MessageResult(closed)
@@ -826,19 +854,12 @@ impl Handler<GraceOver> for StreamSupervisor {
             closing.grace_is_over = true;
         }
         for id in self.ids() {
-            self.stop(id, shut_down(), ctx);
+            self.stop(id, StopReason::ShutDown, ctx);
         }
-        self.stop_questions::<Compaction>(SHUT_DOWN, ctx);
-        self.stop_questions::<Listing>(SHUT_DOWN, ctx);
+        self.stop_questions::<Compaction>(|_| true, ctx);
+        self.stop_questions::<Listing>(|_| true, ctx);
         self.close_if_idle(ctx);
     }
-}
-
-const SHUT_DOWN: &str = "the runtime was shut down";
-
-fn shut_down() -> ResponseEvent {
-    let error = ApiError::new(ErrorKind::ShutDown, SHUT_DOWN);
-    ResponseEvent::Failed(Arc::new(error))
 }
 
 fn request_body(prompt: &Prompt, provider: &Provider) -> Result<Bytes, ApiError> {

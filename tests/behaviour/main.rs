@@ -7,6 +7,7 @@ mod cancelling;
 mod compacting;
 mod finishing;
 mod listing;
+mod questions;
 mod retrying;
 mod streaming;
 mod subscribing;
