@@ -11,14 +11,15 @@ use actix::{
 };
 use bytes::BytesMut;
 use futures_util::StreamExt;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
-    provider::{Timeouts, Transport},
+    provider::{Timeouts, Transport, TransportResponse},
     telemetry,
     wire::server_error,
 };
@@ -36,8 +37,24 @@ pub(super) trait Question: Sized + Unpin + 'static {
     /// How long the head of the response may take.
     fn head_limit(timeouts: &Timeouts) -> Duration;
 
-    /// Reads the body of a response that reports no error.
-    fn read(headers: &HeaderMap, body: &str) -> Result<Self::Answer, ApiError>;
+    /// What is known of a body while it comes.
+    type Reading;
+
+    /// Begins to read a body.
+    fn reading(limit: AnswerLimit) -> Self::Reading;
+
+    /// Whether the body, as far as it has come, holds the whole answer, whatever follows.
+    fn is_whole(_: &mut Self::Reading, _body: &[u8]) -> bool {
+        false
+    }
+
+    /// Reads the answer, or what the server said in its place.
+    fn read(
+        reading: Self::Reading,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Self::Answer, ApiError>;
 
     /// Records what the answer says of itself.
     fn record(span: &tracing::Span, answer: &Self::Answer);
@@ -152,21 +169,26 @@ async fn ask<Q: Question>(
     let opening = open(
         spec.clone(),
         transport,
-        drains,
+        drains.clone(),
         attempt,
         refresh_auth,
         phase,
         Q::head_limit(&timeouts),
     );
     let (response, secrets) = opening.await?;
-    let request_id = server_error::request_id(&response.headers);
+    let TransportResponse {
+        status,
+        headers,
+        mut body,
+    } = response;
+    let request_id = server_error::request_id(&headers);
     let with_request_id = |mut error: ApiError| {
         error.details_mut().request_id = request_id.clone();
         error.details_mut().phase = Some(Phase::Body);
         secrets.scrub(&mut error);
         error
     };
-    let mut body = response.body;
+    let mut reading = Q::reading(limit);
     let mut read = BytesMut::new();
     loop {
         let Ok(next) = timeout(timeouts.idle, body.next()).await else {
@@ -184,26 +206,40 @@ async fn ask<Q: Question>(
             return Err(with_request_id(ApiError::new(ErrorKind::TooLarge, message)));
         }
         read.extend_from_slice(&chunk);
+        if Q::is_whole(&mut reading, &read) {
+            drains.drain(&spec.origin, body, spec.provider.drain);
+            break;
+        }
     }
-    let text = String::from_utf8_lossy(&read);
-    if let Some(error) = server_error::error_in(&text) {
-        return Err(with_request_id(error.into_api_error(None)));
-    }
-    Q::read(&response.headers, &text)
-        .map_err(|error| with_request_id(truncated_or(error, Q::ANSWER, &text)))
+    Q::read(reading, status, &headers, &read).map_err(with_request_id)
 }
 
-/// A transport can't tell a cut body from a whole one: JSON that stops in the middle was cut, and may be whole next time.
-fn truncated_or(error: ApiError, answer: &str, text: &str) -> ApiError {
-    let cut =
-        serde_json::from_str::<serde::de::IgnoredAny>(text).is_err_and(|error| error.is_eof());
-    match cut {
-        true => ApiError::new(
-            ErrorKind::Truncated,
-            format!("{answer} ended in the middle"),
-        ),
-        false => error,
+/// What a body says that is no answer, as `wrong` tells: the server's own words where it has some.
+pub(super) fn said_instead<Q: Question>(mut wrong: ApiError, body: &str) -> ApiError {
+    #[derive(Default, Deserialize)]
+    struct Shape {
+        output: Option<IgnoredAny>,
+        error: Option<IgnoredAny>,
     }
+    let parsed = serde_json::from_str::<Option<Shape>>(body);
+    // A transport can't tell a cut body from a whole one: JSON that stops in the middle was cut, and may be whole next time.
+    if parsed.as_ref().is_err_and(serde_json::Error::is_eof) {
+        let message = format!("{} ended in the middle", Q::ANSWER);
+        return ApiError::new(ErrorKind::Truncated, message);
+    }
+    let is_json = parsed
+        .as_ref()
+        .map_or_else(|error| error.is_data(), |_| true);
+    let Shape { output, error } = parsed.ok().flatten().unwrap_or_default();
+    // The fields of an output are not those of an error.
+    let reports_error = output.is_none() || error.is_some();
+    if let Some(said) = server_error::error_in(body).filter(|_| reports_error) {
+        return said.into_api_error(None);
+    }
+    if let Some(text) = server_error::excerpt(body).filter(|_| !is_json) {
+        wrong.details_mut().message += &format!(": {text}");
+    }
+    wrong
 }
 
 impl<Q: Question> Actor for Asker<Q> {

@@ -11,12 +11,12 @@ use actix::{
     SpawnHandle, WrapFuture,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     AttemptNotice, Compact, ListModels, RequestId, TurnState,
-    asker::{AnswerLimit, AskEnded, AskLease, Asker, Question, StopAsking},
+    asker::{AnswerLimit, AskEnded, AskLease, Asker, Question, StopAsking, said_instead},
     attempts::{Attempts, Verdict},
     messages::{Asked, Submit},
     request::{RequestSpec, StreamOptions},
@@ -29,7 +29,10 @@ use crate::{
     provider::{Accept, Provider, Timeouts},
     retry::RetryPolicy,
     telemetry,
-    wire::{Wire, responses::compaction_body},
+    wire::{
+        Wire,
+        responses::{CompactionStream, compaction_body},
+    },
 };
 
 /// How many bytes a list of models may have. The longest there is, of some hundred models with their prices, has half a
@@ -49,8 +52,26 @@ impl Question for Compaction {
         timeouts.compaction_head
     }
 
-    fn read(_: &HeaderMap, body: &str) -> Result<CompactionOutput, ApiError> {
-        CompactionOutput::from_json(body)
+    type Reading = CompactionStream;
+
+    fn reading(limit: AnswerLimit) -> CompactionStream {
+        CompactionStream::new(limit.bytes)
+    }
+
+    fn is_whole(stream: &mut CompactionStream, body: &[u8]) -> bool {
+        stream.has_ended(body)
+    }
+
+    fn read(
+        stream: CompactionStream,
+        _: StatusCode,
+        _: &HeaderMap,
+        body: &[u8],
+    ) -> Result<CompactionOutput, ApiError> {
+        stream.finish(body).unwrap_or_else(|| {
+            let text = String::from_utf8_lossy(body);
+            CompactionOutput::from_json(&text).map_err(|wrong| said_instead::<Self>(wrong, &text))
+        })
     }
 
     fn record(span: &tracing::Span, answer: &CompactionOutput) {
@@ -71,11 +92,25 @@ impl Question for Listing {
         timeouts.response_head
     }
 
-    fn read(headers: &HeaderMap, body: &str) -> Result<ModelList, ApiError> {
+    type Reading = ();
+
+    fn reading(_: AnswerLimit) {}
+
+    fn read(
+        (): (),
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<ModelList, ApiError> {
         let etag = headers
             .get(header::ETAG)
             .and_then(|etag| etag.to_str().ok());
-        ModelList::from_json(body, etag.map(str::to_owned))
+        let etag = etag.map(str::to_owned);
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(ModelList::not_modified(etag));
+        }
+        let text = String::from_utf8_lossy(body);
+        ModelList::from_json(&text, etag).map_err(|wrong| said_instead::<Self>(wrong, &text))
     }
 
     fn record(_: &tracing::Span, _: &ModelList) {}

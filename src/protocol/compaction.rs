@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, TokenUsage, Tool};
+use super::{
+    OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, Role, TokenUsage, Tool,
+};
 use crate::error::{ApiError, ErrorKind, Phase};
 
 /// A conversation to compact.
@@ -108,6 +110,10 @@ struct Answer<'a> {
     created_at: Value,
     #[serde(default)]
     usage: Value,
+    #[serde(default)]
+    object: Value,
+    #[serde(default)]
+    status: Value,
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -115,11 +121,12 @@ struct Answer<'a> {
 }
 
 impl CompactionOutput {
-    /// Reads the answer of `POST responses/compact`.
+    /// Reads the answer of `POST responses/compact`: an object of its own (`response.compaction`), or an ordinary response with a
+    /// compaction item in its output.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`], saying what is wrong, when the text is no JSON object, reports an error, or has no items:
-    /// a conversation is never replaced by nothing.
+    /// [`ErrorKind::Protocol`], saying what is wrong, when the text is no JSON object, reports an error, has no items, or is an
+    /// answer to the conversation in place of its compaction: a conversation is replaced neither by nothing nor by a reply to it.
     pub fn from_json(text: &str) -> Result<Self, ApiError> {
         let wrong = |what: String| {
             ApiError::new(
@@ -141,9 +148,18 @@ impl CompactionOutput {
                 error_message(error.get())
             )));
         }
-        let output = answer
-            .output
-            .ok_or_else(|| wrong("has no `output`".to_owned()))?;
+        if let Some(status @ ("queued" | "in_progress" | "incomplete" | "failed" | "cancelled")) =
+            answer.status.as_str()
+        {
+            return Err(wrong(format!("has the status `{status}`")));
+        }
+        let object = answer.object.as_str();
+        let output = answer.output.ok_or_else(|| {
+            wrong(match object {
+                Some(object) => format!("is a `{object}` and has no `output`"),
+                None => "has no `output`".to_owned(),
+            })
+        })?;
         if !output.get().starts_with('[') {
             return Err(wrong("has an `output` that is no array".to_owned()));
         }
@@ -152,6 +168,22 @@ impl CompactionOutput {
         })?;
         if items.is_empty() {
             return Err(wrong("has an empty `output`".to_owned()));
+        }
+        if !items.iter().any(is_compaction) {
+            let is_compacted = match object {
+                Some(object) => object == COMPACTION_OBJECT,
+                // Without a name, a reply is known by holding nothing but what the model said.
+                None => !items.iter().all(is_of_model),
+            };
+            if !is_compacted {
+                let types = items.iter().map(|item| item.item_type());
+                let types: Vec<_> = types.map(Option::unwrap_or_default).collect();
+                return Err(wrong(format!(
+                    "is a `{}` without a compaction item, but with {}",
+                    object.unwrap_or("response"),
+                    types.join(", ")
+                )));
+            }
         }
         Ok(Self {
             id: answer.id.as_str().map(str::to_owned),
@@ -164,6 +196,28 @@ impl CompactionOutput {
                 .or_else(|| answer.created_at.as_f64().map(|seconds| seconds as i64)),
             raw,
         })
+    }
+}
+
+/// What the API calls the answer.
+const COMPACTION_OBJECT: &str = "response.compaction";
+
+fn is_compaction(item: &ResponseItem) -> bool {
+    let name = item.item_type();
+    matches!(
+        name.as_deref(),
+        Some("compaction" | "compaction_summary" | "context_compaction")
+    )
+}
+
+fn is_of_model(item: &ResponseItem) -> bool {
+    match item {
+        ResponseItem::Message(message) => message.role == Role::Assistant,
+        ResponseItem::Reasoning(_)
+        | ResponseItem::FunctionCall(_)
+        | ResponseItem::CustomToolCall(_)
+        | ResponseItem::WebSearchCall(_) => true,
+        _ => false,
     }
 }
 
@@ -244,6 +298,83 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_reply_to_the_conversation_is_no_compaction_of_it() {
+        let said = r#"{"type":"message","role":"assistant","content":"a"}"#;
+        let asked = r#"{"type":"message","role":"user","content":"a"}"#;
+        let compaction = r#"{"type":"compaction","encrypted_content":"gA=="}"#;
+        let summary = r#"{"type":"compaction_summary","encrypted_content":"gA=="}"#;
+        let context = r#"{"type":"context_compaction"}"#;
+        let odd = r#"{"type":"compaction","encrypted_content":7}"#;
+        let reasoning = r#"{"type":"reasoning","summary":[]}"#;
+        for (fields, items, refused) in [
+            ("", vec![compaction], None),
+            (
+                r#""object":"response","status":"completed","#,
+                vec![reasoning, compaction],
+                None,
+            ),
+            (
+                r#""object":"response","error":null,"#,
+                vec![said, summary],
+                None,
+            ),
+            ("", vec![odd], None),
+            ("", vec![context], None),
+            // A server may compact into messages alone.
+            (
+                r#""object":"response.compaction","#,
+                vec![asked, said],
+                None,
+            ),
+            (r#""object":"response.compaction","#, vec![said], None),
+            ("", vec![asked, said], None),
+            (
+                r#""object":"response","status":"completed","#,
+                vec![reasoning, said],
+                Some("is a `response` without a compaction item, but with reasoning, message"),
+            ),
+            (
+                r#""object":"response","#,
+                vec![asked],
+                Some("is a `response` without a compaction item, but with message"),
+            ),
+            (
+                "",
+                vec![reasoning, said],
+                Some("is a `response` without a compaction item, but with reasoning, message"),
+            ),
+            (
+                r#""object":"response","status":"incomplete","#,
+                vec![compaction],
+                Some("has the status `incomplete`"),
+            ),
+            (
+                r#""status":"failed","#,
+                vec![],
+                Some("has the status `failed`"),
+            ),
+            (
+                r#""object":"response","#,
+                vec![],
+                Some("has an empty `output`"),
+            ),
+        ] {
+            let text = format!(r#"{{{fields}"output":[{}]}}"#, items.join(","));
+            let read = CompactionOutput::from_json(&text);
+            let message = read.err().map(|error| error.message().to_owned());
+            let expected = refused.map(|what| format!("the answer to the compaction {what}"));
+            assert_eq!(message, expected, "{text}");
+        }
+        let chat = r#"{"object":"chat.completion","choices":[]}"#;
+        let error = CompactionOutput::from_json(chat).unwrap_err();
+        assert!(
+            error
+                .message()
+                .ends_with("is a `chat.completion` and has no `output`")
+        );
     }
 
     #[test]

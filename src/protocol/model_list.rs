@@ -14,6 +14,9 @@ pub struct ModelList {
     pub models: Vec<Model>,
     /// Which version of the list this is: the header `etag`, or else the body's field of that name.
     pub etag: Option<String>,
+    /// The server says that the list is still the one that the request named (header `if-none-match`): it is not sent again,
+    /// and `models` is empty.
+    pub not_modified: bool,
 }
 
 /// One model.
@@ -36,6 +39,8 @@ struct Lists<'a> {
     data: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     models: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
     etag: Option<String>,
 }
 
@@ -54,7 +59,7 @@ impl ModelList {
     /// `models`, or answer with the list itself. `etag` is the response's header, which goes before a field of that name.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`], saying what is wrong, when the text is none of these or an entry has no name.
+    /// [`ErrorKind::Protocol`], saying what is wrong, when the text is none of these, reports an error, or an entry has no name.
     pub fn from_json(text: &str, etag: Option<String>) -> Result<Self, ApiError> {
         let wrong = |what: String| {
             ApiError::new(ErrorKind::Protocol, format!("the list of models {what}"))
@@ -67,10 +72,14 @@ impl ModelList {
             true => Lists {
                 data: Some(serde_json::from_str(raw.get()).map_err(unreadable)?),
                 models: None,
+                error: None,
                 etag: None,
             },
             false => serde_json::from_str(raw.get()).map_err(unreadable)?,
         };
+        if lists.error.is_some() {
+            return Err(wrong("is an error".to_owned()));
+        }
         let entries = lists
             .data
             .or(lists.models)
@@ -81,7 +90,17 @@ impl ModelList {
         Ok(Self {
             models: models.collect::<Result<_, _>>()?,
             etag: etag.or(lists.etag),
+            not_modified: false,
         })
+    }
+
+    /// What a status 304 says.
+    pub(crate) fn not_modified(etag: Option<String>) -> Self {
+        Self {
+            models: Vec::new(),
+            etag,
+            not_modified: true,
+        }
     }
 }
 
@@ -146,6 +165,7 @@ mod tests {
             ("{}", "has neither `data` nor `models`"),
             ("3", "can't be read"),
             (r#"{"data":3}"#, "can't be read"),
+            (r#"{"data":[],"error":{"message":"no"}}"#, "is an error"),
             (r#"{"data":[{"id":"a"},{}]}"#, "has no name in entry 1"),
             (r#"{"data":[{"id":7}]}"#, "has no name in entry 0"),
         ] {

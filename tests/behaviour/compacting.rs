@@ -93,6 +93,18 @@ async fn an_answer_that_is_no_compaction_is_an_error_and_never_an_empty_one() {
         (r#"{"output":"x"}"#, ErrorKind::Protocol),
         ("<html><title>Gateway</title></html>", ErrorKind::Protocol),
         (
+            r#"{"object":"response","status":"completed","error":null,"output":[{"type":"message","role":"assistant"}]}"#,
+            ErrorKind::Protocol,
+        ),
+        (
+            r#"{"object":"response","status":"incomplete","output":[{"type":"compaction"}]}"#,
+            ErrorKind::Protocol,
+        ),
+        (
+            r#"{"error":{"code":"invalid_api_key"},"output":[{"type":"compaction"}]}"#,
+            ErrorKind::Authentication,
+        ),
+        (
             r#"{"error":{"code":"context_length_exceeded","message":"too long"}}"#,
             ErrorKind::ContextLengthExceeded,
         ),
@@ -101,6 +113,171 @@ async fn an_answer_that_is_no_compaction_is_an_error_and_never_an_empty_one() {
         let error = runtime.compact(input()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{body}: {error}");
         assert_eq!(transport.requests().len(), 1, "{body}");
+    }
+}
+
+/// Events of a response, with what its closing object holds in `output`.
+fn stream(items: &[&str], output: &str) -> String {
+    let mut text = ": a keepalive\n\n".to_owned();
+    let mut event = |data: String| text += &format!("data: {data}\n\n");
+    event(
+        r#"{"type":"response.created","response":{"id":"resp_1","status":"in_progress"}}"#
+            .to_owned(),
+    );
+    for item in items {
+        event(format!(
+            r#"{{"type":"response.output_item.done","item":{item}}}"#
+        ));
+    }
+    event(format!(
+        r#"{{"type":"response.completed","response":{{"id":"resp_1","object":"response","created_at":7,"status":"completed",
+"output":{output},"usage":{{"input_tokens":5,"output_tokens":1,"total_tokens":6}}}}}}"#
+    ).replace('\n', ""));
+    text
+}
+
+const ITEM: &str = r#"{"type":"compaction_summary","encrypted_content":"abc"}"#;
+const MESSAGE: &str = r#"{"type":"message","role":"assistant","content":[]}"#;
+
+#[actix_rt::test]
+async fn an_event_stream_with_a_compaction_is_an_answer_whatever_it_is_called() {
+    let in_both = stream(&[MESSAGE, ITEM], &format!("[{MESSAGE},{ITEM}]"));
+    let only_in_events = stream(&[MESSAGE, ITEM], "[]");
+    let only_at_the_end = stream(&[], &format!("[{MESSAGE},{ITEM}]"));
+    let no_object = format!(
+        "event: response.output_item.done\ndata: {{\"item\":{MESSAGE}}}\n\n\
+         event: response.output_item.done\ndata: {{\"item\":{ITEM}}}\n\n\
+         event: response.completed\ndata: {{\"id\":\"resp_1\",\"created_at\":7,\"usage\":{{\"total_tokens\":6,\"input_tokens\":5,\"output_tokens\":1}}}}\n\n"
+    );
+    let crlf = only_in_events.replace('\n', "\r\n");
+    let marked = format!("\u{feff}{in_both}");
+    let late = format!("\n \n{only_in_events}");
+    for body in [
+        in_both,
+        only_in_events,
+        only_at_the_end,
+        no_object,
+        crlf,
+        marked,
+        late,
+    ] {
+        for content_type in ["text/event-stream", "application/json", "text/plain"] {
+            for size in [usize::MAX, 7, 1] {
+                let bytes = body.as_bytes();
+                let exchange = Exchange::status(200)
+                    .header("content-type", content_type)
+                    .chunks(bytes, size.min(bytes.len()))
+                    .held_open();
+                let (runtime, transport) = start([exchange]);
+                let before = Instant::now();
+                let output = runtime.compact(input()).await.unwrap();
+                assert_elapsed(before, Duration::ZERO);
+                let types: Vec<_> = output.items.iter().map(ResponseItem::item_type).collect();
+                let types: Vec<_> = types.iter().flatten().collect();
+                assert_eq!(types, ["message", "compaction"], "{body}");
+                assert_eq!(output.id.as_deref(), Some("resp_1"), "{body}");
+                assert_eq!(
+                    output.usage.map(|usage| usage.total_tokens),
+                    Some(6),
+                    "{body}"
+                );
+                assert_eq!(transport.requests().len(), 1);
+            }
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn an_event_stream_without_a_compaction_is_refused_by_name() {
+    let failed = r#"data: {"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"context_length_exceeded","message":"too long"}}}"#;
+    let chat = r#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    let wrapped = r#"data: {"object":"response","output":[{"type":"message","role":"assistant"}]}"#;
+    let incomplete = r#"data: {"type":"response.incomplete","response":{"id":"r","status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}}"#;
+    for (body, kind, said) in [
+        (
+            stream(&[MESSAGE], "[]"),
+            ErrorKind::Protocol,
+            "without a compaction item, but with message",
+        ),
+        (
+            stream(&[], &format!("[{MESSAGE}]")),
+            ErrorKind::Protocol,
+            "without a compaction item, but with message",
+        ),
+        (
+            stream(&[], "[]"),
+            ErrorKind::Protocol,
+            "has an empty `output`",
+        ),
+        (
+            format!("{failed}\n\n"),
+            ErrorKind::ContextLengthExceeded,
+            "too long",
+        ),
+        (
+            "event: error\ndata: {\"message\":\"no such model\",\"code\":\"model_not_found\"}\n\n"
+                .to_owned(),
+            ErrorKind::NotFound,
+            "no such model",
+        ),
+        (
+            format!("{incomplete}\n\n"),
+            ErrorKind::Protocol,
+            "is incomplete (max_output_tokens)",
+        ),
+        (
+            format!("{chat}\n\ndata: [DONE]\n\n"),
+            ErrorKind::Protocol,
+            "chat.completion",
+        ),
+        (
+            format!("{wrapped}\n\n"),
+            ErrorKind::Protocol,
+            "without a compaction item",
+        ),
+    ] {
+        for content_type in ["text/event-stream", "application/json"] {
+            for size in [usize::MAX, 7, 1] {
+                let bytes = body.as_bytes();
+                let exchange = Exchange::status(200)
+                    .header("content-type", content_type)
+                    .header("x-request-id", "req_1")
+                    .chunks(bytes, size.min(bytes.len()));
+                let (runtime, transport) = start([exchange]);
+                let error = runtime.compact(input()).await.unwrap_err();
+                assert_eq!(error.kind(), kind, "{body}: {error}");
+                assert!(error.message().contains(said), "{error}");
+                assert_eq!(error.details().request_id.as_deref(), Some("req_1"));
+                assert_eq!(transport.requests().len(), 1, "{body}");
+            }
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn an_answer_in_one_event_is_read_and_a_stream_that_was_cut_is_asked_for_again() {
+    let wrapped = format!("data: {}\n\n", ANSWER.replace('\n', ""));
+    let whole = stream(&[MESSAGE, ITEM], "[]");
+    let cut = &whole[..whole.len() - 40];
+    for first in [wrapped.as_str(), cut] {
+        let exchanges = [json(first.to_owned()), json(ANSWER)];
+        let (runtime, transport) = start_with(exchanges, |c| c.retry = steady_retry(2));
+        let output = runtime.compact(input()).await.unwrap();
+        assert_eq!(output.items.len(), 2);
+        assert_eq!(transport.requests().len(), 1 + usize::from(first == cut));
+    }
+}
+
+#[actix_rt::test]
+async fn words_in_place_of_an_answer_are_the_error() {
+    for (body, said) in [
+        ("upstream is out of order", "upstream is out of order"),
+        ("<html><title>Gateway</title></html>", "Gateway"),
+        (r#"{"detail":"no compaction here"}"#, "no compaction here"),
+    ] {
+        let (runtime, _) = start_with([json(body)], |c| c.retry.max_attempts = 1);
+        let error = runtime.compact(input()).await.unwrap_err();
+        assert!(error.message().contains(said), "{error}");
     }
 }
 

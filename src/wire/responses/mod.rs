@@ -3,6 +3,7 @@
 //! [`EVENT_TYPES`] says what becomes of every event type of the API.
 
 mod body;
+mod compaction;
 mod decode;
 mod envelope;
 mod event_types;
@@ -10,6 +11,7 @@ mod first_response;
 mod template;
 
 pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};
+pub(crate) use compaction::CompactionStream;
 pub(crate) use decode::ResponsesDialect;
 #[cfg(fuzzing)]
 pub(crate) use envelope::check_walk;
