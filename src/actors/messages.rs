@@ -321,6 +321,9 @@ impl Message for Compact {
 
 /// Asks a server which models it has. Dropping the reply's future does not end the request;
 /// [`Runtime::list_models`](crate::Runtime::list_models) does that.
+///
+/// With the header `if-none-match` in `headers`, and the etag of a list that is known in it, a server that has no other answers
+/// that ([`ModelList::not_modified`]).
 #[derive(Default)]
 #[non_exhaustive]
 pub struct ListModels {

@@ -42,7 +42,7 @@ impl From<Refusal> for ApiError {
 }
 
 /// Asks for authentication, sends the request and reads the response's head, all within `head_limit`. A status that is no
-/// success becomes the error that the server describes in its body. `phase` says how far it has come, for the errors of
+/// success becomes the error that the server describes in its body; a 304 is one only where it was not asked for. `phase` says how far it has come, for the errors of
 /// those who lose patience.
 pub(super) async fn open(
     spec: Arc<RequestSpec>,
@@ -54,10 +54,11 @@ pub(super) async fn open(
     head_limit: Duration,
 ) -> Result<(TransportResponse, Secrets), Refusal> {
     let head = head(&spec, transport, &drains, attempt, refresh_auth, &phase);
-    let (response, secrets) = tokio::time::timeout(head_limit, head)
+    let (response, secrets, is_conditional) = tokio::time::timeout(head_limit, head)
         .await
         .map_err(|_| head_timeout(head_limit, phase.get()))??;
-    if response.status.is_success() {
+    let is_unchanged = is_conditional && response.status == StatusCode::NOT_MODIFIED;
+    if response.status.is_success() || is_unchanged {
         return Ok((response, secrets));
     }
     // The head is there, so its limit does not count any more: what it says is an error that is known.
@@ -76,6 +77,7 @@ fn head_timeout(limit: Duration, phase: Phase) -> ApiError {
     ApiError::new(ErrorKind::ResponseHeadTimeout, message).with_phase(phase)
 }
 
+/// Sends the request, and says whether it asks for an answer only if that has changed.
 async fn head(
     spec: &RequestSpec,
     transport: Rc<dyn Transport>,
@@ -83,7 +85,7 @@ async fn head(
     attempt: u32,
     refresh_auth: bool,
     phase: &Cell<Phase>,
-) -> Result<(TransportResponse, Secrets), ApiError> {
+) -> Result<(TransportResponse, Secrets, bool), ApiError> {
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
     let mut auth_request = AuthRequest::new(spec.url.clone());
@@ -91,9 +93,12 @@ async fn head(
     auth_request.refresh = refresh_auth;
     let auth = provider.auth.headers(&auth_request).await?;
     let mut headers = provider.headers_for(&spec.headers, spec.accept, &auth);
-    if spec.method == Method::GET {
+    let is_get = spec.method == Method::GET;
+    if is_get {
         headers.remove(header::CONTENT_TYPE);
     }
+    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+    let is_conditional = is_get && conditions.iter().any(|name| headers.contains_key(name));
     if let Some(turn_state) = &spec.turn_state {
         turn_state.apply(&mut headers);
     }
@@ -120,7 +125,7 @@ async fn head(
     if let Some(turn_state) = &spec.turn_state {
         turn_state.observe(&response.headers);
     }
-    Ok((response, secrets))
+    Ok((response, secrets, is_conditional))
 }
 
 /// The error that a response without success describes.
@@ -142,12 +147,15 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) 
             .get(header::LOCATION)
             .and_then(|value| value.to_str().ok())
             .unwrap_or("nowhere");
-        let mut error = ApiError::new(
-            ErrorKind::UnexpectedStatus,
-            format!(
+        let message = match status {
+            StatusCode::NOT_MODIFIED => {
+                "the server says that nothing has changed, which it was not asked".to_owned()
+            }
+            _ => format!(
                 "the server redirects to {to}; redirects are not followed, because the key would go along"
             ),
-        );
+        };
+        let mut error = ApiError::new(ErrorKind::UnexpectedStatus, message);
         error.details_mut().status = Some(status.as_u16());
         error
     } else {

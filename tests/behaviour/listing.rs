@@ -65,6 +65,14 @@ async fn listing_fails_and_is_retried_like_everything_else() {
         (json("{}"), ErrorKind::Protocol),
         (json("<html>"), ErrorKind::Protocol),
         (
+            json("data: {\"error\":{\"code\":\"invalid_api_key\"}}\n\n"),
+            ErrorKind::Authentication,
+        ),
+        (
+            json(r#"{"data":[],"error":{"code":"invalid_api_key"}}"#),
+            ErrorKind::Authentication,
+        ),
+        (
             json(r#"{"error":{"code":"insufficient_quota","message":"no"}}"#),
             ErrorKind::QuotaExceeded,
         ),
@@ -106,11 +114,43 @@ async fn shutdown_answers_a_listing_that_waits() {
 }
 
 #[actix_rt::test]
+async fn a_list_that_has_not_changed_is_not_sent_again() {
+    let unchanged = || Exchange::status(304).header("etag", "\"7\"");
+    for (name, value) in [
+        ("if-none-match", "\"7\""),
+        ("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+    ] {
+        let (runtime, transport) = start([unchanged()]);
+        let mut list = ListModels::new();
+        list.headers.insert(name, value.parse().unwrap());
+        let list = runtime.list_models(list).await.unwrap();
+        assert!(list.not_modified);
+        assert_eq!(
+            (list.models.len(), list.etag.as_deref()),
+            (0, Some("\"7\""))
+        );
+        assert_eq!(transport.requests()[0].headers[name], value);
+    }
+    // It is no answer to those who have no list.
+    let (runtime, transport) = start([unchanged()]);
+    let error = runtime.models().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedStatus);
+    assert!(error.message().contains("nothing has changed"), "{error}");
+    assert_eq!(error.details().status, Some(304));
+    assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
 async fn embedded_provider_has_models() {
     let loopback = Loopback::start(Default::default()).unwrap();
     let provider = actix_responses::provider::Provider::new("l", &loopback.base_url()).unwrap();
     let runtime = Runtime::start(provider).unwrap();
     let list = runtime.models().await.unwrap();
     assert_eq!(list.models.len(), 2);
-    assert!(list.etag.is_some());
+    assert!(!list.not_modified);
+    let mut again = ListModels::new();
+    let etag = list.etag.expect("an etag").parse().unwrap();
+    again.headers.insert("if-none-match", etag);
+    let list = runtime.list_models(again).await.unwrap();
+    assert!(list.not_modified && list.etag.is_some());
 }
