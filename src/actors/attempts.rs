@@ -57,13 +57,13 @@ impl Attempts {
         self.number
     }
 
-    /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy. While
-    /// `closing`, nothing is tried again.
+    /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy, which is told
+    /// whether the answer `is_begun`. While `closing`, nothing is tried again.
     pub(super) fn judge(
         &mut self,
         spec: &RequestSpec,
         mut error: ApiError,
-        output_delivered: bool,
+        is_begun: bool,
         closing: bool,
     ) -> Verdict {
         spec.complete(&mut error, self.number);
@@ -75,10 +75,9 @@ impl Attempts {
         });
         let details = error.details_mut();
         details.attempts = self.failures.clone();
-        details.output_delivered = output_delivered;
         let context = AttemptContext {
             attempt: self.number,
-            output_delivered,
+            output_delivered: is_begun,
             can_refresh: spec.provider.auth.can_refresh() && !self.refreshed,
         };
         let decision = match closing {

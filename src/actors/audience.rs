@@ -61,6 +61,8 @@ pub(super) struct Audience {
     /// Since when there is nobody left, as far as was looked.
     deserted_since: Option<Instant>,
     output_delivered: bool,
+    /// Whether the server has ever said that it accepted the request.
+    accepted: bool,
     preamble: Vec<ResponseEvent>,
     ended: bool,
 }
@@ -92,6 +94,7 @@ impl Audience {
             had_subscribers: false,
             deserted_since: None,
             output_delivered: false,
+            accepted: false,
             preamble: Vec::new(),
             ended: false,
         }
@@ -356,6 +359,10 @@ impl Audience {
         self.output_delivered
     }
 
+    pub(super) fn is_accepted(&self) -> bool {
+        self.accepted
+    }
+
     pub(super) fn subscribers(&self) -> usize {
         self.subscriptions.len()
     }
@@ -372,9 +379,11 @@ impl Audience {
         let Self {
             preamble,
             output_delivered,
+            accepted,
             ..
         } = self;
         events.retain(|event| {
+            *accepted |= matches!(event, ResponseEvent::Created(_));
             if *output_delivered || event.is_final() {
                 return true;
             }

@@ -61,6 +61,8 @@ pub(super) struct RequestSpec {
 pub(super) struct StreamOptions {
     pub(super) limits: StreamLimits,
     pub(super) when_deserted: WhenDeserted,
+    /// The response runs on without its stream (`background`), so that another attempt would be another response.
+    pub(super) is_background: bool,
 }
 
 impl RequestSpec {

@@ -333,14 +333,12 @@ impl StreamActor {
         match terminal {
             Terminal::Failed(mut error) => {
                 self.lease.audience().publish(&mut self.events, now);
+                self.decoder.complete(&mut error);
                 let details = error.details_mut();
                 if details.request_id.is_none() {
                     details.request_id = self.request_id.take().map(Into::into);
                 }
                 details.phase.get_or_insert(Phase::Body);
-                if details.anomalies.is_empty() {
-                    details.anomalies = self.decoder.anomalies().clone();
-                }
                 self.secrets.scrub(&mut error);
                 telemetry::record_error(span, &error);
                 self.lease.set_outcome(Outcome::Failed(Box::new(error)));

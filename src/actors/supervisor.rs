@@ -265,7 +265,7 @@ impl StreamSupervisor {
     fn on_failure(
         &mut self,
         id: RequestId,
-        error: ApiError,
+        mut error: ApiError,
         mut audience: Box<Audience>,
         ctx: &mut Context<Self>,
     ) {
@@ -274,9 +274,13 @@ impl StreamSupervisor {
             return;
         };
         let output_delivered = audience.output_delivered();
+        error.details_mut().output_delivered = output_delivered;
+        // A background response that the server has accepted goes on, and is paid for, whatever became of its stream.
+        let is_begun =
+            output_delivered || (request.spec.stream.is_background && audience.is_accepted());
         let verdict = request
             .attempts
-            .judge(&request.spec, error, output_delivered, closing);
+            .judge(&request.spec, error, is_begun, closing);
         let now = Instant::now();
         let (error, delay) = match verdict {
             Verdict::GiveUp(error) => {
@@ -562,6 +566,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             stream: StreamOptions {
                 limits: self.config.limits,
                 when_deserted,
+                is_background: prompt.options.background == Some(true),
             },
             deadline: provider.timeouts.total.map(|total| now + total),
             provider,

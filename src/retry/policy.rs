@@ -8,10 +8,12 @@ use crate::error::{ApiError, ErrorKind};
 /// The most attempts that a policy accepts: beyond it a request is not being retried but hammered.
 pub const MAX_ATTEMPTS_LIMIT: u32 = 100;
 
-/// What to do when an attempt fails after a part of the answer had been delivered.
+/// What to do when an attempt fails after a part of the answer had been delivered, or after the server had accepted a
+/// `background` response, which goes on without its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RetryAfterOutput {
-    /// End the request with the error, which says that output was delivered.
+    /// End the request with the error, which says whether output was delivered, and has the response's id and the last
+    /// sequence number where they are known.
     #[default]
     Fail,
     /// Tell subscribers with [`Restarted`](crate::protocol::ResponseEvent::Restarted) and start the answer over.
@@ -49,7 +51,8 @@ impl Default for RetryPolicy {
 pub struct AttemptContext {
     /// The attempt that failed; the first is 1.
     pub attempt: u32,
-    /// Whether a part of the answer was delivered, by this attempt or, since the last `Restarted`, an earlier one.
+    /// Whether a part of the answer was delivered, by this attempt or, since the last `Restarted`, an earlier one; or the server
+    /// has accepted a `background` response.
     pub output_delivered: bool,
     /// Whether the provider's auth can get a new key and has not just done so.
     pub can_refresh: bool,

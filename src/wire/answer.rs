@@ -71,21 +71,37 @@ impl Answer {
     }
 
     pub(crate) fn failed(&self, error: ApiError) -> Terminal {
-        let answer = self.clone();
         let mut error = error.with_phase(Phase::Body);
-        let details = error.details_mut();
-        details.response_id = answer.response_id;
-        details.token_usage = answer.token_usage;
-        details.usage = answer.usage;
-        details.finish_reason = answer.finish_reason;
-        details.native_finish_reason = answer.native_finish_reason;
-        details.sequence_number = answer.sequence_number;
-        details.request_id = details
-            .request_id
-            .take()
-            .or(answer.request_id.as_deref().map(str::to_owned));
-        details.response = answer.response;
-        details.anomalies = answer.anomalies;
+        self.complete(&mut error);
         Terminal::Failed(error)
+    }
+
+    /// Adds to an error what is known of the answer that it ended, and not said by the error.
+    pub(crate) fn complete(&self, error: &mut ApiError) {
+        let answer = self.clone();
+        let details = error.details_mut();
+        or(&mut details.response_id, answer.response_id);
+        or(&mut details.token_usage, answer.token_usage);
+        or(&mut details.usage, answer.usage);
+        or(&mut details.finish_reason, answer.finish_reason);
+        or(
+            &mut details.native_finish_reason,
+            answer.native_finish_reason,
+        );
+        or(&mut details.sequence_number, answer.sequence_number);
+        or(
+            &mut details.request_id,
+            answer.request_id.as_deref().map(str::to_owned),
+        );
+        or(&mut details.response, answer.response);
+        if details.anomalies.is_empty() {
+            details.anomalies = answer.anomalies;
+        }
+    }
+}
+
+fn or<T>(detail: &mut Option<T>, known: Option<T>) {
+    if detail.is_none() {
+        *detail = known;
     }
 }

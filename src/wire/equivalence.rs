@@ -43,6 +43,10 @@ impl<D: Dialect> Dialect for Forgetful<D> {
         self.dialect.set_request_id(request_id);
     }
 
+    fn answer(&self) -> &super::answer::Answer {
+        self.dialect.answer()
+    }
+
     fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
         self.dialect.finish(out)
     }

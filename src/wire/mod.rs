@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use self::sse_stream::{SseStream, State};
+use self::{
+    answer::Answer,
+    sse_stream::{SseStream, State},
+};
 use crate::{
     error::ApiError,
     protocol::{Completed, Id, Incomplete, ResponseEvent, StreamAnomalies},
@@ -116,6 +119,9 @@ pub(crate) trait Dialect {
 
     /// Takes the server's id of the request, which the response's head named.
     fn set_request_id(&mut self, request_id: Id);
+
+    /// What is known of the answer so far.
+    fn answer(&self) -> &Answer;
 
     /// Reads the SSE block that `bytes` begin with, if its bytes alone say what it means: one event that
     /// [`on_event`](Self::on_event) would have read with the same effects, and nothing that the SSE decoder has to know. Gives
@@ -240,6 +246,14 @@ impl StreamDecoder {
     /// How many SSE events have been read; comments are not among them.
     pub fn events(&self) -> u64 {
         self.stream.progress.events
+    }
+
+    /// Adds what is known of the answer to an error that did not come of its bytes, as when the connection broke.
+    pub(crate) fn complete(&self, error: &mut ApiError) {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.answer().complete(error),
+            AnyDialect::Chat(dialect) => dialect.answer().complete(error),
+        }
     }
 
     /// What was odd so far.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use actix_responses::{
     ErrorKind, protocol::ResponseEvent, provider::TransportErrorKind, retry::RetryAfterOutput,
 };
+use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::support::{
-    assert_elapsed, collect, events::*, failure, names, provider, start, start_with, steady_retry,
-    text, transport::Exchange,
+    assert_elapsed, collect, events::*, failure, names, prompt, provider, start, start_with,
+    steady_retry, text, transport::Exchange,
 };
 
 fn refused() -> Exchange {
@@ -312,4 +313,76 @@ async fn a_redirect_is_an_error_and_is_not_followed() {
     let events = collect(&runtime).await;
     assert!(failure(&events).message().contains("elsewhere.test"));
     assert_eq!(transport.requests().len(), 1);
+}
+
+/// It goes on without its stream, and another `POST` would be another response that is paid for.
+#[actix_rt::test]
+async fn a_background_response_that_was_accepted_is_not_posted_again() {
+    let accepted = || [created(), in_progress()].concat();
+    let restart = RetryAfterOutput::Restart;
+    for (cut, kind) in [
+        (Exchange::stream(accepted()), ErrorKind::Truncated),
+        (Exchange::stream(accepted()).broken(), ErrorKind::Connection),
+        (
+            Exchange::stream(accepted()).held_open(),
+            ErrorKind::IdleTimeout,
+        ),
+        (
+            Exchange::stream(accepted()).panicking(),
+            ErrorKind::AttemptLost,
+        ),
+    ] {
+        for (background, after_output, requests) in [
+            (Some(true), RetryAfterOutput::Fail, 1),
+            (Some(true), restart, 2),
+            (Some(false), RetryAfterOutput::Fail, 2),
+            (None, RetryAfterOutput::Fail, 2),
+        ] {
+            let exchanges = [cut.clone(), Exchange::stream(answer())];
+            let (runtime, transport) = start_with(exchanges, |config| {
+                config.retry = steady_retry(3);
+                config.retry.after_output = after_output;
+            });
+            let mut prompt = prompt();
+            prompt.options.background = background;
+            let stream = runtime.stream(prompt).await.unwrap();
+            let events: Vec<_> = stream.collect().await;
+            assert_eq!(
+                transport.requests().len(),
+                requests,
+                "{kind} {background:?}"
+            );
+            if requests > 1 {
+                assert_eq!(text(&events), "Hello");
+                assert!(!names(&events).contains(&"restarted"), "nothing was void");
+                continue;
+            }
+            let error = failure(&events);
+            assert_eq!(error.kind(), kind);
+            let details = error.details();
+            assert_eq!((details.attempt, details.output_delivered), (1, false));
+            if kind != ErrorKind::AttemptLost {
+                assert_eq!(details.response_id.as_deref(), Some("resp_1"), "{kind}");
+                assert_eq!(details.sequence_number, Some(1), "{kind}");
+            }
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_background_response_that_was_not_accepted_is_posted_again() {
+    for first in [
+        Exchange::status(503),
+        Exchange::error(TransportErrorKind::Connect, "refused"),
+        Exchange::stream(""),
+        Exchange::stream(": a keepalive\n\n"),
+    ] {
+        let exchanges = [first, Exchange::stream(answer())];
+        let (runtime, transport) = start_with(exchanges, |c| c.retry = steady_retry(3));
+        let mut prompt = prompt();
+        prompt.options.background = Some(true);
+        let stream = runtime.stream(prompt).await.unwrap();
+        assert_eq!(text(&stream.collect::<Vec<_>>().await), "Hello");
+        assert_eq!(transport.requests().len(), 2);
+    }
 }

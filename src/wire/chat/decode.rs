@@ -131,6 +131,10 @@ impl Dialect for ChatDialect {
         self.answer.request_id = Some(request_id);
     }
 
+    fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
     fn is_finish_sure(&self) -> bool {
         !self.is_finish_unsure
     }

@@ -93,6 +93,10 @@ impl Dialect for ResponsesDialect {
         self.answer.request_id = Some(request_id);
     }
 
+    fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
     fn finish(&mut self, _out: &mut Vec<ResponseEvent>) -> Terminal {
         self.answer.failed(ApiError::new(
             ErrorKind::Truncated,
