@@ -334,6 +334,11 @@ impl ApiError {
         )
     }
 
+    /// The error of those who wait for a supervisor that is gone.
+    pub(crate) fn stopped() -> Self {
+        Self::new(ErrorKind::ShutDown, "the runtime has stopped")
+    }
+
     /// Sets how far the attempt had come.
     #[must_use]
     pub fn with_phase(mut self, phase: Phase) -> Self {

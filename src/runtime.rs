@@ -17,7 +17,7 @@ use crate::{
         Shutdown, StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
         SubscriptionId, SupervisorConfig, Unsubscribe,
     },
-    error::{ApiError, ErrorKind},
+    error::ApiError,
     protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent},
     provider::{AwcTransportFactory, Provider, ProxyConfig, TlsConfig, TransportFactory},
 };
@@ -153,7 +153,7 @@ impl Runtime {
             .supervisor()
             .send(request.with_subscriber(subscriber))
             .await;
-        let submitted = submitted.map_err(|_| gone())??;
+        let submitted = submitted.map_err(|_| ApiError::stopped())??;
         let subscription = submitted.subscriptions.last().copied();
         Ok(ResponseStream::new(
             self.clone(),
@@ -197,7 +197,8 @@ impl Runtime {
     /// When the request can't be made as it is, or after all its attempts.
     pub async fn compact(&self, compact: impl Into<Compact>) -> Result<CompactionOutput, ApiError> {
         let submitted = self.supervisor().send(Submit(compact.into())).await;
-        self.answer(submitted.map_err(|_| gone())??).await
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
     }
 
     /// Asks the provider which models it has. Dropping the future cancels it.
@@ -214,16 +215,17 @@ impl Runtime {
     /// As for [`models`](Self::models).
     pub async fn list_models(&self, list: ListModels) -> Result<ModelList, ApiError> {
         let submitted = self.supervisor().send(Submit(list)).await;
-        self.answer(submitted.map_err(|_| gone())??).await
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
     }
 
     /// Waits for the answer to a question, which is cancelled if this is dropped.
-    async fn answer<T>(&self, (request, answer): Asked<T>) -> Result<T, ApiError> {
+    async fn answer<T>(&self, asked: Asked<T>) -> Result<T, ApiError> {
         let guard = CancelOnDrop {
             runtime: self,
-            request: Some(request),
+            request: Some(asked.request()),
         };
-        let answer = answer.await.unwrap_or_else(|_| Err(gone()));
+        let answer = asked.await;
         guard.disarm();
         answer
     }
@@ -278,16 +280,12 @@ fn channel() -> (Subscriber, Receivers) {
     (Subscriber::channel(queue, urgent), (queued, hurried))
 }
 
-fn gone() -> ApiError {
-    ApiError::new(ErrorKind::ShutDown, "the runtime has stopped")
-}
-
 /// The events of one request, in order.
 ///
 /// Its items are events; a failure is an `Err` in place of [`ResponseEvent::Failed`]. Exactly one end comes, as an event that
 /// [`is_final`](ResponseEvent::is_final) or as an `Err`, and after it `None`. While the stream is not polled the response is
 /// not read, after what fits its queue and the log; not polling for longer than the subscription's policy waits ends it with
-/// [`ErrorKind::Lagged`].
+/// [`ErrorKind::Lagged`](crate::ErrorKind).
 ///
 /// Dropping it leaves the request, which cancels it unless others listen or
 /// [`WhenDeserted`](crate::actors::WhenDeserted) says otherwise.
@@ -377,7 +375,7 @@ impl Stream for ResponseStream {
                     Some(event) => this.end(event),
                     None => {
                         this.ended = true;
-                        Err(gone())
+                        Err(ApiError::stopped())
                     }
                 }));
             }

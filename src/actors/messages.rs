@@ -1,6 +1,11 @@
 //! What programs say to the supervisor.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use actix::{Message, Recipient};
 use http::HeaderMap;
@@ -169,8 +174,8 @@ impl Message for Unsubscribe {
 }
 
 /// Cancels a request: its connection is closed, events that are not yet in a mailbox are skipped, and every subscriber gets
-/// [`Cancelled`](crate::protocol::ResponseEvent::Cancelled) — or the end that was already on its way. The reply says whether
-/// the request was still live.
+/// [`Cancelled`](crate::protocol::ResponseEvent::Cancelled) — or the end that was already on its way. A question gets an error
+/// that says so, or the answer that was on its way. The reply says whether the request was still live.
 #[derive(Clone, Copy, Debug)]
 pub struct CancelRequest {
     /// Which request.
@@ -355,11 +360,9 @@ impl Message for ListModels {
     type Result = Result<ModelList, ApiError>;
 }
 
-/// The same as a message with a reply, in two steps, so that it can be cancelled by its id.
-pub(crate) struct Submit<M>(pub(crate) M);
-
-/// An accepted question: its id, and its answer to come.
-pub(crate) type Asked<T> = (RequestId, oneshot::Receiver<Result<T, ApiError>>);
+/// Asks a [`Compact`] or a [`ListModels`] in two steps: the reply comes when the question is accepted, before anything is sent,
+/// and names it, so that it can be cancelled.
+pub struct Submit<M>(pub M);
 
 impl Message for Submit<Compact> {
     type Result = Result<Asked<CompactionOutput>, ApiError>;
@@ -367,4 +370,29 @@ impl Message for Submit<Compact> {
 
 impl Message for Submit<ListModels> {
     type Result = Result<Asked<ModelList>, ApiError>;
+}
+
+/// An accepted question. As a future it gives the answer, exactly one, or what went wrong after all attempts.
+///
+/// Dropping it does not cancel the question, but no attempt follows the one that runs.
+#[must_use = "its answer comes when it is awaited"]
+pub struct Asked<T> {
+    pub(super) request: RequestId,
+    pub(super) answer: oneshot::Receiver<Result<T, ApiError>>,
+}
+
+impl<T> Asked<T> {
+    /// Names the question, for [`CancelRequest`].
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+}
+
+impl<T> Future for Asked<T> {
+    type Output = Result<T, ApiError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(ApiError::stopped())))
+    }
 }

@@ -8,7 +8,7 @@
 //! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
 //!
 //! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`],
-//! [`ListModels`] and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
+//! [`ListModels`] (both also within [`Submit`]) and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
 
 mod asker;
 mod attempts;
@@ -33,10 +33,10 @@ mod worker;
 pub use audience::AudienceLimits;
 pub use config::SupervisorConfig;
 pub use delivery::Delivery;
-pub(crate) use messages::{Asked, Submit};
 pub use messages::{
-    AttemptNotice, CancelRequest, Compact, GetStatus, ListModels, RequestPhase, RequestStatus,
-    Shutdown, SubmitRequest, Submitted, Subscribe, SubscribeError, Unsubscribe,
+    Asked, AttemptNotice, CancelRequest, Compact, GetStatus, ListModels, RequestPhase,
+    RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
+    Unsubscribe,
 };
 pub use pool::Workers;
 pub use request::{RequestId, SubscriptionId, WhenDeserted};

@@ -321,7 +321,10 @@ impl StreamSupervisor {
             answer,
         };
         Q::kept(self).insert(id, question);
-        Ok((id, answered))
+        Ok(Asked {
+            request: id,
+            answer: answered,
+        })
     }
 
     fn start_asker<Q: Kept>(
@@ -456,7 +459,7 @@ impl Handler<Compact> for StreamSupervisor {
 
     fn handle(&mut self, message: Compact, ctx: &mut Self::Context) -> Self::Result {
         let submitted = self.submit_compaction(message, ctx);
-        Box::pin(answer(submitted).into_actor(self))
+        Box::pin(async { submitted?.await }.into_actor(self))
     }
 }
 
@@ -465,14 +468,8 @@ impl Handler<ListModels> for StreamSupervisor {
 
     fn handle(&mut self, message: ListModels, ctx: &mut Self::Context) -> Self::Result {
         let submitted = self.submit_listing(message, ctx);
-        Box::pin(answer(submitted).into_actor(self))
+        Box::pin(async { submitted?.await }.into_actor(self))
     }
-}
-
-async fn answer<T>(submitted: Result<Asked<T>, ApiError>) -> Result<T, ApiError> {
-    let (_, answer) = submitted?;
-    let stopped = || ApiError::new(ErrorKind::ShutDown, "the runtime has stopped");
-    answer.await.unwrap_or_else(|_| Err(stopped()))
 }
 
 impl<Q: Kept> Handler<AskEnded<Q>> for StreamSupervisor {
@@ -583,7 +580,8 @@ mod tests {
             .expect("a valid configuration")
             .start();
         let asked = supervisor.send(Submit(ListModels::new())).await;
-        let (request, mut answer) = asked.expect("a supervisor").expect("an accepted question");
+        let mut asked = asked.expect("a supervisor").expect("an accepted question");
+        let request = asked.request();
         for attempt in [0, 2] {
             let ended = AskEnded::<Listing> {
                 request,
@@ -592,10 +590,10 @@ mod tests {
             };
             supervisor.send(ended).await.expect("a supervisor");
         }
-        assert!(answer.try_recv().is_err(), "it was answered");
+        assert!(asked.answer.try_recv().is_err(), "it was answered");
         let cancelled = supervisor.send(CancelRequest { request }).await;
         assert_eq!(cancelled, Ok(true), "it is not known any more");
-        let error = answer.await.expect("an answer").expect_err("no answer");
+        let error = asked.await.expect_err("no answer");
         assert_eq!(error.message(), "the request was cancelled");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
+    actors::{CancelRequest, ListModels, Submit},
     protocol::{CompactionInput, ResponseItem},
     provider::TransportErrorKind,
 };
@@ -114,4 +115,34 @@ async fn a_cancelled_question_that_was_the_probe_lets_another_through() {
         assert_eq!(transport.open(), 0);
         assert_eq!(kind(ask(runtime.clone())).await, None, "another probe");
     }
+}
+
+#[actix_rt::test]
+async fn a_question_can_be_cancelled_by_its_id() {
+    for exchange in [Exchange::silence(), Exchange::status(503)] {
+        let (runtime, transport) = start_with([exchange], |c| c.retry = steady_retry(3));
+        let supervisor = runtime.supervisor();
+        let asked = supervisor.send(Submit(ListModels::new())).await;
+        let asked = asked.unwrap().unwrap();
+        let cancel = CancelRequest {
+            request: asked.request(),
+        };
+        // It runs, or waits for its next attempt.
+        settle().await;
+        assert!(supervisor.send(cancel).await.unwrap());
+        let error = asked.await.unwrap_err();
+        assert_eq!(error.message(), "the request was cancelled");
+        assert!(!supervisor.send(cancel).await.unwrap());
+        assert_eq!((transport.requests().len(), transport.open()), (1, 0));
+    }
+}
+
+#[actix_rt::test]
+async fn a_question_that_nobody_waits_for_is_not_asked_again() {
+    let exchanges = [Exchange::status(503), answer()];
+    let (runtime, transport) = start_with(exchanges, |c| c.retry = steady_retry(3));
+    let asked = runtime.supervisor().send(Submit(ListModels::new())).await;
+    drop(asked.unwrap().unwrap());
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(transport.requests().len(), 1);
 }
