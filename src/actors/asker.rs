@@ -19,7 +19,7 @@ use tracing::Instrument;
 use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
-    provider::{Timeouts, Transport, TransportResponse},
+    provider::{BodyStream, Timeouts, Transport, TransportResponse},
     telemetry,
     wire::server_error,
 };
@@ -155,7 +155,7 @@ impl<Q: Question> Asker<Q> {
     }
 }
 
-/// Asks, and reads the answer whole.
+/// Asks, and reads the answer whole. Of a body that may go on behind it the rest is handed back.
 async fn ask<Q: Question>(
     spec: Arc<RequestSpec>,
     transport: Rc<dyn Transport>,
@@ -163,13 +163,13 @@ async fn ask<Q: Question>(
     attempt: u32,
     refresh_auth: bool,
     limit: AnswerLimit,
-) -> Result<Q::Answer, ApiError> {
+) -> Result<(Q::Answer, Option<BodyStream>), ApiError> {
     let timeouts = spec.provider.timeouts.clone();
     let phase = Rc::new(Cell::new(Phase::Authorize));
     let opening = open(
         spec.clone(),
         transport,
-        drains.clone(),
+        drains,
         attempt,
         refresh_auth,
         phase,
@@ -190,16 +190,21 @@ async fn ask<Q: Question>(
     };
     let mut reading = Q::reading(limit);
     let mut read = BytesMut::new();
+    let (mut rest, mut cut) = (None, None);
     loop {
-        let Ok(next) = timeout(timeouts.idle, body.next()).await else {
-            let message = format!("no byte for {:?}", timeouts.idle);
-            return Err(with_request_id(ApiError::new(
-                ErrorKind::IdleTimeout,
-                message,
-            )));
+        let chunk = match timeout(timeouts.idle, body.next()).await {
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(None) => break,
+            Ok(Some(Err(error))) => {
+                cut = Some(error.into());
+                break;
+            }
+            Err(_) => {
+                let message = format!("no byte for {:?}", timeouts.idle);
+                cut = Some(ApiError::new(ErrorKind::IdleTimeout, message));
+                break;
+            }
         };
-        let Some(chunk) = next else { break };
-        let chunk = chunk.map_err(|error| with_request_id(error.into()))?;
         if read.len() + chunk.len() > limit.bytes {
             let AnswerLimit { name, bytes } = limit;
             let message = format!("{} is over {bytes} bytes (limit `{name}`)", Q::ANSWER);
@@ -207,11 +212,21 @@ async fn ask<Q: Question>(
         }
         read.extend_from_slice(&chunk);
         if Q::is_whole(&mut reading, &read) {
-            drains.drain(&spec.origin, body, spec.provider.drain);
+            rest = Some(body);
             break;
         }
     }
-    Q::read(reading, status, &headers, &read).map_err(with_request_id)
+    let answer = match (Q::read(reading, status, &headers, &read), cut) {
+        // An error that is known is not replaced by how the connection ended.
+        (Err(said), Some(_)) if is_json(&read) => Err(said),
+        (_, Some(cut)) => Err(cut),
+        (answer, None) => answer,
+    };
+    Ok((answer.map_err(with_request_id)?, rest))
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 /// What a body says that is no answer, as `wrong` tells: the server's own words where it has some.
@@ -266,11 +281,21 @@ impl<Q: Question> Actor for Asker<Q> {
         let span = self.spec.attempt_span(Q::OPERATION, attempt);
         let asking = asking.instrument(span.clone());
         ctx.spawn(asking.into_actor(self).map(move |result, this, ctx| {
-            match &result {
-                Ok(answer) => Q::record(&span, answer),
-                Err(error) => telemetry::record_error(&span, error),
-            }
+            let (result, rest) = match result {
+                Ok((answer, rest)) => {
+                    Q::record(&span, &answer);
+                    (Ok(answer), rest)
+                }
+                Err(error) => {
+                    telemetry::record_error(&span, &error);
+                    (Err(error), None)
+                }
+            };
             this.lease.set_result(result);
+            if let Some(body) = rest {
+                let limits = this.spec.provider.drain;
+                this.drains.drain(&this.spec.origin, body, limits);
+            }
             ctx.stop();
         }));
     }

@@ -258,13 +258,13 @@ async fn an_event_stream_without_a_compaction_is_refused_by_name() {
 async fn an_answer_in_one_event_is_read_and_a_stream_that_was_cut_is_asked_for_again() {
     let wrapped = format!("data: {}\n\n", ANSWER.replace('\n', ""));
     let whole = stream(&[MESSAGE, ITEM], "[]");
-    let cut = &whole[..whole.len() - 40];
-    for first in [wrapped.as_str(), cut] {
+    let cuts = [&whole[..whole.len() - 40], "data", "ev", ": a keep", ""];
+    for (first, requests) in cuts.map(|cut| (cut, 2)).into_iter().chain([(&*wrapped, 1)]) {
         let exchanges = [json(first.to_owned()), json(ANSWER)];
         let (runtime, transport) = start_with(exchanges, |c| c.retry = steady_retry(2));
         let output = runtime.compact(input()).await.unwrap();
         assert_eq!(output.items.len(), 2);
-        assert_eq!(transport.requests().len(), 1 + usize::from(first == cut));
+        assert_eq!(transport.requests().len(), requests, "{first}");
     }
 }
 
@@ -278,6 +278,23 @@ async fn words_in_place_of_an_answer_are_the_error() {
         let (runtime, _) = start_with([json(body)], |c| c.retry.max_attempts = 1);
         let error = runtime.compact(input()).await.unwrap_err();
         assert!(error.message().contains(said), "{error}");
+    }
+}
+
+#[actix_rt::test]
+async fn an_error_that_came_whole_is_kept_however_its_connection_ends() {
+    let said = r#"{"error":{"code":"context_length_exceeded","message":"too long"}}"#;
+    for exchange in [json(said), json(said).broken(), json(said).held_open()] {
+        let (runtime, transport) = start([exchange]);
+        let error = runtime.compact(input()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ContextLengthExceeded, "{error}");
+        assert_eq!(transport.requests().len(), 1);
+    }
+    for exchange in [json(&said[..30]).broken(), json(&said[..30]).held_open()] {
+        let (runtime, _) = start_with([exchange], |c| c.retry.max_attempts = 1);
+        let kind = runtime.compact(input()).await.unwrap_err().kind();
+        let vague = [ErrorKind::Connection, ErrorKind::IdleTimeout];
+        assert!(vague.contains(&kind), "{kind}");
     }
 }
 

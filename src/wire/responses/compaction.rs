@@ -69,8 +69,8 @@ impl CompactionStream {
 
     /// Reads the answer from the whole body. `None` when it is no stream.
     pub(crate) fn finish(mut self, body: &[u8]) -> Option<Result<CompactionOutput, ApiError>> {
-        // A gateway may write something else before the first event.
-        self.is_stream = self.is_stream || has_events(body);
+        // A gateway may write something else before the first event, and a stream may be cut in its first word.
+        self.is_stream = self.is_stream || has_events(body) || is_cut_field(body);
         if !self.is_stream {
             return None;
         }
@@ -161,6 +161,11 @@ impl CompactionStream {
 fn has_events(body: &[u8]) -> bool {
     let mut lines = body.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines.any(|line| line.starts_with(b"data:") || line.starts_with(b"event:"))
+}
+
+fn is_cut_field(body: &[u8]) -> bool {
+    let start = body.trim_ascii();
+    !start.is_empty() && FIELDS.iter().any(|field| field.starts_with(start))
 }
 
 fn wrong(what: String) -> ApiError {
