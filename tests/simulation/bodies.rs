@@ -226,3 +226,46 @@ impl Writer<'_> {
         (at, finished)
     }
 }
+
+/// The answer to a compaction, whole or as a stream, or a list of models. It has the tag in it once, and nothing else counts.
+pub(crate) fn question_body(compacts: bool, is_stream: bool, tag: &str, ending: Ending) -> Body {
+    let item = json!({"type": "compaction", "encrypted_content": tag});
+    let answer = match (compacts, ending) {
+        (_, Ending::Failed(code, _)) => {
+            json!({"error": {"code": code, "message": "a scripted failure"}})
+        }
+        (true, _) => json!({"id": "cmp", "object": "response.compaction", "output": [item]}),
+        (false, _) => json!({"object": "list", "data": [{"id": tag}]}),
+    };
+    let events = match (is_stream, ending) {
+        (false, _) => vec![answer],
+        (true, Ending::Failed(..)) => vec![json!({"type": "error", "error": answer["error"]})],
+        (true, _) => vec![
+            json!({"type": "response.created", "response": {"id": "resp"}}),
+            json!({"type": "response.output_item.done", "output_index": 0, "item": item}),
+            json!({"type": "response.completed", "response": {"id": "resp", "output": []}}),
+        ],
+    };
+    let mut bytes = Vec::new();
+    let mut terminal_at = 0;
+    for event in events {
+        terminal_at = bytes.len();
+        match is_stream {
+            true => bytes.extend_from_slice(format!("data: {event}\n\n").as_bytes()),
+            false => bytes.extend_from_slice(event.to_string().as_bytes()),
+        }
+    }
+    Body {
+        // JSON that lacks its last byte is cut.
+        terminal_at: if is_stream {
+            terminal_at
+        } else {
+            bytes.len() - 1
+        },
+        terminal_end: bytes.len(),
+        bytes,
+        text: tag.to_owned(),
+        items_done: 1,
+        ending,
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     bodies::Ending,
     plan::{BACKOFF, Close, CursorPlan, Fault, LinkPlan, MAX_REQUESTED_DELAY, Pace, Plan},
     run::TIME_LIMIT,
-    world::{ListenerRecord, Notice, Record, RequestRecord, Seen},
+    world::{AttemptRecord, ListenerRecord, Notice, Record, RequestRecord, Seen},
 };
 
 /// How late a timer may be, and how long what is ready may take.
@@ -53,7 +53,10 @@ pub(crate) fn check(plan: &Plan, record: &Record) -> Findings {
             request,
             log: Log::default(),
         };
-        view.check(findings_ref);
+        match plan.question(number) {
+            Some(_) => view.check_question(findings_ref),
+            None => view.check(findings_ref),
+        }
     }
     findings.check("nothing_is_left", record.leftovers.is_empty(), || {
         record.leftovers.join(", ")
@@ -109,8 +112,143 @@ impl View<'_> {
             }
         }
         self.check_attempts(findings);
+        self.check_closing(findings);
         self.check_cancels(findings);
         self.check_desertion(findings);
+    }
+
+    /// A question has one answer: what its last attempt came to.
+    fn check_question(&self, findings: &mut Findings) {
+        self.check_attempts(findings);
+        self.check_closing(findings);
+        self.check_cancels(findings);
+        self.check_breaker(findings);
+        let question = &self.record.questions[self.number - self.plan.requests.len()];
+        if !question.is_asked {
+            return;
+        }
+        let count = question.answers.len();
+        let holds = count == 1 || (count == 0 && question.left_at.is_some());
+        findings.check("one_answer", holds, || {
+            format!("request {}: {count} answers", self.number)
+        });
+        let Some((at, answer)) = question.answers.first() else {
+            return;
+        };
+        let last = self.request.attempts.len().checked_sub(1);
+        let attempt = last.and_then(|last| self.plan.attempts(self.number).get(last));
+        let holds = match answer {
+            Ok(text) => attempt.is_some_and(|attempt| {
+                let body = attempt.body.as_ref();
+                attempt.fails_with.is_empty() && body.is_some_and(|body| body.text == *text)
+            }),
+            Err(ErrorKind::ShutDown) => self.record.closed_at.is_some() || self.is_cancelled(),
+            Err(ErrorKind::TotalTimeout) => self.terms().1.is_some(),
+            Err(ErrorKind::Unavailable) => self.plan.is_spared(),
+            Err(kind) => attempt.is_some_and(|attempt| attempt.fails_with.contains(kind)),
+        };
+        findings.check("an_answer_is_the_attempts_own", holds, || {
+            format!(
+                "request {}: {answer:?} after {:?}",
+                self.number,
+                attempt.map(|attempt| attempt.fault)
+            )
+        });
+        self.check_known_error(answer.as_ref().err().copied(), findings);
+        let body = attempt.and_then(|attempt| attempt.body.as_ref());
+        let is_stream = body.is_some_and(|body| body.bytes.starts_with(b"data:"));
+        let terminal = last.and_then(|last| self.request.attempts[last].terminal_at);
+        if let (Ok(_), true, Some(terminal)) = (answer, is_stream, terminal) {
+            findings.check("an_answer_comes_at_once", *at <= terminal + SOON, || {
+                format!(
+                    "request {}: at {at:?}, the server ended at {terminal:?}",
+                    self.number
+                )
+            });
+        }
+    }
+
+    /// Whether somebody wanted it to end.
+    fn is_cancelled(&self) -> bool {
+        let attempts = self.plan.attempts(self.number).iter();
+        let mut sent = attempts.take(self.request.attempts.len());
+        !self.request.cancelled_at.is_empty()
+            || sent.any(|attempt| attempt.fault == Fault::CancelInBody)
+    }
+
+    /// What the last attempt failed with is the end, if no other attempt began and nobody cancelled.
+    fn check_known_error(&self, error: Option<ErrorKind>, findings: &mut Findings) {
+        let Some((_, Notice::Failed { kind, .. })) = self.request.notices.last() else {
+            return;
+        };
+        let holds = error == Some(*kind) || self.is_cancelled();
+        findings.check("a_known_error_is_kept", holds, || {
+            format!(
+                "request {}: {kind} was known, the end says {error:?}",
+                self.number
+            )
+        });
+    }
+
+    /// Once a shutdown has begun no attempt starts. One that waits for a connection may still be sent.
+    fn check_closing(&self, findings: &mut Findings) {
+        let Some(closed) = self.record.closed_at else {
+            return;
+        };
+        let notices = self.request.notices.iter();
+        let starts = notices.filter(|(_, notice)| matches!(notice, Notice::Started { .. }));
+        let starts = starts.map(|(at, _)| *at).filter(|at| *at > closed);
+        let sent = self.request.attempts.iter().map(|attempt| attempt.sent_at);
+        let sent = sent.filter(|at| *at > closed + DRAIN + SOON);
+        let late: Vec<_> = starts.chain(sent).collect();
+        findings.check(
+            "nothing_is_sent_after_a_shutdown_began",
+            late.is_empty(),
+            || format!("request {}: closed at {closed:?}, {late:?}", self.number),
+        );
+    }
+
+    /// An endpoint is spared while it was found down a short while ago, or while a probe is on its way.
+    fn check_breaker(&self, findings: &mut Findings) {
+        let others = &self.record.requests[self.plan.requests.len()..];
+        for (spared_at, notice) in &self.request.notices {
+            let is_unavailable = |notice: &Notice| matches!(notice, Notice::Failed { kind, .. } if *kind == ErrorKind::Unavailable);
+            if !is_unavailable(notice) {
+                continue;
+            }
+            let holds = others.iter().any(|other| {
+                let under_way = |attempt: &AttemptRecord| {
+                    attempt.sent_at <= *spared_at
+                        && attempt.closed_at.is_none_or(|closed| closed >= *spared_at)
+                };
+                let is_recent = |(at, notice): &(Duration, Notice)| {
+                    let down = matches!(notice, Notice::Failed { kind, .. } if is_down(*kind));
+                    let started = matches!(notice, Notice::Started { .. })
+                        && !std::ptr::eq(other, self.request);
+                    let lasts = match (down, started) {
+                        (true, _) => self.plan.breaker.max_pause,
+                        (_, true) => DRAIN,
+                        _ => return false,
+                    };
+                    *at <= *spared_at && *spared_at <= *at + lasts + SOON
+                };
+                other.attempts.iter().any(under_way) || other.notices.iter().any(is_recent)
+            });
+            findings.check("who_is_spared_was_found_down", holds, || {
+                format!("request {}: spared at {spared_at:?}", self.number)
+            });
+        }
+    }
+
+    /// What is done after output, and how long it may take in all.
+    fn terms(&self) -> (RetryAfterOutput, Option<Duration>) {
+        match self.plan.question(self.number) {
+            Some(question) => (RetryAfterOutput::Fail, question.total),
+            None => {
+                let request = &self.plan.requests[self.number];
+                (request.after_output, request.total)
+            }
+        }
     }
 
     /// Puts together what those say who know their sequence numbers.
@@ -430,6 +568,9 @@ impl View<'_> {
                         attempt.map(|attempt| attempt.fault)
                     )
                 });
+                if kind != ErrorKind::Lagged {
+                    self.check_known_error(Some(kind), findings);
+                }
             }
             _ => {}
         }
@@ -463,8 +604,8 @@ impl View<'_> {
     }
 
     fn check_attempts(&self, findings: &mut Findings) {
-        let request = &self.plan.requests[self.number];
-        let max_attempts = request.attempts.len();
+        let (after_output, total) = self.terms();
+        let max_attempts = self.plan.attempts(self.number).len();
         let sent = self.request.attempts.len();
         findings.check(
             "attempts_are_within_the_budget",
@@ -489,8 +630,24 @@ impl View<'_> {
             }),
             || format!("request {}: {starts:?}", self.number),
         );
+        // One that a breaker holds back is not sent.
+        let is_sent = |index: &usize| {
+            let next = notices.get(index + 1).map(|(_, notice)| notice);
+            !matches!(
+                next,
+                Some(Notice::Failed {
+                    kind: ErrorKind::Unavailable,
+                    ..
+                })
+            )
+        };
+        let starts: Vec<_> = (0..notices.len())
+            .filter(|index| matches!(notices[*index].1, Notice::Started { .. }))
+            .filter(is_sent)
+            .map(|index| notices[index].0)
+            .collect();
         for (attempt, sent) in self.request.attempts.iter().enumerate() {
-            let Some((started, ..)) = starts.get(attempt) else {
+            let Some(started) = starts.get(attempt) else {
                 continue;
             };
             let late = sent.sent_at.checked_sub(*started);
@@ -525,7 +682,7 @@ impl View<'_> {
             };
             let too_long = wanted > MAX_REQUESTED_DELAY;
             let spent = attempt >= max_attempts;
-            let shown = *output_delivered && request.after_output == RetryAfterOutput::Fail;
+            let shown = *output_delivered && after_output == RetryAfterOutput::Fail;
             let closing = self.record.closed_at.is_some_and(|closed| closed <= *at);
             match retry_in {
                 Some(delay) => {
@@ -555,7 +712,7 @@ impl View<'_> {
                         || shown
                         || closing
                         || !is_retryable(*kind)
-                        || request.total.is_some();
+                        || total.is_some();
                     findings.check("it_gives_up_for_a_reason", reason, || {
                         format!(
                             "request {}: {kind} at attempt {attempt} of {max_attempts}",
@@ -647,6 +804,21 @@ fn is_own_end(event: &ResponseEvent) -> bool {
     }
 }
 
+/// What a breaker counts, in whichever phase.
+fn is_down(kind: ErrorKind) -> bool {
+    use ErrorKind as K;
+    matches!(
+        kind,
+        K::Dns
+            | K::Connect
+            | K::ConnectTimeout
+            | K::Tls
+            | K::ResponseHeadTimeout
+            | K::Overloaded
+            | K::ServerError
+    )
+}
+
 fn is_retryable(kind: ErrorKind) -> bool {
     use ErrorKind as K;
     matches!(
@@ -663,6 +835,7 @@ fn is_retryable(kind: ErrorKind) -> bool {
             | K::Connection
             | K::Truncated
             | K::AttemptLost
+            | K::Unavailable
             // Of the statuses in a plan, 408 and 409.
             | K::UnexpectedStatus
     )

@@ -83,6 +83,7 @@ fn replay(seed: u64, record: &Record, broken: &[(&'static str, String)]) -> Stri
 struct Totals {
     seeds: u64,
     requests: u64,
+    questions: u64,
     attempts: u64,
     listeners: u64,
     events: u64,
@@ -96,6 +97,7 @@ impl Totals {
     fn add(&mut self, seed: u64, plan: &Plan, record: &Record) {
         self.seeds += 1;
         self.requests += plan.requests.len() as u64;
+        self.questions += plan.questions.len() as u64;
         self.listeners += record.listeners.len() as u64;
         for request in &record.requests {
             self.attempts += request.attempts.len() as u64;
@@ -122,8 +124,8 @@ impl Totals {
 
     fn print(&self) {
         println!(
-            "{} seeds, {} requests, {} attempts, {} listeners, {} events received",
-            self.seeds, self.requests, self.attempts, self.listeners, self.events
+            "{} seeds, {} requests, {} questions, {} attempts, {} listeners, {} events received",
+            self.seeds, self.requests, self.questions, self.attempts, self.listeners, self.events
         );
         println!("faults: {:?}", self.faults);
         println!(

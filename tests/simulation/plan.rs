@@ -9,12 +9,12 @@ use actix_responses::{
     ErrorKind,
     actors::{AudienceLimits, DeliveryPolicy, WhenDeserted},
     provider::TransportErrorKind,
-    retry::RetryAfterOutput,
+    retry::{BreakerPolicy, RetryAfterOutput},
     wire::Wire,
 };
 
 use crate::{
-    bodies::{Body, Ending, IN_BAND_ERRORS, Shape, body},
+    bodies::{Body, Ending, IN_BAND_ERRORS, Shape, body, question_body},
     rng::Rng,
 };
 
@@ -36,6 +36,9 @@ pub(crate) struct Plan {
     pub(crate) retain: Duration,
     pub(crate) retain_bytes: usize,
     pub(crate) requests: Vec<RequestPlan>,
+    /// They are numbered on from the requests.
+    pub(crate) questions: Vec<QuestionPlan>,
+    pub(crate) breaker: BreakerPolicy,
     pub(crate) close: Close,
 }
 
@@ -61,6 +64,32 @@ pub(crate) struct RequestPlan {
     pub(crate) attempts: Vec<AttemptPlan>,
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) cancels: Vec<When>,
+}
+
+/// A compaction or a list of models.
+#[derive(Clone, Debug)]
+pub(crate) struct QuestionPlan {
+    pub(crate) at: Duration,
+    pub(crate) kind: QuestionKind,
+    pub(crate) through: Through,
+    pub(crate) total: Option<Duration>,
+    /// One for each attempt that the policy allows.
+    pub(crate) attempts: Vec<AttemptPlan>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuestionKind {
+    Compact,
+    ListModels,
+}
+
+/// How a question is asked, and what ends it early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Through {
+    /// By a message to the supervisor; it is cancelled by its id.
+    Submit { cancels: Vec<When> },
+    /// By the runtime; it is cancelled by the drop of its future.
+    Future { dropped: Option<When> },
 }
 
 /// A moment: at a time of the seed, or some time after something that happens in the request.
@@ -258,7 +287,7 @@ impl Plan {
             .collect();
         let close = rng.weighted(&[(70, 0), (20, 1), (10, 2)]);
         let at = ticks(rng, 400);
-        Self {
+        let mut plan = Self {
             limits,
             retain: rng.pick(&[
                 Duration::ZERO,
@@ -268,6 +297,8 @@ impl Plan {
             ]),
             retain_bytes: rng.weighted(&[(1, 0), (1, 4 * 1_024), (4, 64 * 1_024 * 1_024)]),
             requests,
+            questions: Vec::new(),
+            breaker: BreakerPolicy::default(),
             close: match close {
                 0 => Close::AtTheEnd,
                 1 => Close::Shutdown {
@@ -276,7 +307,52 @@ impl Plan {
                 },
                 _ => Close::Drop { at },
             },
+        };
+        plan.draw_questions(rng);
+        plan
+    }
+
+    /// Draws the questions, and whether a breaker opens soon. All questions go to one endpoint. Where its breaker opens, each
+    /// stream has an endpoint and an attempt of its own, so that none is held back.
+    fn draw_questions(&mut self, rng: &mut Rng) {
+        let ms = Duration::from_millis;
+        let opens = rng.chance(20);
+        let count = match opens {
+            true => rng.between(3, 8),
+            false => rng.weighted(&[(5, 0), (3, 1), (2, 2), (1, 4)]),
+        };
+        if opens {
+            self.breaker = BreakerPolicy {
+                failures: rng.between(2, 3) as u32,
+                pause: rng.pick(&[ms(50), ms(100), ms(300)]),
+                max_pause: ms(400),
+            };
+            for request in &mut self.requests {
+                request.attempts.truncate(1);
+            }
         }
+        let first = self.requests.len();
+        let questions = (0..count as usize).map(|index| question(rng, first + index, opens));
+        self.questions = questions.collect();
+    }
+
+    /// Whether the breaker opens in this seed.
+    pub(crate) fn is_spared(&self) -> bool {
+        self.breaker != BreakerPolicy::default()
+    }
+
+    /// The attempts of a request or a question.
+    pub(crate) fn attempts(&self, number: usize) -> &[AttemptPlan] {
+        match self.question(number) {
+            Some(question) => &question.attempts,
+            None => &self.requests[number].attempts,
+        }
+    }
+
+    /// The question of that number, unless it is a request's.
+    pub(crate) fn question(&self, number: usize) -> Option<&QuestionPlan> {
+        let index = number.checked_sub(self.requests.len())?;
+        self.questions.get(index)
     }
 }
 
@@ -310,6 +386,28 @@ fn request(rng: &mut Rng, index: usize, is_long: bool) -> RequestPlan {
             .map(|_| listener(rng, max_attempts, is_long))
             .collect(),
         cancels: (0..cancels).map(|_| when(rng, max_attempts)).collect(),
+    }
+}
+
+fn question(rng: &mut Rng, number: usize, opens: bool) -> QuestionPlan {
+    let kind = rng.pick(&[QuestionKind::Compact, QuestionKind::ListModels]);
+    let max_attempts = rng.between(1, 4) as u32;
+    let attempts = (1..=max_attempts)
+        .map(|attempt| AttemptPlan::answer(rng, kind, format!("{number}.{attempt}"), opens))
+        .collect();
+    let ends_early = rng.chance(if opens { 50 } else { 30 });
+    let early = ends_early.then(|| when(rng, max_attempts));
+    QuestionPlan {
+        at: ticks(rng, if opens { 300 } else { 100 }),
+        kind,
+        through: match rng.chance(60) {
+            true => Through::Submit {
+                cancels: early.into_iter().collect(),
+            },
+            false => Through::Future { dropped: early },
+        },
+        total: rng.chance(8).then(|| TICK * rng.between(20, 500) as u32),
+        attempts,
     }
 }
 
@@ -384,31 +482,8 @@ fn listener(rng: &mut Rng, max_attempts: u32, is_long: bool) -> ListenerPlan {
 
 impl AttemptPlan {
     fn new(rng: &mut Rng, wire: Wire, tag: String, is_long: bool) -> Self {
-        use TransportErrorKindOrd as T;
-        let connect_error = rng.pick(&[
-            T::Dns,
-            T::Connect,
-            T::ConnectTimeout,
-            T::Tls,
-            T::Certificate,
-            T::Send,
-        ]);
-        let code = rng.pick(&[429, 429, 500, 502, 503, 529, 400, 401, 403, 404, 408, 409]);
-        let retry_after_ms = rng.pick(&[
-            None,
-            None,
-            Some(0),
-            Some(10),
-            Some(100),
-            Some(250),
-            Some(2_000),
-            Some(9_000),
-        ]);
-        let status = Fault::Status {
-            code,
-            retry_after_ms,
-            hangs: rng.chance(10),
-        };
+        let connect_error = connect_error(rng);
+        let status = status(rng);
         let fault = match is_long {
             true => Fault::None,
             false => rng.weighted(&[
@@ -451,16 +526,110 @@ impl AttemptPlan {
         );
         let (steps, fails_with) = steps(rng, fault, &body, is_long);
         Self {
-            head_after: rng.weighted(&[
-                (6, Duration::ZERO),
-                (3, TICK * 3),
-                (1, Duration::from_secs(1)),
-            ]),
+            head_after: head_after(rng),
             fault,
             steps,
             body: Some(body),
             fails_with,
         }
+    }
+
+    /// An attempt at a question. Where the breaker opens, most find the endpoint down.
+    fn answer(rng: &mut Rng, kind: QuestionKind, tag: String, opens: bool) -> Self {
+        let is_stream = kind == QuestionKind::Compact && rng.chance(40);
+        let connect_error = connect_error(rng);
+        let status = status(rng);
+        let down = Fault::Status {
+            code: rng.pick(&[500, 503]),
+            retry_after_ms: None,
+            hangs: false,
+        };
+        let fault = match opens {
+            true => rng.weighted(&[
+                (5, Fault::None),
+                (5, Fault::ConnectError(connect_error)),
+                (5, down),
+                (2, Fault::HeadStall),
+                (1, Fault::CancelInBody),
+            ]),
+            false => rng.weighted(&[
+                (30, Fault::None),
+                (8, Fault::InBandError),
+                (7, Fault::ConnectError(connect_error)),
+                (10, status),
+                (3, Fault::HeadStall),
+                (8, Fault::Cut),
+                (8, Fault::Reset),
+                (4, Fault::IdleStall),
+                (7, Fault::HangAfterTerminal),
+                (2, Fault::NoEventStream),
+                (4, Fault::PanicInBody),
+                (1, Fault::PanicInSend),
+                (2, Fault::PanicWhileDraining),
+                (3, Fault::CancelInBody),
+            ]),
+        };
+        // Only a stream says where it ends.
+        let needs_stream = matches!(fault, Fault::HangAfterTerminal | Fault::PanicWhileDraining);
+        let fault = match needs_stream && !is_stream {
+            true => Fault::None,
+            false => fault,
+        };
+        let ending = match fault {
+            Fault::InBandError => rng.pick(&IN_BAND_ERRORS),
+            _ => Ending::Completed,
+        };
+        let body = question_body(kind == QuestionKind::Compact, is_stream, &tag, ending);
+        let (steps, mut fails_with) = steps(rng, fault, &body, false);
+        if fault == Fault::PanicWhileDraining {
+            fails_with.clear();
+        }
+        Self {
+            head_after: head_after(rng),
+            fault,
+            steps,
+            body: Some(body),
+            fails_with,
+        }
+    }
+}
+
+fn head_after(rng: &mut Rng) -> Duration {
+    rng.weighted(&[
+        (6, Duration::ZERO),
+        (3, TICK * 3),
+        (1, Duration::from_secs(1)),
+    ])
+}
+
+fn connect_error(rng: &mut Rng) -> TransportErrorKindOrd {
+    use TransportErrorKindOrd as T;
+    rng.pick(&[
+        T::Dns,
+        T::Connect,
+        T::ConnectTimeout,
+        T::Tls,
+        T::Certificate,
+        T::Send,
+    ])
+}
+
+fn status(rng: &mut Rng) -> Fault {
+    let code = rng.pick(&[429, 429, 500, 502, 503, 529, 400, 401, 403, 404, 408, 409]);
+    let retry_after_ms = rng.pick(&[
+        None,
+        None,
+        Some(0),
+        Some(10),
+        Some(100),
+        Some(250),
+        Some(2_000),
+        Some(9_000),
+    ]);
+    Fault::Status {
+        code,
+        retry_after_ms,
+        hangs: rng.chance(10),
     }
 }
 

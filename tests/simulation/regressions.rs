@@ -6,7 +6,7 @@ use actix_responses::{
     ErrorKind,
     actors::{AudienceLimits, DeliveryPolicy, WhenDeserted},
     protocol::ResponseEvent,
-    retry::RetryAfterOutput,
+    retry::{BreakerPolicy, RetryAfterOutput},
     wire::Wire,
 };
 
@@ -94,6 +94,8 @@ fn plan(attempts: Vec<AttemptPlan>, listeners: Vec<ListenerPlan>) -> Plan {
             listeners,
             cancels: Vec::new(),
         }],
+        questions: Vec::new(),
+        breaker: BreakerPolicy::default(),
         close: Close::AtTheEnd,
     }
 }

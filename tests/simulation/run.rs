@@ -7,16 +7,17 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Addr, Recipient};
+use actix::{Actor, Addr, Handler, Message, Recipient};
 use actix_responses::{
-    ResponseStream, Runtime,
+    ApiError, ErrorKind, ResponseStream, Runtime,
     actors::{
-        CancelRequest, Cursor, Delivery, GetStatus, RequestPhase, SubmitRequest, Subscribe,
-        Subscriber, SupervisorConfig, Unsubscribe, Workers,
+        Asked, CancelRequest, Compact, Cursor, Delivery, GetStatus, ListModels, RequestPhase,
+        StreamSupervisor, Submit, SubmitRequest, Subscribe, Subscriber, SupervisorConfig,
+        Unsubscribe, Workers,
     },
-    protocol::{Prompt, ResponseEvent},
+    protocol::{CompactionInput, CompactionOutput, ModelList, Prompt, ResponseEvent, ResponseItem},
     provider::{Provider, Timeouts},
-    retry::{ExponentialBackoff, RetryPolicy},
+    retry::{ExponentialBackoff, RetryAfterOutput, RetryPolicy},
 };
 use actix_rt::System;
 use http::HeaderValue;
@@ -26,10 +27,10 @@ use crate::{
     listeners::{Listener, Observer, Quit, read},
     plan::{
         BACKOFF, Close, CursorPlan, Fate, HEAD_TIMEOUT, IDLE_TIMEOUT, LinkPlan,
-        MAX_REQUESTED_DELAY, Plan, When,
+        MAX_REQUESTED_DELAY, Plan, QuestionKind, Through, When,
     },
     transport::{REQUEST_HEADER, SimulatedTransports},
-    world::{Record, World},
+    world::{QuestionRecord, Record, World},
 };
 
 /// More time than any seed can need: every attempt of a request in all its timeouts, and its slowest listener.
@@ -77,6 +78,7 @@ impl Simulation {
         config.audience = plan.limits;
         config.retain = plan.retain;
         config.retain_bytes = plan.retain_bytes;
+        config.breaker = plan.breaker;
         let transports = SimulatedTransports {
             plan: plan.clone(),
             world: world.clone(),
@@ -84,22 +86,31 @@ impl Simulation {
         let runtime = Runtime::with_transport(config, transports).expect("a valid configuration");
         world.set_supervisor(Some(runtime.supervisor().clone()));
         // Each request has a provider of its own, so that nobody else holds it: what still does at the end has leaked.
-        let providers = plan.requests.iter().map(|request| {
+        let with_total = |provider: Provider, total| {
             let timeouts = Timeouts {
                 response_head: HEAD_TIMEOUT,
+                compaction_head: HEAD_TIMEOUT,
                 idle: IDLE_TIMEOUT,
-                total: request.total,
+                total,
                 ..Timeouts::default()
             };
-            Arc::new(
-                provider
-                    .clone()
-                    .with_wire(request.wire)
-                    .with_timeouts(timeouts),
-            )
+            Arc::new(provider.with_timeouts(timeouts))
+        };
+        let at = |host: String| {
+            Provider::new("simulated", &format!("http://{host}.test/v1")).expect("a URL")
+        };
+        let requests = plan.requests.iter().enumerate().map(|(number, request)| {
+            let provider = match plan.is_spared() {
+                true => at(format!("simulated-{number}")),
+                false => provider.clone(),
+            };
+            with_total(provider.with_wire(request.wire), request.total)
         });
+        let questions = plan.questions.iter();
+        let questions =
+            questions.map(|question| with_total(at("questions".to_owned()), question.total));
         Self {
-            providers: providers.collect(),
+            providers: requests.chain(questions).collect(),
             actors: Vec::new(),
             runtime: Rc::new(RefCell::new(Some(runtime))),
             plan,
@@ -136,6 +147,15 @@ impl Simulation {
                     request,
                     when,
                 )));
+            }
+        }
+        for question in 0..self.plan.questions.len() {
+            let number = self.plan.requests.len() + question;
+            tasks.push(actix_rt::spawn(self.asker(question, number)));
+            if let Through::Submit { cancels } = self.plan.questions[question].through.clone() {
+                for when in cancels {
+                    tasks.push(actix_rt::spawn(canceller(self.world.clone(), number, when)));
+                }
             }
         }
         for (number, request) in numbers {
@@ -198,14 +218,7 @@ impl Simulation {
         let actors = self.actors.clone();
         async move {
             sleep(plan.at).await;
-            let backoff =
-                ExponentialBackoff::new(BACKOFF, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
-            let retry = RetryPolicy {
-                max_attempts: plan.attempts.len() as u32,
-                after_output: plan.after_output,
-                backoff,
-                max_requested_delay: MAX_REQUESTED_DELAY,
-            };
+            let retry = retry_policy(plan.attempts.len(), plan.after_output);
             let observer = Observer::new(world.clone(), request).start();
             let mut submit = SubmitRequest::new(Prompt::user("hello").with_model("m"))
                 .with_provider(provider)
@@ -267,6 +280,67 @@ impl Simulation {
                 match joined {
                     Ok(stream) => start_reading(&world, *number, stream),
                     Err(error) => world.record().listeners[*number].refused = Some(error),
+                }
+            }
+        }
+    }
+
+    /// Asks a question and waits for its answer.
+    fn asker(&self, question: usize, number: usize) -> impl Future<Output = ()> + use<> {
+        let plan = self.plan.questions[question].clone();
+        let world = self.world.clone();
+        let runtime = self.runtime.clone();
+        let provider = self.providers[number].clone();
+        async move {
+            sleep(plan.at).await;
+            let Some(handle) = runtime.borrow().clone() else {
+                return;
+            };
+            drop(runtime);
+            let retry = retry_policy(plan.attempts.len(), RetryAfterOutput::Fail);
+            let observer = Observer::new(world.clone(), number).start().recipient();
+            let mut compact = Compact::new(CompactionInput::new(
+                "m",
+                vec![ResponseItem::user_text("hello")],
+            ))
+            .with_provider(provider.clone());
+            let mut list = ListModels::new().with_provider(provider);
+            for (headers, own_retry, own_observer) in [
+                (
+                    &mut compact.headers,
+                    &mut compact.retry,
+                    &mut compact.observer,
+                ),
+                (&mut list.headers, &mut list.retry, &mut list.observer),
+            ] {
+                headers.insert(REQUEST_HEADER, HeaderValue::from(number));
+                *own_retry = Some(retry.clone());
+                *own_observer = Some(observer.clone());
+            }
+            drop(observer);
+            let question = AskedQuestion {
+                world,
+                question,
+                number,
+            };
+            match (plan.kind, plan.through) {
+                (QuestionKind::Compact, Through::Submit { .. }) => {
+                    drop(list);
+                    question.submit(handle, compact, compacted).await;
+                }
+                (QuestionKind::ListModels, Through::Submit { .. }) => {
+                    drop(compact);
+                    question.submit(handle, list, listed).await;
+                }
+                (QuestionKind::Compact, Through::Future { dropped }) => {
+                    drop(list);
+                    let answer = async move { handle.compact(compact).await };
+                    question.wait(answer, dropped, compacted).await;
+                }
+                (QuestionKind::ListModels, Through::Future { dropped }) => {
+                    drop(compact);
+                    let answer = async move { handle.list_models(list).await };
+                    question.wait(answer, dropped, listed).await;
                 }
             }
         }
@@ -334,7 +408,13 @@ impl Simulation {
         loop {
             sleep(Duration::from_millis(500)).await;
             let pending = self.world.now() < LAST_ACTION;
-            if !pending && self.live().await == 0 {
+            let asking = self
+                .world
+                .record()
+                .questions
+                .iter()
+                .any(QuestionRecord::is_open);
+            if !pending && !asking && self.live().await == 0 {
                 return;
             }
         }
@@ -433,6 +513,113 @@ impl Simulation {
         if open > 0 {
             leftover(format!("{open} bodies are open"));
         }
+    }
+}
+
+fn retry_policy(max_attempts: usize, after_output: RetryAfterOutput) -> RetryPolicy {
+    let backoff =
+        ExponentialBackoff::new(BACKOFF, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
+    RetryPolicy {
+        max_attempts: max_attempts as u32,
+        after_output,
+        backoff,
+        max_requested_delay: MAX_REQUESTED_DELAY,
+    }
+}
+
+/// What a compaction says.
+fn compacted(output: CompactionOutput) -> String {
+    match &output.items[..] {
+        [ResponseItem::Compaction(item)] => item.encrypted_content.clone().unwrap_or_default(),
+        items => format!("{items:?}"),
+    }
+}
+
+/// What a list of models says.
+fn listed(list: ModelList) -> String {
+    let ids: Vec<_> = list.models.into_iter().map(|model| model.id).collect();
+    ids.join(", ")
+}
+
+/// A question while it is asked.
+struct AskedQuestion {
+    world: Arc<World>,
+    question: usize,
+    number: usize,
+}
+
+impl AskedQuestion {
+    /// Asks by a message, and waits for the answer.
+    async fn submit<M, T>(self, handle: Runtime, message: M, text: fn(T) -> String)
+    where
+        M: Send + 'static,
+        T: Send + 'static,
+        Submit<M>: Message<Result = Result<Asked<T>, ApiError>>,
+        StreamSupervisor: Handler<Submit<M>>,
+    {
+        let supervisor = handle.supervisor().clone();
+        drop(handle);
+        let asked = match supervisor.send(Submit(message)).await {
+            Ok(Ok(asked)) => asked,
+            Ok(Err(error)) => return self.refused(error.kind()),
+            Err(_) => return self.refused(ErrorKind::ShutDown),
+        };
+        drop(supervisor);
+        self.world.record().questions[self.question].is_asked = true;
+        accepted(&self.world, self.number, asked.request(), &[], &[]);
+        let answer = asked.await;
+        self.answered(answer.map(text));
+    }
+
+    fn refused(&self, kind: ErrorKind) {
+        self.world.record().requests[self.number].refused = Some(kind);
+    }
+
+    /// Waits for the answer, unless the future is to be dropped before.
+    async fn wait<T>(
+        self,
+        answer: impl Future<Output = Result<T, ApiError>>,
+        dropped: Option<When>,
+        text: fn(T) -> String,
+    ) {
+        self.world.record().questions[self.question].is_asked = true;
+        let leave = async {
+            match dropped {
+                Some(when) => self.world.wait_for(self.number, when).await,
+                None => std::future::pending().await,
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            () = self.world.dropped() => None,
+            () = leave => None,
+            answer = answer => Some(answer),
+        };
+        match answer {
+            Some(answer) => self.answered(answer.map(text)),
+            None => {
+                let now = self.world.now();
+                self.world.note(format_args!(
+                    "request {}: its future is dropped",
+                    self.number
+                ));
+                let mut record = self.world.record();
+                record.questions[self.question].left_at = Some(now);
+                record.requests[self.number].cancelled_at.push(now);
+            }
+        }
+    }
+
+    fn answered(&self, answer: Result<String, ApiError>) {
+        let answer = answer.map_err(|error| error.kind());
+        self.world.note(format_args!(
+            "request {}: the answer is {answer:?}",
+            self.number
+        ));
+        let now = self.world.now();
+        self.world.record().questions[self.question]
+            .answers
+            .push((now, answer));
     }
 }
 

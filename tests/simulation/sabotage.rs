@@ -12,7 +12,7 @@ use crate::{
     check::check,
     plan::{Close, LinkPlan, Plan},
     run::run,
-    world::{ListenerRecord, Notice, Record, Seen},
+    world::{ListenerRecord, Notice, QuestionRecord, Record, Seen},
 };
 
 /// Spoils a record; false when the record has nothing of the kind.
@@ -151,6 +151,56 @@ const SPOILS: &[(&str, Spoil, &str)] = &[
         "a shutdown takes longer than its grace",
         slow_shutdown,
         "a_shutdown_ends_with_its_grace",
+    ),
+    (
+        "a question is never answered",
+        drop_the_answer,
+        "one_answer",
+    ),
+    (
+        "a question is answered twice",
+        repeat_the_answer,
+        "one_answer",
+    ),
+    (
+        "an answer is another question's",
+        other_answer,
+        "an_answer_is_the_attempts_own",
+    ),
+    (
+        "an answer that failed counts as one",
+        answer_instead,
+        "an_answer_is_the_attempts_own",
+    ),
+    (
+        "an answer waits for the socket",
+        late_answer,
+        "an_answer_comes_at_once",
+    ),
+    (
+        "a shutdown replaces what a question failed with",
+        replace_the_answers_error,
+        "a_known_error_is_kept",
+    ),
+    (
+        "a shutdown replaces what a stream failed with",
+        replace_with_shutdown,
+        "a_known_error_is_kept",
+    ),
+    (
+        "a question is asked again in a shutdown",
+        ask_in_a_shutdown,
+        "nothing_is_sent_after_a_shutdown_began",
+    ),
+    (
+        "a stream is tried again in a shutdown",
+        start_in_a_shutdown,
+        "nothing_is_sent_after_a_shutdown_began",
+    ),
+    (
+        "an endpoint is spared for a probe that is gone",
+        spare_for_nothing,
+        "who_is_spared_was_found_down",
     ),
     ("an actor is left", leave_an_actor, "nothing_is_left"),
     ("a seed does not end", take_for_ever, "it_ends_in_time"),
@@ -524,6 +574,124 @@ fn slow_shutdown(plan: &Plan, record: &mut Record) -> bool {
         return false;
     };
     record.shutdown_took = Some(grace + Duration::from_secs(1));
+    true
+}
+
+/// The first question with such an answer.
+fn question(
+    record: &mut Record,
+    wanted: impl Fn(&Result<String, ErrorKind>) -> bool,
+) -> Option<&mut QuestionRecord> {
+    let mut questions = record.questions.iter_mut();
+    questions.find(|question| question.answers.iter().any(|(_, answer)| wanted(answer)))
+}
+
+fn drop_the_answer(_: &Plan, record: &mut Record) -> bool {
+    let Some(question) = question(record, |_| true) else {
+        return false;
+    };
+    question.answers.clear();
+    true
+}
+
+fn repeat_the_answer(_: &Plan, record: &mut Record) -> bool {
+    let Some(question) = question(record, |_| true) else {
+        return false;
+    };
+    question.answers.extend_from_within(..);
+    true
+}
+
+fn other_answer(_: &Plan, record: &mut Record) -> bool {
+    let Some(question) = question(record, Result::is_ok) else {
+        return false;
+    };
+    question.answers[0].1 = Ok("another".to_owned());
+    true
+}
+
+fn answer_instead(_: &Plan, record: &mut Record) -> bool {
+    let Some(question) = question(record, |answer| *answer == Err(ErrorKind::Truncated)) else {
+        return false;
+    };
+    question.answers[0].1 = Ok(String::new());
+    true
+}
+
+fn late_answer(_: &Plan, record: &mut Record) -> bool {
+    for (at, _) in record.questions.iter_mut().flat_map(|q| &mut q.answers) {
+        *at += Duration::from_secs(1);
+    }
+    true
+}
+
+fn replace_the_answers_error(_: &Plan, record: &mut Record) -> bool {
+    if record.closed_at.is_none() {
+        return false;
+    }
+    let is_known = |answer: &Result<String, ErrorKind>| *answer == Err(ErrorKind::Overloaded);
+    let Some(question) = question(record, is_known) else {
+        return false;
+    };
+    question.answers[0].1 = Err(ErrorKind::ShutDown);
+    true
+}
+
+fn replace_with_shutdown(_: &Plan, record: &mut Record) -> bool {
+    if record.closed_at.is_none() {
+        return false;
+    }
+    let is_known = |listener: &ListenerRecord| match listener.seen.last().map(|seen| &seen.event) {
+        Some(ResponseEvent::Failed(error)) => error.kind() == ErrorKind::RateLimited,
+        _ => false,
+    };
+    let Some(listener) = listener(record, is_known) else {
+        return false;
+    };
+    let vaguer = Arc::new(ApiError::new(ErrorKind::ShutDown, "shut down"));
+    listener.seen.last_mut().expect("it has an end").event = ResponseEvent::Failed(vaguer);
+    true
+}
+
+fn ask_in_a_shutdown(plan: &Plan, record: &mut Record) -> bool {
+    let Some(closed) = record.closed_at else {
+        return false;
+    };
+    let questions = &mut record.requests[plan.requests.len()..];
+    let Some(attempt) = questions.iter_mut().find_map(|q| q.attempts.last_mut()) else {
+        return false;
+    };
+    attempt.sent_at = closed + Duration::from_secs(1);
+    true
+}
+
+fn start_in_a_shutdown(plan: &Plan, record: &mut Record) -> bool {
+    let Some(closed) = record.closed_at else {
+        return false;
+    };
+    let streams = &mut record.requests[..plan.requests.len()];
+    let Some((at, _)) = streams.iter_mut().find_map(|s| s.notices.first_mut()) else {
+        return false;
+    };
+    *at = closed + Duration::from_millis(1);
+    true
+}
+
+fn spare_for_nothing(_: &Plan, record: &mut Record) -> bool {
+    let notices = record.requests.iter_mut().flat_map(|r| &mut r.notices);
+    let mut spared = notices.filter(|(_, notice)| {
+        matches!(
+            notice,
+            Notice::Failed {
+                kind: ErrorKind::Unavailable,
+                ..
+            }
+        )
+    });
+    let Some((at, _)) = spared.next() else {
+        return false;
+    };
+    *at += Duration::from_secs(60);
     true
 }
 

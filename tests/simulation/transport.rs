@@ -72,6 +72,7 @@ impl Open {
             record.open += 1;
             record.attempts.push(AttemptRecord {
                 sent_at: now,
+                closed_at: None,
                 events_yielded: 0,
                 largest_chunk_events: 0,
                 terminal_at: None,
@@ -163,6 +164,7 @@ impl Drop for Open {
             let request = &mut record.requests[self.request];
             request.open -= 1;
             request.closed_at = now;
+            request.attempts[self.attempt as usize - 1].closed_at = Some(now);
         }
         self.world.note(format_args!(
             "request {}: attempt {} is closed",
@@ -188,8 +190,9 @@ impl Transport for SimulatedTransport {
             .and_then(|text| text.parse().ok());
         let index: usize = index.expect("every request of the simulation has a number");
         let open = Open::new(self.world.clone(), self.plan.clone(), index);
-        let attempt = self.plan.requests[index]
-            .attempts
+        let attempt = self
+            .plan
+            .attempts(index)
             .get(open.attempt as usize - 1)
             .cloned();
         if let Some(attempt) = &attempt {

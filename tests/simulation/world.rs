@@ -36,8 +36,10 @@ pub(crate) struct World {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) trace: Vec<String>,
+    /// Of requests, and then of questions.
     pub(crate) requests: Vec<RequestRecord>,
     pub(crate) listeners: Vec<ListenerRecord>,
+    pub(crate) questions: Vec<QuestionRecord>,
     pub(crate) faults: Vec<Fault>,
     /// When a shutdown began, or the runtime was dropped.
     pub(crate) closed_at: Option<Duration>,
@@ -62,9 +64,28 @@ pub(crate) struct RequestRecord {
     signals: Vec<(Signal, Duration)>,
 }
 
+/// What became of a question, besides its attempts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QuestionRecord {
+    /// It was put, and not refused.
+    pub(crate) is_asked: bool,
+    /// What it says, by its text, or its error.
+    pub(crate) answers: Vec<(Duration, Result<String, ErrorKind>)>,
+    /// Its future was dropped.
+    pub(crate) left_at: Option<Duration>,
+}
+
+impl QuestionRecord {
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_asked && self.answers.is_empty() && self.left_at.is_none()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptRecord {
     pub(crate) sent_at: Duration,
+    /// When its exchange was over.
+    pub(crate) closed_at: Option<Duration>,
     pub(crate) events_yielded: u64,
     pub(crate) largest_chunk_events: u64,
     pub(crate) terminal_at: Option<Duration>,
@@ -139,6 +160,10 @@ impl World {
                     seen: Vec::new(),
                     read_ahead: None,
                 }));
+        }
+        for _ in &plan.questions {
+            record.requests.push(RequestRecord::default());
+            record.questions.push(QuestionRecord::default());
         }
         Self {
             started: Instant::now(),
