@@ -107,7 +107,7 @@ impl Question for Listing {
             .and_then(|etag| etag.to_str().ok());
         let etag = etag.map(str::to_owned);
         if status == StatusCode::NOT_MODIFIED {
-            return Ok(ModelList::not_modified(etag));
+            return Ok(ModelList::unchanged(etag));
         }
         let text = String::from_utf8_lossy(body);
         ModelList::from_json(&text, etag).map_err(|wrong| said_instead::<Self>(wrong, &text))

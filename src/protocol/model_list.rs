@@ -95,7 +95,7 @@ impl ModelList {
     }
 
     /// What a status 304 says.
-    pub(crate) fn not_modified(etag: Option<String>) -> Self {
+    pub(crate) fn unchanged(etag: Option<String>) -> Self {
         Self {
             models: Vec::new(),
             etag,

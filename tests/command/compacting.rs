@@ -4,7 +4,7 @@ use actix_responses::provider::loopback::{Reply, Script};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Folder, Ran, always, provider, run};
+use crate::support::{Folder, Ran, always, provider, run, sse};
 
 const CONVERSATION: &str = r#"[{"type":"message","role":"user","content":"hello"},
     {"type":"hologram","beam":{"colour":"blue"}}]"#;
@@ -109,6 +109,52 @@ fn compaction_that_fails_says_why_and_one_that_failed_once_does_not() {
     assert_eq!(ran.status, Some(2), "{ran:?}");
     assert!(ran.stderr.contains("another wire"), "{ran:?}");
     assert_eq!(loopback.requests().len(), 2);
+}
+
+/// A gateway passes the question on as an ordinary request.
+#[test]
+fn compaction_by_an_ordinary_response_is_read_and_a_reply_refused() {
+    let folder = Folder::new();
+    let input = folder.write("conversation.json", CONVERSATION);
+    let compaction = json!({"type": "compaction", "encrypted_content": "x"});
+    let reply = json!({"type": "message", "role": "assistant", "content": []});
+    let events = |item: &Value| {
+        sse(&[
+            json!({"type": "response.created", "response": {"id": "r"}}),
+            json!({"type": "response.output_item.done", "item": item}),
+            json!({"type": "response.completed", "response": {"id": "r", "output": []}}),
+        ])
+    };
+    let whole = |item: &Value| {
+        Reply::json(json!({"object": "response", "status": "completed", "output": [item]}))
+    };
+    for (answer, is_compacted) in [
+        (Reply::sse(events(&compaction)).hold_open(), true),
+        (Reply::text(events(&compaction)), true),
+        (whole(&compaction), true),
+        (Reply::sse(events(&reply)).hold_open(), false),
+        (whole(&reply), false),
+    ] {
+        let loopback = always(answer);
+        let base_url = loopback.base_url();
+        let ran = run(&[
+            "compact",
+            "--base-url",
+            &base_url,
+            "--model=m",
+            "--input",
+            &input,
+        ]);
+        match is_compacted {
+            true => assert_eq!(Value::from(lines(&ran)), json!([compaction])),
+            false => {
+                assert_eq!((ran.status, &*ran.stdout), (Some(1), ""), "{ran:?}");
+                let said = "without a compaction item, but with message";
+                assert!(ran.stderr.contains(said), "{ran:?}");
+            }
+        }
+        assert_eq!(loopback.requests().len(), 1);
+    }
 }
 
 #[test]
