@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::{
     Dialect, Step, Terminal, TextPlace,
     pieces::{Piece, pieces},
-    strays::Strays,
+    strays::{Strays, is_cut_field},
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
@@ -253,7 +253,7 @@ impl<'a, D: Dialect> EventReader<'a, D> {
         };
         match text.strip_prefix("error:") {
             Some(error) => self.read_event(event(Some("error"), error.trim())),
-            None if text.trim().is_empty() => {}
+            None if text.trim().is_empty() || is_cut_field(text.as_bytes()) => {}
             None if text.trim_start().starts_with(['{', '[']) => {
                 self.progress.events += 1;
                 let event = event(None, text.trim());

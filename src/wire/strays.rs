@@ -5,6 +5,15 @@
 
 use crate::{sse::DecodeError, wire::json::JsonDepth};
 
+/// What the lines of an event stream begin with.
+pub(super) const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+
+/// Whether a line is the beginning of a field's name, as a body leaves it that was cut there: nobody's words.
+pub(super) fn is_cut_field(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    !line.is_empty() && FIELDS.iter().any(|field| field.starts_with(line))
+}
+
 /// Gathers stray lines until they are a whole text.
 pub(super) struct Strays {
     text: Vec<u8>,
@@ -89,6 +98,23 @@ mod tests {
             (&["{", "\"cut"], &["{\n\"cut\n"]),
         ] {
             assert_eq!(texts(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_was_cut_is_known_by_its_beginning() {
+        for (line, is_cut) in [
+            ("d", true),
+            ("dat", true),
+            ("data", true),
+            ("eve", true),
+            ("r", true),
+            ("", false),
+            ("date", false),
+            ("no words", false),
+            ("{", false),
+        ] {
+            assert_eq!(is_cut_field(line.as_bytes()), is_cut, "{line}");
         }
     }
 

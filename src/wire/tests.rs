@@ -183,3 +183,21 @@ fn a_chat_answer_that_passes_a_limit_ends_and_names_it() {
         );
     }
 }
+
+/// What is left of the word was taken for words of the server.
+#[test]
+fn a_stream_that_was_cut_in_a_fields_name_is_truncated() {
+    for wire in [Wire::Responses, Wire::Chat] {
+        for cut in ["d", "dat", "data", "eve", ": ok\n\nda", "data: {}\n\nev"] {
+            let mut decoder = StreamDecoder::new(wire, StreamLimits::default());
+            let mut events = Vec::new();
+            assert_eq!(decoder.feed(cut.as_bytes(), &mut events), None);
+            match decoder.end_of_stream(&mut events) {
+                Some(Terminal::Failed(error)) => {
+                    assert_eq!(error.kind(), ErrorKind::Truncated, "{cut}: {error}");
+                }
+                end => panic!("{cut}: {end:?}"),
+            }
+        }
+    }
+}

@@ -12,11 +12,11 @@ use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{CompactionOutput, Completed, OutputItem, ResponseEvent},
     sse::{SseDecoder, SseEvent, SseLimits},
-    wire::{StreamDecoder, StreamLimits, Terminal, Wire},
+    wire::{
+        StreamDecoder, StreamLimits, Terminal, Wire,
+        strays::{FIELDS, is_cut_field},
+    },
 };
-
-/// What the lines of an event stream begin with.
-const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -161,11 +161,6 @@ impl CompactionStream {
 fn has_events(body: &[u8]) -> bool {
     let mut lines = body.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines.any(|line| line.starts_with(b"data:") || line.starts_with(b"event:"))
-}
-
-fn is_cut_field(body: &[u8]) -> bool {
-    let start = body.trim_ascii();
-    !start.is_empty() && FIELDS.iter().any(|field| field.starts_with(start))
 }
 
 fn wrong(what: String) -> ApiError {
