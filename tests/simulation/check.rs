@@ -14,7 +14,10 @@ use actix_responses::{
 
 use crate::{
     bodies::Ending,
-    plan::{BACKOFF, Close, CursorPlan, Fault, LinkPlan, MAX_REQUESTED_DELAY, Pace, Plan},
+    plan::{
+        BACKOFF, Close, CursorPlan, Fault, LinkPlan, MAX_REQUESTED_DELAY, Pace, Plan,
+        TRAILER_TIMEOUT,
+    },
     run::TIME_LIMIT,
     world::{AttemptRecord, ListenerRecord, Notice, Record, RequestRecord, Seen},
 };
@@ -590,9 +593,9 @@ impl View<'_> {
                 ResponseEvent::Completed(_) | ResponseEvent::Incomplete(_)
             )
         {
-            // Chat's usage chunk is waited for, for 250 ms.
+            // Chat's usage chunk is waited for.
             let grace = match request.wire {
-                actix_responses::wire::Wire::Chat => Duration::from_millis(250),
+                actix_responses::wire::Wire::Chat => TRAILER_TIMEOUT,
                 _ => Duration::ZERO,
             };
             findings.check(

@@ -23,6 +23,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Timeouts of every provider in a simulation, short enough that a seed ends soon.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const TRAILER_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The first delay of the retry policy, which doubles and has no jitter.
 pub(crate) const BACKOFF: Duration = Duration::from_millis(100);
@@ -524,7 +525,15 @@ impl AttemptPlan {
                 ending,
             },
         );
-        let (steps, fails_with) = steps(rng, fault, &body, is_long);
+        let (steps, mut fails_with) = steps(rng, fault, &body, is_long);
+        // On the Chat wire, JSON that broke off may have been a piece of the answer.
+        let is_piece = |bytes: &[u8]| bytes.starts_with(b"data: {");
+        if let (Wire::Chat, Fault::Garbage, Some(Step::Chunk { bytes, .. })) =
+            (wire, fault, steps.first())
+            && is_piece(bytes)
+        {
+            fails_with.push(ErrorKind::Protocol);
+        }
         Self {
             head_after: head_after(rng),
             fault,

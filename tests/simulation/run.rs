@@ -27,7 +27,7 @@ use crate::{
     listeners::{Listener, Observer, Quit, read},
     plan::{
         BACKOFF, Close, CursorPlan, Fate, HEAD_TIMEOUT, IDLE_TIMEOUT, LinkPlan,
-        MAX_REQUESTED_DELAY, Plan, QuestionKind, Through, When,
+        MAX_REQUESTED_DELAY, Plan, QuestionKind, TRAILER_TIMEOUT, Through, When,
     },
     transport::{REQUEST_HEADER, SimulatedTransports},
     world::{QuestionRecord, Record, World},
@@ -91,6 +91,7 @@ impl Simulation {
                 response_head: HEAD_TIMEOUT,
                 compaction_head: HEAD_TIMEOUT,
                 idle: IDLE_TIMEOUT,
+                trailer: TRAILER_TIMEOUT,
                 total,
                 ..Timeouts::default()
             };
