@@ -72,6 +72,8 @@ pub struct SseDecoder {
     failed: Option<DecodeError>,
     /// Whether a block also ends where the next event must have begun.
     is_lenient: bool,
+    /// Whether the block's data has gone on in a line that is no field.
+    is_continued: bool,
 }
 
 /// The fields of the current block that can still be borrowed.
@@ -100,12 +102,13 @@ impl SseDecoder {
             comments: 0,
             failed: None,
             is_lenient: false,
+            is_continued: false,
         }
     }
 
     /// The same for servers that forget the empty line between events. A block then also ends before a second `event` that
     /// follows on data, and between two `data` of which the first ends an object and the second begins one: together they are
-    /// no JSON.
+    /// no JSON. JSON that a `data` begins goes on in the lines behind it that are no fields.
     pub(crate) fn lenient(limits: SseLimits) -> Self {
         Self {
             is_lenient: true,
@@ -313,9 +316,20 @@ impl SseDecoder {
             Field::Ignored => {}
             // What is left at the end of a stream may be nothing.
             Field::Unknown if line.is_empty() => {}
+            Field::Unknown if self.is_lenient && self.is_open_json(block) => {
+                self.is_continued = true;
+                self.add_data(line, block)?;
+            }
             Field::Unknown => return Ok(on_frame(Frame::Stray(line))),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether the block's data is JSON that goes on in lines of their own, as a pretty printer breaks it.
+    fn is_open_json(&self, block: &Block<'_>) -> bool {
+        let data = block.data.unwrap_or(&self.data).trim_ascii();
+        let begins = matches!(data.first(), Some(b'{' | b'['));
+        begins && (self.is_continued || matches!(data.last(), Some(b'{' | b'[' | b',')))
     }
 
     /// Whether a `data` value begins an object where the block holds a whole one already.
@@ -379,6 +393,7 @@ impl SseDecoder {
         };
         recycle(&mut self.event);
         recycle(&mut self.data);
+        self.is_continued = false;
         flow
     }
 

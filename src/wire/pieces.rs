@@ -18,7 +18,10 @@ pub(super) enum Piece<'a> {
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        rest = rest.trim_start();
+        rest = rest.trim_start_matches(|between: char| between.is_whitespace() || between == ',');
+        while let Some(escaped) = rest.strip_prefix("\\n") {
+            rest = escaped.trim_start();
+        }
         while let Some(framed) = rest.strip_prefix("data:") {
             rest = framed.trim_start();
         }
@@ -39,7 +42,7 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
 
 /// Whether `text` is what Chat servers end a stream with.
 pub(super) fn is_done(text: &str) -> bool {
-    let text = text.trim();
+    let text = text.trim().trim_matches('"');
     text.eq_ignore_ascii_case(DONE) || text.eq_ignore_ascii_case("DONE")
 }
 

@@ -251,6 +251,18 @@ impl<'a, D: Dialect> EventReader<'a, D> {
             data,
             last_event_id: "",
         };
+        let data = text.trim_start();
+        let data = data
+            .get(.."data:".len())
+            .filter(|name| name.eq_ignore_ascii_case("data:"))
+            .map(|name| data[name.len()..].trim());
+        if let Some(data) = data {
+            self.read_event(event(None, data));
+            return match self.terminal {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            };
+        }
         match text.strip_prefix("error:") {
             Some(error) => self.read_event(event(Some("error"), error.trim())),
             None if text.trim().is_empty() || is_cut_field(text.as_bytes()) => {}

@@ -7,14 +7,15 @@ use super::{TextPlace, pieces::excerpt, server_error};
 /// How much of the words of a server is kept that are no events.
 const MAX_WORDS_BYTES: usize = 2 * 1024;
 
-/// What servers and proxies write to keep a connection alive where a comment was meant.
-const HEARTBEATS: [&str; 6] = [
+/// What servers and proxies write to keep a connection alive where a comment was meant, its letters alone.
+const HEARTBEATS: [&str; 7] = [
+    "",
     "ping",
     "pong",
     "keepalive",
-    "keep-alive",
     "heartbeat",
-    "openrouter processing",
+    "processing",
+    "openrouterprocessing",
 ];
 
 /// The texts of a stream that are no JSON.
@@ -49,22 +50,38 @@ impl Unread {
             Some(_) => return Kind::Malformed,
             None => text,
         };
-        let lower = text.to_ascii_lowercase();
-        if HEARTBEATS.contains(&&*lower) || (place == TextPlace::Stray && is_unknown_field(text)) {
+        let letters = text.chars().filter(|letter| letter.is_alphanumeric());
+        let lower: String = letters.flat_map(char::to_lowercase).take(40).collect();
+        let is_comment = text.starts_with(':') || HEARTBEATS.contains(&&*lower);
+        let looks_like_json = text.contains(['{', '}', '"']);
+        let is_unknown = place == TextPlace::Stray && is_unknown_field(text);
+        if (is_comment && !looks_like_json) || is_unknown {
             return Kind::Nothing;
         }
         let is_page = text.starts_with('<');
-        let looks_like_json = json.is_none() && !is_page && text.contains(['{', '}', '"']);
+        let looks_like_json = json.is_none() && !is_page && looks_like_json;
         if looks_like_json || (is_answering && place == TextPlace::Data) {
             self.gap = Some(excerpt(text));
         }
-        if !looks_like_json && self.words.len() < MAX_WORDS_BYTES {
-            self.words.extend(text.chars().take(MAX_WORDS_BYTES));
-            self.words.push('\n');
+        if !looks_like_json {
+            self.push_words(text);
         }
         match looks_like_json || place == TextPlace::Data {
             true => Kind::Malformed,
             false => Kind::Nothing,
+        }
+    }
+
+    /// Takes a piece of the answer that could be read, but not understood.
+    pub(super) fn lose(&mut self, piece: &str) {
+        self.gap = Some(excerpt(piece));
+    }
+
+    /// Takes words that stood in an event without a form of its own.
+    pub(super) fn push_words(&mut self, words: &str) {
+        if self.words.len() < MAX_WORDS_BYTES {
+            self.words.extend(words.chars().take(MAX_WORDS_BYTES));
+            self.words.push('\n');
         }
     }
 
