@@ -80,6 +80,26 @@ const OUTPUT_DETAILS: &[&str] = &[
 ];
 
 impl TokenUsage {
+    /// These counts, and where there is no input or no output those of an earlier report: gateways exist that tell the one at
+    /// the start and the other at the end.
+    pub(crate) fn with_gaps_from(mut self, earlier: Self) -> Self {
+        if self == Self::default() {
+            return self;
+        }
+        if self.input_tokens == 0 {
+            self.input_tokens = earlier.input_tokens;
+            self.cached_input_tokens = earlier.cached_input_tokens;
+            self.cache_write_tokens = earlier.cache_write_tokens;
+        }
+        if self.output_tokens == 0 {
+            self.output_tokens = earlier.output_tokens;
+            self.reasoning_output_tokens = earlier.reasoning_output_tokens;
+        }
+        let sum = self.input_tokens.saturating_add(self.output_tokens);
+        self.total_tokens = self.total_tokens.max(sum);
+        self
+    }
+
     /// Reads a `usage` object of the Responses API (`input_tokens`), of Chat Completions (`prompt_tokens`), or of a server
     /// that has names of its own.
     ///

@@ -26,16 +26,25 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Takes a `usage` object; of several the last counts. Whether it is one.
+    /// Takes a `usage` object; of several the last counts that is not all zeros. Whether it says what the answer cost.
     pub(crate) fn note_usage(&mut self, json: &str) -> bool {
         let usage = serde_json::from_str::<Value>(json)
             .ok()
             .and_then(|usage| TokenUsage::from_json(&usage));
+        let usage = usage.map(|usage| match self.token_usage {
+            Some(before) => usage.with_gaps_from(before),
+            None => usage,
+        });
+        // Some servers send zeros first or last.
+        let is_zero = usage == Some(TokenUsage::default());
+        if is_zero && self.token_usage.is_some() {
+            return false;
+        }
         if usage.is_some() {
             self.token_usage = usage;
             self.usage = Some(RawJson::from_walked(json.trim()));
         }
-        usage.is_some()
+        usage.is_some() && !is_zero
     }
 
     pub(crate) fn completed(&self) -> Terminal {

@@ -124,6 +124,19 @@ impl JsonDepth {
         self.is_closed()
     }
 
+    /// Where in what follows all that is open, or opens first, is closed.
+    pub(crate) fn end_in(mut self, text: &str) -> Option<usize> {
+        let mut opened = self != Self::default();
+        for (at, byte) in text.bytes().enumerate() {
+            self.read(&[byte]);
+            opened |= self.depth > 0;
+            if opened && self.is_closed() {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+
     /// Whether all that was opened is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.depth == 0 && !self.in_string

@@ -148,6 +148,7 @@ fn a_chat_answer_that_passes_a_limit_ends_and_names_it() {
     };
     let indexes: Vec<_> = (0..100_000).map(|i| format!("{{\"index\":{i}}}")).collect();
     let many = indexes.join(",");
+    let calls = many.replace('}', ",\"function\":{\"name\":\"f\"}}");
     for (events, limit) in [
         (
             vec![delta(r#"{"content":"01234567890"}"#)],
@@ -171,7 +172,7 @@ fn a_chat_answer_that_passes_a_limit_ends_and_names_it() {
             "max_answer_parts",
         ),
         (
-            vec![delta(&format!(r#"{{"tool_calls":[{many}]}}"#))],
+            vec![delta(&format!(r#"{{"tool_calls":[{calls}]}}"#))],
             "max_answer_parts",
         ),
     ] {

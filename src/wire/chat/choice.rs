@@ -33,6 +33,22 @@ struct HasHad {
     message: bool,
     calls: bool,
     attachments: bool,
+    /// Pieces, not whole messages.
+    deltas: bool,
+}
+
+impl HasHad {
+    /// What of a text is new. A whole message repeats what came before it, as it grows or behind the deltas; where it begins
+    /// otherwise, it is a piece under another name, unless there were pieces before.
+    fn news<'a>(&self, text: &'a str, before: Option<&Grown>, is_whole: bool) -> &'a str {
+        let before = before.map_or("", |before| &before.text);
+        match () {
+            () if !is_whole || before.is_empty() => text,
+            () if text.starts_with(before) => &text[before.len()..],
+            () if self.deltas || before.starts_with(text) => "",
+            () => text,
+        }
+    }
 }
 
 struct Reasoning {
@@ -40,7 +56,9 @@ struct Reasoning {
     text: Grown,
     /// `reasoning_details` and `thinking_blocks`, as they came.
     lists: [(&'static str, Vec<Value>); 2],
-    signature: Option<Value>,
+    /// Its pieces, as the text of one element.
+    signature: Vec<Value>,
+    opaque: Option<Value>,
 }
 
 struct Message {
@@ -175,8 +193,14 @@ impl Choice {
             message,
             calls,
             attachments,
+            ..
         } = self.has_had;
         reasoning || message || calls || attachments
+    }
+
+    /// Whether a part of an answer has come, and not reasoning alone.
+    pub(super) fn has_answer(&self) -> bool {
+        self.has_had.message || self.has_had.calls
     }
 
     /// Whether a call's arguments end in the middle.
@@ -198,39 +222,47 @@ impl Choice {
         anomalies: &mut StreamAnomalies,
     ) {
         let delta = &chunk.delta;
-        let is_new = |had: bool| !(had && chunk.is_whole_message);
-        let HasHad {
-            reasoning,
-            message,
-            calls,
-            attachments,
-        } = self.has_had;
+        let is_whole = chunk.is_whole_message;
+        self.has_had.deltas |= !is_whole && !delta.is_empty();
+        let has_attachments = delta.has_attachments() && !(is_whole && self.has_had.attachments);
         let (logprobs, refusal_logprobs) = chunk.logprobs.map(token_logprobs).unwrap_or_default();
-        if let Some(text) = delta.reasoning()
-            && is_new(reasoning)
-        {
+        if let Some(text) = delta.reasoning() {
+            let before = self.reasoning.as_ref().map(|reasoning| &reasoning.text);
+            // Some gateways repeat all of it beside its signature.
+            let is_repeated =
+                delta.is_signed() && before.is_some_and(|before| before.text == **text);
+            let text = match is_repeated {
+                true => "",
+                false => self.has_had.news(text, before, is_whole),
+            };
             self.reason(text, numbers, out);
         }
-        if is_new(attachments) && delta.has_attachments() {
+        if has_attachments {
             self.has_had.attachments = true;
             self.attach_to_reasoning(delta, numbers, out);
         }
-        if let Some(text) = &delta.content
-            && is_new(message)
-        {
+        if let Some(text) = &delta.content {
+            let before = self
+                .message
+                .as_ref()
+                .and_then(|message| message.text.as_ref());
+            let before = before.map(|part| &part.text);
+            let text = self.has_had.news(text, before, is_whole);
             self.say(text, logprobs, numbers, out);
         }
-        if let Some(text) = &delta.refusal
-            && is_new(message)
-        {
+        if let Some(text) = &delta.refusal {
+            let before = self
+                .message
+                .as_ref()
+                .and_then(|message| message.refusal.as_ref());
+            let before = before.map(|part| &part.text);
+            let text = self.has_had.news(text, before, is_whole);
             self.add_text(text, true, refusal_logprobs, numbers, out);
         }
-        if is_new(attachments) && delta.has_attachments() {
+        if has_attachments {
             self.attach_to_message(delta, numbers, out);
         }
-        if let Some(pieces) = &delta.tool_calls
-            && is_new(calls)
-        {
+        if let Some(pieces) = &delta.tool_calls {
             for (position, piece) in pieces.iter().enumerate() {
                 if numbers.size.is_exceeded() {
                     return;
@@ -326,7 +358,8 @@ impl Choice {
                     ("reasoning_details", Vec::new()),
                     ("thinking_blocks", Vec::new()),
                 ],
-                signature: None,
+                signature: Vec::new(),
+                opaque: None,
             }
         })
     }
@@ -368,8 +401,12 @@ impl Choice {
             }
         }
         if let Some(json) = delta.signature {
-            let signature = numbers.value(json.get());
-            self.reasoning(numbers, out).signature = Some(signature);
+            let piece = json!({"text": numbers.value(json.get())});
+            details::grow(&mut self.reasoning(numbers, out).signature, piece);
+        }
+        if let Some(json) = delta.reasoning_opaque {
+            let opaque = numbers.value(json.get());
+            self.reasoning(numbers, out).opaque = Some(opaque);
         }
     }
 
@@ -409,11 +446,8 @@ impl Choice {
             }
         }
         if let Some(value) = some(delta.extra_content, numbers) {
-            merge(
-                &mut self.message(numbers, out).extra,
-                "extra_content",
-                value,
-            );
+            let extra = &mut self.message(numbers, out).extra;
+            merge(extra, "extra_content", value);
         }
     }
 
@@ -433,6 +467,7 @@ impl Choice {
             mut text,
             lists,
             signature,
+            opaque,
         }) = self.reasoning.take()
         {
             let rest = text.finish();
@@ -445,7 +480,13 @@ impl Choice {
                     extra.insert(name.to_owned(), list.into());
                 }
             }
-            extra.extend(signature.map(|signature| ("signature".to_owned(), signature)));
+            let signature = signature.first().and_then(|element| element.get("text"));
+            for (name, value) in [
+                ("signature", signature),
+                ("reasoning_opaque", opaque.as_ref()),
+            ] {
+                extra.extend(value.map(|value| (name.to_owned(), value.clone())));
+            }
             let text = Some(text.text).filter(|text| !text.is_empty());
             let item = Item::Reasoning {
                 id: &place.item_id,

@@ -66,13 +66,15 @@ members! {
         "usage" => usage: Option<&'a RawValue>,
         /// Padding that differs in every chunk.
         "obfuscation" => obfuscation: Option<Str<'a>>,
+        "object" => object: Option<Str<'a>>,
+        "type" => kind: Option<IgnoredAny>,
         "error" => error: Option<IgnoredAny>,
         "detail" => detail: Option<IgnoredAny>,
         "x_groq" => x_groq: Option<IgnoredAny>,
         "base_resp" => base_resp: Option<IgnoredAny>,
         "errors" => errors: Option<IgnoredAny>,
     }
-    ignored: ["object", "created"]
+    ignored: ["created"]
 
     /// One of a chunk's choices.
     struct ChunkChoice {
@@ -85,6 +87,9 @@ members! {
         "usage" => usage: Option<&'a RawValue>,
         "message" => message: Option<IgnoredAny>,
         "error" => error: Option<IgnoredAny>,
+        /// Where completions of old have their text.
+        "text" => text: Option<IgnoredAny>,
+        "tool_calls" => tool_calls: Option<IgnoredAny>,
     }
     ignored: []
     // Whether `delta` is in truth the whole message so far.
@@ -104,11 +109,15 @@ members! {
         "images" => images: Option<&'a RawValue>,
         "extra_content" => extra_content: Option<&'a RawValue>,
         "signature" => signature: Option<&'a RawValue>,
+        "reasoning_opaque" => reasoning_opaque: Option<&'a RawValue>,
+        "error" => error: Option<IgnoredAny>,
         "reasoning_text" => reasoning_text: Option<IgnoredAny>,
         "thinking" => thinking: Option<IgnoredAny>,
         "function_call" => function_call: Option<IgnoredAny>,
     }
     ignored: ["role"]
+    // Whether its content has parts, or fields of them, that have no form here.
+    computed: has_unread_parts
 
     /// What a tool call grows by.
     struct CallDelta {
@@ -118,6 +127,7 @@ members! {
         "custom" => custom: Option<CustomDelta<'a>>,
         "extra_content" => extra_content: Option<&'a RawValue>,
         "provider_specific_fields" => provider_specific_fields: Option<&'a RawValue>,
+        "thought_signature" => thought_signature: Option<&'a RawValue>,
     }
     ignored: ["type"]
 
@@ -125,6 +135,8 @@ members! {
     struct FunctionDelta {
         "name" => name: Option<Str<'a>>,
         "arguments" => arguments: Option<&'a RawValue>,
+        "provider_specific_fields" => provider_specific_fields: Option<&'a RawValue>,
+        "thought_signature" => thought_signature: Option<&'a RawValue>,
     }
     ignored: []
 
@@ -147,12 +159,33 @@ impl<'a> Chunk<'a> {
             && chunk.x_groq.is_none()
             && chunk.base_resp.is_none()
             && chunk.errors.is_none()
+            && chunk.kind.is_none()
+            && chunk.object.as_deref() != Some("error")
+            // One without choices may be anything.
+            && !(chunk.has_more && chunk.choices().is_empty())
             && chunk.choices().iter().all(ChunkChoice::is_plain);
         is_plain.then_some(chunk)
     }
 
     pub(super) fn choices(&self) -> &[ChunkChoice<'a>] {
         self.choices.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a choice holds what is nowhere in the events that are made of it.
+    pub(super) fn has_unread_parts(&self) -> bool {
+        self.choices().iter().any(|choice| {
+            let delta = &choice.delta;
+            let is_blank =
+                |text: &Option<Str<'_>>| text.as_ref().is_none_or(|text| text.is_empty());
+            let has_no_text = is_blank(&delta.content) && is_blank(&delta.refusal);
+            let logprobs = choice.logprobs.map_or("null", RawValue::get);
+            let is_log = !matches!(logprobs, "null" | "{}");
+            // Some servers write them as one list for each kind of figure.
+            let is_legacy =
+                || !logprobs.contains("\"content\"") && !logprobs.contains("\"refusal\"");
+            delta.has_unread_parts
+                || (is_log && (is_legacy() || (has_no_text && logprobs.contains('['))))
+        })
     }
 
     /// Whether it, or a part of it, has members that may have no form.
@@ -179,6 +212,8 @@ impl ChunkChoice<'_> {
         self.error.is_none()
             && self.delta.is_plain()
             && (self.message.is_none() || !self.delta.is_empty())
+            && self.text.is_none()
+            && self.tool_calls.is_none()
     }
 }
 
@@ -210,7 +245,8 @@ impl<'a> Delta<'a> {
             let mut details = details.into_iter().flatten();
             self.reasoning().is_some() || details.all(|details| details.get() == "[]")
         };
-        self.reasoning_text.is_none()
+        self.error.is_none()
+            && self.reasoning_text.is_none()
             && self.thinking.is_none()
             && self.function_call.is_none()
             && details_add_nothing()
@@ -226,7 +262,23 @@ impl<'a> Delta<'a> {
         self.has_more
             || self.audio.is_some()
             || self.images.is_some()
-            || calls.any(|call| call.has_more)
+            || calls.any(|call| {
+                let function = call.function.as_ref();
+                let custom = call.custom.as_ref();
+                call.has_more
+                    || function.is_some_and(|function| function.has_more)
+                    || custom.is_some_and(|custom| custom.has_more)
+            })
+    }
+
+    /// Whether its reasoning is signed in it.
+    pub(super) fn is_signed(&self) -> bool {
+        let signed = r#""signature":""#;
+        let lists = [self.thinking_blocks, self.reasoning_details];
+        lists.into_iter().flatten().any(|list| {
+            let list = list.get().replace("\": \"", "\":\"");
+            list.contains(signed) && !list.contains(&format!("{signed}\""))
+        })
     }
 
     /// What it holds beside text, reasoning and calls, as items carry it.
@@ -239,6 +291,7 @@ impl<'a> Delta<'a> {
             self.images,
             self.extra_content,
             self.signature,
+            self.reasoning_opaque,
         ]
         .into_iter()
         .flatten()

@@ -15,7 +15,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     body::ChatQuirks,
@@ -62,6 +62,8 @@ pub(crate) struct ChatDialect {
     /// The provider's quirk.
     omits_finish_reason: bool,
     has_model: bool,
+    /// What the server said of a failure that its `finish_reason` names.
+    failure: Option<ServerError>,
     template: Template,
     /// What is larger is for the SSE decoder to judge.
     max_block_bytes: usize,
@@ -166,6 +168,7 @@ impl ChatDialect {
         let target = self.template.target;
         let choice = choice_at(&mut self.choices, target.choice_index, &mut self.numbers);
         self.is_finish_unsure |= choice.finish.is_some();
+        self.has_usage_chunk = false;
         if target.is_reasoning {
             choice.reason(text, &mut self.numbers, out);
         } else {
@@ -178,7 +181,11 @@ impl ChatDialect {
     fn on_chunk(&mut self, chunk: &Chunk<'_>, data: &str, out: &mut Vec<ResponseEvent>) -> Step {
         let was_whole = self.is_whole();
         self.on_start(chunk, out);
-        if chunk.has_more() && self.extras.are_new_in(data) {
+        let has_news = chunk.has_more() && self.extras.are_new_in(data);
+        if has_news && let Some(error) = error_beside_choices(data) {
+            return self.on_error(error, out);
+        }
+        if has_news || chunk.has_unread_parts() {
             out.push(ResponseEvent::Other(OtherEvent {
                 event: CHUNK_OBJECT.into(),
                 raw: RawJson::from_walked(data),
@@ -203,6 +210,13 @@ impl ChatDialect {
             if has_grown || (finish.is_some() && !had_finish) {
                 self.unread.on_answer();
             }
+            if has_grown {
+                self.has_usage_chunk = false;
+            }
+            let has_failed = |finish: &Finish| finish.meaning == Meaning::Failed;
+            if chunk.has_more() && finish.as_ref().is_some_and(has_failed) {
+                self.failure = words_of_failure(data);
+            }
             if has_grown || finish.is_some() {
                 self.is_finish_unsure = has_grown && (had_finish || finish.is_some());
             }
@@ -219,7 +233,9 @@ impl ChatDialect {
         }
         let has_usage = self.on_usage(chunk.usage);
         self.has_usage_chunk |= has_usage && chunk.choices().is_empty();
-        if has_usage && !says_more && was_whole && self.is_whole() {
+        // A gateway that names an end in every chunk may have its usage in every chunk, too.
+        let is_alone = chunk.choices().is_empty() || !self.is_finish_unsure;
+        if has_usage && !says_more && is_alone && was_whole && self.is_whole() {
             return Step::End(self.end(true, out));
         }
         self.step(has_usage || says_more)
@@ -254,7 +270,7 @@ impl ChatDialect {
         }
     }
 
-    /// Keeps a usage; of several the last counts.
+    /// Keeps a usage; of several the last counts. Whether it says what the answer cost.
     fn on_usage(&mut self, usage: Option<&RawValue>) -> bool {
         usage.is_some_and(|usage| self.answer.note_usage(usage.get()))
     }
@@ -275,25 +291,67 @@ impl ChatDialect {
             return self.on_error(error, out);
         }
         let Some(fields) = Object::read(marked) else {
-            return Step::Unread;
+            return self.on_list(event, marked, out);
         };
         if let Some(error) = self.other_wire(&fields) {
             return Step::End(self.answer.failed(error));
         }
+        // A whole completion in an envelope.
+        let inner = ["data", "result", "response"].into_iter().find_map(|name| {
+            let inner = fields.object(name)?;
+            inner.get("choices").and(fields.get(name))
+        });
+        if fields.get("choices").is_none()
+            && let Some(inner) = inner
+        {
+            return self.on_unusual(event, inner.get(), inner.get(), out);
+        }
         let (chunk, wrong) = lenient::read_chunk(&fields);
         if fields.get("choices").is_none() && chunk.usage.is_none() {
+            if !self.has_output()
+                && let Some(words) = WORDS.into_iter().find_map(|name| fields.text(name))
+            {
+                self.unread.push_words(&words);
+            }
             out.push(ResponseEvent::Other(other_event(event, data, &fields)));
             return self.step(false);
         }
         if let Some(wrong) = wrong.filter(|_| !chunk.says_something()) {
             self.answer.anomalies.malformed(|| wrong.to_owned());
+            self.unread.lose(data);
             out.push(ResponseEvent::Other(other_event(event, data, &fields)));
         }
         self.on_chunk(&chunk, data, out)
     }
 
+    /// Reads a list of chunks in one event.
+    fn on_list(&mut self, event: Option<&str>, json: &str, out: &mut Vec<ResponseEvent>) -> Step {
+        let chunks: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
+        let are_objects = chunks.iter().all(|chunk| chunk.get().starts_with('{'));
+        if chunks.is_empty() || !are_objects {
+            return Step::Unread;
+        }
+        let mut step = self.step(false);
+        for chunk in chunks {
+            step = self.on_unusual(event, chunk.get(), chunk.get(), out);
+            if let Step::End(_) = step {
+                break;
+            }
+        }
+        step
+    }
+
     fn note_usage_of(&mut self, chunk: &Value) {
-        if let Some(usage) = chunk.get("usage") {
+        let of_choice = || {
+            chunk
+                .get("choices")?
+                .as_array()?
+                .iter()
+                .find_map(|choice| choice.get("usage"))
+        };
+        let of_groq = || chunk.get("x_groq")?.get("usage");
+        let usage = chunk.get("usage").or_else(of_choice).or_else(of_groq);
+        if let Some(usage) = usage {
             self.answer.note_usage(&usage.to_string());
         }
     }
@@ -403,13 +461,22 @@ impl ChatDialect {
     /// Ends as the server said.
     fn end_as(&mut self, finish: &Finish, out: &mut Vec<ResponseEvent>) -> Terminal {
         if finish.meaning == Meaning::Failed {
-            return self.answer.failed(failure(finish));
+            let error = match self.failure.take() {
+                Some(words) => words.into_api_error(None),
+                None => failure(finish),
+            };
+            return self.answer.failed(error);
         }
-        if let Some(lost) = self.unread.lost(false) {
+        if let Some(lost) = self.unread.lost(self.is_finish_unsure) {
             let error = lost_piece(lost);
             return self.answer.failed(error);
         }
-        let has_cut_call = self.choices.iter().any(Choice::has_cut_call);
+        if let Some(words) = self.unread.words().filter(|_| !self.has_output()) {
+            let error = ServerError::from_text(&words).unwrap_or_default();
+            return self.answer.failed(error.into_api_error(None));
+        }
+        let is_missing = finish.names_calls() && !self.choices.iter().any(Choice::has_answer);
+        let has_cut_call = is_missing || self.choices.iter().any(Choice::has_cut_call);
         self.finish_items(None, out);
         match &finish.meaning {
             Meaning::Cut(reason) => self.answer.incomplete(reason.clone()),
@@ -429,7 +496,7 @@ impl ChatDialect {
         if is_deliberate && let Some(lost) = self.unread.lost(true) {
             return Some(lost_piece(lost));
         }
-        let message = if !self.has_output() {
+        let message = if !self.choices.iter().any(Choice::has_answer) {
             "the stream ended before the answer began"
         } else if !is_deliberate {
             "the stream ended within the answer: no finish_reason and no [DONE] came"
@@ -455,6 +522,51 @@ const NO_FINISH_REASON: &str = "no_finish_reason";
 
 /// The reason of an end that the server calls whole, with a call whose arguments end in the middle.
 const CUT_CALL: &str = "incomplete_tool_call";
+
+/// Where an event without a form of its own may have words for people.
+const WORDS: [&str; 5] = ["message", "msg", "title", "detail", "error_description"];
+
+/// The members of a chunk beside what belongs to an answer.
+fn beside_choices(data: &str) -> Option<Value> {
+    let mut chunk: Map<String, Value> =
+        serde_json::from_str(&without_lone_surrogates(data)).ok()?;
+    for name in ["choices", "usage", "id", "object", "model", "created"] {
+        chunk.remove(name);
+    }
+    Some(chunk.into())
+}
+
+/// The error that a chunk says it is, beside choices that it has.
+fn error_beside_choices(data: &str) -> Option<ServerError> {
+    let beside = beside_choices(data)?;
+    let says_so = beside
+        .as_object()?
+        .iter()
+        .any(|(name, value)| match name.as_str() {
+            "error_message" | "errorMessage" | "error_msg" | "errorMsg" => {
+                !matches!(value.as_str(), None | Some(""))
+            }
+            "success" => *value == false,
+            _ => false,
+        });
+    says_so.then(|| ServerError::from_error_event(&beside))
+}
+
+/// What a chunk says of the failure that its `finish_reason` names: beside the choices, or in the choice.
+fn words_of_failure(data: &str) -> Option<ServerError> {
+    let chunk: Value = serde_json::from_str(&without_lone_surrogates(data)).ok()?;
+    let in_choice = [
+        "/choices/0/finish_message",
+        "/choices/0/finish_reason/message",
+    ];
+    let words = in_choice
+        .into_iter()
+        .find_map(|at| chunk.pointer(at)?.as_str());
+    match words {
+        Some(words) => ServerError::from_text(words),
+        None => ServerError::from_json(&beside_choices(data)?),
+    }
+}
 
 fn finish_of(choice: &ChunkChoice<'_>) -> Option<Finish> {
     Finish::read(

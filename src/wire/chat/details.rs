@@ -26,11 +26,14 @@ pub(super) fn grow(list: &mut Vec<Value>, pieces: Value) {
         let newest = list.len().checked_sub(1);
         let found = match piece.get("index") {
             Some(index) => list.iter().rposition(|element| {
-                element.get("index") == Some(index) && is_of_type(element, &piece)
+                element.get("index") == Some(index) && is_same(element, &piece)
             }),
             None => newest.filter(|at| {
-                is_of_type(&list[*at], &piece)
-                    && list[*at].get("signature").is_none_or(Value::is_null)
+                let has = |name: &str| list[*at].get(name).is_some_and(says_something);
+                // What is signed is whole, and what is encrypted comes in one piece.
+                is_same(&list[*at], &piece)
+                    && !has("signature")
+                    && !(has("data") && piece.contains_key("data"))
             }),
         };
         match found.and_then(|at| list[at].as_object_mut()) {
@@ -40,20 +43,33 @@ pub(super) fn grow(list: &mut Vec<Value>, pieces: Value) {
     }
 }
 
-fn is_of_type(element: &Value, piece: &Extra) -> bool {
-    let kind = piece.get("type");
-    kind.is_none() || element.get("type") == kind
+/// Whether nothing speaks against it that a piece belongs to an element.
+fn is_same(element: &Value, piece: &Extra) -> bool {
+    ["type", "id"].into_iter().all(|name| {
+        let said = piece.get(name).filter(|value| says_something(value));
+        let before = element.get(name).filter(|value| says_something(value));
+        said.is_none() || before.is_none() || said == before
+    })
+}
+
+fn says_something(value: &Value) -> bool {
+    !value.is_null() && value != ""
 }
 
 /// Adds a piece to an object that comes in pieces, such as a message's `audio`.
 pub(super) fn add(element: &mut Extra, piece: Extra) {
+    let is_signed = piece.get("signature").is_some_and(says_something);
     for (name, value) in piece {
         match (element.get_mut(&name), value) {
             (_, Value::Null) => {}
+            (Some(_), value) if !says_something(&value) => {}
             (Some(Value::String(before)), Value::String(more))
                 if GROWING.contains(&name.as_str()) =>
             {
-                before.push_str(&more);
+                // With its signature some gateways repeat all of it.
+                if !(is_signed && *before == more) {
+                    before.push_str(&more);
+                }
             }
             (_, value) => {
                 element.insert(name, value);
@@ -111,6 +127,30 @@ mod tests {
                     json!([{"type": "thinking", "thinking": "c"}]),
                 ],
                 json!([{"type": "thinking", "thinking": "ab", "signature": "s"}, {"type": "thinking", "thinking": "c"}]),
+            ),
+            // As litellm writes them.
+            (
+                vec![
+                    json!([{"type": "thinking", "thinking": "Let", "signature": ""}]),
+                    json!([{"type": "thinking", "thinking": " me", "signature": ""}]),
+                    json!([{"type": "thinking", "thinking": "", "signature": "s"}]),
+                ],
+                json!([{"type": "thinking", "thinking": "Let me", "signature": "s"}]),
+            ),
+            (
+                vec![
+                    json!([{"type": "redacted_thinking", "data": "A"}]),
+                    json!([{"type": "redacted_thinking", "data": "B"}]),
+                ],
+                json!([{"type": "redacted_thinking", "data": "A"}, {"type": "redacted_thinking", "data": "B"}]),
+            ),
+            (
+                vec![
+                    json!([{"type": "reasoning.encrypted", "id": "1", "data": "A", "index": 0}]),
+                    json!([{"type": "reasoning.encrypted", "id": "2", "data": "B", "index": 0}]),
+                ],
+                json!([{"type": "reasoning.encrypted", "id": "1", "data": "A", "index": 0},
+                    {"type": "reasoning.encrypted", "id": "2", "data": "B", "index": 0}]),
             ),
             (
                 vec![json!({"type": "a"}), json!(null), json!([7])],

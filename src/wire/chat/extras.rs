@@ -61,7 +61,7 @@ impl News<'_> {
             let value = &chunk[member.value];
             match member.name {
                 "id" | "object" | "created" | "model" | "usage" | "obfuscation" | "error"
-                | "detail" | "base_resp" => {}
+                | "errors" | "detail" | "base_resp" => {}
                 "choices" => self.read_list(value, Self::read_choice),
                 name => self.note("", name, value),
             }
@@ -90,11 +90,16 @@ impl News<'_> {
             match member.name {
                 "role" | "content" | "refusal" | "reasoning_content" | "reasoning"
                 | "reasoning_details" | "thinking_blocks" | "annotations" | "extra_content"
-                | "signature" | "reasoning_text" | "thinking" | "function_call" => {}
+                | "signature" | "reasoning_opaque" | "reasoning_text" | "thinking"
+                | "function_call" => {}
                 "tool_calls" => self.read_list(value, Self::read_call),
                 // Each piece of them is new.
                 "audio" | "images" => self.is_new |= !is_empty(value),
-                name => self.note("delta.", name, value),
+                // A piece of something, which may be all that the answer is.
+                name => {
+                    self.note("delta.", name, value);
+                    self.is_new |= std::mem::take(&mut self.is_late);
+                }
             }
         }
     }

@@ -50,6 +50,14 @@ impl Finish {
         self.meaning.rank() > other.meaning.rank()
     }
 
+    /// Whether it says that the model calls tools.
+    pub(super) fn names_calls(&self) -> bool {
+        matches!(
+            &*squashed(&self.word),
+            "toolcalls" | "toolcall" | "tooluse" | "functioncall" | "functioncalls"
+        )
+    }
+
     /// The `status` of the items that it ends.
     pub(super) fn item_status(&self) -> &'static str {
         match self.meaning {

@@ -16,12 +16,15 @@ use super::{
 /// Reads a chunk from its fields. The second value says which field was of the wrong kind, if any.
 pub(super) fn read_chunk<'a>(fields: &Object<'a>) -> (Chunk<'a>, Option<&'static str>) {
     let mut reader = Reader { wrong: None };
-    let choices = match fields.list("choices") {
-        Some(choices) => choices
+    let choices = match (fields.list("choices"), fields.get("choices")) {
+        (Some(choices), _) => choices
             .iter()
             .filter_map(|choice| reader.choice(choice))
             .collect(),
-        None => {
+        (None, Some(choice)) if choice.get().starts_with('{') => {
+            reader.choice(choice).into_iter().collect()
+        }
+        (None, _) => {
             reader.wrong = fields.get("choices").map(|_| "choices is no list");
             Few::default()
         }
@@ -60,10 +63,20 @@ impl Reader {
             delta = self.delta(&fields, "message");
             is_whole_message = true;
         }
+        // Completions of old have their text here, and some servers the calls.
+        if delta.content.is_none() {
+            delta.content = fields.text("text").map(Str);
+        }
+        if delta.tool_calls.is_none() {
+            delta.tool_calls = self.calls(&fields);
+        }
         Some(ChunkChoice {
             index: fields.number("index").unwrap_or(0),
             delta,
-            finish_reason: fields.text("finish_reason").map(Str),
+            finish_reason: fields
+                .text("finish_reason")
+                .or_else(|| fields.object("finish_reason")?.text("type"))
+                .map(Str),
             native_finish_reason: fields.text("native_finish_reason").map(Str),
             logprobs: fields.get("logprobs"),
             usage: fields.get("usage"),
@@ -76,15 +89,23 @@ impl Reader {
         let Some(raw) = choice.get(name) else {
             return Delta::default();
         };
-        let Some(fields) = Object::read(raw.get()) else {
-            self.is_wrong("a delta is no object");
-            return Delta::default();
-        };
         let mut parts = Parts::default();
+        let Some(fields) = Object::read(raw.get()) else {
+            if !parts.read(raw) {
+                self.is_wrong("a delta is no object");
+            }
+            return Delta {
+                content: joined(parts.text),
+                ..Delta::default()
+            };
+        };
         if let Some(content) = fields.get("content")
             && !parts.read(content)
         {
-            self.is_wrong("content is neither a string nor a list of parts");
+            self.is_wrong("content is neither a text nor a list of parts");
+        }
+        if let Some(thinking) = fields.object("thinking") {
+            parts.signature = thinking.get("signature");
         }
         if let Some(refusal) = fields.text("refusal") {
             parts.refusal.push(refusal);
@@ -114,7 +135,9 @@ impl Reader {
             audio: fields.get("audio"),
             images: fields.get("images"),
             extra_content: fields.get("extra_content"),
-            signature: fields.get("signature"),
+            signature: fields.get("signature").or(parts.signature),
+            reasoning_opaque: fields.get("reasoning_opaque"),
+            has_unread_parts: parts.has_more,
             ..Delta::default()
         }
     }
@@ -131,6 +154,7 @@ impl Reader {
         };
         let calls: Few<_> = calls
             .into_iter()
+            .filter(|call| call.get() != "null")
             .filter_map(|call| {
                 let call = Object::read(call.get());
                 if call.is_none() {
@@ -170,6 +194,7 @@ fn call_delta<'a>(call: &Object<'a>) -> CallDelta<'a> {
         custom,
         extra_content: call.get("extra_content"),
         provider_specific_fields: call.get("provider_specific_fields"),
+        thought_signature: call.get("thought_signature"),
         has_more: false,
     }
 }
@@ -178,6 +203,8 @@ fn function_delta<'a>(function: &Object<'a>) -> FunctionDelta<'a> {
     FunctionDelta {
         name: function.text("name").map(Str),
         arguments: function.get("arguments"),
+        provider_specific_fields: function.get("provider_specific_fields"),
+        thought_signature: function.get("thought_signature"),
         has_more: false,
     }
 }
@@ -188,6 +215,9 @@ struct Parts<'a> {
     text: Vec<Cow<'a, str>>,
     refusal: Vec<Cow<'a, str>>,
     reasoning: Vec<Cow<'a, str>>,
+    signature: Option<&'a RawValue>,
+    /// Whether there was a part, or a field of one, that has no form here.
+    has_more: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -203,6 +233,11 @@ impl<'a> Parts<'a> {
             return true;
         }
         match serde_json::from_str::<Vec<&RawValue>>(json) {
+            // Some servers write a number where it is the text.
+            Err(_) => {
+                self.text.push(Cow::Borrowed(json));
+                true
+            }
             Ok(parts) => {
                 let mut is_right = true;
                 for part in parts {
@@ -210,20 +245,25 @@ impl<'a> Parts<'a> {
                 }
                 is_right
             }
-            Err(_) => false,
         }
     }
 
     fn part(&mut self, part: &Object<'a>) {
         match part.text("type").as_deref() {
             Some("refusal") => self.refusal.extend(part.text("refusal")),
+            Some("redacted_thinking") => self.has_more = true,
             Some("thinking" | "reasoning" | "reasoning_text") => {
                 let text = ["thinking", "reasoning", "text", "content"]
                     .iter()
                     .find_map(|name| part.get(name));
                 self.reasoning.extend(text.map(reasoning_of));
+                self.signature = part.get("signature").or(self.signature);
             }
-            _ => self.text.extend(part.text("text")),
+            _ => {
+                let nested = || part.object("text")?.text("value");
+                self.text.extend(part.text("text").or_else(nested));
+                self.has_more |= !part.has_only(&["type", "text", "index"]);
+            }
         }
     }
 }

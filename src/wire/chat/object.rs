@@ -40,7 +40,18 @@ impl<'a> Object<'a> {
             .filter(|text| !text.is_empty())
     }
 
+    /// Whether no other fields than these say something.
+    pub(super) fn has_only(&self, names: &[&str]) -> bool {
+        let mut others = self
+            .0
+            .iter()
+            .filter(|(name, _)| !names.contains(&name.as_str()));
+        others.all(|(_, value)| matches!(value.get(), "null" | "[]" | "{}" | r#""""#))
+    }
+
     pub(super) fn number(&self, name: &str) -> Option<u32> {
-        self.text(name)?.trim().parse().ok()
+        let text = self.text(name)?;
+        let text = text.trim();
+        text.strip_suffix(".0").unwrap_or(text).parse().ok()
     }
 }

@@ -109,14 +109,43 @@ impl ToolCalls {
         out: &mut Vec<ResponseEvent>,
         anomalies: &mut StreamAnomalies,
     ) {
-        let piece = Piece::of(delta, position);
-        let found = self.position(&piece);
-        let (at, fit) = match found.map(|at| (at, self.calls[at].fit(&piece))) {
+        let mut piece = Piece::of(delta, position);
+        loop {
+            let (at, rest) = self.add_piece(&piece, numbers, out, anomalies);
+            self.calls[at].attach(delta, numbers);
+            self.calls[at].deliver(numbers, out);
+            // What follows on a whole object is another piece, of which nothing more is known.
+            let rest = rest.trim_start();
+            if rest.is_empty() {
+                return;
+            }
+            piece = Piece {
+                index: piece.index,
+                position,
+                id: "",
+                name: "",
+                input: Cow::Owned(rest.to_owned()),
+                is_object: false,
+                kind: piece.kind,
+            };
+        }
+    }
+
+    /// Adds a piece as far as the arguments that it goes on with. Gives the call, and the rest.
+    fn add_piece(
+        &mut self,
+        piece: &Piece<'_>,
+        numbers: &mut OutputNumbers,
+        out: &mut Vec<ResponseEvent>,
+        anomalies: &mut StreamAnomalies,
+    ) -> (usize, String) {
+        let found = self.position(piece);
+        let (at, fit) = match found.map(|at| (at, self.calls[at].fit(piece))) {
             Some((at, fit)) if fit != Fit::Begins => (at, fit),
             _ => {
                 numbers.size.add_part();
                 self.announce_all(numbers, out);
-                let mut call = ToolCall::new(&piece);
+                let mut call = ToolCall::new(piece);
                 if let Some(before) = found.map(|at| &self.calls[at])
                     && piece.name.is_empty()
                 {
@@ -131,9 +160,8 @@ impl ToolCalls {
             self.calls.iter().any(has_id)
         };
         let id = Some(piece.id).filter(|id| !id.is_empty() && !is_known(id));
-        self.calls[at].take(&piece, id, fit, numbers, anomalies);
-        self.calls[at].attach(delta, numbers);
-        self.calls[at].deliver(numbers, out);
+        let rest = self.calls[at].take(piece, id, fit, numbers, anomalies);
+        (at, rest)
     }
 
     /// Announces the calls that are known by name only.
@@ -145,9 +173,10 @@ impl ToolCalls {
         }
     }
 
-    /// Whether there is a call whose arguments end in the middle.
+    /// Whether there is a call whose arguments end in the middle, or whose name never came.
     pub(super) fn has_cut(&self) -> bool {
-        self.calls.iter().any(ToolCall::is_cut)
+        let is_lost = |call: &ToolCall| call.name.is_empty() && !call.input.text.trim().is_empty();
+        self.calls.iter().any(|call| call.is_cut() || is_lost(call))
     }
 
     /// Whether there is a call that may go on, where the server has not said that it does not: one whose arguments are no whole
@@ -197,6 +226,12 @@ impl ToolCalls {
                 // A call that began without an index, or whose index moves.
                 .or_else(|| {
                     last(&|call| has_id(call) && (call.index.is_none() || piece.name.is_empty()))
+                })
+                // What names no call can only go on with the newest.
+                .or_else(|| {
+                    let newest = self.calls.len().checked_sub(1)?;
+                    let is_nameless = piece.name.is_empty() && piece.id.is_empty();
+                    (is_nameless && !self.calls[newest].is_whole()).then_some(newest)
                 });
         }
         let newest = self.calls.len().checked_sub(1)?;
@@ -235,9 +270,21 @@ impl ToolCall {
 
     /// Whether the arguments end in the middle. What else is wrong with them is the model's own mistake.
     fn is_cut(&self) -> bool {
+        let text = self.input.text.trim();
         self.kind != ToolCallInput::CustomInput
-            && !self.input.text.trim().is_empty()
-            && self.parse().is_err_and(|error| error.is_eof())
+            && match text.starts_with(['{', '[']) {
+                true => !self.depth.is_closed(),
+                false => !text.is_empty() && self.parse().is_err_and(|error| error.is_eof()),
+            }
+    }
+
+    /// Whether the arguments say nothing, with which some servers open every call: they may be replaced by real ones as long as
+    /// they have not been delivered.
+    fn is_opening(&self) -> bool {
+        let text: String = self.input.text.split_whitespace().collect();
+        self.delivered == 0
+            && self.kind != ToolCallInput::CustomInput
+            && matches!(&*text, "{}" | "[]" | "null" | "None" | "\"\"")
     }
 
     fn parse(&self) -> serde_json::Result<IgnoredAny> {
@@ -259,19 +306,25 @@ impl ToolCall {
             !piece.id.is_empty() && self.id.is_some() && self.id.as_deref() != Some(piece.id);
         if before.is_empty() {
             // Its name may come in fragments, or grow from piece to piece.
-            let is_other =
-                is_named && (has_new_id || (is_renamed && !is_blank && !self.names(piece)));
+            // Who names no ids can only mean another call by another name beside arguments.
+            let has_no_ids = self.id.is_none() && piece.id.is_empty();
+            let is_other = is_named
+                && (has_new_id || (has_no_ids && is_renamed && !is_blank && !self.names(piece)));
             return if is_other { Fit::Begins } else { Fit::GoesOn };
         }
         if self.kind == ToolCallInput::CustomInput {
             let is_other = is_named && (has_new_id || (is_renamed && !is_blank));
             return if is_other { Fit::Begins } else { Fit::GoesOn };
         }
+        let is_replaced = self.is_opening() && piece.begins_object() && !has_new_id && !is_renamed;
         if !self.is_whole() {
-            let is_other = is_renamed || (is_named && has_new_id && piece.begins_object());
+            let begins_anew = is_blank || piece.begins_object();
+            let is_other = is_renamed || (is_named && has_new_id && begins_anew);
+            let input = piece.input.trim_start();
             return match () {
                 () if is_other => Fit::Begins,
-                () if before.starts_with('{') && piece.input.starts_with(before) => Fit::Repeats,
+                () if is_replaced => Fit::Replaces,
+                () if before.starts_with('{') && input.starts_with(before) => Fit::Repeats,
                 () => Fit::GoesOn,
             };
         }
@@ -280,7 +333,12 @@ impl ToolCall {
             () if is_blank => Fit::GoesOn,
             () if has_new_id && piece.begins_object() => Fit::Begins,
             () if is_same_json(before, &piece.input) => Fit::Repeats,
-            () if before == "{}" && self.delivered == 0 && piece.begins_object() => Fit::Replaces,
+            () if is_replaced => Fit::Replaces,
+            // As it opens some calls, it closes others.
+            () if piece.name.is_empty() && is_empty_object(&piece.input) => Fit::Repeats,
+            () if self.is_object && piece.is_object && self.id.as_deref() == Some(piece.id) => {
+                Fit::Replaces
+            }
             () if self.is_object && piece.is_object && is_part_of(before, &piece.input) => {
                 Fit::Replaces
             }
@@ -301,7 +359,7 @@ impl ToolCall {
         fit: Fit,
         numbers: &mut OutputNumbers,
         anomalies: &mut StreamAnomalies,
-    ) {
+    ) -> String {
         if self.id.is_none() && !piece.id.is_empty() {
             self.id = Some(piece.id.into());
             // It also replaces one that stood in for it.
@@ -322,7 +380,7 @@ impl ToolCall {
                 let before = self.input.text.trim();
                 input = match self.is_whole() {
                     true => "",
-                    false => input.strip_prefix(before).unwrap_or_default(),
+                    false => input.trim_start().strip_prefix(before).unwrap_or_default(),
                 };
             }
             Fit::Replaces => {
@@ -333,20 +391,42 @@ impl ToolCall {
             Fit::Excess => {
                 let excess = input.chars().take(100).collect::<String>();
                 anomalies.malformed(|| format!("more after a tool call's arguments: {excess:?}"));
-                return;
+                return String::new();
             }
         }
         self.is_object |= piece.is_object;
+        let is_json = self.input.text.trim_start().starts_with(['{', '['])
+            || (self.input.text.trim().is_empty() && input.trim_start().starts_with(['{', '[']));
+        let end = match self.kind {
+            ToolCallInput::CustomInput => None,
+            _ if !is_json || (fit == Fit::GoesOn && self.is_whole()) => None,
+            _ => self.depth.end_in(input),
+        };
+        let (input, rest) = match end {
+            Some(end) if !input[end..].trim().is_empty() => input.split_at(end),
+            _ => (input, ""),
+        };
         numbers.size.add_bytes(input.len());
         let added = self.input.push(input, numbers.is_marked);
         self.depth.read(added.as_bytes());
+        rest.to_owned()
     }
 
     /// Keeps what a piece has that must go back with the next request, such as Gemini's thought signature.
     fn attach(&mut self, delta: &CallDelta<'_>, numbers: &mut OutputNumbers) {
+        let function = delta.function.as_ref();
         for (name, json) in [
             ("extra_content", delta.extra_content),
             ("provider_specific_fields", delta.provider_specific_fields),
+            ("thought_signature", delta.thought_signature),
+            (
+                "provider_specific_fields",
+                function.and_then(|function| function.provider_specific_fields),
+            ),
+            (
+                "thought_signature",
+                function.and_then(|function| function.thought_signature),
+            ),
         ] {
             if let Some(json) = json {
                 merge(&mut self.extra, name, numbers.value(json.get()));
@@ -363,9 +443,8 @@ impl ToolCall {
         if self.place.is_none() {
             self.announce(numbers, out);
         }
-        let may_be_replaced = self.delivered == 0
-            && self.is_whole()
-            && (self.is_object || self.input.text.trim() == "{}");
+        let may_be_replaced =
+            self.is_opening() || (self.delivered == 0 && self.is_object && self.is_whole());
         if !may_be_replaced {
             self.deliver_all(out);
         }
@@ -440,6 +519,10 @@ pub(super) fn merge(extra: &mut Extra, name: &str, value: Value) {
             extra.insert(name.to_owned(), value);
         }
     }
+}
+
+fn is_empty_object(text: &str) -> bool {
+    text.split_whitespace().collect::<String>() == "{}"
 }
 
 fn is_same_json(before: &str, piece: &str) -> bool {

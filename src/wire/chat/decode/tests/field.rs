@@ -450,6 +450,22 @@ fn errors_are_read_wherever_they_stand() {
         "upstream: out of memory\n\n".to_owned(),
         format!("{first}data: out of memory\n\ndata: [DONE]\n\n"),
         "[{\"error\":{\"message\":\"out of memory\"}}]".to_owned(),
+        // Beside choices, or with none of them.
+        "data: {\"choices\":[],\"code\":1301,\"msg\":\"out of memory\"}\n\n".to_owned(),
+        "data: {\"object\":\"error\",\"choices\":[],\"message\":\"out of memory\",\"code\":500}\n\n".to_owned(),
+        "data: {\"choices\":[{\"delta\":{\"error\":{\"message\":\"out of memory\"}}}]}\n\n".to_owned(),
+        format!("{first}data: {{\"choices\":[{{\"delta\":{{}}}}],\"error_message\":\"out of memory\"}}\n\n"),
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}],\"message\":\"out of memory\"}\n\ndata: [DONE]\n\n".to_owned(),
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":{\"type\":\"abort\",\"message\":\"out of memory\"}}]}\n\ndata: [DONE]\n\n".to_owned(),
+        // Words alone, in an answer that does not come.
+        "data: {\"message\":\"out of memory\"}\n\n".to_owned(),
+        "{\"message\":\"out of memory\",\"request_id\":\"r\"}".to_owned(),
+        "data: {\"type\":\"about:blank\",\"title\":\"out of memory\",\"status\":502}\n\n".to_owned(),
+        "data: out of memory\n\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n".to_owned(),
+        // Pretty-printed behind one field.
+        format!("data: {pretty}\n\n"),
+        format!("{first}data: {pretty}\n\ndata: [DONE]\n\n"),
+        format!("  data: {one}\n\n"),
     ] {
         let read = read(&body);
         assert!(read.end().starts_with("failed"), "{body}: {}", read.end());
@@ -502,6 +518,9 @@ fn a_whole_completion_is_an_answer_however_it_is_wrapped() {
         format!("{line}\ndata: [DONE]\n\n"),
         format!("{pretty}\n\ndata: [DONE]\n\n"),
         format!("\u{feff}{line}"),
+        format!("data: {pretty}\n\n"),
+        format!("data: [{line}]\n\n"),
+        format!("{{\"data\":{line}}}"),
     ] {
         let read = read(&body);
         assert_eq!(
@@ -558,6 +577,14 @@ fn calls_are_told_apart_and_never_glued() {
     let oslo = r#"{"city":"Oslo"}"#;
     let rome = r#"{"city":"Rome"}"#;
     for (pieces, expected) in [
+        // The last fragment of a name beside the first arguments.
+        (
+            vec![
+                f(Some(0), Some("a"), Some("edit_ex"), json!("")),
+                f(Some(0), None, Some("isting_file"), json!(oslo)),
+            ],
+            vec![("edit_existing_file", oslo)],
+        ),
         // One index, no or empty ids.
         (
             vec![
@@ -712,6 +739,95 @@ fn calls_are_told_apart_and_never_glued() {
             ],
             vec![("w", oslo)],
         ),
+        // A value ends inside a piece.
+        (
+            vec![f(
+                Some(0),
+                Some("a"),
+                Some("w"),
+                json!(format!("{oslo}{rome}")),
+            )],
+            vec![("w", oslo), ("w", rome)],
+        ),
+        (
+            vec![f(
+                Some(0),
+                Some("a"),
+                Some("w"),
+                json!(format!("{oslo}\n{rome}")),
+            )],
+            vec![("w", oslo), ("w", rome)],
+        ),
+        (
+            vec![
+                f(Some(0), Some("a"), Some("w"), json!("{\"city\":")),
+                f(Some(0), None, None, json!("\"Oslo\"}{\"city\":")),
+                f(Some(0), None, None, json!("\"Rome\"}")),
+            ],
+            vec![("w", oslo), ("w", rome)],
+        ),
+        (
+            vec![f(
+                Some(0),
+                Some("a"),
+                Some("w"),
+                json!(format!("{oslo}{oslo}")),
+            )],
+            vec![("w", oslo)],
+        ),
+        (
+            vec![f(
+                Some(0),
+                Some("a"),
+                Some("w"),
+                json!(format!("{{}}{oslo}")),
+            )],
+            vec![("w", oslo)],
+        ),
+        // Opened and closed by nothing, however it is written.
+        (
+            vec![
+                f(Some(0), Some("a"), Some("w"), json!("null")),
+                f(Some(0), None, None, json!(oslo)),
+            ],
+            vec![("w", oslo)],
+        ),
+        (
+            vec![
+                f(Some(0), Some("a"), Some("w"), json!("[]")),
+                f(Some(0), None, None, json!(oslo)),
+            ],
+            vec![("w", oslo)],
+        ),
+        (
+            vec![
+                f(Some(0), Some("a"), Some("w"), json!("{ }")),
+                f(Some(0), None, None, json!(oslo)),
+            ],
+            vec![("w", oslo)],
+        ),
+        (
+            vec![
+                f(Some(0), Some("a"), Some("w"), json!(oslo)),
+                f(Some(0), None, None, json!("{}")),
+            ],
+            vec![("w", oslo)],
+        ),
+        // An index that moves behind the name.
+        (
+            vec![
+                f(Some(0), Some("a"), Some("w"), json!("")),
+                f(Some(1), None, None, json!(oslo)),
+            ],
+            vec![("w", oslo)],
+        ),
+        (
+            vec![
+                f(None, Some("a"), Some("w"), json!("")),
+                f(Some(0), None, None, json!(oslo)),
+            ],
+            vec![("w", oslo)],
+        ),
         // A name in fragments, whole in every piece, and growing.
         (
             vec![
@@ -840,6 +956,59 @@ fn what_has_a_place_in_an_item_is_kept_there() {
 
 fn choice_with(delta: Value, logprobs: Value) -> String {
     json!({"id": "c", "choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": null}]}).to_string()
+}
+
+#[test]
+fn text_is_read_in_every_place_that_servers_have_for_it() {
+    let choice = |choice: Value| json!({"id": "c", "choices": [choice]}).to_string();
+    let message = |text: &str| choice(json!({"index": 0, "message": {"content": text}}));
+    for events in [
+        vec![message("Hel"), message("lo")],
+        vec![message("Hel"), message("Hello")],
+        vec![text("Hel"), message("Hello")],
+        vec![text("Hello"), message("Hello")],
+        vec![
+            choice(json!({"index": 0, "text": "Hel"})),
+            choice(json!({"index": 0, "text": "lo"})),
+        ],
+        vec![choice(json!({"index": 0, "delta": "Hello"}))],
+        vec![
+            json!({"id": "c", "choices": {"index": 0, "delta": {"content": "Hello"}}}).to_string(),
+        ],
+        vec![format!("[{},{}]", text("Hel"), text("lo"))],
+        vec![delta(
+            json!({"content": [{"type": "text", "text": {"value": "Hello"}}]}),
+        )],
+    ] {
+        let body = framed(&[&events[..], &[end("stop"), DONE.to_owned()]].concat());
+        let read = read(&body);
+        assert_eq!(
+            (read.text.as_str(), read.end().as_str()),
+            ("Hello", "completed"),
+            "{events:?}"
+        );
+    }
+    let numbers = read(&framed(&[
+        text("It is "),
+        delta(json!({"content": 42})),
+        text("."),
+        end("stop"),
+    ]));
+    assert_eq!(numbers.text, "It is 42.");
+    // What a part holds beside its text is in the chunk as it came.
+    for part in [
+        json!({"type": "text", "text": "a", "annotations": [{"url": "u"}]}),
+        json!({"type": "reference", "reference_ids": ["src-77"], "text": "a"}),
+        json!({"type": "image_url", "image_url": {"url": "u"}}),
+        json!({"type": "redacted_thinking", "data": "d"}),
+    ] {
+        let read = read(&framed(&[
+            text("x"),
+            delta(json!({"content": [part]})),
+            end("stop"),
+        ]));
+        assert_eq!(read.others.len(), 1, "{part}");
+    }
 }
 
 #[test]
