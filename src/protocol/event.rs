@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Id, RateLimitSnapshot, RawJson, ResponseItem, Text, TokenUsage};
+use super::{
+    Id, RateLimitSnapshot, RawJson, ResponseItem, Text, TokenUsage,
+    saying::{event_says_something, item_says_something},
+};
 use crate::error::ApiError;
 
 /// One thing that happened to a request, in the order in which it happened.
@@ -21,7 +24,8 @@ use crate::error::ApiError;
 #[non_exhaustive]
 pub enum ResponseEvent {
     /// The server accepted the request. It may come again, with another id, when an attempt that had delivered no output
-    /// was retried; the last one counts.
+    /// was retried; the last one counts, and voids what the attempt before had only announced: items that were begun and
+    /// stayed empty ([`is_output`](Self::is_output)).
     Created(Created),
     /// An output item begins. Its fields are what the server knows so far.
     OutputItemAdded(OutputItem),
@@ -369,22 +373,21 @@ impl ResponseEvent {
         )
     }
 
-    /// Whether this event is part of the answer. A retry after such an event would show a subscriber something twice, so it
-    /// is never silent.
+    /// Whether this event is part of the answer: text, reasoning, a tool call's input, an item that is done. A retry after such an
+    /// event would show a subscriber something twice, so it is never silent.
+    ///
+    /// What only announces the answer is none: an item that is begun and empty, a piece of no text, the progress of a tool that
+    /// runs at the server, a sign of life. Neither is an event of an unknown type that holds no content.
     pub fn is_output(&self) -> bool {
         match self {
-            Self::OutputItemAdded(_)
-            | Self::OutputItemDone(_)
-            | Self::OutputTextDelta(_)
-            | Self::RefusalDelta(_)
-            | Self::ReasoningSummaryDelta(_)
-            | Self::ReasoningContentDelta(_)
-            | Self::ReasoningSummaryPartAdded(_)
-            | Self::ToolCallInputDelta(_) => true,
-            Self::Other(other) => !matches!(
-                &*other.event,
-                "response.in_progress" | "response.queued" | "keepalive"
-            ),
+            Self::OutputItemDone(_) => true,
+            Self::OutputItemAdded(item) => item_says_something(item.raw()),
+            Self::OutputTextDelta(text) => !text.delta.is_empty(),
+            Self::RefusalDelta(text) => !text.delta.is_empty(),
+            Self::ReasoningSummaryDelta(text) => !text.delta.is_empty(),
+            Self::ReasoningContentDelta(text) => !text.delta.is_empty(),
+            Self::ToolCallInputDelta(input) => !input.delta.is_empty(),
+            Self::Other(other) => event_says_something(&other.event, &other.raw),
             _ => false,
         }
     }

@@ -12,6 +12,7 @@ mod model_list;
 mod prompt;
 mod rate_limit;
 mod raw;
+mod saying;
 mod text;
 mod tool;
 mod usage;

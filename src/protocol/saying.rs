@@ -1,0 +1,176 @@
+//! Whether JSON says something of an answer, or only announces it.
+
+use serde_json::{Map, Value};
+
+use super::RawJson;
+
+/// The members of an event without a form of its own that can hold a part of an answer.
+const CONTENTS: [&str; 22] = [
+    "annotation",
+    "arguments",
+    "audio",
+    "choices",
+    "citations",
+    "code",
+    "command",
+    "content",
+    "delta",
+    "diff",
+    "image",
+    "images",
+    "input",
+    "item",
+    "output",
+    "output_text",
+    "part",
+    "partial_image_b64",
+    "refusal",
+    "result",
+    "search_results",
+    "text",
+];
+
+/// What an item and its parts are called. It says nothing of what is in them.
+const LABELS: [&str; 16] = [
+    "call_id",
+    "container_id",
+    "created_by",
+    "execution",
+    "finish_reason",
+    "id",
+    "mode",
+    "model",
+    "name",
+    "namespace",
+    "native_finish_reason",
+    "phase",
+    "role",
+    "server_label",
+    "status",
+    "type",
+];
+
+/// Whether an item holds more than what it is called.
+pub(super) fn item_says_something(item: &RawJson) -> bool {
+    // What can't be read may say anything.
+    item.to().map_or(true, |item: Value| says_something(&item))
+}
+
+/// Whether an event does. Those that a server sends to its own client, and signs of life, hold no part of an answer.
+pub(super) fn event_says_something(name: &str, event: &RawJson) -> bool {
+    if name.starts_with("codex.") {
+        return false;
+    }
+    let Ok(event) = event.to::<Map<String, Value>>() else {
+        return true;
+    };
+    CONTENTS
+        .iter()
+        .filter_map(|name| event.get(*name))
+        .any(says_something)
+}
+
+/// Whether there is a text in it, however deep. Numbers are places and counts.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(values) => values.iter().any(says_something),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| !LABELS.contains(&&**name) && says_something(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        protocol::ResponseEvent,
+        wire::{StreamDecoder, StreamLimits, Wire},
+    };
+
+    fn is_output(event: &Value) -> bool {
+        let mut events = Vec::new();
+        let end = StreamDecoder::new(Wire::Responses, StreamLimits::default())
+            .feed(format!("data: {event}\n\n").as_bytes(), &mut events);
+        assert_eq!(end, None, "{event}");
+        events.iter().any(ResponseEvent::is_output)
+    }
+
+    #[test]
+    fn what_announces_an_answer_is_no_part_of_it() {
+        let added = |item: Value| json!({"type": "response.output_item.added", "item": item});
+        for event in [
+            json!({"type": "ping"}),
+            json!({"type": "keepalive", "sequence_number": 3}),
+            json!({"type": "response.keep_alive"}),
+            json!({"type": "response.heartbeat", "timestamp": "now"}),
+            json!({"type": "response.created", "response": {"id": "r"}}),
+            json!({"type": "response.in_progress", "response": {"id": "r", "output": []}}),
+            json!({"type": "response.queued", "response": {"id": "r"}}),
+            json!({"type": "codex.rate_limits"}),
+            json!({"type": "codex.novelty", "text": "a"}),
+            json!({"type": "response.metadata", "metadata": {"a": "b"}}),
+            json!({"type": "response.headers", "headers": {"openai-model": "m"}}),
+            json!({"type": "vendor.novelty"}),
+            json!({"type": "vendor.novelty", "delta": "", "part": {"type": "text", "text": ""}}),
+            json!({"type": "response.web_search_call.searching", "item_id": "w", "output_index": 0}),
+            json!({"type": "response.mcp_call.in_progress", "item_id": "w"}),
+            json!({"type": "response.content_part.added", "part": {"type": "output_text", "text": "", "annotations": []}}),
+            json!({"type": "response.reasoning_summary_part.added", "summary_index": 0}),
+            json!({"type": "response.output_text.delta", "delta": ""}),
+            json!({"type": "response.function_call_arguments.delta", "delta": ""}),
+            added(
+                json!({"type": "message", "id": "m", "role": "assistant", "status": "in_progress", "content": []}),
+            ),
+            added(
+                json!({"type": "message", "content": [{"type": "output_text", "text": "", "annotations": []}], "phase": "final_answer"}),
+            ),
+            added(json!({"type": "reasoning", "id": "rs", "summary": []})),
+            added(
+                json!({"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": ""}),
+            ),
+            added(json!({"type": "custom_tool_call", "call_id": "c", "name": "f", "input": ""})),
+            added(json!({"type": "web_search_call", "id": "w", "status": "in_progress"})),
+            added(
+                json!({"type": "code_interpreter_call", "container_id": "c", "code": "", "outputs": null}),
+            ),
+            added(json!({"type": "mcp_list_tools", "server_label": "s", "tools": []})),
+            added(json!({})),
+        ] {
+            assert!(!is_output(&event), "{event}");
+        }
+    }
+
+    #[test]
+    fn what_holds_a_part_of_it_is_output() {
+        let added = |item: Value| json!({"type": "response.output_item.added", "item": item});
+        for event in [
+            json!({"type": "response.output_text.delta", "delta": "a"}),
+            json!({"type": "response.refusal.delta", "delta": "a"}),
+            json!({"type": "response.reasoning_text.delta", "delta": "a"}),
+            json!({"type": "response.reasoning_summary_text.delta", "delta": " "}),
+            json!({"type": "response.custom_tool_call_input.delta", "delta": "a"}),
+            json!({"type": "response.output_text.done", "text": "a"}),
+            json!({"type": "response.code_interpreter_call_code.delta", "delta": "a"}),
+            json!({"type": "response.image_generation_call.partial_image", "partial_image_b64": "AA=="}),
+            json!({"type": "response.audio.delta", "delta": "AA=="}),
+            json!({"type": "response.content_part.added", "part": {"type": "output_text", "text": "a"}}),
+            json!({"type": "vendor.novelty", "content": [{"deep": {"text": "a"}}]}),
+            json!({"type": "response.output_item.done", "item": {"type": "reasoning", "summary": []}}),
+            added(json!({"type": "message", "content": [{"type": "output_text", "text": "a"}]})),
+            added(json!({"type": "message", "content": "a"})),
+            added(json!({"type": "reasoning", "summary": [], "encrypted_content": "gA"})),
+            added(json!({"type": "function_call", "name": "f", "arguments": "{"})),
+            added(
+                json!({"type": "local_shell_call", "action": {"type": "exec", "command": ["ls"]}}),
+            ),
+            added(json!({"type": "novelty", "payload": "a"})),
+        ] {
+            assert!(is_output(&event), "{event}");
+        }
+    }
+}
