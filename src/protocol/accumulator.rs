@@ -662,7 +662,7 @@ mod tests {
         let done = json!({"type": "response.output_item.done", "output_index": 0, "item": {"type": "message", "id": "m",
             "role": "assistant", "content": [{"type": "output_text", "text": "Hello!", "annotations": []}]}});
         let end = json!({"type": "response.completed", "response": {"id": "r", "usage": {"input_tokens": 1, "output_tokens": 2}}});
-        let answer = accumulate(Wire::Responses, &[delta(0, "Hello"), done, end]);
+        let answer = accumulate(Wire::Responses, &[delta(0, "Hallo"), done, end]);
         assert_eq!(answer.text(), "Hello!");
         assert_eq!(answer.items().len(), 1);
         assert_eq!(answer.response_id(), Some("r"));
@@ -672,7 +672,7 @@ mod tests {
         };
         assert_eq!(
             (mismatch.part, &*mismatch.streamed, &*mismatch.done),
-            ("text", "Hello", "Hello!")
+            ("text", "Hallo", "Hello!")
         );
     }
 

@@ -8,17 +8,19 @@ use crate::{
 /// How much a [`StreamDecoder`](super::StreamDecoder) accepts before it gives up on a stream, with
 /// [`ErrorKind::TooLarge`] and the name of the limit that was passed.
 ///
-/// A Responses stream is handed over as it comes, so only its lines and events need a bound. The items of a Chat stream are
-/// put together here, until the stream ends: `max_answer_bytes` and `max_answer_parts` bound what that can hold.
+/// A Responses stream is handed over as it comes. The items of a Chat stream are put together here, until the stream ends:
+/// `max_answer_bytes` and `max_answer_parts` bound what that can hold. On the Responses wire they bound what is kept to deliver what
+/// a server says late: above them the stream goes on as it comes, and nothing of it is put right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Of a line and of an event.
     pub sse: SseLimits,
-    /// Bytes of text, reasoning, refusals, and names and input of tool calls in all choices of a Chat answer. The longest
-    /// answers of today's models have about 1 MB; the default is 32 MiB, which leaves room for files written into one.
+    /// Bytes of text, reasoning, refusals, and names and input of tool calls in all choices of a Chat answer; of a Responses
+    /// answer, those of items and texts that are kept until they are done. The longest answers of today's models have about
+    /// 1 MB; the default is 32 MiB, which leaves room for files written into one.
     pub max_answer_bytes: usize,
-    /// Choices, and messages, pieces of reasoning and tool calls in them, that a Chat answer may have together. The default
-    /// is 4,096: 128 choices, the most that OpenAI gives, with 30 calls each.
+    /// Choices, and messages, pieces of reasoning and tool calls in them, that a Chat answer may have together; of a Responses
+    /// answer, items and the texts in them. The default is 4,096: 128 choices, the most that OpenAI gives, with 30 calls each.
     pub max_answer_parts: usize,
 }
 

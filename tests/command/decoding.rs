@@ -147,7 +147,12 @@ fn body_that_is_cut_anywhere_is_truncated() {
 
 #[test]
 fn malformed_events_are_counted() {
-    let ran = decode(&format!("data: {{nonsense\n\n{}", sse(&[completed()])));
+    let item = json!({"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]});
+    let done = json!({"type": "response.output_item.done", "output_index": 0, "item": item});
+    let ran = decode(&format!(
+        "data: {{nonsense\n\n{}",
+        sse(&[done, completed()])
+    ));
     assert_eq!(
         (
             ran.end()["anomalies"]["malformed_events"].clone(),

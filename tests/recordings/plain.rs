@@ -83,6 +83,13 @@ pub(crate) fn read_responses(payloads: &[Payload]) -> Summary {
                 let item = text(&event["item_id"]);
                 *summary.tool_input.entry(item).or_default() += &delta;
             }
+            // LM Studio streams no arguments: all of them come at once, and are a delta all the same.
+            "response.function_call_arguments.done" => {
+                let item = text(&event["item_id"]);
+                let whole = || text(&event["arguments"]);
+                summary.tool_input.entry(item).or_insert_with(whole);
+                summary.others.push(data.clone());
+            }
             "response.completed" | "response.incomplete" | "response.failed" | "error" => {
                 let response = &event["response"];
                 if let Some(id) = response["id"].as_str() {

@@ -81,6 +81,17 @@ impl CompactionStream {
         }
         Some(match self.terminal.take()? {
             Terminal::Completed(completed) => self.read(&completed),
+            // It did not say how it ended, and its items are whole.
+            Terminal::Incomplete(incomplete) if incomplete.reason == "no_finish_reason" => {
+                let completed = Completed {
+                    response_id: incomplete.response_id.clone(),
+                    usage: incomplete.usage.clone(),
+                    response: incomplete.response.clone(),
+                    ..Completed::default()
+                };
+                self.unknown_events(body)
+                    .unwrap_or_else(|| self.read(&completed))
+            }
             Terminal::Incomplete(incomplete) => {
                 Err(wrong(format!("is incomplete ({})", incomplete.reason)))
             }

@@ -4,8 +4,16 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
 
-use self::{delta::DeltaKind, ending::Ending};
-use super::{envelope::Envelope, first_response::FirstResponse, template::Template};
+use self::{
+    delta::{Address, DeltaKind},
+    ending::Ending,
+    item::{input_text, member, part_text, string},
+    output::{Key, Output},
+    troubles::reported_in,
+};
+use super::{
+    envelope::Envelope, event_types::EVENT_TYPES, first_response::FirstResponse, template::Template,
+};
 use crate::{
     error::{ApiError, ErrorKind},
     protocol::{
@@ -18,25 +26,51 @@ use crate::{
         answer::Answer,
         escapes::without_lone_surrogates,
         pieces::{excerpt, is_done},
+        unread::Unread,
     },
 };
 
 mod delta;
 mod ending;
+mod item;
+mod output;
+mod troubles;
+mod untyped;
 
 /// Reads the stream of one response.
 ///
-/// Servers differ from the letter of the API, so: an absent JSON `type` is replaced by the SSE `event:` name; a terminal
-/// event without `response` is read as the response object itself; `[DONE]`, which the API does not send, ends a stream whose
-/// items are all done. A terminal event counts once and first: what a server sends after it, another terminal event
-/// included, is not read.
+/// Servers differ from the letter of the API, so: an absent JSON `type` is replaced by the SSE `event:` name, but the name
+/// `error` counts before any type; a terminal event without `response` is read as the response object itself; a response object
+/// that is no event is the whole answer. What came only in the events that repeat a text, in items or in the response object
+/// at the end is delivered as deltas and items before the end ([`Output`]). A terminal event counts once and first: what a
+/// server sends after it, another terminal event included, is not read. Only after a failure without words the next error is
+/// waited for.
 pub(crate) struct ResponsesDialect {
     answer: Answer,
     item_id: Option<Id>,
-    items_added: u64,
-    items_done: u64,
+    output: Output,
+    /// The part that the last delta belonged to.
+    part: Option<usize>,
     template: Template,
     first_response: FirstResponse,
+    is_created: bool,
+    loss: Loss,
+    unread: Unread,
+    /// The response failed, and the server has not said why yet.
+    failure: Option<ApiError>,
+    /// The status of a response that was given as it stands, without an end.
+    unfinished: Option<Text>,
+}
+
+/// What of the answer may have been in an event that could not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    #[default]
+    Nothing,
+    /// A piece of what a later object has whole.
+    Piece,
+    /// An item as it was done.
+    Item,
 }
 
 impl Dialect for ResponsesDialect {
@@ -50,43 +84,51 @@ impl Dialect for ResponsesDialect {
     }
 
     fn learn_block(&mut self, block: &[u8], event: &ResponseEvent) {
-        self.template.learn(block, event);
+        self.template.learn(block, event, self.part);
     }
 
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
-        if let Some(repeated) = self.template.read_data(event.data, out) {
+        let is_error = event.event.is_some_and(is_error_name);
+        if !is_error && let Some(repeated) = self.template.read_data(event.data, out) {
             self.note_sequence_number(repeated.sequence_number);
             return Step::Continue;
         }
+        self.settle();
         match Envelope::read(event.data, &mut self.first_response) {
             Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
             Err(_) => {
                 let data = event.data.trim();
+                let is_nothing = data.is_empty() || is_done(data);
+                if is_error && is_nothing {
+                    return Step::End(self.error_text("", out));
+                }
                 if data.is_empty() {
-                    return Step::Continue;
+                    return self.step();
                 }
                 if is_done(data) {
-                    return self.on_done_sentinel();
+                    return Step::End(self.on_done_sentinel(out));
                 }
                 if let Cow::Owned(repaired) = without_lone_surrogates(data)
                     && let Ok(envelope) = Envelope::read(&repaired, &mut self.first_response)
                 {
                     return self.on_envelope(&event, &repaired, envelope, out);
                 }
+                // The data of an event named just `error` may be glued of more than one.
+                let is_named = event.event.is_some_and(is_error_type) && !is_error;
+                if is_named && !data.starts_with(['{', '[']) {
+                    return Step::End(self.error_text(data, out));
+                }
                 Step::Unread
             }
         }
     }
 
-    fn on_text(&mut self, text: &str, place: TextPlace, _out: &mut Vec<ResponseEvent>) -> Step {
+    fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step {
+        self.settle();
         match place {
-            TextPlace::Stray => {}
-            TextPlace::Data | TextPlace::Error => self
-                .answer
-                .anomalies
-                .malformed(|| format!("not JSON: {}", excerpt(text))),
+            TextPlace::Error => Step::End(self.error_text(text, out)),
+            TextPlace::Data | TextPlace::Stray => self.on_words(text, place, out),
         }
-        Step::Continue
     }
 
     fn set_request_id(&mut self, request_id: Id) {
@@ -97,11 +139,16 @@ impl Dialect for ResponsesDialect {
         &self.answer
     }
 
-    fn finish(&mut self, _out: &mut Vec<ResponseEvent>) -> Terminal {
-        self.answer.failed(ApiError::new(
-            ErrorKind::Truncated,
-            "the stream ended before its terminal event",
-        ))
+    fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
+        self.settle();
+        self.close(None, false, out);
+        let error = self.failure_without_words().unwrap_or_else(|| {
+            ApiError::new(
+                ErrorKind::Truncated,
+                "the stream ended before its terminal event",
+            )
+        });
+        self.answer.failed(error)
     }
 
     fn anomalies(&self) -> &StreamAnomalies {
@@ -114,16 +161,41 @@ impl ResponsesDialect {
         Self {
             answer: Answer::default(),
             item_id: None,
-            items_added: 0,
-            items_done: 0,
-            template: Template::new(limits.sse),
+            output: Output::new(limits),
+            part: None,
+            template: Template::new(limits),
             first_response: FirstResponse::default(),
+            is_created: false,
+            loss: Loss::default(),
+            unread: Unread::default(),
+            failure: None,
+            unfinished: None,
         }
     }
 
     #[cfg(test)]
     pub(super) fn forget_response(&mut self) {
         self.first_response = FirstResponse::default();
+    }
+
+    /// Counts what has repeated the template as streamed of its part.
+    fn settle(&mut self) {
+        if let Some((part, streamed)) = self.template.take_streamed() {
+            self.output.add_streamed(part, streamed);
+        }
+    }
+
+    fn step(&self) -> Step {
+        match self.failure {
+            Some(_) => Step::Finishing { goes_on: false },
+            None => Step::Continue,
+        }
+    }
+
+    /// Whether no event is known to be missing.
+    fn is_sound(&self) -> bool {
+        let anomalies = &self.answer.anomalies;
+        anomalies.malformed_events == 0 && anomalies.sequence_gaps == 0
     }
 
     fn on_envelope(
@@ -136,43 +208,51 @@ impl ResponsesDialect {
         self.note_sequence_number(envelope.sequence_number.0);
         // "message" is what SSE calls an event that has no name.
         let name = event.event.filter(|name| *name != "message");
+        if self.failure.is_some() {
+            return self.after_failure(name, &envelope, data);
+        }
+        if name.is_some_and(is_error_name) {
+            return Step::End(self.error_event(&envelope, data, out));
+        }
         let raw = event.data;
         let kind: &str = match (&envelope.kind.0, name) {
             (Some(kind), _) => kind,
             (None, Some(name)) => name,
-            (None, None) if envelope.error.is_some() => "error",
             (None, None) => {
-                self.answer
-                    .anomalies
-                    .malformed(|| format!("neither a type nor an event name: {}", excerpt(data)));
-                return Step::Continue;
+                return self
+                    .on_untyped(&envelope, data, out)
+                    .unwrap_or_else(|| self.on_nothing(&envelope, data));
             }
         };
         if let Some(delta_kind) = DeltaKind::of(kind) {
-            let Some(delta) = &envelope.delta.0 else {
-                return self.missing(kind, "delta", data);
-            };
-            let item_id = self.intern_item_id(&envelope);
-            out.push(delta_kind.event(Text::from(&**delta), item_id, &envelope));
-            return Step::Continue;
+            return self.on_delta(delta_kind, kind, data, &envelope, out);
         }
         if let Some(ending) = Ending::of(kind) {
-            return Step::End(self.end(ending, envelope, data));
+            return self.end(ending, envelope, data, out);
+        }
+        if let Some((whole_kind, name)) = DeltaKind::of_whole(kind) {
+            self.on_whole_text(whole_kind, name, data, &envelope, out);
         }
         let event = match kind {
             "response.output_item.added" | "response.output_item.done" => {
                 let Some(item) = envelope.item.filter(|item| item.starts_with('{')) else {
+                    self.lose(match kind {
+                        "response.output_item.done" => Loss::Item,
+                        _ => Loss::Piece,
+                    });
                     return self.missing(kind, "item", data);
                 };
                 let item =
                     OutputItem::new(envelope.output_index.index(), RawJson::from_walked(item));
-                if kind == "response.output_item.added" {
-                    self.items_added += 1;
-                    ResponseEvent::OutputItemAdded(item)
-                } else {
-                    self.items_done += 1;
-                    ResponseEvent::OutputItemDone(item)
+                if kind == "response.output_item.done" {
+                    let is_sound = self.is_sound();
+                    self.output.done(item, is_sound, out);
+                    return Step::Continue;
                 }
+                if !self.output.added(&item) {
+                    return Step::Continue;
+                }
+                ResponseEvent::OutputItemAdded(item)
             }
             "response.reasoning_summary_part.added" => {
                 ResponseEvent::ReasoningSummaryPartAdded(ReasoningSummaryPartAdded {
@@ -192,11 +272,7 @@ impl ResponsesDialect {
                 if let Some(response) = &response {
                     self.first_response.keep(response);
                 }
-                ResponseEvent::Created(Created {
-                    response_id: self.answer.response_id.clone(),
-                    response,
-                    request_id: self.answer.request_id.clone(),
-                })
+                self.created(response)
             }
             "codex.rate_limits" => {
                 let snapshot = serde_json::from_str::<Value>(data)
@@ -207,10 +283,126 @@ impl ResponsesDialect {
                     None => other(kind, raw),
                 }
             }
-            _ => other(kind, raw),
+            _ => {
+                if let Some(step) = self.on_unlisted(kind, &envelope, data, out) {
+                    return step;
+                }
+                other(kind, raw)
+            }
         };
         out.push(event);
         Step::Continue
+    }
+
+    /// Says that the response has begun, with the object as it stands.
+    fn created(&mut self, response: Option<RawJson>) -> ResponseEvent {
+        self.is_created = true;
+        ResponseEvent::Created(Created {
+            response_id: self.answer.response_id.clone(),
+            response,
+            request_id: self.answer.request_id.clone(),
+        })
+    }
+
+    fn on_delta(
+        &mut self,
+        kind: DeltaKind,
+        name: &str,
+        data: &str,
+        envelope: &Envelope<'_>,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Step {
+        let Some(delta) = &envelope.delta.0 else {
+            if member(data, "delta").is_some_and(|delta| delta != "null") {
+                self.lose(Loss::Piece);
+            }
+            return self.missing(name, "delta", data);
+        };
+        let (address, part) = self.place(kind, envelope);
+        self.part = part;
+        let logprobs = envelope
+            .logprobs
+            .filter(|json| *json != "[]")
+            .map(RawJson::from_walked);
+        self.push_text(kind, address, delta, logprobs, out);
+        Step::Continue
+    }
+
+    fn push_text(
+        &mut self,
+        kind: DeltaKind,
+        address: Address,
+        text: &str,
+        logprobs: Option<RawJson>,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        if let Some(part) = self.part {
+            self.output.add(part, text);
+        }
+        out.push(kind.event(Text::from(text), address, logprobs));
+    }
+
+    /// Takes an event that has the whole of a text, and delivers what of it was not streamed.
+    fn on_whole_text(
+        &mut self,
+        kind: DeltaKind,
+        name: &str,
+        data: &str,
+        envelope: &Envelope<'_>,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let json = member(data, name);
+        let found = json.and_then(|json| match name {
+            "part" => part_text(json, kind),
+            "arguments" | "input" => Some((kind, input_text(json)?)),
+            _ => Some((kind, string(json)?)),
+        });
+        let Some((kind, text)) = found else { return };
+        let (address, part) = self.place(kind, envelope);
+        let is_sound = self.is_sound();
+        let rest = part.map_or("", |part| self.output.whole(part, &text, is_sound));
+        if !rest.is_empty() {
+            out.push(kind.event(Text::from(rest), address, None));
+        }
+    }
+
+    /// Where an event says that its text belongs.
+    fn place(&mut self, kind: DeltaKind, envelope: &Envelope<'_>) -> (Address, Option<usize>) {
+        let item_id = self.intern_item_id(envelope);
+        let address = kind.address(envelope, item_id);
+        let index = match kind {
+            DeltaKind::Input(_) => None,
+            _ => address.index,
+        };
+        let key = Key::new(
+            address.output_index,
+            address.item_id.as_deref(),
+            address.call_id.as_deref(),
+        );
+        let part = self.output.part(key, kind, index.unwrap_or(0));
+        (address, part)
+    }
+
+    /// Reads an event of a type that is not among those above.
+    fn on_unlisted(
+        &mut self,
+        kind: &str,
+        envelope: &Envelope<'_>,
+        data: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Option<Step> {
+        if EVENT_TYPES.iter().any(|(known, _)| *known == kind) {
+            return None;
+        }
+        if envelope.kind.0.is_none() {
+            // Named by SSE alone, after anything.
+            if let Some(step) = self.on_untyped(envelope, data, out) {
+                return Some(step);
+            }
+        } else if let Some(error) = reported_in(kind, envelope) {
+            return Some(Step::End(self.fail(error, out)));
+        }
+        None
     }
 
     fn missing(&mut self, kind: &str, field: &str, data: &str) -> Step {
@@ -218,6 +410,10 @@ impl ResponsesDialect {
             .anomalies
             .malformed(|| format!("{kind} without a usable {field}: {}", excerpt(data)));
         Step::Continue
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        self.loss = self.loss.max(loss);
     }
 
     fn note_sequence_number(&mut self, number: Option<u64>) {
@@ -239,6 +435,28 @@ impl ResponsesDialect {
         }
         self.item_id.clone()
     }
+}
+
+/// Whether SSE names an event so that it is an error whatever its data says.
+fn is_error_name(name: &str) -> bool {
+    name.eq_ignore_ascii_case("error")
+}
+
+/// Whether an event's type says that it is an error of the response, not of a tool.
+fn is_error_type(kind: &str) -> bool {
+    let ends_in = |name: &str| {
+        let at = kind.len().checked_sub(name.len());
+        at.and_then(|at| kind.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(name))
+    };
+    (ends_in("error") || ends_in("exception")) && !is_of_tool(kind)
+}
+
+/// Whether an event is about a tool that runs at the server. What goes wrong with it is for the model to read.
+fn is_of_tool(kind: &str) -> bool {
+    ["_call", "tool", "mcp"]
+        .iter()
+        .any(|name| kind.contains(name))
 }
 
 fn other(kind: &str, data: &str) -> ResponseEvent {

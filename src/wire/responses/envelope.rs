@@ -125,6 +125,7 @@ pub(super) struct ResponseObject<'a> {
     pub(super) usage: Option<&'a str>,
     pub(super) error: Option<&'a str>,
     pub(super) incomplete_details: Option<&'a str>,
+    pub(super) output: Option<&'a str>,
     pub(super) end_turn: Option<bool>,
 }
 
@@ -154,6 +155,7 @@ impl<'a> ResponseObject<'a> {
             "status" => self.status = text(),
             "usage" => self.usage = present(json),
             "error" => self.error = present(json),
+            "output" => self.output = present(json),
             "incomplete_details" => self.incomplete_details = present(json),
             "end_turn" => self.end_turn = json.parse().ok(),
             _ => {}

@@ -9,8 +9,8 @@ use crate::{
         OutputTextDelta, ReasoningContentDelta, ReasoningSummaryDelta, RefusalDelta, ResponseEvent,
         Text, ToolCallInputDelta,
     },
-    sse::SseLimits,
     wire::{
+        StreamLimits,
         escapes::{StringInside, string_inside, unescape},
         members::{Member, Members},
     },
@@ -40,9 +40,41 @@ pub(super) struct Template {
     /// The event of the block, without its text.
     event: ResponseEvent,
     unescaped: String,
+    /// The part that the block's delta belongs to, if it is known, and what has been read of it since it was asked for last.
+    part: Option<usize>,
+    streamed: Streamed,
     /// How many templates have been made since one was of use.
     unused: usize,
     max_block_bytes: usize,
+    max_input_bytes: usize,
+}
+
+/// What has been streamed of a text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Streamed {
+    pub(super) bytes: usize,
+    /// The last of them, which tells a text that goes on from another one.
+    pub(super) last: u8,
+    /// All of it, of a tool call's input: a call without the rest of its input can't be carried out.
+    pub(super) input: String,
+}
+
+impl Streamed {
+    #[inline]
+    pub(super) fn note(&mut self, text: &str) {
+        self.bytes += text.len();
+        if let Some(last) = text.as_bytes().last() {
+            self.last = *last;
+        }
+    }
+
+    pub(super) fn append(&mut self, more: &Self) {
+        if more.bytes > 0 {
+            self.bytes += more.bytes;
+            self.last = more.last;
+            self.input.push_str(&more.input);
+        }
+    }
 }
 
 const MAX_HOLES: usize = 3;
@@ -87,7 +119,8 @@ struct Filling<'a> {
 
 impl Template {
     /// No template yet, and none larger than what the SSE decoder takes as a line and an event.
-    pub(super) fn new(limits: SseLimits) -> Self {
+    pub(super) fn new(limits: impl Into<StreamLimits>) -> Self {
+        let limits = limits.into();
         Self {
             block: Vec::new(),
             data: (0, 0),
@@ -97,8 +130,11 @@ impl Template {
             last_digit: 0,
             event: ResponseEvent::Cancelled,
             unescaped: String::new(),
+            part: None,
+            streamed: Streamed::default(),
             unused: 0,
-            max_block_bytes: limits.max_line_bytes.min(limits.max_event_bytes),
+            max_block_bytes: limits.sse.max_line_bytes.min(limits.sse.max_event_bytes),
+            max_input_bytes: limits.max_answer_bytes,
         }
     }
 
@@ -258,6 +294,7 @@ impl Template {
             }
         };
         self.unused = 0;
+        self.streamed.note(text);
         match &self.event {
             // Made in its place: there is room for it before there is an event.
             ResponseEvent::OutputTextDelta(event) => out.extend(iter::once_with(|| {
@@ -269,14 +306,42 @@ impl Template {
                     logprobs: None,
                 })
             })),
-            event => out.push(with_delta(event, Text::from(text))?),
+            event => {
+                let is_input = matches!(event, ResponseEvent::ToolCallInputDelta(_));
+                // Who asks for more than that lets go of it.
+                if is_input && self.streamed.input.len() <= self.max_input_bytes {
+                    self.streamed.input.push_str(text);
+                }
+                out.push(with_delta(event, Text::from(text))?);
+            }
         }
         Some(())
     }
 
+    /// What has been streamed since this was called last, and the part that it belongs to.
+    #[inline]
+    pub(super) fn take_streamed(&mut self) -> Option<(usize, Streamed)> {
+        match self.streamed.bytes {
+            0 => None,
+            _ => {
+                let streamed = std::mem::take(&mut self.streamed);
+                self.part.map(|part| (part, streamed))
+            }
+        }
+    }
+
+    /// Lets go of the block: what comes next is for the parser to read.
+    pub(super) fn forget(&mut self) {
+        self.block.clear();
+        self.data = (0, 0);
+        self.holes = [Hole::unused(0); MAX_HOLES];
+        self.strings = [Hole::unused(0); MAX_HOLES - 1];
+        self.expected = None;
+    }
+
     /// Takes a block, and the event that the parser made of it, as the template of those to come. What is not a plain delta
-    /// in a plain block leaves the last template in place.
-    pub(super) fn learn(&mut self, block: &[u8], event: &ResponseEvent) {
+    /// in a plain block leaves the last template in place. The part is that which the delta belongs to.
+    pub(super) fn learn(&mut self, block: &[u8], event: &ResponseEvent, part: Option<usize>) {
         let Some(event) = with_delta(event, Text::default()) else {
             return;
         };
@@ -308,6 +373,7 @@ impl Template {
                 }
             }
             self.event = event;
+            self.part = part;
             self.expect_after(self.expected);
         }
     }

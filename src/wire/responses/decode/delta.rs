@@ -1,4 +1,4 @@
-//! The events that carry a piece of text.
+//! The events that carry a text: a piece of it, or the whole.
 
 use crate::{
     protocol::{
@@ -8,14 +8,23 @@ use crate::{
     wire::responses::envelope::Envelope,
 };
 
-/// What a delta is a piece of.
-#[derive(Clone, Copy)]
+/// What a text is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DeltaKind {
     OutputText,
     Refusal,
     ReasoningSummary,
     ReasoningContent,
     Input(ToolCallInput),
+}
+
+/// Where a delta belongs. The index is that of the content or the summary.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Address {
+    pub(super) item_id: Option<Id>,
+    pub(super) call_id: Option<Id>,
+    pub(super) output_index: Option<u32>,
+    pub(super) index: Option<u32>,
 }
 
 impl DeltaKind {
@@ -35,51 +44,98 @@ impl DeltaKind {
         })
     }
 
+    /// What an event says the whole text of, and the member that has it: a string, or a part with a string.
+    pub(super) fn of_whole(kind: &str) -> Option<(Self, &'static str)> {
+        Some(match kind {
+            "response.output_text.done" => (Self::OutputText, "text"),
+            "response.refusal.done" => (Self::Refusal, "refusal"),
+            "response.reasoning_summary_text.done" => (Self::ReasoningSummary, "text"),
+            "response.reasoning_text.done" => (Self::ReasoningContent, "text"),
+            "response.function_call_arguments.done" => {
+                (Self::Input(ToolCallInput::FunctionArguments), "arguments")
+            }
+            "response.custom_tool_call_input.done" => {
+                (Self::Input(ToolCallInput::CustomInput), "input")
+            }
+            "response.mcp_call_arguments.done" => {
+                (Self::Input(ToolCallInput::McpArguments), "arguments")
+            }
+            "response.content_part.done" => (Self::OutputText, "part"),
+            "response.reasoning_part.done" => (Self::ReasoningContent, "part"),
+            "response.reasoning_summary_part.done" => (Self::ReasoningSummary, "part"),
+            _ => return None,
+        })
+    }
+
+    /// The type of the items that have such parts.
+    pub(super) fn item_type(self) -> &'static str {
+        match self {
+            Self::OutputText | Self::Refusal => "message",
+            Self::ReasoningSummary | Self::ReasoningContent => "reasoning",
+            Self::Input(ToolCallInput::CustomInput) => "custom_tool_call",
+            Self::Input(ToolCallInput::McpArguments) => "mcp_call",
+            Self::Input(_) => "function_call",
+        }
+    }
+
+    /// Where an event says that it belongs.
+    pub(super) fn address(self, envelope: &Envelope<'_>, item_id: Option<Id>) -> Address {
+        let index = match self {
+            Self::ReasoningSummary => envelope.summary_index,
+            _ => envelope.content_index,
+        };
+        Address {
+            item_id,
+            call_id: envelope.call_id.0.as_deref().map(Id::from),
+            output_index: envelope.output_index.index(),
+            index: index.index(),
+        }
+    }
+
+    /// The event of a piece of text.
     pub(super) fn event(
         self,
         delta: Text,
-        item_id: Option<Id>,
-        envelope: &Envelope<'_>,
+        address: Address,
+        logprobs: Option<RawJson>,
     ) -> ResponseEvent {
-        let output_index = envelope.output_index.index();
-        let content_index = envelope.content_index.index();
-        let logprobs = || {
-            envelope
-                .logprobs
-                .filter(|json| *json != "[]")
-                .map(RawJson::from_walked)
-        };
+        let Address {
+            item_id,
+            call_id,
+            output_index,
+            index,
+        } = address;
         match self {
             Self::OutputText => ResponseEvent::OutputTextDelta(OutputTextDelta {
                 delta,
                 item_id,
                 output_index,
-                content_index,
-                logprobs: logprobs(),
+                content_index: index,
+                logprobs,
             }),
             Self::Refusal => ResponseEvent::RefusalDelta(RefusalDelta {
                 delta,
                 item_id,
                 output_index,
-                content_index,
-                logprobs: logprobs(),
+                content_index: index,
+                logprobs,
             }),
             Self::ReasoningSummary => ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
                 delta,
                 item_id,
                 output_index,
-                summary_index: envelope.summary_index.index().unwrap_or(0),
+                summary_index: index.unwrap_or(0),
             }),
             Self::ReasoningContent => ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
                 delta,
                 item_id,
                 output_index,
-                content_index: content_index.unwrap_or(0),
+                content_index: index.unwrap_or(0),
             }),
             Self::Input(input) => ResponseEvent::ToolCallInputDelta(ToolCallInputDelta {
                 delta,
                 item_id,
-                call_id: envelope.call_id.0.as_deref().map(Id::from),
+                call_id,
                 output_index,
                 input,
             }),

@@ -1,22 +1,24 @@
 //! The end of a response.
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::ResponsesDialect;
+use super::{
+    Loss, ResponsesDialect, is_error_type,
+    item::{elements, member},
+    troubles::{has_words, parse, words_in},
+};
 use crate::{
     error::{ApiError, ErrorKind},
-    protocol::RawJson,
+    protocol::{RawJson, ResponseEvent},
     wire::{
         Step, Terminal,
-        escapes::without_lone_surrogates,
         responses::envelope::{Envelope, ResponseObject},
         server_error::ServerError,
     },
 };
 
 /// Which end a terminal event's type names.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Completed,
     Incomplete,
@@ -26,6 +28,8 @@ pub(super) enum Ending {
     Error,
     /// None: the status of the response does (`response.done`, an older type).
     ByStatus,
+    /// None, and the response has no status.
+    Unsaid,
 }
 
 impl Ending {
@@ -34,35 +38,58 @@ impl Ending {
         Some(match kind {
             "response.completed" => Self::Completed,
             "response.incomplete" => Self::Incomplete,
-            "response.cancelled" => Self::Cancelled,
+            "response.cancelled" | "response.canceled" => Self::Cancelled,
             "response.failed" => Self::Failed,
             "response.done" => Self::ByStatus,
-            "error" => Self::Error,
+            _ if is_error_type(kind) => Self::Error,
             _ => return None,
         })
     }
 
-    fn with_status(self, status: Option<&str>) -> Self {
-        match (self, status) {
-            (Self::ByStatus, Some("failed")) => Self::Failed,
-            (Self::ByStatus, Some("incomplete")) => Self::Incomplete,
-            (Self::ByStatus | Self::Incomplete, Some("cancelled")) => Self::Cancelled,
-            (ending, _) => ending,
+    /// The end that the response object says, whatever the event is called: servers say `response.completed` of all of them.
+    fn of_response(self, response: &ResponseObject<'_>, has_error: bool) -> Self {
+        let is_whole = matches!(self, Self::Completed | Self::ByStatus | Self::Unsaid);
+        match (self, response.status.as_deref()) {
+            (Self::Failed | Self::Error, _) => self,
+            (_, Some("failed")) => Self::Failed,
+            (_, Some("cancelled" | "canceled")) => Self::Cancelled,
+            (_, Some("incomplete")) if is_whole => Self::Incomplete,
+            _ if is_whole && has_error => Self::Failed,
+            _ if is_whole && incomplete_reason(response).is_some() => Self::Incomplete,
+            _ => self,
         }
     }
 }
 
 impl ResponsesDialect {
     /// Ends the response as a terminal event says.
-    pub(super) fn end(&mut self, ending: Ending, envelope: Envelope<'_>, data: &str) -> Terminal {
+    pub(super) fn end(
+        &mut self,
+        ending: Ending,
+        envelope: Envelope<'_>,
+        data: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Step {
         if ending == Ending::Error {
-            return self.server_error(data, "the server sent an error event without a message");
+            return Step::End(self.error_event(&envelope, data, out));
         }
         // A server that does not nest the response sends its fields beside the type.
         let is_nested = envelope.response.is_some();
         let response = envelope
             .response
             .unwrap_or_else(|| ResponseObject::read(data));
+        self.answer.response = is_nested.then(|| RawJson::from_walked(response.text));
+        self.end_response(ending, response, data, out)
+    }
+
+    /// Ends it as the response object says, which came in this event.
+    pub(super) fn end_response(
+        &mut self,
+        ending: Ending,
+        response: ResponseObject<'_>,
+        event: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Step {
         if let Some(id) = response.id.as_deref() {
             self.answer.response_id = Some(id.into());
         }
@@ -70,42 +97,137 @@ impl ResponsesDialect {
             self.answer.note_usage(usage);
         }
         self.answer.end_turn = response.end_turn;
-        self.answer.response = is_nested.then(|| RawJson::from_walked(response.text));
-        match ending.with_status(response.status.as_deref()) {
-            Ending::Completed | Ending::ByStatus => self.answer.completed(),
-            ending @ (Ending::Incomplete | Ending::Cancelled) => {
+        let error = [response.error, member(event, "error")]
+            .into_iter()
+            .chain(["status_details", "last_error"].map(|name| member(response.text, name)))
+            .flatten()
+            .find_map(words_in);
+        let ending = ending.of_response(&response, error.is_some());
+        self.close(response.output, ending != Ending::Failed, out);
+        Step::End(match ending {
+            Ending::Completed | Ending::ByStatus => self.conclude(response.output),
+            Ending::Incomplete | Ending::Cancelled => {
                 self.answer
                     .incomplete(incomplete_reason(&response).unwrap_or(match ending {
                         Ending::Cancelled => "cancelled".into(),
                         _ => "unknown".into(),
                     }))
             }
+            Ending::Unsaid => self.end_unsaid(),
             Ending::Failed | Ending::Error => {
-                let error = response.error.or(envelope.error).unwrap_or("{}");
-                self.server_error(
-                    error,
-                    "the server reports that the response failed, without a reason",
-                )
+                match error.or_else(|| flat_error(&response, event)) {
+                    Some(error) => self.answer.failed(error.into_api_error(None)),
+                    None => {
+                        self.failure = Some(failure_of(&response));
+                        self.template.forget();
+                        return Step::Finishing { goes_on: false };
+                    }
+                }
             }
+        })
+    }
+
+    /// `[DONE]` is Chat's, but servers that speak both dialects send it here too. Before a terminal event it ends the stream on
+    /// purpose, and does not say how.
+    pub(super) fn on_done_sentinel(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
+        self.close(None, true, out);
+        match self.failure_without_words() {
+            Some(error) => self.answer.failed(error),
+            None => self.end_unsaid(),
         }
     }
 
-    /// `[DONE]` is Chat's, but servers that speak both dialects send it here too. Before a terminal event it is a
-    /// deliberate end all the same, if nothing was left open.
-    pub(super) fn on_done_sentinel(&mut self) -> Step {
-        if self.items_done == 0 || self.items_done < self.items_added {
-            return Step::Continue;
-        }
-        Step::End(self.answer.completed())
+    /// Delivers what is owed before the end.
+    pub(super) fn close(
+        &mut self,
+        output: Option<&str>,
+        with_parts: bool,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let is_sound = self.is_sound();
+        self.output.close(output, is_sound, with_parts, out);
     }
 
-    fn server_error(&self, json: &str, without_message: &str) -> Terminal {
-        let value = serde_json::from_str(&without_lone_surrogates(json)).unwrap_or(Value::Null);
-        let error = match ServerError::from_json(&value) {
-            Some(error) => error.into_api_error(None),
-            None => ApiError::new(ErrorKind::ServerError, without_message),
+    /// The end that is `completed` if the answer is known to be whole.
+    fn conclude(&self, output: Option<&str>) -> Terminal {
+        let has_output = output.is_some_and(|output| output.starts_with('['));
+        let is_missing = !has_output && !self.output.is_begun();
+        let gaps = self.answer.anomalies.sequence_gaps;
+        match self.what_is_missing(output) {
+            Some(error) => self.answer.failed(error),
+            None if is_missing && gaps > 0 => self.answer.failed(ApiError::new(
+                ErrorKind::Truncated,
+                "events of the stream are missing, and nothing of the answer came",
+            )),
+            None => self.answer.completed(),
+        }
+    }
+
+    /// The end of a response that does not say how it ended.
+    fn end_unsaid(&self) -> Terminal {
+        let error = self.what_is_missing(None).or_else(|| {
+            (!self.output.is_begun()).then(|| {
+                ApiError::new(
+                    ErrorKind::Truncated,
+                    "the stream ended without a terminal event, and nothing of the answer came",
+                )
+            })
+        });
+        match error {
+            Some(error) => self.answer.failed(error),
+            None => self.answer.incomplete("no_finish_reason"),
+        }
+    }
+
+    /// What is known to be missing of the answer, all that came considered.
+    fn what_is_missing(&self, output: Option<&str>) -> Option<ApiError> {
+        if self.output.has_open_call() {
+            return Some(ApiError::new(
+                ErrorKind::Truncated,
+                "the stream ended with a call left open: the rest of it is missing",
+            ));
+        }
+        let says_all = output.is_some_and(|output| elements(output).next().is_some());
+        let lost = self.unread.lost(true);
+        let is_held = match self.loss {
+            Loss::Nothing if lost.is_none() => return None,
+            Loss::Nothing | Loss::Piece => self.output.is_begun() && self.output.is_whole(),
+            Loss::Item => says_all && self.output.is_whole(),
         };
-        self.answer.failed(error)
+        (!is_held).then(|| {
+            let first = self.answer.anomalies.first_malformed.as_deref();
+            let what = lost.or(first).unwrap_or_default();
+            let message =
+                format!("a part of the answer was in an event that could not be read: {what}");
+            ApiError::new(ErrorKind::Protocol, message)
+        })
+    }
+}
+
+/// The words of a failed response that stand beside other members.
+fn flat_error(response: &ResponseObject<'_>, event: &str) -> Option<ServerError> {
+    let flat = |json| ServerError::from_json(&parse(json)).filter(has_words);
+    flat(response.text).or_else(|| flat(event))
+}
+
+/// What is known of a failure without words.
+fn failure_of(response: &ResponseObject<'_>) -> ApiError {
+    let code = response.error.and_then(|error| {
+        let error = ServerError::from_member(&parse(error))?;
+        error.code.or(error.error_type)
+    });
+    match code.or_else(|| incomplete_reason(response)) {
+        Some(code) => {
+            let error = ServerError {
+                code: Some(code),
+                ..ServerError::default()
+            };
+            error.into_api_error(None)
+        }
+        None => ApiError::new(
+            ErrorKind::ServerError,
+            "the server reports that the response failed, without a reason",
+        ),
     }
 }
 
@@ -115,5 +237,5 @@ fn incomplete_reason(response: &ResponseObject<'_>) -> Option<String> {
         reason: Option<String>,
     }
     let details: IncompleteDetails = serde_json::from_str(response.incomplete_details?).ok()?;
-    details.reason
+    details.reason.filter(|reason| !reason.is_empty())
 }

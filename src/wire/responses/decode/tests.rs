@@ -10,9 +10,14 @@ use crate::{
 };
 
 mod endings;
+mod errors;
 mod forms;
+mod losses;
 mod oddities;
+mod owed;
+mod properties;
 mod streams;
+mod whole;
 
 /// What a body decodes to.
 #[derive(Debug, PartialEq)]
@@ -100,4 +105,60 @@ fn decode<T: AsRef<str>>(events: &[T]) -> Decoded {
 
 fn framed(data: &str) -> String {
     format!("data: {data}\n\n")
+}
+
+/// What a body amounts to for who reads typed events alone.
+#[derive(Debug, Default, PartialEq)]
+struct Summary {
+    text: String,
+    refusal: String,
+    reasoning: String,
+    input: String,
+    items: Vec<Value>,
+    /// `completed`, `incomplete REASON` or `failed KIND: MESSAGE`.
+    end: String,
+    names: Vec<&'static str>,
+}
+
+impl Summary {
+    /// Reads a body to its end, which gives the same in chunks of any size.
+    fn of(body: &str) -> Self {
+        let whole = Self::read(body, body.len());
+        for size in [7, 1] {
+            assert_eq!(Self::read(body, size), whole, "in chunks of {size}: {body}");
+        }
+        whole
+    }
+
+    fn of_events<T: AsRef<str>>(events: &[T]) -> Self {
+        let framed = events.iter().map(|data| framed(data.as_ref()));
+        Self::of(&framed.collect::<String>())
+    }
+
+    fn read(body: &str, size: usize) -> Self {
+        let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
+        let mut events = Vec::new();
+        let mut chunks = body.as_bytes().chunks(size.max(1));
+        let terminal = chunks.find_map(|chunk| decoder.feed(chunk, &mut events));
+        let terminal = terminal.or_else(|| decoder.end_of_stream(&mut events));
+        let mut summary = Self::default();
+        for event in &events {
+            match event {
+                ResponseEvent::OutputTextDelta(text) => summary.text += &text.delta,
+                ResponseEvent::RefusalDelta(text) => summary.refusal += &text.delta,
+                ResponseEvent::ReasoningSummaryDelta(text) => summary.reasoning += &text.delta,
+                ResponseEvent::ReasoningContentDelta(text) => summary.reasoning += &text.delta,
+                ResponseEvent::ToolCallInputDelta(input) => summary.input += &input.delta,
+                ResponseEvent::OutputItemDone(item) => summary.items.push(item.raw().to_value()),
+                _ => {}
+            }
+        }
+        summary.names = events.iter().map(ResponseEvent::name).collect();
+        summary.end = match terminal.expect("one end") {
+            Terminal::Completed(_) => "completed".to_owned(),
+            Terminal::Incomplete(incomplete) => format!("incomplete {}", incomplete.reason),
+            Terminal::Failed(error) => format!("failed {}: {}", error.kind(), error.message()),
+        };
+        summary
+    }
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::sse::SseLimits;
 use crate::wire::{
     Wire,
     equivalence::{self, Decoded, mutate, mutation},
@@ -29,7 +30,7 @@ fn block(number: u64, text: &str, padding: &str) -> String {
 fn learned(block: &str) -> Template {
     let mut template = Template::new(SseLimits::default());
     let (events, ..) = parsed(block.as_bytes());
-    template.learn(block.as_bytes(), &events[0]);
+    template.learn(block.as_bytes(), &events[0], None);
     template
 }
 
@@ -241,7 +242,7 @@ fn a_block_above_the_limits_is_left_to_the_decoder() {
         max_line_bytes: small.len(),
         max_event_bytes: usize::MAX,
     });
-    template.learn(small.as_bytes(), &parsed(small.as_bytes()).0[0]);
+    template.learn(small.as_bytes(), &parsed(small.as_bytes()).0[0], None);
     let mut out = Vec::new();
     assert!(template.read_block(small.as_bytes(), &mut out).is_some());
     let large = block(1, "ab", "x");
@@ -254,7 +255,7 @@ fn streams_that_repeat_nothing_are_soon_not_learned_from_but_looked_at_again() {
     let mut template = Template::new(SseLimits::default());
     let mut learn = |item: usize| {
         let block = block(7, "a", "x").replace("msg_1", &format!("msg_{item}"));
-        template.learn(block.as_bytes(), &parsed(block.as_bytes()).0[0]);
+        template.learn(block.as_bytes(), &parsed(block.as_bytes()).0[0], None);
         // It holds the number that is expected next.
         template.block == block.replace(":7,", ":8,").as_bytes()
     };

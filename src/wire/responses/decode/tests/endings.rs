@@ -176,16 +176,6 @@ fn errors_are_read_wherever_they_lie() {
             "later",
         ),
         (
-            r#"{"type":"response.failed","response":{"error":null}}"#,
-            ErrorKind::ServerError,
-            "the server reports that the response failed, without a reason",
-        ),
-        (
-            r#"{"type":"response.failed"}"#,
-            ErrorKind::ServerError,
-            "the server reports that the response failed, without a reason",
-        ),
-        (
             r#"{"type":"error","code":"insufficient_quota","message":"pay","param":null}"#,
             ErrorKind::QuotaExceeded,
             "pay",
@@ -247,24 +237,49 @@ fn nothing_after_the_terminal_event_is_read() {
 }
 
 #[test]
-fn done_ends_a_stream_whose_items_are_all_done() {
+fn done_ends_a_stream_that_does_not_say_how() {
     let created = r#"{"type":"response.created","response":{"id":"r"}}"#;
-    let added = r#"{"type":"response.output_item.added","item":{}}"#;
-    let done = r#"{"type":"response.output_item.done","item":{}}"#;
-    for (events, is_whole) in [
-        (vec![created, added, done, "[DONE]"], true),
-        (vec![created, done, " [DONE] "], true),
-        (vec![created, added, added, done, done, "[DONE]"], true),
-        (vec![created, added, added, done, "[DONE]"], false),
-        (vec![created, added, "[DONE]"], false),
-        (vec![created, "[DONE]"], false),
-        (vec!["[DONE]"], false),
+    let delta = r#"{"type":"response.output_text.delta","item_id":"m","delta":"a"}"#;
+    let added = r#"{"type":"response.output_item.added","item":{"type":"message","id":"m"}}"#;
+    let done =
+        r#"{"type":"response.output_item.done","item":{"type":"message","id":"m","content":"a"}}"#;
+    let call = r#"{"type":"response.output_item.added","item":{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":""}}"#;
+    let called = r#"{"type":"response.output_item.done","item":{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":"{}"}}"#;
+    let cut = r#"{"type":"response.output_text.delta","item_id":"m","del"#;
+    for (events, end) in [
+        (
+            vec![created, added, done, "[DONE]"],
+            "incomplete no_finish_reason",
+        ),
+        (
+            vec![created, done, " [DONE] "],
+            "incomplete no_finish_reason",
+        ),
+        (
+            vec![created, delta, "[DONE]"],
+            "incomplete no_finish_reason",
+        ),
+        (
+            vec![created, call, called, "[DONE]"],
+            "incomplete no_finish_reason",
+        ),
+        (
+            vec![created, delta, cut, done, "[DONE]"],
+            "incomplete no_finish_reason",
+        ),
+        (vec![created, done, call, "[DONE]"], "failed truncated"),
+        (vec![created, added, "[DONE]"], "failed truncated"),
+        (vec![created, "[DONE]"], "failed truncated"),
+        (vec!["[DONE]"], "failed truncated"),
+        (vec![created, delta, cut, "[DONE]"], "failed protocol"),
+        (vec![created, cut, "[DONE]"], "failed protocol"),
     ] {
         let decoded = decode(&events);
-        assert!(decoded.anomalies.is_empty());
-        assert_eq!(decoded.terminal.is_some(), is_whole, "{events:?}");
-        if is_whole {
-            assert_eq!(decoded.completed().response_id.as_deref(), Some("r"));
-        }
+        let found = match decoded.terminal.as_ref() {
+            Some(Terminal::Incomplete(incomplete)) => format!("incomplete {}", incomplete.reason),
+            Some(Terminal::Failed(error)) => format!("failed {}", error.kind()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(found, end, "{events:?}");
     }
 }

@@ -188,7 +188,7 @@ fn anomalies_are_reported_with_the_end() {
         let decoded = decode(&[
             first,
             odd,
-            &format!(r#"{{"type":"{end}","sequence_number":5}}"#),
+            &format!(r#"{{"type":"{end}","sequence_number":5,"message":"m"}}"#),
         ]);
         let reported = match decoded.terminal.as_ref().unwrap() {
             Terminal::Completed(completed) => &completed.anomalies,

@@ -1,0 +1,272 @@
+//! The JSON of an item: what is read of it, and items that are put right.
+
+use std::borrow::Cow;
+
+use super::delta::DeltaKind;
+use crate::{
+    protocol::{RawJson, ToolCallInput},
+    wire::{
+        escapes::without_lone_surrogates,
+        json::LenientStr,
+        members::{Member, Members},
+        walk::{skip_space, value_end},
+    },
+};
+
+/// What is read of an item, whose JSON has been walked over.
+#[derive(Debug, Default)]
+pub(super) struct ItemView<'a> {
+    /// Its `type`; that of a message may be left out.
+    pub(super) kind: Cow<'a, str>,
+    pub(super) id: Option<Cow<'a, str>>,
+    pub(super) call_id: Option<Cow<'a, str>>,
+    /// Those that are streamed as deltas.
+    pub(super) texts: Vec<ItemText<'a>>,
+}
+
+#[derive(Debug)]
+pub(super) struct ItemText<'a> {
+    pub(super) kind: DeltaKind,
+    /// Its place among the contents or the summaries.
+    pub(super) index: u32,
+    pub(super) text: Cow<'a, str>,
+}
+
+/// How many contents, and how many summaries, are read of an item. Messages have a few; what more there is comes with the item
+/// alone.
+const MAX_TEXTS: u32 = 256;
+
+impl<'a> ItemView<'a> {
+    pub(super) fn read(json: &'a str) -> Self {
+        let mut view = Self::default();
+        let [mut content, mut summary, mut arguments, mut input] = [None; 4];
+        for Member { name, value } in Members::of(json) {
+            let value = &json[value];
+            match name {
+                "type" => view.kind = string(value).unwrap_or_default(),
+                "id" => view.id = string(value).filter(|id| !id.is_empty()),
+                "call_id" => view.call_id = string(value).filter(|id| !id.is_empty()),
+                "role" if view.kind.is_empty() => view.kind = "message".into(),
+                "content" => content = Some(value),
+                "summary" => summary = Some(value),
+                "arguments" => arguments = Some(value),
+                "input" => input = Some(value),
+                _ => {}
+            }
+        }
+        match &*view.kind {
+            "message" => view.add_parts(content, DeltaKind::OutputText),
+            "reasoning" => {
+                view.add_parts(summary, DeltaKind::ReasoningSummary);
+                view.add_parts(content, DeltaKind::ReasoningContent);
+            }
+            "function_call" => view.add_input(arguments, ToolCallInput::FunctionArguments),
+            "custom_tool_call" => view.add_input(input, ToolCallInput::CustomInput),
+            "mcp_call" => view.add_input(arguments, ToolCallInput::McpArguments),
+            _ => {}
+        }
+        view
+    }
+
+    fn add_parts(&mut self, json: Option<&'a str>, kind: DeltaKind) {
+        let Some(json) = json else { return };
+        let parts = match json.starts_with('"') {
+            true => vec![json],
+            false => elements(json).collect(),
+        };
+        for (part, index) in parts.into_iter().zip(0..MAX_TEXTS) {
+            let (kind, text) = match part_text(part, kind) {
+                Some(found) => found,
+                None => continue,
+            };
+            self.texts.push(ItemText { kind, index, text });
+        }
+    }
+
+    fn add_input(&mut self, json: Option<&'a str>, input: ToolCallInput) {
+        self.texts.push(ItemText {
+            kind: DeltaKind::Input(input),
+            index: 0,
+            text: json.and_then(input_text).unwrap_or_default(),
+        });
+    }
+
+    /// Whether it is a message that says nothing, or a call of something that takes input, without any.
+    pub(super) fn is_hollow(&self) -> bool {
+        let is_call = self.input_member().is_some();
+        (is_call || self.kind == "message") && self.texts.iter().all(|text| text.text.is_empty())
+    }
+
+    /// The member that holds a call's input.
+    pub(super) fn input_member(&self) -> Option<&'static str> {
+        match &*self.kind {
+            "function_call" | "mcp_call" => Some("arguments"),
+            "custom_tool_call" => Some("input"),
+            _ => None,
+        }
+    }
+}
+
+/// The text of a part of a message or of reasoning: an object, or the text itself.
+pub(super) fn part_text(json: &str, kind: DeltaKind) -> Option<(DeltaKind, Cow<'_, str>)> {
+    if json.starts_with('"') {
+        return Some((kind, string(json)?));
+    }
+    let refusal = || Some((DeltaKind::Refusal, string(member(json, "refusal")?)?));
+    let kind = match (member(json, "type").and_then(string).as_deref(), kind) {
+        (Some("refusal"), _) => return refusal(),
+        (Some("reasoning_text"), _) => DeltaKind::ReasoningContent,
+        (Some("summary_text"), _) => DeltaKind::ReasoningSummary,
+        (_, kind) => kind,
+    };
+    Some((kind, string(member(json, "text")?)?))
+}
+
+/// The input of a call: a string, or, from servers that forget to write it into one, an object.
+pub(super) fn input_text(json: &str) -> Option<Cow<'_, str>> {
+    match json.starts_with('{') {
+        true => Some(Cow::Borrowed(json)),
+        false => string(json),
+    }
+}
+
+/// The last member of that name.
+pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    let members = Members::of(json).filter(|member| member.name == name);
+    members.last().map(|member| &json[member.value])
+}
+
+/// A string's text. Half a surrogate pair becomes U+FFFD.
+pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
+    if !json.starts_with('"') {
+        return None;
+    }
+    match serde_json::from_str::<LenientStr<'_>>(json) {
+        Ok(text) => text.0,
+        Err(_) => serde_json::from_str(&without_lone_surrogates(json))
+            .ok()
+            .map(Cow::Owned),
+    }
+}
+
+/// The elements of a JSON array that has been walked over; none of anything else.
+pub(super) fn elements(json: &str) -> impl Iterator<Item = &str> {
+    let bytes = json.as_bytes();
+    let mut at = match bytes.first() {
+        Some(b'[') => 1,
+        _ => bytes.len(),
+    };
+    std::iter::from_fn(move || {
+        let start = skip_space(bytes, at);
+        let end = value_end(bytes, start)?;
+        at = skip_space(bytes, end) + 1;
+        json.get(start..end)
+    })
+}
+
+/// An object with another value, or one more member, and every other byte as it was.
+pub(super) fn with_member(json: &str, name: &str, value: &str) -> RawJson {
+    let found = Members::of(json)
+        .filter(|member| member.name == name)
+        .last();
+    let (before, after, written) = match &found {
+        Some(member) => (
+            &json[..member.value.start],
+            &json[member.value.end..],
+            value.to_owned(),
+        ),
+        None => {
+            let comma = match Members::of(json).next() {
+                Some(_) => ",",
+                None => "",
+            };
+            let end = json.rfind('}').unwrap_or(json.len());
+            (
+                &json[..end],
+                &json[end..],
+                format!("{comma}\"{name}\":{value}"),
+            )
+        }
+    };
+    RawJson::from_walked(&format!("{before}{written}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_of_an_item_are_those_that_are_streamed() {
+        use DeltaKind::{Input, OutputText, ReasoningContent, ReasoningSummary, Refusal};
+        let arguments = Input(ToolCallInput::FunctionArguments);
+        for (json, expected) in [
+            (
+                r#"{"type":"message","content":[{"type":"output_text","text":"a\n"},{"type":"refusal","refusal":"no"}]}"#,
+                vec![(OutputText, 0, "a\n"), (Refusal, 1, "no")],
+            ),
+            (
+                r#"{"role":"assistant","content":"a"}"#,
+                vec![(OutputText, 0, "a")],
+            ),
+            (
+                r#"{"type":"message","content":[{"type":"output_text","text":"\ud83d"},7,{"type":"image"}]}"#,
+                vec![(OutputText, 0, "\u{fffd}")],
+            ),
+            (r#"{"type":"message","content":null}"#, vec![]),
+            (
+                r#"{"type":"reasoning","summary":[ {"type":"summary_text","text":"s"} ],"content":[{"type":"reasoning_text","text":"t"}]}"#,
+                vec![(ReasoningSummary, 0, "s"), (ReasoningContent, 0, "t")],
+            ),
+            (
+                r#"{"type":"function_call","arguments":"{}"}"#,
+                vec![(arguments, 0, "{}")],
+            ),
+            (
+                r#"{"type":"function_call","arguments":{"a":1}}"#,
+                vec![(arguments, 0, r#"{"a":1}"#)],
+            ),
+            (r#"{"type":"function_call"}"#, vec![(arguments, 0, "")]),
+            (
+                r#"{"type":"custom_tool_call","input":"x"}"#,
+                vec![(Input(ToolCallInput::CustomInput), 0, "x")],
+            ),
+            (r#"{"type":"web_search_call"}"#, vec![]),
+            ("{}", vec![]),
+        ] {
+            let view = ItemView::read(json);
+            let texts = view
+                .texts
+                .iter()
+                .map(|text| (text.kind, text.index, &*text.text));
+            assert_eq!(texts.collect::<Vec<_>>(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_replaced_or_added_and_the_rest_stays() {
+        for (json, expected) in [
+            (r#"{ "a" : 1.0, "b":[ ] }"#, r#"{ "a" : "x", "b":[ ] }"#),
+            (r#"{"a":{"a":2}}"#, r#"{"a":"x"}"#),
+            (r#"{"b":{"a":2}}"#, r#"{"b":{"a":2},"a":"x"}"#),
+            ("{}", r#"{"a":"x"}"#),
+        ] {
+            assert_eq!(with_member(json, "a", "\"x\"").get(), expected);
+        }
+    }
+
+    #[test]
+    fn the_elements_of_an_array_are_found_as_they_were_written() {
+        for (json, expected) in [
+            ("[]", vec![]),
+            ("[ ]", vec![]),
+            (
+                "[ 1 , {\"a\":[2]},\"]\" ]",
+                vec!["1", "{\"a\":[2]}", "\"]\""],
+            ),
+            ("{}", vec![]),
+            ("\"a\"", vec![]),
+        ] {
+            assert_eq!(elements(json).collect::<Vec<_>>(), expected, "{json}");
+        }
+    }
+}

@@ -1,0 +1,647 @@
+//! What of an answer's output has been delivered, and what is owed still.
+//!
+//! A server says each text several times: in deltas, in an event with the whole of it, in its item when that is done, and in the
+//! response object at the end. Some leave out one or the other. Whatever comes last and was not delivered by then is.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{
+    delta::{Address, DeltaKind},
+    item::{ItemText, ItemView, elements},
+};
+use crate::{
+    protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
+    wire::{StreamLimits, responses::template::Streamed},
+};
+
+mod made;
+
+/// The items of one response, in the order in which they were first heard of.
+///
+/// It holds no more than [`StreamLimits`] says: items and parts, and bytes of what is kept of them until they are done. What
+/// comes beyond that is delivered as it comes, and nothing of it is put right.
+#[derive(Default)]
+pub(super) struct Output {
+    items: Vec<Item>,
+    parts: Vec<Part>,
+    /// Of items and texts that are kept.
+    bytes: usize,
+    is_full: bool,
+    limits: StreamLimits,
+}
+
+#[derive(Default)]
+struct Item {
+    output_index: Option<u32>,
+    id: Option<Id>,
+    call_id: Option<Id>,
+    /// Its `type`; empty while it is not known.
+    kind: Box<str>,
+    /// As it was announced, until it is done.
+    added: Option<OutputItem>,
+    /// The hashes of what it was announced as, and of what it was done as, and then of its texts alone.
+    seen: [Option<u64>; 2],
+    said: Option<u64>,
+    state: State,
+    /// A part of it was named by the item's own id.
+    is_named: bool,
+    /// Its id changes from event to event.
+    is_renamed: bool,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Open,
+    /// It is done, but says nothing, which the end of the response may put right. A message waits for that until the next item
+    /// comes, a call to the end.
+    Hollow(OutputItem),
+    Delivered,
+}
+
+/// A text of an item.
+struct Part {
+    item: usize,
+    kind: DeltaKind,
+    index: u32,
+    streamed: Streamed,
+    /// The beginning of what was streamed.
+    first: Text,
+    /// The text, from an event that had the whole of it, until the item is done.
+    whole: Option<String>,
+}
+
+/// What an event says of the item that it belongs to.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Key<'a> {
+    output_index: Option<u32>,
+    id: Option<&'a str>,
+    call_id: Option<&'a str>,
+}
+
+impl<'a> Key<'a> {
+    /// An empty id is none.
+    pub(super) fn new(
+        output_index: Option<u32>,
+        id: Option<&'a str>,
+        call_id: Option<&'a str>,
+    ) -> Self {
+        Self {
+            output_index,
+            id: id.filter(|id| !id.is_empty()),
+            call_id: call_id.filter(|id| !id.is_empty()),
+        }
+    }
+
+    fn of(item: &'a OutputItem, view: &'a ItemView<'_>) -> Self {
+        Self::new(
+            item.output_index(),
+            view.id.as_deref(),
+            view.call_id.as_deref(),
+        )
+    }
+
+    fn is_empty(&self) -> bool {
+        self.output_index.is_none() && self.id.is_none() && self.call_id.is_none()
+    }
+}
+
+/// How much of the beginning of a text is kept.
+const FIRST_BYTES: usize = 24;
+
+impl Output {
+    pub(super) fn new(limits: StreamLimits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// The part that a delta belongs to, which may be the first that is heard of it. `None` where no more is kept.
+    pub(super) fn part(&mut self, key: Key<'_>, kind: DeltaKind, index: u32) -> Option<usize> {
+        let item = match self.find(key, kind.item_type()) {
+            Some(item) => item,
+            None => self.add_item(kind.item_type())?,
+        };
+        self.items[item].take(key, kind.item_type());
+        self.part_of(item, kind, index)
+    }
+
+    /// Counts what was streamed of a part.
+    pub(super) fn add(&mut self, at: usize, text: &str) {
+        if let Some(part) = self.parts.get_mut(at) {
+            if part.streamed.bytes == 0 {
+                let end = (0..=FIRST_BYTES.min(text.len())).rev();
+                let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+                part.first = Text::from(&text[..end.unwrap_or(0)]);
+            }
+            part.streamed.note(text);
+            if let DeltaKind::Input(_) = part.kind
+                && self.hold(text.len())
+            {
+                self.parts[at].streamed.input.push_str(text);
+            }
+        }
+    }
+
+    /// The same of what repeated a template.
+    pub(super) fn add_streamed(&mut self, at: usize, mut streamed: Streamed) {
+        if !self.hold(streamed.input.len()) {
+            streamed.input.clear();
+        }
+        if let Some(part) = self.parts.get_mut(at) {
+            part.streamed.append(&streamed);
+        }
+    }
+
+    /// Takes the whole text of a part. Gives what of it has not been streamed; with `is_sound` that can be its end.
+    pub(super) fn whole<'t>(&mut self, at: usize, text: &'t str, is_sound: bool) -> &'t str {
+        let Some(part) = self.parts.get_mut(at) else {
+            return "";
+        };
+        let rest = part.rest_of(text, is_sound);
+        part.streamed.bytes = part.streamed.bytes.max(text.len());
+        let is_owed = !text.is_empty() && !matches!(self.items[part.item].state, State::Delivered);
+        if is_owed && self.hold(text.len()) {
+            let before = self.parts[at].whole.replace(text.to_owned());
+            self.release(before.map_or(0, |text| text.len()));
+        }
+        rest
+    }
+
+    /// Takes the announcement of an item. Whether it is a new one.
+    pub(super) fn added(&mut self, item: &OutputItem) -> bool {
+        let view = ItemView::read(item.raw().get());
+        let key = Key::of(item, &view);
+        let hash = hash(item);
+        let is_repeated = |known: &Item| known.seen[0] == Some(hash) && known.has_place_of(key);
+        if !key.is_empty() && self.items.iter().any(is_repeated) {
+            return false;
+        }
+        // Its deltas may have come before it.
+        let begun = self.find(key, &view.kind).filter(|at| {
+            let begun = &self.items[*at];
+            let is_other = begun.id.is_some() && key.id.is_some() && begun.id.as_deref() != key.id;
+            begun.seen == [None; 2] && !is_other && !key.is_empty()
+        });
+        let Some(at) = begun.or_else(|| self.add_item(&view.kind)) else {
+            return true;
+        };
+        let known = &mut self.items[at];
+        known.take(key, &view.kind);
+        known.seen[0] = Some(hash);
+        if self.hold(item.raw().get().len()) {
+            self.items[at].added = Some(item.clone());
+        }
+        true
+    }
+
+    /// Takes an item that is done, and delivers it with what was never streamed of it.
+    pub(super) fn done(&mut self, item: OutputItem, is_sound: bool, out: &mut Vec<ResponseEvent>) {
+        let view = ItemView::read(item.raw().get());
+        let key = Key::of(&item, &view);
+        let hash = hash(&item);
+        let found = self.find_done(key, &view);
+        let is_closed = |known: &Item| !key.is_empty() && !matches!(known.state, State::Open);
+        let is_known = found.is_some_and(|at| {
+            let known = &self.items[at];
+            is_closed(known) && (known.seen[1] == Some(hash) || known.is_renamed)
+        });
+        let is_known_otherwise = |known: &Item| {
+            let is_there = key.output_index.is_some() && known.output_index == key.output_index;
+            let is_it = known.may_be(&view.kind) && known.may_be_call(key.call_id);
+            is_closed(known) && is_there && is_it && known.said == Some(hash_of_texts(&view))
+        };
+        if is_known || (found.is_none() && self.items.iter().any(is_known_otherwise)) {
+            return;
+        }
+        let open = found.filter(|at| matches!(self.items[*at].state, State::Open));
+        let Some(at) = open.or_else(|| self.add_item(&view.kind)) else {
+            out.push(ResponseEvent::OutputItemDone(item));
+            return;
+        };
+        self.items[at].take(key, &view.kind);
+        self.items[at].seen[1] = Some(hash);
+        self.deliver(at, &item, &view, is_sound, out);
+    }
+
+    /// Delivers what of the response's final output was not, and what else is owed. With `with_parts` that includes items
+    /// of which no more came than each of their texts.
+    pub(super) fn close(
+        &mut self,
+        output: Option<&str>,
+        is_sound: bool,
+        with_parts: bool,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let views: Vec<_> = output
+            .into_iter()
+            .flat_map(elements)
+            .take(self.limits.max_answer_parts)
+            .filter(|json| json.starts_with('{'))
+            .map(|json| (json, ItemView::read(json)))
+            .collect();
+        let matches = self.matches(&views);
+        for (((json, view), found), position) in views.iter().zip(matches).zip(0u32..) {
+            let index = found.and_then(|at| self.items[at].output_index);
+            let item =
+                || OutputItem::new(index.or(Some(position)), RawJson::from_walked(json.trim()));
+            match found {
+                Some(at) if matches!(self.items[at].state, State::Delivered) => {
+                    self.stream_missing(at, view, false, out);
+                }
+                found => {
+                    let Some(at) = found.or_else(|| self.add_item(&view.kind)) else {
+                        continue;
+                    };
+                    let item = item();
+                    self.items[at].take(Key::of(&item, view), &view.kind);
+                    self.deliver(at, &item, view, is_sound, out);
+                    self.let_go(at, out);
+                }
+            }
+        }
+        for at in 0..self.items.len() {
+            self.let_go(at, out);
+            if with_parts
+                && let State::Open = self.items[at].state
+                && let Some(made) = self.made_of_parts(at)
+            {
+                let item = OutputItem::new(self.items[at].output_index, made);
+                self.settle(at);
+                out.push(ResponseEvent::OutputItemDone(item));
+            }
+        }
+    }
+
+    /// Whether anything of the answer came.
+    pub(super) fn is_begun(&self) -> bool {
+        let is_delivered = |item: &Item| matches!(item.state, State::Delivered);
+        self.is_full
+            || self.items.iter().any(is_delivered)
+            || self.parts.iter().any(|part| part.streamed.bytes > 0)
+    }
+
+    /// Whether a call was announced, or begun, and never done.
+    pub(super) fn has_open_call(&self) -> bool {
+        let is_open_call =
+            |item: &Item| matches!(item.state, State::Open) && item.kind.ends_with("call");
+        self.items.iter().any(is_open_call)
+    }
+
+    /// Whether all that has begun is held whole by something that came later: its item, or the text that an event had the whole
+    /// of.
+    pub(super) fn is_whole(&self) -> bool {
+        let is_done = |at: usize| !matches!(self.items[at].state, State::Open);
+        (0..self.items.len()).all(|at| {
+            let mut parts = self.parts.iter().filter(|part| part.item == at).peekable();
+            is_done(at) || (parts.peek().is_some() && parts.all(|part| part.whole.is_some()))
+        })
+    }
+
+    /// Delivers an item, with what was never streamed of it before it.
+    fn deliver(
+        &mut self,
+        at: usize,
+        item: &OutputItem,
+        view: &ItemView<'_>,
+        is_sound: bool,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        // Messages keep their order. A call without its input is of no use, so it waits.
+        for before in 0..self.items.len() {
+            if before != at && *self.items[before].kind == *"message" {
+                self.let_go(before, out);
+            }
+        }
+        self.stream_missing(at, view, is_sound, out);
+        let item = match self.put_right(at, view, item.raw().get()) {
+            Some(raw) => OutputItem::new(item.output_index(), raw),
+            None if view.is_hollow()
+                && matches!(self.items[at].state, State::Open)
+                && self.hold(item.raw().get().len()) =>
+            {
+                self.items[at].state = State::Hollow(item.clone());
+                return;
+            }
+            None => item.clone(),
+        };
+        self.items[at].said = Some(hash_of_texts(view));
+        self.settle(at);
+        out.push(ResponseEvent::OutputItemDone(item));
+    }
+
+    /// Delivers an item that still says nothing, as it came.
+    fn let_go(&mut self, at: usize, out: &mut Vec<ResponseEvent>) {
+        if let State::Hollow(item) = &self.items[at].state {
+            out.push(ResponseEvent::OutputItemDone(item.clone()));
+            self.settle(at);
+        }
+    }
+
+    /// Makes deltas of an item's texts that have had none, and with `is_sound` of ends that are missing.
+    fn stream_missing(
+        &mut self,
+        at: usize,
+        view: &ItemView<'_>,
+        is_sound: bool,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let is_in_item = |part: &Part| {
+            let is_it = |text: &ItemText<'_>| text.kind == part.kind && text.index == part.index;
+            view.texts.iter().any(is_it)
+        };
+        let is_spare =
+            |part: &usize| self.parts[*part].item == at && !is_in_item(&self.parts[*part]);
+        let spare: Vec<_> = (0..self.parts.len()).filter(is_spare).collect();
+        for text in view.texts.iter().filter(|text| !text.text.is_empty()) {
+            let Some(part) = self.part_for(at, text, &spare) else {
+                continue;
+            };
+            let part = &mut self.parts[part];
+            let rest = part.rest_of(&text.text, is_sound);
+            part.streamed.bytes = part.streamed.bytes.max(text.text.len());
+            if !rest.is_empty() {
+                let item = &self.items[at];
+                let address = Address {
+                    item_id: item.id.clone(),
+                    call_id: item.call_id.clone(),
+                    output_index: item.output_index,
+                    index: Some(text.index),
+                };
+                out.push(text.kind.event(Text::from(rest), address, None));
+            }
+        }
+    }
+
+    /// The part that a text of an item was streamed as: the one of its kind and place, or one that has a place which the item
+    /// has no text in. `None` when it was streamed as something else, or no more is kept.
+    fn part_for(&mut self, at: usize, text: &ItemText<'_>, spare: &[usize]) -> Option<usize> {
+        let is_own =
+            |part: &Part| part.item == at && part.kind == text.kind && part.index == text.index;
+        let own = self.parts.iter().position(is_own);
+        let is_alike = |part: &&usize| self.parts[**part].kind == text.kind;
+        if let Some(found) = own.or_else(|| spare.iter().find(is_alike).copied()) {
+            return Some(found);
+        }
+        // Servers stream as reasoning what they then call its summary, and the other way round.
+        let is_as_long = |part: &usize| {
+            let part = &self.parts[*part];
+            part.kind.item_type() == "reasoning" && part.streamed.bytes == text.text.len()
+        };
+        if text.kind.item_type() == "reasoning" && spare.iter().any(is_as_long) {
+            return None;
+        }
+        self.part_of(at, text.kind, text.index)
+    }
+
+    fn part_of(&mut self, item: usize, kind: DeltaKind, index: u32) -> Option<usize> {
+        let is_it = |part: &Part| part.item == item && part.kind == kind && part.index == index;
+        if let Some(known) = self.parts.iter().rposition(is_it) {
+            return Some(known);
+        }
+        self.make_room()?;
+        self.parts.push(Part {
+            item,
+            kind,
+            index,
+            streamed: Streamed::default(),
+            first: Text::default(),
+            whole: None,
+        });
+        Some(self.parts.len() - 1)
+    }
+
+    fn add_item(&mut self, kind: &str) -> Option<usize> {
+        self.make_room()?;
+        self.items.push(Item {
+            kind: kind.into(),
+            ..Item::default()
+        });
+        Some(self.items.len() - 1)
+    }
+
+    fn make_room(&mut self) -> Option<()> {
+        self.is_full |= self.items.len() + self.parts.len() >= self.limits.max_answer_parts;
+        (!self.is_full).then_some(())
+    }
+
+    /// Whether so many bytes more may be kept. Where not, nothing is from then on.
+    fn hold(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.limits.max_answer_bytes && !self.is_full {
+            self.is_full = true;
+            for part in &mut self.parts {
+                part.whole = None;
+                part.streamed.input = String::new();
+            }
+        }
+        !self.is_full
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Lets go of what was kept of an item until it was done.
+    fn settle(&mut self, at: usize) {
+        let item = &mut self.items[at];
+        let hollow = match std::mem::replace(&mut item.state, State::Delivered) {
+            State::Hollow(hollow) => Some(hollow),
+            State::Open | State::Delivered => None,
+        };
+        let kept = item.added.take().into_iter().chain(hollow);
+        let mut bytes: usize = kept.map(|item| item.raw().get().len()).sum();
+        for part in self.parts.iter_mut().filter(|part| part.item == at) {
+            bytes += part.whole.take().map_or(0, |text| text.len());
+            bytes += std::mem::take(&mut part.streamed.input).len();
+        }
+        self.release(bytes);
+    }
+
+    /// The item that an event belongs to.
+    ///
+    /// Its place in the output and its id together tell most. Some servers change an item's id from event to event, so a place
+    /// alone will do; others give every item the same place, so not with the id of another. Others leave out the one or
+    /// the other, or both.
+    fn find(&self, key: Key<'_>, kind: &str) -> Option<usize> {
+        let is_open = |item: &Item| matches!(item.state, State::Open);
+        let has_place =
+            |item: &Item| key.output_index.is_some() && item.output_index == key.output_index;
+        let has_id = |item: &Item| key.id.is_some() && item.id.as_deref() == key.id;
+        let has_call_id =
+            |item: &Item| key.call_id.is_some() && item.call_id.as_deref() == key.call_id;
+        let may_have_place = |item: &Item| {
+            key.output_index.is_none()
+                || item.output_index.is_none()
+                || item.output_index == key.output_index
+        };
+        let find = |is_it: &dyn Fn(&Item) -> bool| {
+            let fits = |item: &Item| item.may_be(kind) && is_it(item);
+            self.items.iter().rposition(fits)
+        };
+        find(&|item| has_place(item) && has_id(item))
+            .or_else(|| {
+                find(&|item| {
+                    let may_have_id = key.id.is_none() || item.id.is_none() || item.is_renamed;
+                    has_place(item) && (is_open(item) || may_have_id)
+                })
+            })
+            .or_else(|| find(&|item| has_id(item) && may_have_place(item)))
+            .or_else(|| find(&|item| has_call_id(item) && may_have_place(item)))
+            .or_else(|| match key.is_empty() {
+                true => find(&is_open),
+                // Announced under an id that nothing else is named by.
+                false => find(&|item| {
+                    let is_nameless = item.added.is_some() && !item.is_named;
+                    is_open(item) && is_nameless && key.output_index.is_none()
+                }),
+            })
+    }
+
+    /// The item that has come to its end.
+    fn find_done(&mut self, key: Key<'_>, view: &ItemView<'_>) -> Option<usize> {
+        if let Some(found) = self.find(key, &view.kind) {
+            return Some(found);
+        }
+        let fits = |at: &usize| {
+            let item = &self.items[*at];
+            let is_open = matches!(item.state, State::Open);
+            is_open && item.may_be(&view.kind) && item.may_be_call(key.call_id)
+        };
+        // Deltas that said of no item where it is: they were this one's, under whatever names.
+        let is_nowhere = |at: &usize| {
+            let item = &self.items[*at];
+            item.seen == [None; 2] && item.output_index.is_none()
+        };
+        // Else those that had as much to say.
+        let bytes: usize = view.texts.iter().map(|text| text.text.len()).sum();
+        let is_as_long = |at: &usize| {
+            let parts = self.parts.iter().filter(|part| part.item == *at);
+            bytes > 0 && parts.map(|part| part.streamed.bytes).sum::<usize>() == bytes
+        };
+        let open: Vec<_> = (0..self.items.len()).filter(fits).collect();
+        let mut strays: Vec<_> = open.iter().copied().filter(is_nowhere).collect();
+        if strays.is_empty() {
+            strays.extend(open.into_iter().find(is_as_long));
+        }
+        let (first, others) = strays.split_first()?;
+        for other in others {
+            self.settle(*other);
+            for part in 0..self.parts.len() {
+                if self.parts[part].item == *other {
+                    let streamed = std::mem::take(&mut self.parts[part].streamed);
+                    let (kind, index) = (self.parts[part].kind, self.parts[part].index);
+                    let moved = self.part_of(*first, kind, index);
+                    moved.into_iter().for_each(|moved| {
+                        self.parts[moved].streamed.append(&streamed);
+                    });
+                }
+            }
+        }
+        Some(*first)
+    }
+
+    /// Which known item each of the final output is: by id, by the id of the call, by place, and last the next of its type.
+    fn matches(&self, views: &[(&str, ItemView<'_>)]) -> Vec<Option<usize>> {
+        let mut found = vec![None; views.len()];
+        let mut taken = vec![false; self.items.len()];
+        type IsIt = fn(&Item, &ItemView<'_>, u32) -> bool;
+        let ways: [IsIt; 4] = [
+            |item, view, _| view.id.is_some() && item.id.as_deref() == view.id.as_deref(),
+            |item, view, _| {
+                view.call_id.is_some() && item.call_id.as_deref() == view.call_id.as_deref()
+            },
+            |item, view, position| {
+                item.output_index == Some(position) && item.may_be_call(view.call_id.as_deref())
+            },
+            |item, view, _| item.may_be_call(view.call_id.as_deref()),
+        ];
+        for is_it in ways {
+            for (((_, view), found), position) in views.iter().zip(&mut found).zip(0u32..) {
+                if found.is_some() {
+                    continue;
+                }
+                let fits = |at: &usize| {
+                    let item = &self.items[*at];
+                    !taken[*at] && item.may_be(&view.kind) && is_it(item, view, position)
+                };
+                *found = (0..self.items.len()).find(fits);
+                if let Some(at) = *found {
+                    taken[at] = true;
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Item {
+    /// Takes what an event says of it.
+    fn take(&mut self, key: Key<'_>, kind: &str) {
+        match (&self.id, key.id) {
+            (Some(own), Some(id)) => {
+                self.is_named |= **own == *id;
+                self.is_renamed |= **own != *id;
+            }
+            (None, Some(id)) => self.id = Some(id.into()),
+            (_, None) => {}
+        }
+        self.output_index = self.output_index.or(key.output_index);
+        if self.call_id.is_none() {
+            self.call_id = key.call_id.map(Id::from);
+        }
+        if self.kind.is_empty() {
+            self.kind = kind.into();
+        }
+    }
+
+    fn may_be(&self, kind: &str) -> bool {
+        self.kind.is_empty() || kind.is_empty() || *self.kind == *kind
+    }
+
+    fn may_be_call(&self, call_id: Option<&str>) -> bool {
+        match (self.call_id.as_deref(), call_id) {
+            (Some(own), Some(other)) => own == other,
+            _ => true,
+        }
+    }
+
+    fn has_place_of(&self, key: Key<'_>) -> bool {
+        self.output_index == key.output_index && self.id.as_deref() == key.id
+    }
+}
+
+impl Part {
+    /// What of the whole text has not been streamed. With `is_sound` no event is missing that could have had it, so this may be
+    /// its end; else it is all of a text that has not begun, or nothing.
+    fn rest_of<'t>(&self, text: &'t str, is_sound: bool) -> &'t str {
+        let Streamed { bytes, last, .. } = self.streamed;
+        if bytes == 0 {
+            return text;
+        }
+        let begins_alike = text.len() > bytes
+            && text.is_char_boundary(bytes)
+            && text.as_bytes()[bytes - 1] == last
+            && text.starts_with(self.first.as_str())
+            && text.starts_with(self.streamed.input.as_str());
+        match is_sound && begins_alike {
+            true => &text[bytes..],
+            false => "",
+        }
+    }
+}
+
+fn hash_of_texts(view: &ItemView<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for text in &view.texts {
+        (text.index, &*text.text).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn hash(item: &OutputItem) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    item.raw().hash(&mut hasher);
+    hasher.finish()
+}

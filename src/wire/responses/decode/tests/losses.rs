@@ -1,0 +1,177 @@
+//! Events that could not be read, and calls that were never done: no such answer is whole, unless something later has it.
+
+use super::*;
+
+const CREATED: &str = r#"{"type":"response.created","response":{"id":"r"}}"#;
+const MESSAGE: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"message","id":"m","content":[]}}"#;
+const DELTA: &str =
+    r#"{"type":"response.output_text.delta","item_id":"m","output_index":0,"delta":"Hel"}"#;
+const CUT: &str = r#"{"type":"response.output_text.delta","item_id":"m","output_index":0,"del"#;
+const TEXT: &str =
+    r#"{"type":"response.output_text.done","item_id":"m","output_index":0,"text":"Hello"}"#;
+const DONE: &str = r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","id":"m","content":[{"type":"output_text","text":"Hello"}]}}"#;
+const CALL: &str = r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":""}}"#;
+const CALLED: &str = r#"{"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":"{}"}}"#;
+const SILENT: &str = r#"{"type":"response.completed","response":{"id":"r"}}"#;
+const EMPTY: &str = r#"{"type":"response.completed","response":{"id":"r","output":[]}}"#;
+const WHOLE: &str = r#"{"type":"response.completed","response":{"id":"r","output":[{"type":"message","id":"m","content":[{"type":"output_text","text":"Hello"}]}]}}"#;
+
+fn end_of(events: &[&str]) -> String {
+    let end = Summary::of_events(events).end;
+    end.split_once(": ")
+        .map_or(end.clone(), |(kind, _)| kind.to_owned())
+}
+
+#[test]
+fn a_lost_piece_is_a_lost_answer_unless_something_has_it_whole() {
+    let item = |cut: &'static str| vec![CREATED, cut, SILENT];
+    for (events, end) in [
+        (
+            vec![CREATED, MESSAGE, DELTA, CUT, DONE, SILENT],
+            "completed",
+        ),
+        (
+            vec![CREATED, MESSAGE, DELTA, CUT, TEXT, SILENT],
+            "completed",
+        ),
+        (vec![CREATED, MESSAGE, DELTA, CUT, WHOLE], "completed"),
+        (vec![CREATED, CUT, WHOLE], "completed"),
+        (vec![CREATED, DELTA, CUT, SILENT], "failed protocol"),
+        (vec![CREATED, DELTA, CUT, EMPTY], "failed protocol"),
+        (vec![CREATED, MESSAGE, DELTA, CUT, EMPTY], "failed protocol"),
+        (vec![CREATED, CUT, SILENT], "failed protocol"),
+        (vec![CREATED, CUT, EMPTY], "failed protocol"),
+        (
+            vec![CREATED, MESSAGE, DELTA, "delta\":\"lo\"}", SILENT],
+            "failed protocol",
+        ),
+        // A delta that is no text.
+        (
+            vec![
+                DELTA,
+                r#"{"type":"response.output_text.delta","item_id":"m","delta":{"text":"lo"}}"#,
+                SILENT,
+            ],
+            "failed protocol",
+        ),
+        (
+            vec![
+                DELTA,
+                r#"{"type":"response.output_text.delta","item_id":"m","delta":null}"#,
+                SILENT,
+            ],
+            "completed",
+        ),
+        (vec![DELTA, r#"{"delta":"lo"}"#, SILENT], "failed protocol"),
+        (vec![DELTA, "{}", SILENT], "completed"),
+        // An item that was never announced.
+        (
+            item(r#"{"type":"response.output_item.done","item":{"type":"mess"#),
+            "failed protocol",
+        ),
+        (
+            vec![
+                CREATED,
+                MESSAGE,
+                DELTA,
+                DONE,
+                r#"{"type":"response.output_item.done","output_index":1,"it"#,
+                SILENT,
+            ],
+            "failed protocol",
+        ),
+        (
+            vec![
+                CREATED,
+                r#"{"type":"response.output_item.done","item":null}"#,
+                MESSAGE,
+                DONE,
+                SILENT,
+            ],
+            "failed protocol",
+        ),
+        (
+            vec![
+                CREATED,
+                r#"{"type":"response.output_item.done","output_index":0,"it"#,
+                WHOLE,
+            ],
+            "completed",
+        ),
+        (
+            vec![
+                CREATED,
+                r#"{"type":"response.output_item.added","output_index":0,"it"#,
+                DELTA,
+                DONE,
+                SILENT,
+            ],
+            "completed",
+        ),
+        // Nothing of the answer was in it.
+        (
+            vec![r#"{"type":"response.created","respo"#, DELTA, SILENT],
+            "completed",
+        ),
+        (
+            vec![CREATED, r#"{"type":"keepalive","#, DELTA, SILENT],
+            "completed",
+        ),
+        (
+            vec![CREATED, "ping", DELTA, "heartbeat", SILENT],
+            "completed",
+        ),
+        (
+            vec![CREATED, "some words", DELTA, "null", "7", SILENT],
+            "completed",
+        ),
+    ] {
+        assert_eq!(end_of(&events), end, "{events:#?}");
+    }
+    let said = Summary::of_events(&[CREATED, DELTA, CUT, SILENT]).end;
+    assert!(
+        said.contains("could not be read") && said.contains("\"del"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_answer_with_an_open_call_is_never_whole() {
+    let arguments = r#"{"type":"response.function_call_arguments.delta","item_id":"c","output_index":1,"delta":"{}"}"#;
+    let arguments_done = r#"{"type":"response.function_call_arguments.done","item_id":"c","output_index":1,"arguments":"{}"}"#;
+    let with_call = r#"{"type":"response.completed","response":{"id":"r","output":[{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":"{}"}]}}"#;
+    for (events, end) in [
+        (vec![CREATED, CALL, SILENT], "failed truncated"),
+        (vec![CREATED, CALL, EMPTY], "failed truncated"),
+        (vec![CREATED, CALL, arguments, EMPTY], "failed truncated"),
+        (vec![CREATED, arguments, EMPTY], "failed truncated"),
+        (vec![CREATED, arguments_done, EMPTY], "failed truncated"),
+        (vec![CREATED, DONE, CALL, WHOLE], "failed truncated"),
+        (vec![CREATED, CALL, CALLED, EMPTY], "completed"),
+        (vec![CREATED, CALL, arguments, CALLED, EMPTY], "completed"),
+        (vec![CREATED, CALL, arguments_done, EMPTY], "completed"),
+        (vec![CREATED, CALL, arguments, with_call], "completed"),
+        (vec![CREATED, CALLED, EMPTY], "completed"),
+        // An item that nobody acts on.
+        (vec![CREATED, MESSAGE, DELTA, EMPTY], "completed"),
+    ] {
+        assert_eq!(end_of(&events), end, "{events:#?}");
+    }
+}
+
+#[test]
+fn an_empty_answer_is_whole_if_the_server_says_that_it_is_empty() {
+    let numbered = |number: u64, data: &str| {
+        data.replacen('{', &format!("{{\"sequence_number\":{number},"), 1)
+    };
+    assert_eq!(end_of(&[CREATED, EMPTY]), "completed");
+    assert_eq!(end_of(&[CREATED, SILENT]), "completed");
+    assert_eq!(
+        end_of(&[&numbered(0, CREATED), &numbered(9, EMPTY)]),
+        "completed"
+    );
+    assert_eq!(
+        end_of(&[&numbered(0, CREATED), &numbered(9, SILENT)]),
+        "failed truncated"
+    );
+}

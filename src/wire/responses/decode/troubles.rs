@@ -1,0 +1,177 @@
+//! Errors, and what could not be read.
+
+use serde_json::Value;
+
+use super::{Loss, ResponsesDialect, is_error_name, is_error_type, is_of_tool};
+use crate::{
+    error::{ApiError, ErrorKind},
+    protocol::{Id, ResponseEvent},
+    wire::{
+        Step, Terminal, TextPlace,
+        escapes::without_lone_surrogates,
+        pieces::excerpt,
+        responses::{envelope::Envelope, event_types::EVENT_TYPES},
+        server_error::ServerError,
+        unread::Kind,
+    },
+};
+
+impl ResponsesDialect {
+    /// Ends the response with an error.
+    pub(super) fn fail(&mut self, error: ApiError, out: &mut Vec<ResponseEvent>) -> Terminal {
+        self.close(None, false, out);
+        self.answer.failed(error)
+    }
+
+    /// Ends it with the error that an event reports, which its name or its type say that it does.
+    pub(super) fn error_event(
+        &mut self,
+        envelope: &Envelope<'_>,
+        data: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Terminal {
+        let response = envelope.response.as_ref();
+        if let Some(response) = response {
+            if let Some(id) = response.id.as_deref() {
+                self.answer.response_id = Some(Id::from(id));
+            }
+            if let Some(usage) = response.usage {
+                self.answer.note_usage(usage);
+            }
+        }
+        let in_response = response.and_then(|response| words_in(response.error?));
+        let error = in_response.unwrap_or_else(|| ServerError::from_error_event(&parse(data)));
+        self.fail(said(Some(error)), out)
+    }
+
+    /// Ends it with the words of an error that are no object.
+    pub(super) fn error_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) -> Terminal {
+        let error = match (ServerError::from_text(text), self.failure.take()) {
+            (None, Some(failure)) => failure,
+            (error, _) => said(error),
+        };
+        self.fail(error, out)
+    }
+
+    /// Takes note of a text that is no event.
+    pub(super) fn on_words(
+        &mut self,
+        text: &str,
+        place: TextPlace,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Step {
+        if text.starts_with('[')
+            && let Ok(list) = serde_json::from_str::<Value>(text)
+            && let Some(error) = ServerError::reported_by(&list)
+        {
+            return Step::End(self.fail(error.into_api_error(None), out));
+        }
+        let loss = loss_of(text);
+        // Words are no piece of an answer here: what is, is JSON.
+        let is_malformed =
+            loss == Loss::Nothing || self.unread.push(text, place, false) == Kind::Malformed;
+        if loss == Loss::Item {
+            self.lose(loss);
+        }
+        if is_malformed {
+            self.answer
+                .anomalies
+                .malformed(|| format!("not JSON: {}", excerpt(text)));
+        }
+        self.step()
+    }
+
+    /// What is known to have gone wrong when no event has told: a failure, words, a response that is not over.
+    pub(super) fn failure_without_words(&mut self) -> Option<ApiError> {
+        let failure = self.failure.take();
+        if let Some(words) = self.unread.words() {
+            return Some(said(ServerError::from_text(&words)));
+        }
+        let unfinished = self.unfinished.take().filter(|_| !self.output.is_begun());
+        failure.or_else(|| {
+            let status = unfinished?;
+            Some(ApiError::new(
+                ErrorKind::Protocol,
+                format!(
+                    "the response is still {status}: the server gave its state and no event of it"
+                ),
+            ))
+        })
+    }
+
+    /// Reads what follows a failure without words: an error that has some ends the response with them.
+    pub(super) fn after_failure(
+        &mut self,
+        name: Option<&str>,
+        envelope: &Envelope<'_>,
+        data: &str,
+    ) -> Step {
+        let kind = envelope.kind.0.as_deref().or(name);
+        let is_other = kind.is_some_and(|kind| {
+            let is_known = EVENT_TYPES.iter().any(|(known, _)| *known == kind);
+            is_known && kind != "response.failed" && !is_error_type(kind)
+        });
+        if is_other && !name.is_some_and(is_error_name) {
+            return Step::Finishing { goes_on: false };
+        }
+        let response = envelope.response.as_ref();
+        let error = response
+            .and_then(|response| words_in(response.error?))
+            .or_else(|| ServerError::from_json(&parse(data)).filter(has_words));
+        match error {
+            Some(error) => Step::End(self.answer.failed(error.into_api_error(None))),
+            None => Step::Finishing { goes_on: false },
+        }
+    }
+}
+
+/// The error that an event of an unknown type reports, if it does.
+pub(super) fn reported_in(kind: &str, envelope: &Envelope<'_>) -> Option<ApiError> {
+    let error = words_in(envelope.error.filter(|_| !is_of_tool(kind))?)?;
+    Some(error.into_api_error(None))
+}
+
+/// An object's JSON as a value; null when it is none.
+pub(super) fn parse(json: &str) -> Value {
+    serde_json::from_str(&without_lone_surrogates(json)).unwrap_or(Value::Null)
+}
+
+/// The error that the JSON of a member named `error` is, if it has words.
+pub(super) fn words_in(json: &str) -> Option<ServerError> {
+    ServerError::from_member(&parse(json)).filter(has_words)
+}
+
+pub(super) fn has_words(error: &ServerError) -> bool {
+    let message = error.message.as_deref();
+    message.is_some_and(|message| !message.trim().is_empty())
+}
+
+fn said(error: Option<ServerError>) -> ApiError {
+    match error {
+        Some(error) if error != ServerError::default() => error.into_api_error(None),
+        _ => ApiError::new(
+            ErrorKind::ServerError,
+            "the server sent an error event without a message",
+        ),
+    }
+}
+
+/// What of the answer was in an event that broke off.
+fn loss_of(text: &str) -> Loss {
+    let kind = text
+        .split_once("\"type\"")
+        .and_then(|(_, rest)| rest.split('"').nth(1));
+    match kind {
+        Some("response.output_item.done") => Loss::Item,
+        Some(
+            "response.created"
+            | "response.in_progress"
+            | "response.queued"
+            | "keepalive"
+            | "ping"
+            | "response.keep_alive"
+            | "response.heartbeat",
+        ) => Loss::Nothing,
+        _ => Loss::Piece,
+    }
+}
