@@ -24,7 +24,7 @@ use crate::{
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
-        escapes::without_lone_surrogates,
+        escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
         pieces::{excerpt, is_done},
         unread::Unread,
     },
@@ -51,6 +51,8 @@ pub(crate) struct ResponsesDialect {
     output: Output,
     /// The part that the last delta belonged to.
     part: Option<usize>,
+    /// What the last delta ended with, if that is half a character.
+    half: Option<Half>,
     template: Template,
     first_response: FirstResponse,
     is_created: bool,
@@ -60,6 +62,14 @@ pub(crate) struct ResponsesDialect {
     failure: Option<ApiError>,
     /// The status of a response that was given as it stands, without an end.
     unfinished: Option<Text>,
+}
+
+/// A delta that ended in the first half of a character, which the next may have the second of.
+struct Half {
+    kind: DeltaKind,
+    part: Option<usize>,
+    address: Address,
+    joined: JoinedText,
 }
 
 /// What of the answer may have been in an event that could not be read.
@@ -84,7 +94,10 @@ impl Dialect for ResponsesDialect {
     }
 
     fn learn_block(&mut self, block: &[u8], event: &ResponseEvent) {
-        self.template.learn(block, event, self.part);
+        // What comes next may be the other half of a character.
+        if self.half.is_none() {
+            self.template.learn(block, event, self.part);
+        }
     }
 
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
@@ -163,6 +176,7 @@ impl ResponsesDialect {
             item_id: None,
             output: Output::new(limits),
             part: None,
+            half: None,
             template: Template::new(limits),
             first_response: FirstResponse::default(),
             is_created: false,
@@ -225,7 +239,7 @@ impl ResponsesDialect {
             }
         };
         if let Some(delta_kind) = DeltaKind::of(kind) {
-            return self.on_delta(delta_kind, kind, data, &envelope, out);
+            return self.on_delta(delta_kind, kind, raw, data, &envelope, out);
         }
         if let Some(ending) = Ending::of(kind) {
             return self.end(ending, envelope, data, out);
@@ -245,6 +259,7 @@ impl ResponsesDialect {
                 let item =
                     OutputItem::new(envelope.output_index.index(), RawJson::from_walked(item));
                 if kind == "response.output_item.done" {
+                    self.flush_half(out);
                     let is_sound = self.is_sound();
                     self.output.done(item, is_sound, out);
                     return Step::Continue;
@@ -308,6 +323,7 @@ impl ResponsesDialect {
         &mut self,
         kind: DeltaKind,
         name: &str,
+        raw: &str,
         data: &str,
         envelope: &Envelope<'_>,
         out: &mut Vec<ResponseEvent>,
@@ -324,8 +340,57 @@ impl ResponsesDialect {
             .logprobs
             .filter(|json| *json != "[]")
             .map(RawJson::from_walked);
-        self.push_text(kind, address, delta, logprobs, out);
+        let is_repaired = raw.len() != data.len() || raw.as_ptr() != data.as_ptr();
+        if is_repaired || self.half.is_some() {
+            self.on_split_delta(kind, address, raw, logprobs, out);
+        } else {
+            self.push_text(kind, address, delta, logprobs, out);
+        }
         Step::Continue
+    }
+
+    /// Reads a delta that begins or ends in half a character, or follows one that did.
+    #[cold]
+    fn on_split_delta(
+        &mut self,
+        kind: DeltaKind,
+        address: Address,
+        raw: &str,
+        logprobs: Option<RawJson>,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let json = member(raw, "delta").unwrap_or_default();
+        let marked = with_marked_surrogates(json);
+        let is_marked = matches!(marked, Cow::Owned(_));
+        let piece = string(&marked).unwrap_or_default();
+        let is_next = |half: &mut Half| half.kind == kind && half.part == self.part;
+        let half = self.half.take_if(is_next);
+        let mut joined = half.map(|half| half.joined).unwrap_or_default();
+        let text = joined.next(&piece, is_marked);
+        if !text.is_empty() {
+            self.push_text(kind, address.clone(), &text, logprobs, out);
+        }
+        if joined != JoinedText::default() {
+            self.flush_half(out);
+            // Each delta is read with care from here on.
+            self.template.forget();
+            self.half = Some(Half {
+                kind,
+                part: self.part,
+                address,
+                joined,
+            });
+        }
+    }
+
+    /// Delivers half a character that stayed one.
+    fn flush_half(&mut self, out: &mut Vec<ResponseEvent>) {
+        if let Some(mut half) = self.half.take() {
+            let part = std::mem::replace(&mut self.part, half.part);
+            let replacement = half.joined.finish();
+            self.push_text(half.kind, half.address, replacement, None, out);
+            self.part = part;
+        }
     }
 
     fn push_text(
@@ -351,6 +416,7 @@ impl ResponsesDialect {
         envelope: &Envelope<'_>,
         out: &mut Vec<ResponseEvent>,
     ) {
+        self.flush_half(out);
         let json = member(data, name);
         let found = json.and_then(|json| match name {
             "part" => part_text(json, kind),

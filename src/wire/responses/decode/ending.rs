@@ -144,6 +144,7 @@ impl ResponsesDialect {
         with_parts: bool,
         out: &mut Vec<ResponseEvent>,
     ) {
+        self.flush_half(out);
         let is_sound = self.is_sound();
         self.output.close(output, is_sound, with_parts, out);
     }

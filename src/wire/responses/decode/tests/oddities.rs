@@ -129,24 +129,85 @@ fn of_a_repeated_field_the_last_counts() {
 }
 
 #[test]
-fn half_a_surrogate_pair_becomes_a_replacement_character_in_text_and_stays_in_raw_json() {
-    for (written, read) in [
-        (r"\ud83d", "\u{fffd}"),
-        (r"a\ude00b", "a\u{fffd}b"),
-        (r"\ud83d\ude00", "😀"),
-        (r"\\ud83d", r"\ud83d"),
-        (r"\ud83d\n", "\u{fffd}\n"),
+fn half_a_surrogate_pair_waits_for_the_other_and_stays_in_raw_json() {
+    let text = |part: u32, delta: &str| {
+        format!(
+            r#"{{"type":"response.output_text.delta","item_id":"m{part}","output_index":{part},"delta":"{delta}"}}"#
+        )
+    };
+    let reasoning = |delta: &str| {
+        format!(r#"{{"type":"response.reasoning_text.delta","output_index":7,"delta":"{delta}"}}"#)
+    };
+    let arguments = |delta: &str| {
+        format!(
+            r#"{{"type":"response.function_call_arguments.delta","output_index":8,"delta":"{delta}"}}"#
+        )
+    };
+    let done = r#"{"type":"response.output_text.done","item_id":"m0","output_index":0,"text":"x"}"#;
+    for (events, read) in [
+        (vec![text(0, r"\ud83d")], "\u{fffd}"),
+        (vec![text(0, r"a\ude00b")], "a\u{fffd}b"),
+        (vec![text(0, r"\ud83d\ude00")], "😀"),
+        (vec![text(0, r"\\ud83d")], r"\ud83d"),
+        (vec![text(0, r"\ud83d\n")], "\u{fffd}\n"),
+        (
+            vec![text(0, r"ok \ud83d"), text(0, r"\ude00 up")],
+            "ok 😀 up",
+        ),
+        (vec![reasoning(r"\ud83d"), reasoning(r"\ude00")], "😀"),
+        (vec![arguments(r"{\ud83d"), arguments(r"\ude00}")], "{😀}"),
+        (
+            vec![text(0, r"\ud83d"), text(0, "a"), text(0, "b")],
+            "\u{fffd}ab",
+        ),
+        (
+            vec![text(0, r"\ud83d"), text(0, r"\ud83d\ude00")],
+            "\u{fffd}😀",
+        ),
+        (
+            vec![text(0, r"\ud83d"), text(0, ""), text(0, r"\ude00")],
+            "😀",
+        ),
+        // Another part's delta does not come between them.
+        (
+            vec![text(0, r"\ud83d"), text(1, "b"), text(0, r"\ude00")],
+            "b😀",
+        ),
+        (
+            vec![text(0, r"\ud83d"), text(1, r"\ud83d"), text(1, r"\ude00")],
+            "\u{fffd}😀",
+        ),
+        (
+            vec![text(0, r"a\ud83d"), done.to_owned(), text(0, "b")],
+            "a\u{fffd}b",
+        ),
+        (
+            vec![
+                text(0, "a"),
+                text(0, "b"),
+                text(0, r"\ud83d"),
+                text(0, r"\ude00"),
+                text(0, "c"),
+            ],
+            "ab😀c",
+        ),
     ] {
-        let data = format!(r#"{{"type":"response.output_text.delta","delta":"{written}"}}"#);
-        match decode(&[data]).only_event() {
-            ResponseEvent::OutputTextDelta(text) => assert_eq!(text.delta, read, "{written}"),
-            other => panic!("{other:?}"),
-        }
-        let data = format!(r#"{{"type":"response.audio.transcript.delta","delta":"{written}"}}"#);
-        match decode(&[&data]).only_event() {
-            ResponseEvent::Other(other) => assert_eq!(other.raw.get(), data),
-            other => panic!("{other:?}"),
-        }
+        let mut body: String = events.iter().map(|data| framed(data)).collect();
+        let found = Summary::of(&body);
+        let all = [found.text, found.reasoning, found.input].concat();
+        assert_eq!(all, read, "{events:?}");
+        body.push_str(&framed(r#"{"type":"error","message":"m"}"#));
+        let found = Summary::of(&body);
+        assert_eq!(
+            [found.text, found.reasoning, found.input].concat(),
+            read,
+            "{events:?}"
+        );
+    }
+    let data = r#"{"type":"response.audio.transcript.delta","delta":"\ud83d"}"#;
+    match decode(&[data]).only_event() {
+        ResponseEvent::Other(other) => assert_eq!(other.raw.get(), data),
+        other => panic!("{other:?}"),
     }
 }
 
