@@ -256,6 +256,15 @@ impl StreamDecoder {
         }
     }
 
+    /// The `sequence_number` of the last event on the Responses wire: where a stored response is resumed. `None` on the Chat wire,
+    /// and of servers that do not count.
+    pub fn sequence_number(&self) -> Option<u64> {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.answer().sequence_number,
+            AnyDialect::Chat(dialect) => dialect.answer().sequence_number,
+        }
+    }
+
     /// What was odd so far.
     pub fn anomalies(&mut self) -> &StreamAnomalies {
         match &self.dialect {

@@ -56,6 +56,8 @@ pub(crate) struct ResponsesDialect {
     template: Template,
     first_response: FirstResponse,
     is_created: bool,
+    /// The model that answers, as an event said last.
+    model: Option<Id>,
     loss: Loss,
     unread: Unread,
     /// The response failed, and the server has not said why yet.
@@ -180,6 +182,7 @@ impl ResponsesDialect {
             template: Template::new(limits),
             first_response: FirstResponse::default(),
             is_created: false,
+            model: None,
             loss: Loss::default(),
             unread: Unread::default(),
             failure: None,
@@ -468,6 +471,12 @@ impl ResponsesDialect {
         } else if let Some(error) = reported_in(kind, envelope) {
             return Some(Step::End(self.fail(error, out)));
         }
+        if let Some(model) = model_in(kind, data)
+            && self.model.as_deref() != Some(&*model)
+        {
+            self.model = Some(model.clone());
+            out.push(ResponseEvent::ServerModel(model));
+        }
         None
     }
 
@@ -523,6 +532,26 @@ fn is_of_tool(kind: &str) -> bool {
     ["_call", "tool", "mcp"]
         .iter()
         .any(|name| kind.contains(name))
+}
+
+/// The model that `response.headers` and its like name, in their `headers` or their `metadata`.
+fn model_in(kind: &str, data: &str) -> Option<Id> {
+    if !matches!(kind.rsplit('.').next(), Some("headers" | "metadata")) {
+        return None;
+    }
+    let event: Value = serde_json::from_str(data).ok()?;
+    let holders = ["/headers", "/response/headers", "/metadata"];
+    let named = holders
+        .iter()
+        .filter_map(|holder| event.pointer(holder)?.as_object())
+        .flatten()
+        .find(|(name, _)| {
+            let names = ["openai-model", "x-openai-model", "openai_model"];
+            names.iter().any(|known| name.eq_ignore_ascii_case(known))
+        });
+    let value = named?.1;
+    let model = value.as_str().or_else(|| value.get(0)?.as_str())?.trim();
+    (!model.is_empty()).then(|| model.into())
 }
 
 fn other(kind: &str, data: &str) -> ResponseEvent {

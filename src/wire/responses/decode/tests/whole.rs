@@ -157,3 +157,53 @@ fn an_answer_of_the_chat_api_is_named() {
         "failed server_error: m"
     );
 }
+
+#[test]
+fn the_model_that_an_event_names_is_told_once() {
+    let event = |kind: &str, fields: Value| {
+        let mut event = json!({"type": kind});
+        event
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        event.to_string()
+    };
+    let decoded = decode(&[
+        event(
+            "response.headers",
+            json!({"headers": {"OpenAI-Model": "a"}}),
+        ),
+        event(
+            "response.metadata",
+            json!({"headers": {"x-openai-model": ["a", "b"]}}),
+        ),
+        event(
+            "response.metadata",
+            json!({"metadata": {"openai-model": "b"}}),
+        ),
+        event("response.headers", json!({"headers": {"x-other": "c"}})),
+        event("response.headers", json!({"headers": 7})),
+    ]);
+    let models: Vec<_> = decoded
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            ResponseEvent::ServerModel(model) => Some(&**model),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(models, ["a", "b"]);
+    assert_eq!(decoded.events.len(), 7);
+}
+
+#[test]
+fn the_last_sequence_number_can_be_asked_for() {
+    let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
+    assert_eq!(decoder.sequence_number(), None);
+    for number in [3, 4, 9] {
+        let data =
+            json!({"type": "response.output_text.delta", "sequence_number": number, "delta": "a"});
+        decoder.feed(framed(&data.to_string()).as_bytes(), &mut Vec::new());
+        assert_eq!(decoder.sequence_number(), Some(number));
+    }
+}
