@@ -9,8 +9,9 @@ use std::{
 
 use actix_responses::{
     Runtime,
+    loopback::{Loopback, LoopbackOptions},
     protocol::{Prompt, ResponseEvent},
-    provider::{Loopback, LoopbackOptions, Provider},
+    provider::Provider,
 };
 use futures_util::StreamExt;
 

@@ -6,8 +6,9 @@ use actix::prelude::*;
 use actix_responses::{
     Runtime,
     actors::{Delivery, SubmitRequest, Subscriber},
+    loopback::{Loopback, LoopbackOptions},
     protocol::{Prompt, ResponseEvent},
-    provider::{Loopback, LoopbackOptions, Provider},
+    provider::Provider,
 };
 use tokio::sync::oneshot;
 

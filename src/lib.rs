@@ -10,11 +10,13 @@
 //! - [`sse`]: bytes to server-sent events, as the WHATWG algorithm has it. Synchronous, bounded, without copies.
 //! - [`wire`]: the two dialects, request body out and events in. [`StreamDecoder`](wire::StreamDecoder) works alone, without any
 //!   runtime.
-//! - [`provider`]: one endpoint and how to ask it: [`Provider`](provider::Provider), [`AuthProvider`](provider::AuthProvider),
-//!   [`Timeouts`](provider::Timeouts), the [`Transport`](provider::Transport) seam with its implementation over awc, and the embedded
-//!   provider [`loopback`](provider::loopback).
+//! - [`secret`]: keys, and keeping them out of logs and errors.
 //! - [`retry`]: whether and when a failed attempt is repeated. Decisions only.
+//! - [`transport`]: how bytes move: the [`Transport`](transport::Transport) seam, and its implementation over awc.
+//! - [`provider`]: what an endpoint is: [`Provider`](provider::Provider), [`AuthProvider`](provider::AuthProvider),
+//!   [`Timeouts`](provider::Timeouts).
 //! - [`actors`]: who owns state, and the messages that programs send and receive.
+//! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
 //! - [`duration`]: durations as people write them.
 //!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
@@ -25,12 +27,15 @@ mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod loopback;
 pub mod protocol;
 pub mod provider;
 pub mod retry;
 mod runtime;
+pub mod secret;
 pub mod sse;
 mod telemetry;
+pub mod transport;
 pub mod wire;
 
 pub use error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};

@@ -19,7 +19,8 @@ use crate::{
     },
     error::ApiError,
     protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent},
-    provider::{AwcTransportFactory, Provider, ProxyConfig, TlsConfig, TransportFactory},
+    provider::Provider,
+    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TransportFactory},
 };
 
 /// Deliveries that wait in a [`ResponseStream`] before the response is not read any further: as many as a mailbox holds.

@@ -118,9 +118,9 @@ fn arrows_between_modules_point_one_way() {
 #[test]
 fn one_file_names_each_crate_that_is_kept_apart() {
     for (krate, only) in [
-        ("awc", "provider/awc_transport.rs"),
-        ("actix_http", "provider/awc_transport.rs"),
-        ("actix_tls", "provider/awc_transport.rs"),
+        ("awc", "transport/awc.rs"),
+        ("actix_http", "transport/awc.rs"),
+        ("actix_tls", "transport/awc.rs"),
         ("backoff", "retry/backoff.rs"),
         ("clap", "cli/"),
     ] {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use actix_responses::provider::{
+use actix_responses::transport::{
     AwcTransportFactory, BodyStream, ProxyConfig, TlsConfig, TlsRoots, Transport, TransportError,
     TransportErrorKind, TransportFactory as _, TransportRequest, TransportResponse,
 };

@@ -5,11 +5,9 @@ use std::time::Duration;
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
     actors::{SupervisorConfig, Workers},
+    loopback::{CloseKind, ConnectionClose, Loopback, LoopbackOptions, Reply, Script, Side},
     protocol::{Prompt, ResponseEvent},
-    provider::{
-        Loopback, LoopbackOptions, Provider,
-        loopback::{CloseKind, ConnectionClose, Reply, Script, Side},
-    },
+    provider::Provider,
     retry::{ExponentialBackoff, RetryAfterOutput},
     wire::Wire,
 };

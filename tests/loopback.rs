@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_responses::provider::loopback::{
+use actix_responses::loopback::{
     Action, CloseKind, Comments, ConnectionClose, ConnectionId, DefaultAnswer, Loopback,
     LoopbackError, LoopbackOptions, Position, Reply, Script, ScriptError, Side, sse_text,
 };

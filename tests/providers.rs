@@ -10,10 +10,8 @@ use actix_responses::{
     ErrorKind, Runtime,
     actors::{SupervisorConfig, Workers},
     protocol::{Prompt, ResponseEvent, ResponseItem},
-    provider::{
-        Preset, Provider, ProviderSettings, Transport, TransportError, TransportFactory,
-        TransportRequest, TransportResponse,
-    },
+    provider::{Preset, Provider, ProviderSettings},
+    transport::{Transport, TransportError, TransportFactory, TransportRequest, TransportResponse},
     wire::Wire,
 };
 use bytes::Bytes;

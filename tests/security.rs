@@ -15,13 +15,12 @@ use std::{
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
     actors::{Compact, ListModels, SubmitRequest, SupervisorConfig, TurnState, Workers},
+    loopback::{Loopback, LoopbackOptions, Reply, Script},
     protocol::{CompactionInput, Prompt, ResponseEvent},
-    provider::{
-        AuthRequest, AwcTransportFactory, BearerAuth, HeaderAuth, Loopback, LoopbackOptions,
-        Provider, ProviderSettings, ProxyConfig, Secret, TlsConfig, TlsRoots, TransportRequest,
-        loopback::{Reply, Script},
-    },
+    provider::{AuthRequest, BearerAuth, HeaderAuth, Provider, ProviderSettings},
+    secret::Secret,
     sse::SseLimits,
+    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots, TransportRequest},
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};

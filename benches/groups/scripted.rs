@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_responses::provider::{
+use actix_responses::transport::{
     Transport, TransportError, TransportFactory, TransportRequest, TransportResponse,
 };
 use bytes::Bytes;

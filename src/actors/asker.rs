@@ -19,8 +19,9 @@ use tracing::Instrument;
 use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
-    provider::{BodyStream, Timeouts, Transport, TransportResponse},
+    provider::Timeouts,
     telemetry,
+    transport::{BodyStream, Transport, TransportResponse},
     wire::server_error,
 };
 

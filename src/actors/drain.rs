@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::provider::{BodyStream, DrainLimits};
+use crate::{provider::DrainLimits, transport::BodyStream};
 
 /// The connections of one worker that are about to be free, by origin.
 ///

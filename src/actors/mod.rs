@@ -23,7 +23,6 @@ mod opening;
 mod pool;
 mod questions;
 mod request;
-mod secrets;
 mod stream;
 mod subscription;
 mod supervisor;

@@ -6,11 +6,13 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::{drain::Drains, request::RequestSpec, secrets::Secrets};
+use super::{drain::Drains, request::RequestSpec};
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::RateLimitSnapshot,
-    provider::{AuthRequest, BodyStream, Transport, TransportRequest, TransportResponse},
+    provider::AuthRequest,
+    secret::Secrets,
+    transport::{BodyStream, Transport, TransportRequest, TransportResponse},
     wire::server_error,
 };
 

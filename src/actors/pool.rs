@@ -6,7 +6,7 @@ use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 
 use super::worker::{Load, LoadShare, Worker};
-use crate::provider::TransportFactory;
+use crate::transport::TransportFactory;
 
 /// Which arbiters, and so which threads, streams run on. Each has a connection pool of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

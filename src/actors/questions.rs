@@ -548,7 +548,7 @@ mod tests {
     use super::*;
     use crate::{
         actors::{CancelRequest, SupervisorConfig, Workers},
-        provider::{
+        transport::{
             Transport, TransportError, TransportFactory, TransportRequest, TransportResponse,
         },
     };

@@ -28,14 +28,15 @@ use super::{
     lease::{Lease, Outcome},
     opening::{Refusal, open},
     request::RequestSpec,
-    secrets::Secrets,
     worker::{LoadShare, SWEEP_INTERVAL},
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{Id, RateLimitSnapshot, ResponseEvent},
-    provider::{BodyStream, MAX_TRAILER, Transport, TransportResponse},
+    provider::MAX_TRAILER,
+    secret::Secrets,
     telemetry,
+    transport::{BodyStream, Transport, TransportResponse},
     wire::{StreamDecoder, Terminal, server_error},
 };
 

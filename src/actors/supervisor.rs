@@ -41,8 +41,9 @@ use super::{
 use crate::{
     error::{ApiError, ErrorKind, Phase},
     protocol::{Prompt, ResponseEvent, Restarted},
-    provider::{Accept, Provider, TransportFactory},
+    provider::{Accept, Provider},
     retry::RetryPolicy,
+    transport::TransportFactory,
     wire::{self, Wire},
 };
 

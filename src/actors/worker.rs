@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    provider::{Transport, TransportFactory},
+    transport::{Transport, TransportFactory},
 };
 
 /// From the supervisor: one attempt at a request. The stream actor's mailbox exists already, so that the supervisor can send
@@ -228,8 +228,9 @@ mod tests {
             request::StreamOptions,
         },
         error::ErrorKind,
-        provider::{Accept, Provider, TransportError, TransportRequest, TransportResponse},
+        provider::{Accept, Provider},
         retry::RetryPolicy,
+        transport::{TransportError, TransportRequest, TransportResponse},
     };
 
     /// Answers with a head and nothing more.

@@ -9,7 +9,7 @@ use std::{
 
 use actix_responses::{
     duration::parse_duration,
-    provider::loopback::{
+    loopback::{
         AfterReplies, DEFAULT_MAX_CONNECTIONS, Loopback, LoopbackOptions, Reply, ReplyBody, Script,
     },
 };

@@ -6,11 +6,10 @@ use actix_responses::{
     Runtime,
     actors::{SupervisorConfig, Workers},
     duration::parse_duration,
-    provider::{
-        AwcTransportFactory, Loopback, LoopbackOptions, Preset, Provider, ProviderCatalog,
-        ProviderSettings, ProxyConfig, Timeouts, TlsConfig, TlsRoots,
-    },
+    loopback::{Loopback, LoopbackOptions},
+    provider::{Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
     retry::{MAX_ATTEMPTS_LIMIT, RetryPolicy},
+    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots},
     wire::Wire,
 };
 use clap::{Args, ValueEnum};

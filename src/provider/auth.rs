@@ -6,8 +6,10 @@ use futures_core::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
 
-use super::redaction::RedactedUrl;
-use crate::error::{ApiError, ErrorKind, Phase};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    secret::{Secret, redaction::RedactedUrl},
+};
 
 /// Gives the headers that authenticate a request. It is asked before every attempt.
 ///
@@ -137,46 +139,6 @@ impl From<AuthError> for ApiError {
             Self::new(ErrorKind::Authentication, error.message).with_phase(Phase::Authorize);
         api_error.details_mut().source = error.source.map(Into::into);
         api_error
-    }
-}
-
-/// Text that no `Debug` and no `Display` shows, and that can't be serialized.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self::new(text)
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 

@@ -9,17 +9,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::{Url, form_urlencoded};
 
 use super::{
-    auth::{AuthProvider, NoAuth, Secret},
+    auth::{AuthProvider, NoAuth},
     compression::RequestCompression,
-    redaction::{
-        RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name, secrets_in_headers,
-        secrets_in_query,
-    },
     timeouts::{DrainLimits, Timeouts},
-    transport::is_transport_header,
 };
 use crate::{
     error::{ApiError, ErrorKind, Phase},
+    secret::{
+        Secret,
+        redaction::{
+            RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name, secrets_in_headers,
+            secrets_in_query,
+        },
+    },
+    transport::is_transport_header,
     wire::{Wire, chat::ChatQuirks, responses::BodyQuirks},
 };
 

@@ -7,10 +7,9 @@ use super::{
     compression::RequestCompression,
     endpoint::{Provider, Quirks, invalid},
     presets::Preset,
-    redaction::is_secret_name,
     timeouts::Timeouts,
 };
-use crate::{error::ApiError, wire::Wire};
+use crate::{error::ApiError, secret::redaction::is_secret_name, wire::Wire};
 
 /// The header of a key that is sent as `Bearer KEY`.
 const AUTHORIZATION: &str = "authorization";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_responses::{ErrorKind, Runtime, actors::ListModels, provider::Loopback, wire::Wire};
+use actix_responses::{ErrorKind, Runtime, actors::ListModels, loopback::Loopback, wire::Wire};
 use http::Method;
 use tokio::time::Instant;
 

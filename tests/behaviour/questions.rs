@@ -6,7 +6,7 @@ use actix_responses::{
     ApiError, ErrorKind, Runtime,
     actors::{CancelRequest, ListModels, Submit},
     protocol::{CompactionInput, ResponseItem},
-    provider::TransportErrorKind,
+    transport::TransportErrorKind,
 };
 use tokio::{task::JoinHandle, time::Instant};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_responses::{
-    ErrorKind, protocol::ResponseEvent, provider::TransportErrorKind, retry::RetryAfterOutput,
+    ErrorKind, protocol::ResponseEvent, retry::RetryAfterOutput, transport::TransportErrorKind,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;

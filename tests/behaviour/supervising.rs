@@ -6,7 +6,8 @@ use actix::{Actor, Context, Handler};
 use actix_responses::{
     ErrorKind,
     actors::{AttemptNotice, GetStatus, RequestPhase, SubmitRequest, Workers},
-    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth, TransportErrorKind},
+    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth},
+    transport::TransportErrorKind,
 };
 use futures_core::future::BoxFuture;
 use futures_util::StreamExt;

@@ -1,6 +1,6 @@
 //! Questions that are answered.
 
-use actix_responses::provider::loopback::{DefaultAnswer, Loopback, Reply, Script};
+use actix_responses::loopback::{DefaultAnswer, Loopback, Reply, Script};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -1,6 +1,6 @@
 //! `compact` and `models`: one question, one answer.
 
-use actix_responses::provider::loopback::{Reply, Script};
+use actix_responses::loopback::{Reply, Script};
 use http::StatusCode;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use actix_responses::provider::loopback::{DefaultAnswer, sse_text};
+use actix_responses::loopback::{DefaultAnswer, sse_text};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_responses::provider::loopback::{Loopback, Reply, Side};
+use actix_responses::loopback::{Loopback, Reply, Side};
 use serde_json::{Value, json};
 
 use crate::support::{FIRST, Ran, always, ask, closed, sse, text_delta};

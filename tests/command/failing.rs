@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use actix_responses::provider::loopback::{Reply, Script};
+use actix_responses::loopback::{Reply, Script};
 use http::StatusCode;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! What servers really send, over a socket: how often they are asked, what is printed, and how it ends.
 
-use actix_responses::provider::loopback::Reply;
+use actix_responses::loopback::Reply;
 use serde_json::{Value, json};
 
 use crate::support::{Ran, always, ask, sse};

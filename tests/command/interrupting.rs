@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use actix_responses::provider::loopback::{Chunks, Reply, Side};
+use actix_responses::loopback::{Chunks, Reply, Side};
 use http::StatusCode;
 use serde_json::json;
 

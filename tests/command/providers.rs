@@ -1,8 +1,8 @@
 //! `--provider` and `--providers-file`: what reaches a server of that kind.
 
-use actix_responses::provider::{
-    Preset,
+use actix_responses::{
     loopback::{RecordedRequest, Script},
+    provider::Preset,
 };
 use serde_json::json;
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use actix_responses::provider::loopback::{
+use actix_responses::loopback::{
     ConnectionClose, ConnectionId, Loopback, LoopbackOptions, Reply, Script,
 };
 use serde_json::{Value, json};

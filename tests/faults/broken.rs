@@ -10,9 +10,8 @@ use std::{
 
 use actix_responses::{
     ErrorKind,
+    loopback::{Loopback, LoopbackOptions, Reply, Script},
     protocol::ResponseEvent,
-    provider::Loopback,
-    provider::loopback::{LoopbackOptions, Reply, Script},
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;

@@ -6,7 +6,8 @@ use actix_responses::{
     ErrorKind, Runtime,
     actors::SupervisorConfig,
     protocol::{Prompt, ResponseEvent},
-    provider::{AwcTransportFactory, Provider, ProxyConfig, TlsConfig, TlsRoots},
+    provider::Provider,
+    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots},
 };
 
 use crate::support::{

@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix_responses::{
     ErrorKind,
     actors::{AudienceLimits, DeliveryPolicy, WhenDeserted},
-    provider::TransportErrorKind,
     retry::{BreakerPolicy, RetryAfterOutput},
+    transport::TransportErrorKind,
     wire::Wire,
 };
 

@@ -9,7 +9,7 @@ use std::{
 
 use actix_responses::{
     actors::DeliveryPolicy,
-    provider::{
+    transport::{
         Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
         TransportResponse,
     },

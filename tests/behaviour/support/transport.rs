@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use actix_responses::provider::{
+use actix_responses::transport::{
     Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
     TransportResponse,
 };

@@ -9,7 +9,7 @@ use std::{
     io::{Write, stdout},
 };
 
-use actix_responses::provider::{Loopback, Provider};
+use actix_responses::{loopback::Loopback, provider::Provider};
 use futures_util::StreamExt;
 
 #[actix_web::main]

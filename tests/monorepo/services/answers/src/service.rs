@@ -82,7 +82,7 @@ async fn tally(service: web::Data<Service>) -> actix_web::Result<String> {
 mod tests {
     use std::time::Duration;
 
-    use actix_responses::provider::Loopback;
+    use actix_responses::loopback::Loopback;
     use actix_web::rt::time::timeout;
 
     use super::*;

@@ -5,22 +5,19 @@ use std::{cmp::Reverse, error::Error};
 use http::HeaderMap;
 use url::Url;
 
-use crate::{
-    error::ApiError,
-    protocol::RawJson,
-    provider::{secrets_in_headers, secrets_in_query},
-};
+use super::{secrets_in_headers, secrets_in_query};
+use crate::{error::ApiError, protocol::RawJson};
 
 /// The secrets that one attempt was sent with. Servers quote a refused key in their message; what is quoted is taken out.
 #[derive(Default)]
-pub(super) struct Secrets(Box<[String]>);
+pub(crate) struct Secrets(Box<[String]>);
 
 /// What is shorter is no key, and would take ordinary words out of messages.
 const SHORTEST_SECRET: usize = 6;
 
 impl Secrets {
     /// The secrets among the headers and in the query that the attempt is sent with.
-    pub(super) fn of(headers: &HeaderMap, url: &Url) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, url: &Url) -> Self {
         let mut secrets = secrets_in_headers(headers);
         secrets.extend(secrets_in_query(url));
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
@@ -30,7 +27,7 @@ impl Secrets {
     }
 
     /// Takes them out of what a server said.
-    pub(super) fn scrub(&self, error: &mut ApiError) {
+    pub(crate) fn scrub(&self, error: &mut ApiError) {
         if self.0.is_empty() {
             return;
         }
@@ -87,7 +84,7 @@ impl Secrets {
     }
 
     /// A text without them, if it holds one.
-    pub(super) fn scrubbed(&self, text: &str) -> Option<String> {
+    pub(crate) fn scrubbed(&self, text: &str) -> Option<String> {
         let mut held = self
             .0
             .iter()

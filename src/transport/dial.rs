@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use super::{
+    TransportError, TransportErrorKind,
     proxy::{Authority, Proxy},
-    transport::{TransportError, TransportErrorKind},
 };
 
 /// How long one address is waited for before the next one is tried beside it, as RFC 8305 recommends. A host with an

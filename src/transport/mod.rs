@@ -7,8 +7,23 @@ use futures_core::{Stream, future::LocalBoxFuture};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use url::Url;
 
-use super::redaction::{RedactedHeaders, RedactedUrl};
-use crate::error::{ApiError, ErrorKind, Phase};
+use crate::{
+    error::{ApiError, ErrorKind, Phase},
+    secret::redaction::{RedactedHeaders, RedactedUrl},
+};
+
+mod awc;
+mod dial;
+mod early_answer;
+mod framing;
+mod proxy;
+mod tls;
+
+pub use self::{
+    awc::{AwcTransport, AwcTransportFactory},
+    proxy::ProxyConfig,
+    tls::{TlsConfig, TlsRoots},
+};
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///

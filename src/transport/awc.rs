@@ -39,15 +39,14 @@ use rustls::ClientConfig;
 use url::{Host, Url};
 
 use super::{
+    BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
+    TransportResponse,
     dial::{dial, io_reason},
     early_answer::EarlyAnswerStream,
     framing::{Framing, Head},
+    is_transport_header,
     proxy::{Authority, ProxyConfig, ProxyRules},
     tls::TlsConfig,
-    transport::{
-        BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory,
-        TransportRequest, TransportResponse, is_transport_header,
-    },
 };
 
 /// How long a connection may lie idle and still be used. Load balancers close theirs after 60 s (AWS) or later; closing first

@@ -121,7 +121,7 @@ pub(super) fn error_object(status: StatusCode, message: &str, code: Option<&str>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::loopback::ReplyBody;
+    use crate::loopback::ReplyBody;
 
     fn reply(method: Method, path: &str, body: &'static str) -> Reply {
         default_reply(&RecordedRequest::for_tests(method, path, body))

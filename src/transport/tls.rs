@@ -7,7 +7,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::transport::{TransportError, TransportErrorKind};
+use super::{TransportError, TransportErrorKind};
 use crate::error::ApiError;
 
 /// Which certificate authorities are trusted.

@@ -7,10 +7,8 @@ use std::{fmt, net::IpAddr};
 
 use url::{Host, Url};
 
-use super::{
-    auth::Secret,
-    transport::{TransportError, TransportErrorKind},
-};
+use super::{TransportError, TransportErrorKind};
+use crate::secret::Secret;
 
 /// Which proxy to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

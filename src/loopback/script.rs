@@ -192,7 +192,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::provider::loopback::{Action, Chunks, Comments, Framing, OutgoingEvent, Position};
+    use crate::loopback::{Action, Chunks, Comments, Framing, OutgoingEvent, Position};
 
     fn statuses(script: Script, requests: usize) -> Vec<Option<u16>> {
         let cursor = ScriptCursor::new(script);

@@ -197,7 +197,7 @@ fn push_header(head: &mut BytesMut, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::loopback::{Action, Chunks, Comments, Position};
+    use crate::loopback::{Action, Chunks, Comments, Position};
 
     const KEEP: Surroundings = Surroundings {
         knows_chunks: true,

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
-use super::transport::{TransportError, TransportErrorKind};
+use super::{TransportError, TransportErrorKind};
 
 /// A response's head in the types of `http` 1.
 pub(crate) struct Head {
