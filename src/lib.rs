@@ -23,10 +23,10 @@
 
 pub mod actors;
 pub mod duration;
-mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 pub mod loopback;
 pub mod protocol;
 pub mod provider;
@@ -38,7 +38,7 @@ mod telemetry;
 pub mod transport;
 pub mod wire;
 
-pub use error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};
+pub use protocol::error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};
 pub use runtime::{ResponseStream, Runtime};
 
 /// The examples of the README.

@@ -17,8 +17,7 @@ use crate::{
         Shutdown, StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
         SubscriptionId, SupervisorConfig, Unsubscribe,
     },
-    error::ApiError,
-    protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent},
+    protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent, error::ApiError},
     provider::Provider,
     transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TransportFactory},
 };

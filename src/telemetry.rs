@@ -6,7 +6,7 @@
 
 use tracing::{Span, field::Empty};
 
-use crate::{error::ApiError, protocol::TokenUsage};
+use crate::protocol::{TokenUsage, error::ApiError};
 
 /// The attempt that a span covers.
 pub(crate) struct AttemptAttributes<'a> {

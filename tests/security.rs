@@ -14,10 +14,10 @@ use std::{
 
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
-    actors::{Compact, ListModels, SubmitRequest, SupervisorConfig, TurnState, Workers},
+    actors::{Compact, ListModels, SubmitRequest, SupervisorConfig, Workers},
     loopback::{Loopback, LoopbackOptions, Reply, Script},
     protocol::{CompactionInput, Prompt, ResponseEvent},
-    provider::{AuthRequest, BearerAuth, HeaderAuth, Provider, ProviderSettings},
+    provider::{AuthRequest, BearerAuth, HeaderAuth, Provider, ProviderSettings, TurnState},
     secret::Secret,
     sse::SseLimits,
     transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots, TransportRequest},

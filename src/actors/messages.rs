@@ -11,11 +11,10 @@ use actix::{Message, Recipient};
 use http::HeaderMap;
 use tokio::sync::oneshot;
 
-use super::{RequestId, Subscriber, SubscriptionId, TurnState, WhenDeserted};
+use super::{RequestId, Subscriber, SubscriptionId, WhenDeserted};
 use crate::{
-    error::ApiError,
-    protocol::{CompactionInput, CompactionOutput, ModelList, Prompt},
-    provider::Provider,
+    protocol::{CompactionInput, CompactionOutput, ModelList, Prompt, error::ApiError},
+    provider::{Provider, TurnState},
     retry::RetryPolicy,
 };
 

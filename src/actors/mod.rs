@@ -10,35 +10,18 @@
 //! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`],
 //! [`ListModels`] (both also within [`Submit`]) and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
 
-mod asker;
-mod attempts;
+mod attempt;
 mod audience;
-mod breakers;
-mod config;
-mod delivery;
-mod drain;
-mod lease;
 mod messages;
-mod opening;
-mod pool;
-mod questions;
-mod request;
-mod stream;
-mod subscription;
 mod supervisor;
-mod turn_state;
-mod worker;
+mod workers;
 
-pub use audience::AudienceLimits;
-pub use config::SupervisorConfig;
-pub use delivery::Delivery;
+pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
+pub use audience::{AudienceLimits, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
     Asked, AttemptNotice, CancelRequest, Compact, GetStatus, ListModels, RequestPhase,
     RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
     Unsubscribe,
 };
-pub use pool::Workers;
-pub use request::{RequestId, SubscriptionId, WhenDeserted};
-pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
-pub use supervisor::StreamSupervisor;
-pub use turn_state::TurnState;
+pub use supervisor::{StreamSupervisor, SupervisorConfig};
+pub use workers::Workers;

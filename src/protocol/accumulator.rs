@@ -2,8 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{Id, OutputItem, ResponseEvent, ResponseItem, TokenUsage};
-use crate::error::{ApiError, ErrorKind, Phase};
+use super::{
+    Id, OutputItem, ResponseEvent, ResponseItem, TokenUsage,
+    error::{ApiError, ErrorKind, Phase},
+};
 
 /// How many bytes of deltas and items an accumulator holds by default: 64 MiB, far more than any model answers, and a bound for
 /// a server that does not stop.

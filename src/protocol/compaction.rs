@@ -5,8 +5,8 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, Role, TokenUsage, Tool,
+    error::{ApiError, ErrorKind, Phase},
 };
-use crate::error::{ApiError, ErrorKind, Phase};
 
 /// A conversation to compact.
 ///

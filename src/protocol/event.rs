@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::{
     Id, RateLimitSnapshot, RawJson, ResponseItem, Text, TokenUsage,
+    error::ApiError,
     saying::{event_says_something, item_says_something},
 };
-use crate::error::ApiError;
 
 /// One thing that happened to a request, in the order in which it happened.
 ///

@@ -216,14 +216,12 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
-    use crate::{
+    use crate::protocol::{
+        Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
+        OutputTextDelta, RateLimitBudget, RateLimitWindow, ReasoningContentDelta,
+        ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, Restarted, TokenUsage,
+        ToolCallInput, ToolCallInputDelta,
         error::{ApiError, ErrorKind},
-        protocol::{
-            Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
-            OutputTextDelta, RateLimitBudget, RateLimitWindow, ReasoningContentDelta,
-            ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, Restarted, TokenUsage,
-            ToolCallInput, ToolCallInputDelta,
-        },
     };
 
     fn raw(text: &str) -> RawJson {

@@ -5,6 +5,7 @@
 mod accumulator;
 mod compaction;
 pub(crate) mod duration_notation;
+pub(crate) mod error;
 mod event;
 mod event_json;
 pub mod item;

@@ -3,8 +3,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::RawJson;
-use crate::error::{ApiError, ErrorKind, Phase};
+use super::{
+    RawJson,
+    error::{ApiError, ErrorKind, Phase},
+};
 
 /// The models that a server has.
 #[derive(Clone, Debug, PartialEq)]

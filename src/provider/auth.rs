@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::Url;
 
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    protocol::error::{ApiError, ErrorKind, Phase},
     secret::{Secret, redaction::RedactedUrl},
 };
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     duration::parse_duration,
-    error::ApiError,
+    protocol::error::ApiError,
     wire::{
         Wire,
         chat::{DeveloperRole, MaxTokensField, ReasoningReplay},
@@ -410,7 +410,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::protocol::error::ErrorKind;
 
     /// The example in the documentation of [`ProviderCatalog`].
     fn documented() -> String {

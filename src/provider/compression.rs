@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use super::endpoint::invalid;
-use crate::error::ApiError;
+use crate::protocol::error::ApiError;
 
 /// How request bodies are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::protocol::error::ErrorKind;
 
     #[test]
     fn body_is_smaller_and_reads_back_the_same() {

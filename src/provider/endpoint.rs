@@ -14,7 +14,7 @@ use super::{
     timeouts::{DrainLimits, Timeouts},
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    protocol::error::{ApiError, ErrorKind, Phase},
     secret::{
         Secret,
         redaction::{

@@ -8,6 +8,7 @@ mod endpoint;
 mod presets;
 mod settings;
 mod timeouts;
+mod turn_state;
 
 pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoAuth};
 #[cfg(feature = "toml")]
@@ -17,3 +18,4 @@ pub use endpoint::{Accept, Provider, Quirks};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
 pub use timeouts::{DrainLimits, MAX_TRAILER, Timeouts};
+pub use turn_state::TurnState;

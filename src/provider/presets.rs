@@ -5,7 +5,7 @@ use super::{
     settings::ProviderSettings,
 };
 use crate::{
-    error::ApiError,
+    protocol::error::ApiError,
     wire::{
         Wire,
         chat::{DeveloperRole, MaxTokensField, ReasoningReplay},

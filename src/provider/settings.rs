@@ -9,7 +9,7 @@ use super::{
     presets::Preset,
     timeouts::Timeouts,
 };
-use crate::{error::ApiError, secret::redaction::is_secret_name, wire::Wire};
+use crate::{protocol::error::ApiError, secret::redaction::is_secret_name, wire::Wire};
 
 /// The header of a key that is sent as `Bearer KEY`.
 const AUTHORIZATION: &str = "authorization";
@@ -256,7 +256,7 @@ impl fmt::Debug for ProviderSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::protocol::error::ErrorKind;
 
     fn variables(name: &str) -> Option<String> {
         let value = match name {

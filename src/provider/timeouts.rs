@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{ApiError, ErrorKind, Phase};
+use crate::protocol::error::{ApiError, ErrorKind, Phase};
 
 /// How long each part of an attempt may take. `None` is no limit.
 ///

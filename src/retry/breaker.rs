@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{ApiError, ErrorKind, Phase};
+use crate::protocol::error::{ApiError, ErrorKind, Phase};
 
 /// When an endpoint counts as down, and how soon it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

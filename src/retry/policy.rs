@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ExponentialBackoff;
-use crate::error::{ApiError, ErrorKind};
+use crate::protocol::error::{ApiError, ErrorKind};
 
 /// The most attempts that a policy accepts: beyond it a request is not being retried but hammered.
 pub const MAX_ATTEMPTS_LIMIT: u32 = 100;

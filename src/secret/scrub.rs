@@ -6,7 +6,7 @@ use http::HeaderMap;
 use url::Url;
 
 use super::{secrets_in_headers, secrets_in_query};
-use crate::{error::ApiError, protocol::RawJson};
+use crate::protocol::{RawJson, error::ApiError};
 
 /// The secrets that one attempt was sent with. Servers quote a refused key in their message; what is quoted is taken out.
 #[derive(Default)]
@@ -114,7 +114,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::{error::ErrorKind, protocol::Text};
+    use crate::protocol::{Text, error::ErrorKind};
 
     #[test]
     fn a_quoted_key_is_taken_out() {

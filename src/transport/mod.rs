@@ -8,22 +8,21 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use url::Url;
 
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    protocol::error::{ApiError, ErrorKind, Phase},
     secret::redaction::{RedactedHeaders, RedactedUrl},
 };
 
 mod awc;
 mod dial;
+pub(crate) mod drain;
 mod early_answer;
 mod framing;
 mod proxy;
 mod tls;
 
-pub use self::{
-    awc::{AwcTransport, AwcTransportFactory},
-    proxy::ProxyConfig,
-    tls::{TlsConfig, TlsRoots},
-};
+pub use self::awc::{AwcTransport, AwcTransportFactory};
+pub use self::proxy::ProxyConfig;
+pub use self::tls::{TlsConfig, TlsRoots};
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///

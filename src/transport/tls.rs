@@ -8,7 +8,7 @@ use rustls::{
 };
 
 use super::{TransportError, TransportErrorKind};
-use crate::error::ApiError;
+use crate::protocol::error::ApiError;
 
 /// Which certificate authorities are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Terminal;
-use crate::{
+use crate::protocol::{
+    Completed, Id, Incomplete, RawJson, StreamAnomalies, Text, TokenUsage,
     error::{ApiError, Phase},
-    protocol::{Completed, Id, Incomplete, RawJson, StreamAnomalies, Text, TokenUsage},
 };
 
 /// What a stream has said about its answer as a whole. Each end carries all of it.

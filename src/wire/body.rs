@@ -5,9 +5,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use crate::{
+use crate::protocol::{
+    RequestOptions,
     error::{ApiError, ErrorKind, Phase},
-    protocol::RequestOptions,
 };
 
 /// An error in what the caller asks for.

@@ -1,7 +1,7 @@
 //! How much of a stream is taken before it is given up.
 
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    protocol::error::{ApiError, ErrorKind, Phase},
     sse::SseLimits,
 };
 

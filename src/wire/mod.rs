@@ -10,8 +10,7 @@ use self::{
     sse_stream::{SseStream, State},
 };
 use crate::{
-    error::ApiError,
-    protocol::{Completed, Id, Incomplete, ResponseEvent, StreamAnomalies},
+    protocol::{Completed, Id, Incomplete, ResponseEvent, StreamAnomalies, error::ApiError},
     sse::SseEvent,
 };
 
@@ -19,18 +18,14 @@ mod answer;
 mod body;
 pub mod chat;
 #[cfg(test)]
-mod equivalence;
-mod escapes;
-mod json;
+pub(crate) mod equivalence;
 mod limits;
-mod members;
 mod pieces;
 pub mod responses;
 pub(crate) mod server_error;
 mod sse_stream;
 mod strays;
 mod unread;
-mod walk;
 
 pub use limits::StreamLimits;
 

@@ -3,7 +3,7 @@
 //! Gateways glue events: they forget the line end between two, write `data:` twice, or put an error behind a chunk that broke
 //! off. Each JSON text in there is an event of its own.
 
-use super::walk::{skip_space, value_end};
+use crate::json::walk::{skip_space, value_end};
 
 /// A part of such data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::envelope::Certainty;
-use crate::{
+use crate::protocol::{
+    duration_notation,
     error::{ApiError, ErrorKind},
-    protocol::duration_notation,
 };
 
 mod envelope;

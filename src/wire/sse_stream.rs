@@ -8,8 +8,10 @@ use super::{
     strays::{Strays, is_cut_field},
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::ResponseEvent,
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind, Phase},
+    },
     sse::{DecodeError, Frame, SseDecoder, SseEvent, SseLimits},
 };
 

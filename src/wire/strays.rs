@@ -3,7 +3,7 @@
 //! A gateway that fails before its stream begins answers with a JSON object, on one line or over many, under the content type of
 //! an event stream; llama.cpp wrote its errors into a field `error:`. The SSE standard ignores such lines. People don't.
 
-use crate::{sse::DecodeError, wire::json::JsonDepth};
+use crate::{json::lenient::JsonDepth, sse::DecodeError};
 
 /// What the lines of an event stream begin with.
 pub(super) const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];

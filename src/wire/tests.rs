@@ -1,5 +1,5 @@
 use super::*;
-use crate::error::ErrorKind;
+use crate::protocol::error::ErrorKind;
 
 fn choice(index: u32, delta: &str, finish_reason: &str) -> String {
     format!(

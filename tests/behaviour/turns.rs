@@ -1,8 +1,9 @@
 //! What belongs to a turn, and how requests of one are sent.
 
 use actix_responses::{
-    actors::{Compact, SubmitRequest, TurnState},
+    actors::{Compact, SubmitRequest},
     protocol::{CompactionInput, ResponseItem},
+    provider::TurnState,
 };
 use futures_util::StreamExt;
 use serde_json::json;

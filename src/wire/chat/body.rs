@@ -16,8 +16,9 @@ use self::{
     tools::{chat_tool, chat_tool_choice},
 };
 use crate::{
-    error::ApiError,
-    protocol::{OutputFormat, OutputSchema, Prompt, ReasoningOptions, RequestOptions},
+    protocol::{
+        OutputFormat, OutputSchema, Prompt, ReasoningOptions, RequestOptions, error::ApiError,
+    },
     wire::body::{invalid, refuse_infinite, required_model, write_object},
 };
 

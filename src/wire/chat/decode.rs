@@ -30,13 +30,15 @@ use super::{
     template::Template,
 };
 use crate::{
-    error::{ApiError, ErrorKind},
-    protocol::{Created, Id, OtherEvent, RawJson, ResponseEvent, StreamAnomalies},
+    json::escapes::{with_marked_surrogates, without_lone_surrogates},
+    protocol::{
+        Created, Id, OtherEvent, RawJson, ResponseEvent, StreamAnomalies,
+        error::{ApiError, ErrorKind},
+    },
     sse::SseEvent,
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
-        escapes::{with_marked_surrogates, without_lone_surrogates},
         pieces::{excerpt, is_done},
         server_error::ServerError,
         unread::{Kind, Unread},

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use crate::{protocol::RawJson, wire::members::Members};
+use crate::{json::members::Members, protocol::RawJson};
 
 /// How many members are told apart. Servers have a dozen.
 const MAX_NAMES: usize = 64;

@@ -4,11 +4,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::to_raw_value};
 
 use crate::{
+    json::escapes::JoinedText,
     protocol::{Id, OutputItem, RawJson},
-    wire::{
-        escapes::JoinedText,
-        limits::{AnswerSize, StreamLimits},
-    },
+    wire::limits::{AnswerSize, StreamLimits},
 };
 
 /// What an item has beside the fields of its type, and takes along into the next request.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::chunk::{Chunk, Str};
-use crate::wire::escapes::{StringInside, string_inside, unescape};
+use crate::json::escapes::{StringInside, string_inside, unescape};
 
 /// A chunk that was read in full, and the places in it that the next one may change.
 ///

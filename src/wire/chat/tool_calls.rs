@@ -10,8 +10,8 @@ use super::{
     item::{Extra, Grown, Item, OutputNumbers, OutputPlace},
 };
 use crate::{
+    json::lenient::JsonDepth,
     protocol::{Id, ResponseEvent, StreamAnomalies, Text, ToolCallInput, ToolCallInputDelta},
-    wire::json::JsonDepth,
 };
 
 /// The calls of one choice, in the order in which they began.

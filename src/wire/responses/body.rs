@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use self::input::Input;
 use crate::{
-    error::ApiError,
-    protocol::{CompactionInput, OutputFormat, Prompt},
+    protocol::{CompactionInput, OutputFormat, Prompt, error::ApiError},
     wire::body::{named_model, refuse_infinite, required_model, write_object},
 };
 

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::{CompactionOutput, Completed, OutputItem, ResponseEvent},
+    protocol::{
+        CompactionOutput, Completed, OutputItem, ResponseEvent,
+        error::{ApiError, ErrorKind, Phase},
+    },
     sse::{SseDecoder, SseEvent, SseLimits},
     wire::{
         StreamDecoder, StreamLimits, Terminal, Wire,

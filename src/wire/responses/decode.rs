@@ -15,16 +15,16 @@ use super::{
     envelope::Envelope, event_types::EVENT_TYPES, first_response::FirstResponse, template::Template,
 };
 use crate::{
-    error::{ApiError, ErrorKind},
+    json::escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
     protocol::{
         Created, Id, OtherEvent, OutputItem, RateLimitSnapshot, RawJson, ReasoningSummaryPartAdded,
         ResponseEvent, StreamAnomalies, Text,
+        error::{ApiError, ErrorKind},
     },
     sse::SseEvent,
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
-        escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
         pieces::{excerpt, is_done},
         unread::Unread,
     },

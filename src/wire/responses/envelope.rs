@@ -10,8 +10,8 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::first_response::FirstResponse;
-use crate::wire::{
-    json::{LenientInt, LenientStr},
+use crate::json::{
+    lenient::{LenientInt, LenientStr},
     members::{Member, Members},
 };
 

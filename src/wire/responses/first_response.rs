@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::envelope::ResponseObject;
 use crate::{
+    json::members::{Member, Members},
     protocol::RawJson,
-    wire::members::{Member, Members},
 };
 
 /// The response object that a stream began with.

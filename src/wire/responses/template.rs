@@ -5,15 +5,15 @@ use std::iter;
 use memchr::memchr;
 
 use crate::{
+    json::{
+        escapes::{StringInside, string_inside, unescape},
+        members::{Member, Members},
+    },
     protocol::{
         OutputTextDelta, ReasoningContentDelta, ReasoningSummaryDelta, RefusalDelta, ResponseEvent,
         Text, ToolCallInputDelta,
     },
-    wire::{
-        StreamLimits,
-        escapes::{StringInside, string_inside, unescape},
-        members::{Member, Members},
-    },
+    wire::StreamLimits,
 };
 
 /// A delta's block as it came (`event: ...`, `data: {...}` and the blank line), and the places in it that the next one may

@@ -11,7 +11,7 @@ use super::{
     http_response::excerpt,
     kinds::{is_error_name, kind_of_baidu, kind_of_minimax, means_a_kind},
 };
-use crate::{error::ErrorKind, protocol::duration_notation};
+use crate::protocol::{duration_notation, error::ErrorKind};
 
 /// What is known of a value before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{ServerError, cut, envelope::error_in_text};
-use crate::error::{ApiError, Phase};
+use crate::protocol::error::{ApiError, Phase};
 use http::{HeaderMap, HeaderName, StatusCode, header::AsHeaderName};
 
 /// The headers that name a request, the API's own before those of proxies.
@@ -196,7 +196,7 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::protocol::error::ErrorKind;
 
     fn error(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ApiError {
         let headers = headers

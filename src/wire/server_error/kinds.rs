@@ -1,6 +1,6 @@
 //! What kind of failure the names, numbers and sentences of servers mean.
 
-use crate::error::ErrorKind;
+use crate::protocol::error::ErrorKind;
 
 /// Looks a name up, whatever its spelling. `RateLimitExceeded`, `rate-limit-exceeded` and `RATE_LIMIT_EXCEEDED` are one;
 /// `_error` and `_exception` at the end say nothing; of a dotted name each part is looked up.

@@ -12,9 +12,8 @@ use super::{
         Call, CalledTool, ChatContent, Custom, Function, Message, Part, PartForm, append, no_part,
     },
 };
-use crate::{
-    error::ApiError,
-    protocol::{Content, ContentPart, MessageItem, Prompt, ResponseItem, Role},
+use crate::protocol::{
+    Content, ContentPart, MessageItem, Prompt, ResponseItem, Role, error::ApiError,
 };
 
 /// Writes the instructions and the conversation as messages.

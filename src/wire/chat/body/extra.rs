@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::invalid;
-use crate::{error::ApiError, protocol::RawJson};
+use crate::protocol::{RawJson, error::ApiError};
 
 /// What only the Responses API and its clients mean by their items. Chat servers refuse it.
 const OF_RESPONSES: [&str; 4] = [

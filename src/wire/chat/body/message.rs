@@ -5,10 +5,7 @@ use std::{borrow::Cow, mem};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{extra::Extra, invalid};
-use crate::{
-    error::ApiError,
-    protocol::{Content, ContentPart, RawJson},
-};
+use crate::protocol::{Content, ContentPart, RawJson, error::ApiError};
 
 /// What stands between two texts that become one.
 const TEXT_SEPARATOR: &str = "\n";

@@ -3,9 +3,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
+use crate::protocol::{
+    OutputSchema, PromptTemplate, RawJson, ReasoningOptions, ResponseItem, Tool,
     error::{ErrorKind, Phase},
-    protocol::{OutputSchema, PromptTemplate, RawJson, ReasoningOptions, ResponseItem, Tool},
 };
 
 fn body(prompt: &Prompt, quirks: BodyQuirks) -> Value {

@@ -8,8 +8,10 @@ use super::{
     troubles::{has_words, parse, words_in},
 };
 use crate::{
-    error::{ApiError, ErrorKind},
-    protocol::{RawJson, ResponseEvent},
+    protocol::{
+        RawJson, ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
     wire::{
         Step, Terminal,
         responses::envelope::{Envelope, ResponseObject},

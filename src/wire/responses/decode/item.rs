@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::delta::DeltaKind;
 use crate::{
-    protocol::{RawJson, ToolCallInput},
-    wire::{
+    json::{
         escapes::without_lone_surrogates,
-        json::LenientStr,
+        lenient::LenientStr,
         members::{Member, Members},
         walk::{skip_space, value_end},
     },
+    protocol::{RawJson, ToolCallInput},
 };
 
 /// What is read of an item, whose JSON has been walked over.

@@ -1,9 +1,8 @@
 use super::*;
 use crate::{
-    error::Phase,
     protocol::{
         Completed, Incomplete, OutputTextDelta, ReasoningContentDelta, ReasoningSummaryDelta,
-        RefusalDelta, TokenUsage, ToolCallInput, ToolCallInputDelta,
+        RefusalDelta, TokenUsage, ToolCallInput, ToolCallInputDelta, error::Phase,
     },
     sse::SseLimits,
     wire::{StreamDecoder, Wire},

@@ -4,11 +4,13 @@ use serde_json::Value;
 
 use super::{Loss, ResponsesDialect, is_error_name, is_error_type, is_of_tool};
 use crate::{
-    error::{ApiError, ErrorKind},
-    protocol::{Id, ResponseEvent},
+    json::escapes::without_lone_surrogates,
+    protocol::{
+        Id, ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
     wire::{
         Step, Terminal, TextPlace,
-        escapes::without_lone_surrogates,
         pieces::excerpt,
         responses::{envelope::Envelope, event_types::EVENT_TYPES},
         server_error::ServerError,

@@ -7,8 +7,10 @@ use super::{
     troubles::parse,
 };
 use crate::{
-    error::{ApiError, ErrorKind},
-    protocol::{Id, RawJson, ResponseEvent},
+    protocol::{
+        Id, RawJson, ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
     wire::{
         Step,
         pieces::excerpt,

@@ -14,15 +14,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::Delivery;
-use crate::protocol::ResponseEvent;
+use crate::{actors::Delivery, protocol::ResponseEvent};
 
 /// Who listens to a request, from where on, and what happens when it does not keep up.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
-    pub(super) link: Link,
-    pub(super) policy: DeliveryPolicy,
-    pub(super) cursor: Cursor,
+    pub(crate) link: Link,
+    pub(crate) policy: DeliveryPolicy,
+    pub(crate) cursor: Cursor,
 }
 
 impl Subscriber {
@@ -109,7 +108,7 @@ impl Default for DeliveryPolicy {
 
 /// The way to a subscriber.
 #[derive(Clone)]
-pub(super) enum Link {
+pub(crate) enum Link {
     Deliveries(Recipient<Delivery>),
     Events(Recipient<ResponseEvent>),
     /// A [`ResponseStream`](crate::ResponseStream): a bounded queue, and a way round it for an end that overtakes.
@@ -130,7 +129,7 @@ impl fmt::Debug for Link {
 }
 
 /// What became of a delivery.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// It is in the mailbox.
     Done,
     /// The mailbox is full; a task waits with it.
@@ -141,7 +140,7 @@ pub(super) enum Sent {
 
 impl Link {
     /// Whether somebody is there.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         match self {
             Self::Deliveries(recipient) => recipient.connected(),
             Self::Events(recipient) => recipient.connected(),
@@ -150,7 +149,7 @@ impl Link {
     }
 
     /// Delivers now if there is room, otherwise as soon as there is.
-    pub(super) fn deliver(&self, delivery: Delivery, now: Instant) -> Sent {
+    pub(crate) fn deliver(&self, delivery: Delivery, now: Instant) -> Sent {
         match self {
             Self::Deliveries(recipient) => match recipient.try_send(delivery) {
                 Ok(()) => Sent::Done,
@@ -188,7 +187,7 @@ impl Link {
         clippy::disallowed_methods,
         reason = "one message for each subscription, and it must arrive"
     )]
-    pub(super) fn deliver_end(&self, delivery: Delivery) {
+    pub(crate) fn deliver_end(&self, delivery: Delivery) {
         match self {
             Self::Deliveries(recipient) => recipient.do_send(delivery),
             Self::Events(recipient) => {
@@ -253,7 +252,7 @@ impl Link {
 
 /// What became of a delivery that waited for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     /// It is in the mailbox.
     Arrived,
     /// Nobody is there any more.
@@ -263,21 +262,21 @@ pub(super) enum Arrival {
 }
 
 /// A delivery that waits for room. Dropping it withdraws the delivery, unless its handler has run already.
-pub(super) struct Blocked {
+pub(crate) struct Blocked {
     done: oneshot::Receiver<Arrival>,
     task: AbortHandle,
     is_final: bool,
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
 }
 
 impl Blocked {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         let done = ready!(Future::poll(Pin::new(&mut self.done), cx));
         Poll::Ready(done.unwrap_or(Arrival::Lost))
     }
 
     /// Takes the delivery back. False when its end is in the mailbox already, so that no other may follow.
-    pub(super) fn withdraw(mut self) -> bool {
+    pub(crate) fn withdraw(mut self) -> bool {
         self.done.close();
         !(self.is_final && self.done.try_recv() == Ok(Arrival::Arrived))
     }

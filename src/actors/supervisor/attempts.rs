@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use actix::Recipient;
 use tokio::time::Instant;
 
-use super::{AttemptNotice, request::RequestSpec};
 use crate::{
-    error::{ApiError, AttemptFailure},
+    actors::{AttemptNotice, attempt::spec::RequestSpec},
+    protocol::error::{ApiError, AttemptFailure},
     retry::{AttemptContext, RetryDecision},
 };
 
 #[derive(Default)]
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     number: u32,
     failures: Vec<AttemptFailure>,
     refreshed: bool,
@@ -20,7 +20,7 @@ pub(super) struct Attempts {
 }
 
 /// What follows a failed attempt.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The request ends with this error.
     GiveUp(Arc<ApiError>),
     /// Another attempt, after a delay.
@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 }
 
 impl Attempts {
-    pub(super) fn new(observer: Option<Recipient<AttemptNotice>>) -> Self {
+    pub(crate) fn new(observer: Option<Recipient<AttemptNotice>>) -> Self {
         Self {
             observer,
             ..Self::default()
@@ -41,12 +41,12 @@ impl Attempts {
     }
 
     /// The attempt that runs or ran last; 0 before the first.
-    pub(super) fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
     /// Counts the next attempt.
-    pub(super) fn begin(&mut self, spec: &RequestSpec) -> u32 {
+    pub(crate) fn begin(&mut self, spec: &RequestSpec) -> u32 {
         self.number += 1;
         tracing::debug!(request = %spec.id, attempt = self.number, "starting an attempt");
         self.notify(AttemptNotice::Started {
@@ -59,7 +59,7 @@ impl Attempts {
 
     /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy, which is told
     /// whether the answer `is_begun`. While `closing`, nothing is tried again.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &mut self,
         spec: &RequestSpec,
         mut error: ApiError,

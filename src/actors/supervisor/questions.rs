@@ -15,18 +15,26 @@ use http::{HeaderMap, Method, StatusCode, header};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    AttemptNotice, Compact, ListModels, RequestId, TurnState,
-    asker::{AnswerLimit, AskEnded, AskLease, Asker, Question, StopAsking, said_instead},
+    StopReason, StreamSupervisor,
     attempts::{Attempts, Verdict},
-    messages::{Asked, Submit},
-    request::{RequestSpec, StreamOptions},
-    supervisor::{StopReason, StreamSupervisor},
-    worker::StartAsking,
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::{CompactionOutput, ModelList},
-    provider::{Accept, Provider, Timeouts},
+    actors::{
+        AttemptNotice, Compact, ListModels, RequestId,
+        attempt::{
+            question::{
+                AnswerLimit, AskEnded, AskLease, Asker, Question, StopAsking, said_instead,
+            },
+            spec::{RequestSpec, StreamOptions},
+        },
+        messages::{Asked, Submit},
+        workers::worker::StartAsking,
+    },
+    protocol::{
+        CompactionOutput, ModelList,
+        error::{ApiError, ErrorKind, Phase},
+    },
+    provider::{Accept, Provider, Timeouts, TurnState},
     retry::RetryPolicy,
     telemetry,
     wire::{
@@ -40,7 +48,7 @@ use crate::{
 const MAX_MODEL_LIST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Asks for a conversation to be compacted.
-pub(super) struct Compaction;
+pub(crate) struct Compaction;
 
 impl Question for Compaction {
     type Answer = CompactionOutput;
@@ -80,7 +88,7 @@ impl Question for Compaction {
 }
 
 /// Asks which models there are.
-pub(super) struct Listing;
+pub(crate) struct Listing;
 
 impl Question for Listing {
     type Answer = ModelList;
@@ -117,10 +125,10 @@ impl Question for Listing {
 }
 
 /// The questions of one kind that have not been answered yet.
-pub(super) type Questions<Q> = HashMap<RequestId, OpenQuestion<Q>>;
+pub(crate) type Questions<Q> = HashMap<RequestId, OpenQuestion<Q>>;
 
 /// A question that has not been answered yet.
-pub(super) struct OpenQuestion<Q: Question> {
+pub(crate) struct OpenQuestion<Q: Question> {
     spec: Arc<RequestSpec>,
     limit: AnswerLimit,
     attempts: Attempts,
@@ -143,7 +151,7 @@ enum State<Q: Question> {
 }
 
 impl<Q: Question> OpenQuestion<Q> {
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { .. })
     }
 
@@ -154,7 +162,7 @@ impl<Q: Question> OpenQuestion<Q> {
 }
 
 /// A question whose answers the supervisor has a place for.
-pub(super) trait Kept: Question {
+pub(crate) trait Kept: Question {
     fn kept(supervisor: &mut StreamSupervisor) -> &mut Questions<Self>;
 }
 
@@ -379,7 +387,7 @@ impl StreamSupervisor {
     }
 
     /// Ends a question before its answer. Whether there was one to end.
-    pub(super) fn stop_question<Q: Kept>(
+    pub(crate) fn stop_question<Q: Kept>(
         &mut self,
         id: RequestId,
         reason: StopReason,
@@ -413,7 +421,7 @@ impl StreamSupervisor {
     }
 
     /// Ends some questions of a kind, in a shutdown.
-    pub(super) fn stop_questions<Q: Kept>(
+    pub(crate) fn stop_questions<Q: Kept>(
         &mut self,
         which: fn(&OpenQuestion<Q>) -> bool,
         ctx: &mut Context<Self>,

@@ -11,16 +11,21 @@ use std::{
 use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
 
-use super::{
-    Cursor, Delivery, DeliveryPolicy, RequestId, SubscribeError, Subscriber, SubscriptionId,
-    WhenDeserted,
+use self::{
     delivery::EventLog,
     subscription::{Arrival, Blocked, Link, Sent},
 };
-use crate::{
+use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted};
+use crate::protocol::{
+    ResponseEvent,
     error::{ApiError, ErrorKind, Phase},
-    protocol::ResponseEvent,
 };
+
+pub(crate) mod delivery;
+pub(crate) mod subscription;
+
+pub use delivery::Delivery;
+pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
 
 /// Bounds of what a request keeps for its subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +54,7 @@ impl Default for AudienceLimits {
 /// before the output begins.
 const PREAMBLE_EVENTS: usize = 16;
 
-pub(super) struct Audience {
+pub(crate) struct Audience {
     request: RequestId,
     limits: AudienceLimits,
     log: EventLog,
@@ -82,7 +87,7 @@ struct Subscription {
 }
 
 impl Audience {
-    pub(super) fn new(request: RequestId, limits: AudienceLimits) -> Self {
+    pub(crate) fn new(request: RequestId, limits: AudienceLimits) -> Self {
         Self {
             request,
             limits,
@@ -101,7 +106,7 @@ impl Audience {
     }
 
     /// Adds a subscriber and sends it what it has missed.
-    pub(super) fn subscribe(
+    pub(crate) fn subscribe(
         &mut self,
         subscriber: Subscriber,
         now: Instant,
@@ -151,7 +156,7 @@ impl Audience {
     }
 
     /// Ends a subscription without a final delivery: its owner asked for that. Whether there was one.
-    pub(super) fn unsubscribe(&mut self, id: SubscriptionId) -> bool {
+    pub(crate) fn unsubscribe(&mut self, id: SubscriptionId) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions
             .retain(|subscription| subscription.id != id);
@@ -161,7 +166,7 @@ impl Audience {
     /// Publishes what is ready and empties `events`.
     ///
     /// In a retried attempt, events before the output that are equal to what was delivered already are left out.
-    pub(super) fn publish(&mut self, events: &mut Vec<ResponseEvent>, now: Instant) {
+    pub(crate) fn publish(&mut self, events: &mut Vec<ResponseEvent>, now: Instant) {
         if !self.output_delivered {
             self.note_preamble(events);
         }
@@ -174,7 +179,7 @@ impl Audience {
     }
 
     /// Begins anew after output had been delivered, with a notice of it.
-    pub(super) fn restart(&mut self, notice: ResponseEvent, now: Instant) {
+    pub(crate) fn restart(&mut self, notice: ResponseEvent, now: Instant) {
         self.output_delivered = false;
         self.preamble.clear();
         self.log.push(smallvec![notice]);
@@ -183,7 +188,7 @@ impl Audience {
     }
 
     /// Publishes the end, after everything before it. It is delivered when a subscriber has taken what precedes it.
-    pub(super) fn end(&mut self, last: &mut Vec<ResponseEvent>, end: ResponseEvent, now: Instant) {
+    pub(crate) fn end(&mut self, last: &mut Vec<ResponseEvent>, end: ResponseEvent, now: Instant) {
         debug_assert!(end.is_final());
         if self.ended {
             return;
@@ -199,7 +204,7 @@ impl Audience {
     }
 
     /// Ends at once: what subscribers have not taken yet is skipped, and the end overtakes it.
-    pub(super) fn cut_short(&mut self, end: ResponseEvent) {
+    pub(crate) fn cut_short(&mut self, end: ResponseEvent) {
         debug_assert!(end.is_final());
         if self.ended {
             return;
@@ -217,7 +222,7 @@ impl Audience {
     }
 
     /// Gives those who have yet to take the end nothing but it, without waiting for room.
-    pub(super) fn hurry(&mut self) {
+    pub(crate) fn hurry(&mut self) {
         debug_assert!(self.ended);
         let Some(end) = self
             .log
@@ -238,7 +243,7 @@ impl Audience {
     }
 
     /// Goes on with subscribers that were waited for. The task is woken when there is more to do.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         // Each time something moved, deliveries may have blocked anew, and those have no waker yet.
         while self.poll_blocked(cx, now) {
             self.deliver(now);
@@ -281,13 +286,13 @@ impl Audience {
     }
 
     /// Removes subscribers whose actors have stopped.
-    pub(super) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         self.subscriptions
             .retain(|subscription| subscription.link.is_connected());
     }
 
     /// When [`poll`](Self::poll) has something to do even if no subscriber moves.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         if !self.may_be_blocked {
             return None;
         }
@@ -303,7 +308,7 @@ impl Audience {
     }
 
     /// Whether the stream should not be read any further for now.
-    pub(super) fn is_congested(&self) -> bool {
+    pub(crate) fn is_congested(&self) -> bool {
         self.may_be_blocked
             && self.subscriptions.iter().any(|subscription| {
                 subscription.is_waited_for()
@@ -313,7 +318,7 @@ impl Audience {
     }
 
     /// Ends the subscriptions that are waited for without a deadline, for nothing else would.
-    pub(super) fn give_up_on_the_stuck(&mut self) {
+    pub(crate) fn give_up_on_the_stuck(&mut self) {
         for subscription in &mut self.subscriptions {
             if subscription.blocked.is_some() && !subscription.is_waited_for() {
                 subscription.lag(self.request);
@@ -323,14 +328,14 @@ impl Audience {
     }
 
     /// Whether a [`ResponseStream`](crate::ResponseStream) listens.
-    pub(super) fn has_streams(&self) -> bool {
+    pub(crate) fn has_streams(&self) -> bool {
         self.subscriptions
             .iter()
             .any(|subscription| matches!(subscription.link, Link::Channel { .. }))
     }
 
     /// Whether a subscriber has yet to take something.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.may_be_blocked
             && self
                 .subscriptions
@@ -339,7 +344,7 @@ impl Audience {
     }
 
     /// When a request whose subscribers have all left is to end, if nobody comes until then.
-    pub(super) fn abandoned_at(&mut self, policy: WhenDeserted, now: Instant) -> Option<Instant> {
+    pub(crate) fn abandoned_at(&mut self, policy: WhenDeserted, now: Instant) -> Option<Instant> {
         if !self.had_subscribers || !self.subscriptions.is_empty() || self.ended {
             return None;
         }
@@ -351,27 +356,27 @@ impl Audience {
         }
     }
 
-    pub(super) fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.ended
     }
 
-    pub(super) fn output_delivered(&self) -> bool {
+    pub(crate) fn output_delivered(&self) -> bool {
         self.output_delivered
     }
 
-    pub(super) fn is_accepted(&self) -> bool {
+    pub(crate) fn is_accepted(&self) -> bool {
         self.accepted
     }
 
-    pub(super) fn subscribers(&self) -> usize {
+    pub(crate) fn subscribers(&self) -> usize {
         self.subscriptions.len()
     }
 
-    pub(super) fn next_sequence(&self) -> u64 {
+    pub(crate) fn next_sequence(&self) -> u64 {
         self.log.next()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.log.bytes()
     }
 

@@ -16,17 +16,18 @@ use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::{RequestId, drain::Drains, opening::open, request::RequestSpec, worker::LoadShare};
+use super::{opening::open, spec::RequestSpec};
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
+    actors::{RequestId, workers::worker::LoadShare},
+    protocol::error::{ApiError, ErrorKind, Phase},
     provider::Timeouts,
     telemetry,
-    transport::{BodyStream, Transport, TransportResponse},
+    transport::{BodyStream, Transport, TransportResponse, drain::Drains},
     wire::server_error,
 };
 
 /// What is asked, and what is made of the answer.
-pub(super) trait Question: Sized + Unpin + 'static {
+pub(crate) trait Question: Sized + Unpin + 'static {
     type Answer: Send + Unpin + 'static;
 
     /// What spans call it.
@@ -63,16 +64,16 @@ pub(super) trait Question: Sized + Unpin + 'static {
 
 /// How many bytes an answer may have, and what the limit is called.
 #[derive(Clone, Copy)]
-pub(super) struct AnswerLimit {
-    pub(super) name: &'static str,
-    pub(super) bytes: usize,
+pub(crate) struct AnswerLimit {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: usize,
 }
 
 /// To the supervisor, exactly once for each attempt, whatever became of it.
-pub(super) struct AskEnded<Q: Question> {
-    pub(super) request: RequestId,
-    pub(super) attempt: u32,
-    pub(super) result: Result<Q::Answer, ApiError>,
+pub(crate) struct AskEnded<Q: Question> {
+    pub(crate) request: RequestId,
+    pub(crate) attempt: u32,
+    pub(crate) result: Result<Q::Answer, ApiError>,
 }
 
 impl<Q: Question> Message for AskEnded<Q> {
@@ -80,14 +81,14 @@ impl<Q: Question> Message for AskEnded<Q> {
 }
 
 /// From the supervisor: nobody wants the answer any more.
-pub(super) struct StopAsking;
+pub(crate) struct StopAsking;
 
 impl Message for StopAsking {
     type Result = ();
 }
 
 /// The duty to report an attempt. Its drop reports it as lost if nothing else was.
-pub(super) struct AskLease<Q: Question> {
+pub(crate) struct AskLease<Q: Question> {
     report: Recipient<AskEnded<Q>>,
     request: RequestId,
     attempt: u32,
@@ -95,7 +96,7 @@ pub(super) struct AskLease<Q: Question> {
 }
 
 impl<Q: Question> AskLease<Q> {
-    pub(super) fn new(report: Recipient<AskEnded<Q>>, request: RequestId, attempt: u32) -> Self {
+    pub(crate) fn new(report: Recipient<AskEnded<Q>>, request: RequestId, attempt: u32) -> Self {
         Self {
             report,
             request,
@@ -104,7 +105,7 @@ impl<Q: Question> AskLease<Q> {
         }
     }
 
-    pub(super) fn set_result(&mut self, result: Result<Q::Answer, ApiError>) {
+    pub(crate) fn set_result(&mut self, result: Result<Q::Answer, ApiError>) {
         self.result = Some(result);
     }
 }
@@ -124,7 +125,7 @@ impl<Q: Question> Drop for AskLease<Q> {
     }
 }
 
-pub(super) struct Asker<Q: Question> {
+pub(crate) struct Asker<Q: Question> {
     spec: Arc<RequestSpec>,
     lease: AskLease<Q>,
     transport: Rc<dyn Transport>,
@@ -135,7 +136,7 @@ pub(super) struct Asker<Q: Question> {
 }
 
 impl<Q: Question> Asker<Q> {
-    pub(super) fn new(
+    pub(crate) fn new(
         spec: Arc<RequestSpec>,
         lease: AskLease<Q>,
         transport: Rc<dyn Transport>,
@@ -231,7 +232,7 @@ fn is_json(body: &[u8]) -> bool {
 }
 
 /// What a body says that is no answer, as `wrong` tells: the server's own words where it has some.
-pub(super) fn said_instead<Q: Question>(mut wrong: ApiError, body: &str) -> ApiError {
+pub(crate) fn said_instead<Q: Question>(mut wrong: ApiError, body: &str) -> ApiError {
     #[derive(Default, Deserialize)]
     struct Shape {
         output: Option<IgnoredAny>,

@@ -5,8 +5,7 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 use actix::Message;
 use smallvec::SmallVec;
 
-use super::RequestId;
-use crate::protocol::ResponseEvent;
+use crate::{actors::RequestId, protocol::ResponseEvent};
 
 /// One or more consecutive events of a request.
 ///
@@ -20,7 +19,7 @@ pub struct Delivery {
 }
 
 /// Consecutive events, as they were published or put together again.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     request: RequestId,
     first: u64,
     bytes: usize,
@@ -53,7 +52,7 @@ impl Message for ResponseEvent {
 }
 
 impl Delivery {
-    pub(super) fn new(
+    pub(crate) fn new(
         request: RequestId,
         first_sequence: u64,
         events: SmallVec<[ResponseEvent; 1]>,
@@ -98,7 +97,7 @@ impl Delivery {
     }
 
     /// The same without the first `count` events.
-    pub(super) fn without_first(mut self, count: usize) -> Self {
+    pub(crate) fn without_first(mut self, count: usize) -> Self {
         self.start += count;
         self
     }
@@ -115,7 +114,7 @@ impl fmt::Debug for Delivery {
 }
 
 /// The newest events of a request, for those who come late or lag behind.
-pub(super) struct EventLog {
+pub(crate) struct EventLog {
     request: RequestId,
     batches: VecDeque<Arc<Batch>>,
     next: u64,
@@ -128,7 +127,7 @@ pub(super) struct EventLog {
 const CATCH_UP_EVENTS: usize = 256;
 
 impl EventLog {
-    pub(super) fn new(request: RequestId) -> Self {
+    pub(crate) fn new(request: RequestId) -> Self {
         Self {
             request,
             batches: VecDeque::new(),
@@ -139,21 +138,21 @@ impl EventLog {
     }
 
     /// The sequence number of the next event to come.
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
     /// The oldest sequence number that can still be read.
-    pub(super) fn oldest(&self) -> u64 {
+    pub(crate) fn oldest(&self) -> u64 {
         self.batches.front().map_or(self.next, |batch| batch.first)
     }
 
     /// What the events hold, roughly.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn push(&mut self, events: SmallVec<[ResponseEvent; 1]>) {
+    pub(crate) fn push(&mut self, events: SmallVec<[ResponseEvent; 1]>) {
         let batch = Batch::new(self.request, self.next, events);
         self.events += batch.events.len();
         self.bytes += batch.bytes;
@@ -162,13 +161,13 @@ impl EventLog {
     }
 
     /// The batch that came last.
-    pub(super) fn newest(&self) -> Option<Delivery> {
+    pub(crate) fn newest(&self) -> Option<Delivery> {
         let batch = self.batches.back()?.clone();
         Some(Delivery { batch, start: 0 })
     }
 
     /// The oldest batch, if it must go for the log to be within its limits. The newest batch stays, whatever its size.
-    pub(super) fn excess(
+    pub(crate) fn excess(
         &self,
         max_events: usize,
         max_bytes: usize,
@@ -181,7 +180,7 @@ impl EventLog {
         Some((front.first, &front.events))
     }
 
-    pub(super) fn forget_oldest(&mut self) {
+    pub(crate) fn forget_oldest(&mut self) {
         if let Some(batch) = self.batches.pop_front() {
             self.events -= batch.events.len();
             self.bytes -= batch.bytes;
@@ -190,7 +189,7 @@ impl EventLog {
 
     /// What to send to somebody whose next event is `sequence`; `None` when there is nothing newer. `sequence` is not older
     /// than [`oldest`](Self::oldest).
-    pub(super) fn read(&self, sequence: u64) -> Option<Delivery> {
+    pub(crate) fn read(&self, sequence: u64) -> Option<Delivery> {
         if sequence >= self.next {
             return None;
         }

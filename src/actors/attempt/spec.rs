@@ -7,10 +7,9 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::TurnState;
 use crate::{
-    error::ApiError,
-    provider::{Accept, Provider},
+    protocol::error::ApiError,
+    provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
     telemetry::{self, AttemptAttributes},
     wire::StreamLimits,
@@ -18,7 +17,7 @@ use crate::{
 
 /// Names a request within its supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub(super) u64);
+pub struct RequestId(pub(crate) u64);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +27,7 @@ impl fmt::Display for RequestId {
 
 /// Names a subscription within its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(pub(super) u64);
+pub struct SubscriptionId(pub(crate) u64);
 
 impl fmt::Display for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,37 +36,37 @@ impl fmt::Display for SubscriptionId {
 }
 
 /// What all attempts at a request share. It does not change once the request is accepted.
-pub(super) struct RequestSpec {
-    pub(super) id: RequestId,
-    pub(super) provider: Arc<Provider>,
-    pub(super) model: String,
-    pub(super) method: Method,
-    pub(super) url: Url,
+pub(crate) struct RequestSpec {
+    pub(crate) id: RequestId,
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) model: String,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
     /// Scheme, host and port: what a connection is good for.
-    pub(super) origin: Arc<str>,
-    pub(super) accept: Accept,
-    pub(super) headers: HeaderMap,
+    pub(crate) origin: Arc<str>,
+    pub(crate) accept: Accept,
+    pub(crate) headers: HeaderMap,
     /// As it is written; each attempt compresses it as its provider wants.
-    pub(super) body: Bytes,
-    pub(super) turn_state: Option<TurnState>,
-    pub(super) retry: RetryPolicy,
-    pub(super) stream: StreamOptions,
+    pub(crate) body: Bytes,
+    pub(crate) turn_state: Option<TurnState>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) stream: StreamOptions,
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// What only streams need.
 #[derive(Clone, Copy, Default)]
-pub(super) struct StreamOptions {
-    pub(super) limits: StreamLimits,
-    pub(super) when_deserted: WhenDeserted,
+pub(crate) struct StreamOptions {
+    pub(crate) limits: StreamLimits,
+    pub(crate) when_deserted: WhenDeserted,
     /// The response runs on without its stream (`background`), so that another attempt would be another response.
-    pub(super) is_background: bool,
+    pub(crate) is_background: bool,
 }
 
 impl RequestSpec {
     /// The span that covers one attempt.
-    pub(super) fn attempt_span(&self, operation: &'static str, attempt: u32) -> tracing::Span {
+    pub(crate) fn attempt_span(&self, operation: &'static str, attempt: u32) -> tracing::Span {
         telemetry::attempt_span(&AttemptAttributes {
             operation,
             provider: self.provider.name(),
@@ -79,7 +78,7 @@ impl RequestSpec {
     }
 
     /// Adds to an error what it can't know itself.
-    pub(super) fn complete(&self, error: &mut ApiError, attempt: u32) {
+    pub(crate) fn complete(&self, error: &mut ApiError, attempt: u32) {
         let details = error.details_mut();
         details.provider = Some(self.provider.name().to_owned());
         details.host = Some(self.provider.host());

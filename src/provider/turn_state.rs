@@ -31,14 +31,14 @@ impl TurnState {
     }
 
     /// Keeps what a response's headers say, unless an earlier response has said it.
-    pub(super) fn observe(&self, response: &HeaderMap) {
+    pub(crate) fn observe(&self, response: &HeaderMap) {
         if let Some(value) = response.get(TURN_STATE) {
             self.set(value.clone());
         }
     }
 
     /// The same of headers that come as an event of the stream (`response.headers`, `response.metadata`).
-    pub(super) fn observe_events(&self, events: &[ResponseEvent]) {
+    pub(crate) fn observe_events(&self, events: &[ResponseEvent]) {
         if self.is_set() {
             return;
         }
@@ -68,7 +68,7 @@ impl TurnState {
     }
 
     /// Adds it to a request's headers, if it is known.
-    pub(super) fn apply(&self, request: &mut HeaderMap) {
+    pub(crate) fn apply(&self, request: &mut HeaderMap) {
         if let Some(value) = self.0.get() {
             request.insert(TURN_STATE, value.clone());
         }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AudienceLimits, Workers};
 use crate::{
+    actors::{AudienceLimits, Workers},
     provider::Provider,
     retry::{BreakerPolicy, RetryPolicy},
     wire::StreamLimits,

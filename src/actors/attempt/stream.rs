@@ -23,60 +23,63 @@ use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
 use super::{
-    SubscribeError, Subscriber, SubscriptionId,
-    drain::Drains,
     lease::{Lease, Outcome},
     opening::{Refusal, open},
-    request::RequestSpec,
-    worker::{LoadShare, SWEEP_INTERVAL},
+    spec::RequestSpec,
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::{Id, RateLimitSnapshot, ResponseEvent},
+    actors::{
+        SubscribeError, Subscriber, SubscriptionId,
+        workers::worker::{LoadShare, SWEEP_INTERVAL},
+    },
+    protocol::{
+        Id, RateLimitSnapshot, ResponseEvent,
+        error::{ApiError, ErrorKind, Phase},
+    },
     provider::MAX_TRAILER,
     secret::Secrets,
     telemetry,
-    transport::{BodyStream, Transport, TransportResponse},
+    transport::{BodyStream, Transport, TransportResponse, drain::Drains},
     wire::{StreamDecoder, Terminal, server_error},
 };
 
 /// From the supervisor: a subscriber joins.
-pub(super) struct Join(pub(super) Subscriber);
+pub(crate) struct Join(pub(crate) Subscriber);
 
 impl Message for Join {
     type Result = Result<SubscriptionId, SubscribeError>;
 }
 
 /// From the supervisor: a subscriber leaves.
-pub(super) struct Leave(pub(super) SubscriptionId);
+pub(crate) struct Leave(pub(crate) SubscriptionId);
 
 impl Message for Leave {
     type Result = bool;
 }
 
 /// From the supervisor: end the request now, with this event.
-pub(super) struct Stop(pub(super) ResponseEvent);
+pub(crate) struct Stop(pub(crate) ResponseEvent);
 
 impl Message for Stop {
     type Result = ();
 }
 
 /// From the worker, every [`SWEEP_INTERVAL`]: see whether the subscribers still exist, and what is due soon.
-pub(super) struct SweepDue;
+pub(crate) struct SweepDue;
 
 impl Message for SweepDue {
     type Result = ();
 }
 
 /// From the worker, when it ends: no sweep follows.
-pub(super) struct SweepsOver;
+pub(crate) struct SweepsOver;
 
 impl Message for SweepsOver {
     type Result = ();
 }
 
 /// From the supervisor: how far the stream is.
-pub(super) struct Inspect;
+pub(crate) struct Inspect;
 
 impl Message for Inspect {
     type Result = (usize, u64);
@@ -92,7 +95,7 @@ const CHUNKS_AT_ONCE: usize = 64;
 /// How much of a body that is no event stream is kept for the error that says so.
 const FOREIGN_BODY_BYTES: usize = 2 * 1024;
 
-pub(super) struct StreamActor {
+pub(crate) struct StreamActor {
     spec: Arc<RequestSpec>,
     lease: Lease,
     stage: Stage,
@@ -163,7 +166,7 @@ impl Milestone {
 }
 
 impl StreamActor {
-    pub(super) fn new(
+    pub(crate) fn new(
         spec: Arc<RequestSpec>,
         lease: Lease,
         transport: Rc<dyn Transport>,

@@ -20,7 +20,7 @@ pub enum Workers {
     Current,
 }
 
-pub(super) struct WorkerPool {
+pub(crate) struct WorkerPool {
     factory: Arc<dyn TransportFactory>,
     slots: Vec<WorkerSlot>,
 }
@@ -33,7 +33,7 @@ struct WorkerSlot {
 }
 
 impl WorkerPool {
-    pub(super) fn new(factory: Arc<dyn TransportFactory>) -> Self {
+    pub(crate) fn new(factory: Arc<dyn TransportFactory>) -> Self {
         Self {
             factory,
             slots: Vec::new(),
@@ -41,7 +41,7 @@ impl WorkerPool {
     }
 
     /// Starts the workers; in an actix `System`.
-    pub(super) fn start(&mut self, workers: Workers) {
+    pub(crate) fn start(&mut self, workers: Workers) {
         let threads = match workers {
             Workers::Current => {
                 self.slots.push(WorkerSlot {
@@ -73,7 +73,7 @@ impl WorkerPool {
 
     /// The worker with the least to do; of equal ones the first, so that requests that follow each other share its
     /// connections. One whose arbiter is gone is replaced. `None` before the start and after the stop.
-    pub(super) fn choose(&mut self) -> Option<(&Addr<Worker>, LoadShare)> {
+    pub(crate) fn choose(&mut self) -> Option<(&Addr<Worker>, LoadShare)> {
         let choice = (0..self.slots.len()).min_by_key(|index| self.slots[*index].load.get())?;
         let slot = &self.slots[choice];
         if slot.arbiter.is_some() && !slot.address.connected() {
@@ -88,7 +88,7 @@ impl WorkerPool {
     }
 
     /// Ends the arbiters that were started.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         for slot in self.slots.drain(..) {
             if let Some(arbiter) = slot.arbiter {
                 arbiter.stop();

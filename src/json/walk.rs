@@ -38,7 +38,7 @@ impl Open {
 const LEVELS: usize = u64::BITS as usize;
 
 /// Where the value ends that begins at `at`. `None` when it is not JSON.
-pub(super) fn value_end(json: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn value_end(json: &[u8], mut at: usize) -> Option<usize> {
     let mut open = Open::default();
     loop {
         at = match json.get(at)? {
@@ -89,15 +89,15 @@ pub(super) fn value_end(json: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Where a member's name ends and its value begins.
-pub(super) struct NameEnd {
+pub(crate) struct NameEnd {
     /// The place of the quote that closes it.
-    pub(super) quote: usize,
-    pub(super) value: usize,
+    pub(crate) quote: usize,
+    pub(crate) value: usize,
 }
 
 /// Walks over a member's name, whose opening quote is at `at`, and its colon.
 #[inline]
-pub(super) fn name_end(json: &[u8], at: usize) -> Option<NameEnd> {
+pub(crate) fn name_end(json: &[u8], at: usize) -> Option<NameEnd> {
     (*json.get(at)? == b'"').then_some(())?;
     let end = string_end(json, at + 1)?;
     let colon = skip_space(json, end);
@@ -110,7 +110,7 @@ pub(super) fn name_end(json: &[u8], at: usize) -> Option<NameEnd> {
 
 /// Where the white space ends that is at `at`.
 #[inline]
-pub(super) fn skip_space(json: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_space(json: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = json.get(at) {
         at += 1;
     }

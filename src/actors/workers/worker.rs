@@ -18,27 +18,26 @@ use actix::{
     dev::channel::AddressReceiver,
 };
 
-use super::{
-    asker::{AnswerLimit, AskLease, Asker, Question},
-    drain::Drains,
-    lease::{Lease, Outcome},
-    request::RequestSpec,
-    stream::{StreamActor, SweepDue, SweepsOver},
-};
 use crate::{
-    error::ApiError,
-    transport::{Transport, TransportFactory},
+    actors::attempt::{
+        lease::{Lease, Outcome},
+        question::{AnswerLimit, AskLease, Asker, Question},
+        spec::RequestSpec,
+        stream::{StreamActor, SweepDue, SweepsOver},
+    },
+    protocol::error::ApiError,
+    transport::{Transport, TransportFactory, drain::Drains},
 };
 
 /// From the supervisor: one attempt at a request. The stream actor's mailbox exists already, so that the supervisor can send
 /// to it at once.
-pub(super) struct StartAttempt {
-    pub(super) mailbox: AddressReceiver<StreamActor>,
-    pub(super) address: WeakAddr<StreamActor>,
-    pub(super) spec: Arc<RequestSpec>,
-    pub(super) lease: Lease,
-    pub(super) refresh_auth: bool,
-    pub(super) load: LoadShare,
+pub(crate) struct StartAttempt {
+    pub(crate) mailbox: AddressReceiver<StreamActor>,
+    pub(crate) address: WeakAddr<StreamActor>,
+    pub(crate) spec: Arc<RequestSpec>,
+    pub(crate) lease: Lease,
+    pub(crate) refresh_auth: bool,
+    pub(crate) load: LoadShare,
 }
 
 impl Message for StartAttempt {
@@ -46,13 +45,13 @@ impl Message for StartAttempt {
 }
 
 /// From the supervisor: one attempt at a question.
-pub(super) struct StartAsking<Q: Question> {
-    pub(super) mailbox: AddressReceiver<Asker<Q>>,
-    pub(super) spec: Arc<RequestSpec>,
-    pub(super) lease: AskLease<Q>,
-    pub(super) refresh_auth: bool,
-    pub(super) limit: AnswerLimit,
-    pub(super) load: LoadShare,
+pub(crate) struct StartAsking<Q: Question> {
+    pub(crate) mailbox: AddressReceiver<Asker<Q>>,
+    pub(crate) spec: Arc<RequestSpec>,
+    pub(crate) lease: AskLease<Q>,
+    pub(crate) refresh_auth: bool,
+    pub(crate) limit: AnswerLimit,
+    pub(crate) load: LoadShare,
 }
 
 impl<Q: Question> Message for StartAsking<Q> {
@@ -61,9 +60,9 @@ impl<Q: Question> Message for StartAsking<Q> {
 
 /// How often it is looked whether subscribers still exist, and what is due soon. A stream that delivers notices the former at once;
 /// only one that is silent, or a request between two attempts, needs this.
-pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) struct Worker {
+pub(crate) struct Worker {
     factory: Arc<dyn TransportFactory>,
     transport: Option<Rc<dyn Transport>>,
     drains: Rc<Drains>,
@@ -71,7 +70,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(factory: Arc<dyn TransportFactory>) -> Self {
+    pub(crate) fn new(factory: Arc<dyn TransportFactory>) -> Self {
         Self {
             factory,
             transport: None,
@@ -190,14 +189,14 @@ impl<Q: Question> Handler<StartAsking<Q>> for Worker {
 
 /// How many attempts a worker has, for choosing the next one's.
 #[derive(Clone, Default)]
-pub(super) struct Load(Arc<AtomicUsize>);
+pub(crate) struct Load(Arc<AtomicUsize>);
 
 impl Load {
-    pub(super) fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 
-    pub(super) fn share(&self) -> LoadShare {
+    pub(crate) fn share(&self) -> LoadShare {
         self.0.fetch_add(1, Ordering::AcqRel);
         LoadShare(self.0.clone())
     }
@@ -205,7 +204,7 @@ impl Load {
 
 /// One attempt's part of a worker's load; it ends with the drop. A stream gives it back before it delivers the end, so that a
 /// request that follows the end goes to the same worker and finds the connection there.
-pub(super) struct LoadShare(Arc<AtomicUsize>);
+pub(crate) struct LoadShare(Arc<AtomicUsize>);
 
 impl Drop for LoadShare {
     fn drop(&mut self) {
@@ -224,10 +223,11 @@ mod tests {
     use super::*;
     use crate::{
         actors::{
-            AudienceLimits, RequestId, audience::Audience, lease::AttemptEnded,
-            request::StreamOptions,
+            AudienceLimits, RequestId,
+            attempt::{lease::AttemptEnded, spec::StreamOptions},
+            audience::Audience,
         },
-        error::ErrorKind,
+        protocol::error::ErrorKind,
         provider::{Accept, Provider},
         retry::RetryPolicy,
         transport::{TransportError, TransportRequest, TransportResponse},

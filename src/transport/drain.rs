@@ -19,7 +19,7 @@ use crate::{provider::DrainLimits, transport::BodyStream};
 /// request that follows at once would open another connection, which costs it several round trips; so it waits a moment for
 /// one that is being drained, unless the origin is known not to end its bodies.
 #[derive(Default)]
-pub(super) struct Drains {
+pub(crate) struct Drains {
     origins: RefCell<HashMap<String, Origin>>,
     moved: Notify,
 }
@@ -37,7 +37,7 @@ struct Origin {
 impl Drains {
     /// Reads a body to its end, within limits, so that its connection can serve the next request; otherwise drops it, which
     /// closes the connection. It returns at once: a body that has not ended yet goes on in a task of its own.
-    pub(super) fn drain(self: &Rc<Self>, origin: &str, mut body: BodyStream, limits: DrainLimits) {
+    pub(crate) fn drain(self: &Rc<Self>, origin: &str, mut body: BodyStream, limits: DrainLimits) {
         let mut left = limits.bytes;
         // The end mostly lies in what has arrived already.
         let mut cx = Context::from_waker(Waker::noop());
@@ -65,7 +65,7 @@ impl Drains {
     }
 
     /// Waits for a connection that is about to be free, at most for the time that draining may take.
-    pub(super) async fn wait_for_connection(&self, origin: &str, patience: Duration) {
+    pub(crate) async fn wait_for_connection(&self, origin: &str, patience: Duration) {
         let is_free = || self.with(origin, Origin::take_free);
         if is_free() {
             return;

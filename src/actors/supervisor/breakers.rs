@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use crate::{
-    error::{ApiError, ErrorKind},
+    protocol::error::{ApiError, ErrorKind},
     retry::{BreakerPolicy, CircuitBreaker, unavailable},
 };
 
 /// How many endpoints are remembered as being in trouble. A program has a handful of them.
 const MAX_ENDPOINTS: usize = 1024;
 
-pub(super) struct Breakers {
+pub(crate) struct Breakers {
     policy: BreakerPolicy,
     epoch: Instant,
     /// Those that have something to remember.
@@ -25,7 +25,7 @@ struct Endpoint {
 }
 
 impl Breakers {
-    pub(super) fn new(policy: BreakerPolicy) -> Self {
+    pub(crate) fn new(policy: BreakerPolicy) -> Self {
         Self {
             policy,
             epoch: Instant::now(),
@@ -34,7 +34,7 @@ impl Breakers {
     }
 
     /// Whether an attempt may be sent; otherwise the error that it gets.
-    pub(super) fn admit(&mut self, origin: &str) -> Result<(), ApiError> {
+    pub(crate) fn admit(&mut self, origin: &str) -> Result<(), ApiError> {
         match self.by_origin.get_mut(origin) {
             Some(Endpoint {
                 breaker,
@@ -47,7 +47,7 @@ impl Breakers {
     }
 
     /// Takes how an attempt ended; `None` is an answer.
-    pub(super) fn record(&mut self, origin: &str, error: Option<&ApiError>) {
+    pub(crate) fn record(&mut self, origin: &str, error: Option<&ApiError>) {
         match error.map(ApiError::kind) {
             // It was not sent.
             Some(ErrorKind::Unavailable) => return,
@@ -77,7 +77,7 @@ impl Breakers {
     }
 
     /// An attempt that was sent ended without telling anything of the endpoint.
-    pub(super) fn forget(&mut self, origin: &str) {
+    pub(crate) fn forget(&mut self, origin: &str) {
         if let Some(endpoint) = self.by_origin.get_mut(origin) {
             endpoint.breaker.forget(self.epoch.elapsed());
         }

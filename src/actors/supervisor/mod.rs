@@ -25,41 +25,56 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use self::breakers::Breakers;
+use self::{
+    attempts::{Attempts, Verdict},
+    questions::{Compaction, Listing, OpenQuestion, Questions},
+};
 use super::{
     CancelRequest, GetStatus, RequestId, RequestPhase, RequestStatus, Shutdown, SubmitRequest,
-    Submitted, Subscribe, SubscribeError, SubscriptionId, SupervisorConfig, Unsubscribe,
-    attempts::{Attempts, Verdict},
+    Submitted, Subscribe, SubscribeError, SubscriptionId, Unsubscribe,
+    attempt::{
+        lease::{AttemptEnded, Lease, Outcome},
+        spec::{RequestSpec, StreamOptions},
+        stream::{Inspect, Join, Leave, Stop, StreamActor},
+    },
     audience::Audience,
-    breakers::Breakers,
-    lease::{AttemptEnded, Lease, Outcome},
-    pool::WorkerPool,
-    questions::{Compaction, Listing, OpenQuestion, Questions},
-    request::{RequestSpec, StreamOptions},
-    stream::{Inspect, Join, Leave, Stop, StreamActor},
-    worker::{SWEEP_INTERVAL, StartAttempt},
+    workers::{
+        pool::WorkerPool,
+        worker::{SWEEP_INTERVAL, StartAttempt},
+    },
 };
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::{Prompt, ResponseEvent, Restarted},
+    protocol::{
+        Prompt, ResponseEvent, Restarted,
+        error::{ApiError, ErrorKind, Phase},
+    },
     provider::{Accept, Provider},
     retry::RetryPolicy,
     transport::TransportFactory,
     wire::{self, Wire},
 };
 
+pub(crate) mod attempts;
+pub(crate) mod breakers;
+pub(crate) mod config;
+pub(crate) mod questions;
+
+pub use config::SupervisorConfig;
+
 /// Accepts requests and answers for them until each has ended. The [module](crate::actors) says who sends it
 /// what.
 pub struct StreamSupervisor {
-    pub(super) config: SupervisorConfig,
-    pub(super) pool: WorkerPool,
-    pub(super) breakers: Breakers,
+    pub(crate) config: SupervisorConfig,
+    pub(crate) pool: WorkerPool,
+    pub(crate) breakers: Breakers,
     requests: HashMap<RequestId, Request>,
     /// Where all leases report to. They share it, because each address is three allocations.
     report: Option<Arc<Recipient<AttemptEnded>>>,
     /// How many of them have not ended.
     live: usize,
-    pub(super) compactions: Questions<Compaction>,
-    pub(super) listings: Questions<Listing>,
+    pub(crate) compactions: Questions<Compaction>,
+    pub(crate) listings: Questions<Listing>,
     next_id: u64,
     /// Requests whose audience is here and has subscribers that are waited for.
     tended: BTreeSet<RequestId>,
@@ -101,7 +116,7 @@ enum State {
 
 /// Why a request is ended before its time. The first one counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum StopReason {
+pub(crate) enum StopReason {
     Cancelled,
     ShutDown,
 }
@@ -115,7 +130,7 @@ impl StopReason {
     }
 
     /// The same for those who can be given nothing but an error.
-    pub(super) fn error(self) -> ApiError {
+    pub(crate) fn error(self) -> ApiError {
         let message = match self {
             Self::Cancelled => "the request was cancelled",
             Self::ShutDown => "the runtime was shut down",
@@ -180,7 +195,7 @@ impl StreamSupervisor {
     }
 
     /// Refuses what comes after the shutdown has begun, or beyond the limit.
-    pub(super) fn check_open(&self) -> Result<(), ApiError> {
+    pub(crate) fn check_open(&self) -> Result<(), ApiError> {
         if self.is_closing() {
             let message = "the runtime is shutting down";
             return Err(ApiError::new(ErrorKind::ShutDown, message).with_phase(Phase::Prepare));
@@ -194,7 +209,7 @@ impl StreamSupervisor {
     }
 
     /// The policy of a request: its own, or else the supervisor's with what the provider says of attempts.
-    pub(super) fn retry_policy(
+    pub(crate) fn retry_policy(
         &self,
         own: Option<RetryPolicy>,
         provider: &Provider,
@@ -206,11 +221,11 @@ impl StreamSupervisor {
         })
     }
 
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
-    pub(super) fn next_request_id(&mut self) -> RequestId {
+    pub(crate) fn next_request_id(&mut self) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         id
@@ -456,7 +471,7 @@ impl StreamSupervisor {
     }
 
     /// Once everything has ended in a shutdown: tells those who wait for that, and stops.
-    pub(super) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
+    pub(crate) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
         let Some(closing) = &self.closing else {
             return;
         };

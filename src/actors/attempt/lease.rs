@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
-use super::{RequestId, audience::Audience};
-use crate::error::ApiError;
+use crate::{
+    actors::{RequestId, audience::Audience},
+    protocol::error::ApiError,
+};
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The end of the whole request was published: completed or incomplete.
     Ended,
     /// It failed; whether the request has is the supervisor's to say.
@@ -23,11 +25,11 @@ pub(super) enum Outcome {
 }
 
 /// To the supervisor, exactly once for each attempt, whatever became of it.
-pub(super) struct AttemptEnded {
-    pub(super) request: RequestId,
-    pub(super) attempt: u32,
-    pub(super) outcome: Outcome,
-    pub(super) audience: Box<Audience>,
+pub(crate) struct AttemptEnded {
+    pub(crate) request: RequestId,
+    pub(crate) attempt: u32,
+    pub(crate) outcome: Outcome,
+    pub(crate) audience: Box<Audience>,
 }
 
 impl Message for AttemptEnded {
@@ -36,7 +38,7 @@ impl Message for AttemptEnded {
 
 /// Lends the audience to an attempt. However the lease ends, by its outcome, a panic, a killed actor, a message
 /// that was never handled, its drop gives the audience back with the outcome.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     report: Arc<Recipient<AttemptEnded>>,
     request: RequestId,
     attempt: u32,
@@ -46,7 +48,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(
+    pub(crate) fn new(
         report: Arc<Recipient<AttemptEnded>>,
         request: RequestId,
         attempt: u32,
@@ -61,18 +63,18 @@ impl Lease {
         }
     }
 
-    pub(super) fn attempt(&self) -> u32 {
+    pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    pub(super) fn audience(&mut self) -> &mut Audience {
+    pub(crate) fn audience(&mut self) -> &mut Audience {
         self.audience
             .as_mut()
             .expect("it is taken only by the drop")
     }
 
     /// Sets what the supervisor is told.
-    pub(super) fn set_outcome(&mut self, outcome: Outcome) {
+    pub(crate) fn set_outcome(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
 }

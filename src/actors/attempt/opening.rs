@@ -6,13 +6,15 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::{drain::Drains, request::RequestSpec};
+use super::spec::RequestSpec;
 use crate::{
-    error::{ApiError, ErrorKind, Phase},
-    protocol::RateLimitSnapshot,
+    protocol::{
+        RateLimitSnapshot,
+        error::{ApiError, ErrorKind, Phase},
+    },
     provider::AuthRequest,
     secret::Secrets,
-    transport::{BodyStream, Transport, TransportRequest, TransportResponse},
+    transport::{BodyStream, Transport, TransportRequest, TransportResponse, drain::Drains},
     wire::server_error,
 };
 
@@ -23,9 +25,9 @@ const ERROR_BODY_BYTES: usize = 64 * 1024;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// Why there is no response: the error, and all limits that came with it.
-pub(super) struct Refusal {
-    pub(super) error: ApiError,
-    pub(super) rate_limits: Vec<RateLimitSnapshot>,
+pub(crate) struct Refusal {
+    pub(crate) error: ApiError,
+    pub(crate) rate_limits: Vec<RateLimitSnapshot>,
 }
 
 impl From<ApiError> for Refusal {
@@ -46,7 +48,7 @@ impl From<Refusal> for ApiError {
 /// Asks for authentication, sends the request and reads the response's head, all within `head_limit`. A status that is no
 /// success becomes the error that the server describes in its body; a 304 is one only where it was not asked for. `phase` says how far it has come, for the errors of
 /// those who lose patience.
-pub(super) async fn open(
+pub(crate) async fn open(
     spec: Arc<RequestSpec>,
     transport: Rc<dyn Transport>,
     drains: Rc<Drains>,

@@ -1,0 +1,9 @@
+//! One attempt at a request or a question: what it needs, how it opens, what it holds, and its two bodies.
+
+pub(crate) mod lease;
+pub(crate) mod opening;
+pub(crate) mod question;
+pub(crate) mod spec;
+pub(crate) mod stream;
+
+pub use spec::{RequestId, SubscriptionId, WhenDeserted};

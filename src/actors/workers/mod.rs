@@ -1,0 +1,6 @@
+//! The arbiters that attempts run on.
+
+pub(crate) mod pool;
+pub(crate) mod worker;
+
+pub use pool::Workers;
