@@ -320,3 +320,16 @@ async fn a_stream_that_is_not_polled_pauses_the_reading_and_loses_nothing() {
     );
     assert_eq!(names(&events).last(), Some(&"completed"));
 }
+
+#[actix_rt::test]
+async fn the_request_id_of_an_answer_is_in_its_start_and_its_end() {
+    let exchange = Exchange::stream(answer()).header("x-request-id", "req_7");
+    let (runtime, _) = start([exchange]);
+    let events = collect(&runtime).await;
+    let ids = events.iter().filter_map(|event| match event {
+        Ok(ResponseEvent::Created(created)) => created.request_id.as_deref(),
+        Ok(ResponseEvent::Completed(completed)) => completed.request_id.as_deref(),
+        _ => None,
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), ["req_7", "req_7"]);
+}
