@@ -216,6 +216,11 @@ impl JoinedText {
         Cow::Owned(text)
     }
 
+    /// Whether the last piece did not end in half a pair.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.half.is_none()
+    }
+
     /// What is left at the text's end: the sign for a half that nothing followed.
     pub(crate) fn finish(&mut self) -> &'static str {
         match self.half.take() {

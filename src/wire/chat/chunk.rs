@@ -161,8 +161,10 @@ impl<'a> Chunk<'a> {
             && chunk.errors.is_none()
             && chunk.kind.is_none()
             && chunk.object.as_deref() != Some("error")
-            // One without choices may be anything.
-            && !(chunk.has_more && chunk.choices().is_empty())
+            // One without choices may be anything; one that tells the usage is not, as a rule.
+            && !(chunk.has_more
+                && chunk.choices().is_empty()
+                && (chunk.usage.is_none() || may_report(data)))
             && chunk.choices().iter().all(ChunkChoice::is_plain);
         is_plain.then_some(chunk)
     }
@@ -297,6 +299,20 @@ impl<'a> Delta<'a> {
         .flatten()
         .any(|value| !matches!(value.get(), "[]" | "{}" | r#""""#))
     }
+}
+
+/// Whether a chunk has a member that an error has, perhaps. It is asked for the chunks that are looked at more closely then.
+pub(super) fn may_report(data: &str) -> bool {
+    [
+        "rror",
+        "\"message",
+        "\"msg",
+        "\"code",
+        "\"success",
+        "\"detail",
+    ]
+    .iter()
+    .any(|name| data.contains(name))
 }
 
 /// A JSON string, borrowed unless it holds escapes.

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     body::ChatQuirks,
     choice::Choice,
-    chunk::{Chunk, ChunkChoice},
+    chunk::{Chunk, ChunkChoice, may_report},
     error_chunk::error_in,
     extras::Extras,
     finish::{Finish, Meaning},
@@ -174,7 +174,7 @@ impl ChatDialect {
         if target.is_reasoning {
             choice.reason(text, &mut self.numbers, out);
         } else {
-            choice.say(text, None, &mut self.numbers, out);
+            choice.say_alone(text, &mut self.numbers, out);
         }
         self.unread.on_answer();
     }
@@ -184,7 +184,10 @@ impl ChatDialect {
         let was_whole = self.is_whole();
         self.on_start(chunk, out);
         let has_news = chunk.has_more() && self.extras.are_new_in(data);
-        if has_news && let Some(error) = error_beside_choices(data) {
+        if has_news
+            && may_report(data)
+            && let Some(error) = error_beside_choices(data)
+        {
             return self.on_error(error, out);
         }
         if has_news || chunk.has_unread_parts() {

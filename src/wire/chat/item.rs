@@ -97,6 +97,16 @@ impl Grown {
         added
     }
 
+    /// Appends a piece that is added as it is. False, and nothing is done, where that has to be looked at.
+    #[inline]
+    pub(super) fn push_whole(&mut self, piece: &str, is_marked: bool) -> bool {
+        let is_whole = !is_marked && self.joined.is_whole();
+        if is_whole {
+            self.text.push_str(piece);
+        }
+        is_whole
+    }
+
     /// Gives what is still to be added at the end: the sign for half a surrogate pair whose other half never came.
     pub(super) fn finish(&mut self) -> &'static str {
         let added = self.joined.finish();
