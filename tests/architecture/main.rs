@@ -1,0 +1,262 @@
+//! Which file may use what. See ARCHITECTURE.md, "Directions".
+
+mod made_up;
+mod rules;
+mod source;
+mod tree;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use rules::{Known, Room, check_circles, check_ranks, check_users, room_of};
+use tree::Tree;
+
+/// Every folder of `src` and every file right in it.
+const ROOMS: &[Room] = &[
+    room("protocol", 0),
+    room("json", 0),
+    room("sse", 0),
+    room("duration", 0),
+    room("wire", 1),
+    room("secret", 1),
+    room("telemetry", 1),
+    room("retry", 2),
+    room("loopback", 2),
+    room("transport", 3),
+    room("provider", 4),
+    room("actors", 5),
+    room("runtime", 6),
+    room("lib", 7),
+    room("fuzzing", 7),
+    room("cli", 8),
+    room("main", 9),
+];
+
+/// What `loopback` needs of the crate. The command alone uses it.
+const LOOPBACK_USES: [&str; 4] = ["protocol", "json", "wire", "duration"];
+
+/// Arrows against the ranks, to be gone when issue 11 is done.
+const AGAINST_THE_RANKS: &[Known] = &[known(
+    "transport/drain.rs",
+    "provider/timeouts.rs",
+    "its limits are a provider's until the drains are a transport that wraps another",
+)];
+
+/// Without these arrows no file is in a circle. To be gone when issue 11 is done.
+const IN_CIRCLES: &[Known] = &[
+    known(
+        "protocol/event.rs",
+        "protocol/error.rs",
+        "an error tells a stream's anomalies and prints as an event does, and both stand with the events",
+    ),
+    known(
+        "wire/mod.rs",
+        "wire/answer.rs",
+        "wire/mod.rs holds both the words of a dialect and what chooses between the two",
+    ),
+    known("wire/mod.rs", "wire/chat/decode.rs", "the same"),
+    known("wire/mod.rs", "wire/responses/decode.rs", "the same"),
+    known("wire/mod.rs", "wire/sse_stream.rs", "the same"),
+    known(
+        "wire/chat/body/conversation.rs",
+        "wire/chat/body.rs",
+        "what a body may be told (`ReasoningReplay`) stands with what makes it",
+    ),
+    known(
+        "wire/server_error/envelope.rs",
+        "wire/server_error.rs",
+        "what an envelope is read into stands with what reads it",
+    ),
+    known(
+        "wire/server_error/envelope.rs",
+        "wire/server_error/http_response.rs",
+        "cutting a text to an excerpt has no file of its own",
+    ),
+    known(
+        "wire/responses/envelope.rs",
+        "wire/responses/first_response.rs",
+        "two readers of one envelope",
+    ),
+    known(
+        "wire/responses/decode/ending.rs",
+        "wire/responses/decode.rs",
+        "the decoder's parts share its `Loss`",
+    ),
+    known(
+        "wire/responses/decode/troubles.rs",
+        "wire/responses/decode.rs",
+        "the same",
+    ),
+    known(
+        "provider/compression.rs",
+        "provider/endpoint.rs",
+        "how a setting is refused stands with the endpoint",
+    ),
+    known(
+        "provider/presets.rs",
+        "provider/settings.rs",
+        "presets are not yet constants of the settings",
+    ),
+    known(
+        "actors/attempt/question.rs",
+        "actors/workers/worker.rs",
+        "a worker's share of the load stands with the worker",
+    ),
+    known(
+        "actors/attempt/stream.rs",
+        "actors/workers/worker.rs",
+        "the same",
+    ),
+    known(
+        "actors/supervisor/questions.rs",
+        "actors/supervisor/mod.rs",
+        "a second table of requests beside the first",
+    ),
+    known(
+        "loopback/connection.rs",
+        "loopback/server.rs",
+        "what connections share stands with what accepts them",
+    ),
+    known(
+        "cli/mod.rs",
+        "cli/ask.rs",
+        "cli/mod.rs holds both the subcommands and what they share: the exit status, the wrong usage",
+    ),
+    known("cli/mod.rs", "cli/compact.rs", "the same"),
+    known("cli/mod.rs", "cli/decode.rs", "the same"),
+    known("cli/mod.rs", "cli/loopback.rs", "the same"),
+    known("cli/mod.rs", "cli/models.rs", "the same"),
+];
+
+const fn room(name: &'static str, rank: u8) -> Room {
+    Room { name, rank }
+}
+
+const fn known(from: &'static str, to: &'static str, why: &'static str) -> Known {
+    Known { from, to, why }
+}
+
+/// The folder `src`: named by the build where its tests run elsewhere, beside the manifest otherwise.
+fn source_root() -> PathBuf {
+    match env::var_os("ARCHITECTURE_SOURCE_ROOT") {
+        Some(root) => root.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+    }
+}
+
+/// What is in `src`: every Rust file with its path and its text, and the modules that these are.
+struct Sources {
+    texts: Vec<(String, String)>,
+    tree: Tree,
+}
+
+impl Sources {
+    fn get() -> &'static Self {
+        static SOURCES: OnceLock<Sources> = OnceLock::new();
+        SOURCES.get_or_init(|| {
+            let texts = texts();
+            let tree = Tree::new(texts.iter().map(|(name, text)| (&**name, &**text)));
+            Self { texts, tree }
+        })
+    }
+}
+
+fn texts() -> Vec<(String, String)> {
+    let root = source_root();
+    let mut folders = vec![root.clone()];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder of the sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).expect("below the root");
+                let name = name.to_string_lossy().replace('\\', "/");
+                texts.push((name, fs::read_to_string(&path).expect("a text")));
+            }
+        }
+    }
+    assert!(
+        texts.len() > 50,
+        "only {} sources below {}",
+        texts.len(),
+        root.display()
+    );
+    texts
+}
+
+#[track_caller]
+fn assert_right(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_is_a_module_and_arrows_between_rooms_point_one_way() {
+    let Sources { texts, tree } = Sources::get();
+    let names = || texts.iter().map(|(name, _)| &**name);
+    let lost: Vec<_> = names()
+        .filter(|name| !tree.reached.contains(*name))
+        .collect();
+    assert!(lost.is_empty(), "no `mod` reaches {lost:?}");
+    let arrows = tree.uses_and_exports();
+    assert!(arrows.len() > 300, "only {} arrows are seen", arrows.len());
+    assert_right(&check_ranks(names(), &arrows, ROOMS, AGAINST_THE_RANKS));
+}
+
+#[test]
+fn no_file_uses_itself_by_way_of_others() {
+    assert_right(&check_circles(&Sources::get().tree.uses(), IN_CIRCLES));
+}
+
+#[test]
+fn loopback_is_used_by_the_command_alone_and_needs_little() {
+    for (arrow, path) in Sources::get().tree.uses_and_exports() {
+        let [from, to] = [room_of(&arrow.from), room_of(&arrow.to)];
+        if from == to {
+            continue;
+        }
+        assert!(to != "loopback" || from == "cli", "{arrow:?}: {path}");
+        assert!(
+            from != "loopback" || LOOPBACK_USES.contains(&to),
+            "{arrow:?}: {path}"
+        );
+    }
+}
+
+#[test]
+fn plain_rooms_know_no_actor_no_client_and_no_runtime() {
+    let plain = ["protocol", "json", "sse", "wire", "retry", "duration"];
+    let tree = &Sources::get().tree;
+    for name in [
+        "actix",
+        "actix_http",
+        "actix_rt",
+        "actix_service",
+        "actix_tls",
+        "awc",
+        "rustls",
+        "tokio",
+    ] {
+        for user in tree.users_of(name) {
+            assert!(!plain.contains(&room_of(user)), "{user} names {name}");
+        }
+    }
+}
+
+#[test]
+fn one_file_names_each_crate_that_is_kept_apart() {
+    let tree = &Sources::get().tree;
+    for (name, only) in [
+        ("awc", "transport/awc.rs"),
+        ("actix_http", "transport/awc.rs"),
+        ("actix_tls", "transport/awc.rs"),
+        ("backoff", "retry/backoff.rs"),
+    ] {
+        assert_right(&check_users(tree, name, &[only]));
+    }
+    assert_right(&check_users(tree, "clap", &["cli/", "main.rs"]));
+}
