@@ -1,81 +1,37 @@
 //! The real transport over real sockets, all on loopback. A server is a script that a thread runs, line by line.
 
+mod support;
+
 use std::{
     error::Error as _,
-    fs,
     future::Future,
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     pin::pin,
     rc::Rc,
     sync::{Arc, mpsc},
-    thread,
     time::Duration,
 };
 
 use actix_responses::transport::{
-    AwcTransportFactory, BodyStream, ProxyConfig, TlsConfig, TlsRoots, Transport, TransportError,
+    AwcTransportFactory, BodyStream, ProxyConfig, TlsConfig, Transport, TransportError,
     TransportErrorKind, TransportFactory as _, TransportRequest, TransportResponse,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{HeaderMap, HeaderValue, Method, header};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use support::{CHUNKED, Identity, OK, accept, accept_request, read_request, serve, within};
 use tokio::sync::oneshot;
 use url::Url;
-
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-
-/// Runs a script on a listener; the receiver has what it returns.
-fn serve<T: Send + 'static>(
-    script: impl FnOnce(TcpListener) -> T + Send + 'static,
-) -> (SocketAddr, oneshot::Receiver<T>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (done, result) = oneshot::channel();
-    thread::spawn(move || {
-        let _ = done.send(script(listener));
-    });
-    (address, result)
-}
 
 /// A server that reads one request, writes `answer` and closes.
 fn answer(answer: impl Into<String>) -> SocketAddr {
     let answer = answer.into();
     let (address, _) = serve(move |listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         stream.write_all(answer.as_bytes()).unwrap();
     });
     address
-}
-
-/// The next connection, its first request read.
-fn accept(listener: &TcpListener) -> TcpStream {
-    let mut stream = listener.accept().unwrap().0;
-    read_request(&mut stream);
-    stream
-}
-
-/// Reads a request whole: its head, and its body by content-length.
-fn read_request(stream: &mut impl Read) -> String {
-    let mut request = Vec::new();
-    let mut body_bytes = None;
-    while body_bytes.is_none_or(|(start, length)| request.len() < start + length) {
-        let mut buffer = [0; 1024];
-        let count = stream.read(&mut buffer).unwrap();
-        assert_ne!(count, 0, "the client closed inside a request");
-        request.extend_from_slice(&buffer[..count]);
-        let text = String::from_utf8_lossy(&request);
-        body_bytes = text.find("\r\n\r\n").map(|end| {
-            let length = text
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
-            (end + 4, length.map_or(0, |length| length.parse().unwrap()))
-        });
-    }
-    String::from_utf8(request).unwrap()
 }
 
 /// Whether the client closes, without sending anything more.
@@ -105,14 +61,6 @@ fn request(url: impl AsRef<str>) -> TransportRequest {
         body: Bytes::from_static(b"{}"),
         connect_timeout: Duration::from_secs(5),
     }
-}
-
-/// A hang is a failure, not a test that never ends.
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, future)
-        .await
-        .expect("the test hangs")
 }
 
 async fn send(
@@ -196,7 +144,7 @@ async fn header_of_the_transport_itself_is_refused() {
 async fn chunked_body_arrives_in_the_pieces_it_is_sent_in() {
     let (go_on, wait) = mpsc::channel();
     let (address, _) = serve(move |listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         stream
             .write_all(format!("{CHUNKED}3\r\none\r\n").as_bytes())
             .unwrap();
@@ -216,7 +164,7 @@ async fn chunked_body_arrives_in_the_pieces_it_is_sent_in() {
 #[actix_rt::test]
 async fn connection_is_used_again_after_reading_to_the_end() {
     let (address, served) = serve(|listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         stream.write_all(OK.as_bytes()).unwrap();
         read_request(&mut stream);
         stream
@@ -240,12 +188,12 @@ async fn connection_that_the_server_closed_while_idle_is_not_used() {
     let (close, wait) = mpsc::channel();
     let (closing, closed) = oneshot::channel();
     let (address, _) = serve(move |listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         stream.write_all(OK.as_bytes()).unwrap();
         wait.recv().unwrap();
         drop(stream);
         closing.send(()).unwrap();
-        accept(&listener).write_all(OK.as_bytes()).unwrap();
+        accept_request(&listener).write_all(OK.as_bytes()).unwrap();
     });
     let transport = transport();
     let first = send(&transport, format!("http://{address}/"))
@@ -265,7 +213,7 @@ async fn connection_that_the_server_closed_while_idle_is_not_used() {
 #[actix_rt::test]
 async fn used_connection_closed_under_a_request_is_an_error_and_nothing_is_sent_twice() {
     let (address, connections) = serve(|listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         stream.write_all(OK.as_bytes()).unwrap();
         read_request(&mut stream);
         drop(stream);
@@ -297,7 +245,7 @@ async fn used_connection_closed_under_a_request_is_an_error_and_nothing_is_sent_
 #[actix_rt::test]
 async fn dropping_a_body_closes_its_connection() {
     let (address, closed) = serve(|listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         stream
             .write_all(format!("{CHUNKED}3\r\none\r\n").as_bytes())
             .unwrap();
@@ -316,7 +264,7 @@ async fn dropping_a_body_closes_its_connection() {
 async fn dropping_a_future_closes_its_connection() {
     let (seen, read) = oneshot::channel();
     let (address, closed) = serve(|listener| {
-        let mut stream = accept(&listener);
+        let mut stream = accept_request(&listener);
         seen.send(()).unwrap();
         is_closed(&mut stream)
     });
@@ -338,7 +286,7 @@ async fn more_streams_than_awcs_default_limit_are_open_at_a_time() {
     const STREAMS: usize = 120;
     let (address, open) = serve(|listener| {
         let accept_one = |_| {
-            let mut stream = accept(&listener);
+            let mut stream = accept_request(&listener);
             stream
                 .write_all(format!("{CHUNKED}1\r\na\r\n").as_bytes())
                 .unwrap();
@@ -462,10 +410,10 @@ async fn http_1_0_body_is_read_until_the_server_closes() {
 #[actix_rt::test]
 async fn rest_of_an_unreadable_answer_is_not_the_next_one() {
     let (address, _) = serve(|listener| {
-        let mut first = accept(&listener);
+        let mut first = accept_request(&listener);
         first.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         // Had the first connection gone back to the pool, this would be taken for the second answer.
-        let mut second = accept(&listener);
+        let mut second = accept_request(&listener);
         let _ = first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong");
         second.write_all(OK.as_bytes()).unwrap();
     });
@@ -511,72 +459,31 @@ async fn cut_body_is_an_error_where_its_length_is_known() {
     check(&error, TransportErrorKind::Body, &[&address.to_string()]);
 }
 
-/// A certificate for `name` in a file to trust it by, and the configuration of a server that shows it.
-struct Identity {
-    ca_file: PathBuf,
-    server: Arc<rustls::ServerConfig>,
-}
-
-impl Identity {
-    fn new(test: &str, name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let file_name = format!("actix-responses-{}-{test}.pem", std::process::id());
-        let ca_file = std::env::temp_dir().join(file_name);
-        fs::write(&ca_file, made.cert.pem()).unwrap();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::from(key))
-            .unwrap();
-        Self {
-            ca_file,
-            server: Arc::new(server),
+/// Accepts one TLS connection, answers requests on it, and tells how many came before the client closed.
+fn answer_all(server: &Arc<rustls::ServerConfig>, stream: TcpStream) -> usize {
+    let mut stream = Identity::over_tls(server, stream);
+    let mut requests = 0;
+    loop {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(1) => {}
+            Ok(_) | Err(_) => return requests,
         }
-    }
-
-    fn trusted(&self) -> TlsConfig {
-        TlsConfig {
-            roots: TlsRoots::ExtraOnly,
-            extra_ca_file: Some(self.ca_file.clone()),
-        }
-    }
-
-    /// Accepts one TLS connection, answers requests on it, and tells how many came before the client closed.
-    fn answer_all(server: Arc<rustls::ServerConfig>, stream: TcpStream) -> usize {
-        let session = rustls::ServerConnection::new(server).unwrap();
-        let mut stream = rustls::StreamOwned::new(session, stream);
-        let mut requests = 0;
-        loop {
-            let mut byte = [0];
-            match stream.read(&mut byte) {
-                Ok(1) => {}
-                Ok(_) | Err(_) => return requests,
-            }
-            read_request(&mut (&byte[..]).chain(&mut stream));
-            stream.write_all(OK.as_bytes()).unwrap();
-            requests += 1;
-        }
-    }
-
-    fn serve(&self) -> (SocketAddr, oneshot::Receiver<usize>) {
-        let server = Arc::clone(&self.server);
-        serve(move |listener| Self::answer_all(server, listener.accept().unwrap().0))
+        read_request(&mut (&byte[..]).chain(&mut stream));
+        stream.write_all(OK.as_bytes()).unwrap();
+        requests += 1;
     }
 }
 
-impl Drop for Identity {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.ca_file);
-    }
+fn serve_over_tls(identity: &Identity) -> (SocketAddr, oneshot::Receiver<usize>) {
+    let server = Arc::clone(&identity.server);
+    serve(move |listener| answer_all(&server, accept(&listener)))
 }
 
 #[actix_rt::test]
 async fn certificate_of_an_own_authority_is_trusted_and_the_session_reused() {
-    let identity = Identity::new("trusted", "127.0.0.1");
-    let (address, requests) = identity.serve();
+    let identity = Identity::new("127.0.0.1");
+    let (address, requests) = serve_over_tls(&identity);
     let transport = transport_with(&identity.trusted(), &ProxyConfig::None);
     for _ in 0..2 {
         let response = send(&transport, format!("https://{address}/"))
@@ -590,13 +497,13 @@ async fn certificate_of_an_own_authority_is_trusted_and_the_session_reused() {
 
 #[actix_rt::test]
 async fn certificate_that_is_not_trusted_is_refused_with_the_reason() {
-    let identity = Identity::new("untrusted", "127.0.0.1");
-    let misnamed = Identity::new("misnamed", "example.com");
+    let identity = Identity::new("127.0.0.1");
+    let misnamed = Identity::new("example.com");
     for (server, tls, reason) in [
         (&identity, TlsConfig::default(), "UnknownIssuer"),
         (&misnamed, misnamed.trusted(), "not valid for name"),
     ] {
-        let (address, requests) = server.serve();
+        let (address, requests) = serve_over_tls(server);
         let transport = transport_with(&tls, &ProxyConfig::None);
         let error = send(&transport, format!("https://{address}/"))
             .await
@@ -656,7 +563,7 @@ async fn silent_server_and_silent_proxy_are_given_up_after_the_connect_timeout()
 
 #[actix_rt::test]
 async fn tunnel_through_a_proxy_carries_http_and_https() {
-    let identity = Identity::new("tunnel", "api.example");
+    let identity = Identity::new("api.example");
     for (scheme, port) in [("http", 80), ("https", 443)] {
         let server = Arc::clone(&identity.server);
         let (address, received) = serve(move |listener| {
@@ -666,7 +573,7 @@ async fn tunnel_through_a_proxy_carries_http_and_https() {
                 .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 .unwrap();
             if port == 443 {
-                let requests = Identity::answer_all(server, stream);
+                let requests = answer_all(&server, stream);
                 return (connect, format!("{requests} over TLS"));
             }
             let inner = read_request(&mut stream);

@@ -1,12 +1,14 @@
 //! The runtime over real sockets, against the embedded provider.
 
+mod support;
+
 use std::time::Duration;
 
 use actix_responses::{
-    ApiError, ErrorKind, Runtime,
+    ErrorKind, Runtime,
     actors::{SupervisorConfig, Workers},
-    loopback::{CloseKind, ConnectionClose, Loopback, LoopbackOptions, Reply, Script, Side},
-    protocol::{Prompt, ResponseEvent},
+    loopback::{CloseKind, ConnectionClose, Loopback, Reply, Script, Side},
+    protocol::ResponseEvent,
     provider::Provider,
     retry::{ExponentialBackoff, RetryAfterOutput},
     wire::Wire,
@@ -14,17 +16,7 @@ use actix_responses::{
 use futures_util::StreamExt;
 use http::StatusCode;
 use serde_json::json;
-
-/// How long a condition that must come true may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn serve(script: Script) -> Loopback {
-    let options = LoopbackOptions {
-        script,
-        ..LoopbackOptions::default()
-    };
-    Loopback::start(options).expect("a free port")
-}
+use support::{Events, always, failure, prompt, provider, sse, within};
 
 fn start_with(loopback: &Loopback, change: impl FnOnce(&mut SupervisorConfig)) -> Runtime {
     let provider = Provider::new("loopback", &loopback.base_url()).expect("a URL");
@@ -37,16 +29,8 @@ fn start(loopback: &Loopback) -> Runtime {
     start_with(loopback, |_| {})
 }
 
-type Events = Vec<Result<ResponseEvent, ApiError>>;
-
 async fn collect(runtime: &Runtime) -> Events {
-    let prompt = Prompt::user("hello").with_model("test-model");
-    runtime
-        .stream(prompt)
-        .await
-        .expect("an accepted request")
-        .collect()
-        .await
+    support::collect(runtime, prompt()).await
 }
 
 fn text(events: &Events) -> String {
@@ -65,32 +49,11 @@ fn is_completed(events: &Events) -> bool {
     matches!(events.last(), Some(Ok(ResponseEvent::Completed(_))))
 }
 
-fn failure(events: &Events) -> &ApiError {
-    match events.last() {
-        Some(Err(error)) => error,
-        other => panic!("no failure: {other:?}"),
-    }
-}
-
-fn sse(events: &[serde_json::Value]) -> String {
-    events
-        .iter()
-        .map(|event| {
-            format!(
-                "event: {}\ndata: {event}\n\n",
-                event["type"].as_str().unwrap()
-            )
-        })
-        .collect()
-}
-
 /// The close of a connection, and how long after the last byte that was written to it.
 async fn close_of(loopback: &Loopback, connection: usize) -> (ConnectionClose, Duration) {
     let id = loopback.connections()[connection].id;
-    let closed = tokio::time::timeout(PATIENCE, loopback.connection_closed(id)).await;
-    let close = closed
-        .expect("a close in time")
-        .expect("a known connection");
+    let closed = within(loopback.connection_closed(id)).await;
+    let close = closed.expect("a known connection");
     let last_byte = loopback
         .connection(id)
         .unwrap()
@@ -107,7 +70,7 @@ async fn both_wires_stream_an_answer_in_any_chunking() {
             if let Some(bytes) = chunk {
                 reply = reply.with_chunk_bytes(bytes);
             }
-            let loopback = serve(Script::always(reply));
+            let loopback = always(reply);
             let runtime = start_with(&loopback, |c| {
                 let provider = (*c.provider).clone().with_wire(wire);
                 *c = SupervisorConfig::new(provider);
@@ -122,7 +85,7 @@ async fn both_wires_stream_an_answer_in_any_chunking() {
 #[actix_rt::test]
 async fn requests_in_a_row_share_one_connection() {
     for wire in [Wire::Responses, Wire::Chat] {
-        let loopback = serve(Script::default());
+        let loopback = provider(Script::default());
         let runtime = start_with(&loopback, |c| {
             *c = SupervisorConfig::new((*c.provider).clone().with_wire(wire));
             c.workers = Workers::Threads(4);
@@ -147,7 +110,7 @@ async fn a_connection_that_is_held_open_after_the_end_is_closed_soon() {
         // A busy machine may hold up one close; the quickest of a few shows how long ours takes.
         let mut quickest = Duration::MAX;
         for _ in 0..5 {
-            let loopback = serve(Script::always(Reply::sse(body.clone()).hold_open()));
+            let loopback = always(Reply::sse(body.clone()).hold_open());
             let runtime = start(&loopback);
             let begun = tokio::time::Instant::now();
             let events = collect(&runtime).await;
@@ -172,10 +135,9 @@ async fn a_connection_that_is_held_open_after_the_end_is_closed_soon() {
 
 #[actix_rt::test]
 async fn dropping_the_stream_closes_the_connection() {
-    let loopback = serve(Script::always(Reply::default().stall_after_events(3)));
+    let loopback = always(Reply::default().stall_after_events(3));
     let runtime = start(&loopback);
-    let prompt = Prompt::user("hello").with_model("test-model");
-    let mut stream = runtime.stream(prompt).await.unwrap();
+    let mut stream = runtime.stream(prompt()).await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     drop(stream);
     let (close, _) = close_of(&loopback, 0).await;
@@ -184,7 +146,7 @@ async fn dropping_the_stream_closes_the_connection() {
 
 #[actix_rt::test]
 async fn a_stream_cut_or_reset_anywhere_is_a_failure_and_a_restart_mends_it() {
-    let loopback = serve(Script::default());
+    let loopback = provider(Script::default());
     let whole_text = text(&collect(&start(&loopback)).await);
     for position in (0..9000).step_by(611) {
         for reply in [
@@ -194,7 +156,7 @@ async fn a_stream_cut_or_reset_anywhere_is_a_failure_and_a_restart_mends_it() {
                 .with_chunk_bytes(100)
                 .cut_after_bytes(position),
         ] {
-            let loopback = serve(Script::new([reply]));
+            let loopback = provider(Script::new([reply]));
             let runtime = start_with(&loopback, |c| {
                 c.retry.after_output = RetryAfterOutput::Restart;
                 let base = Duration::from_millis(1);
@@ -211,10 +173,9 @@ async fn a_stream_cut_or_reset_anywhere_is_a_failure_and_a_restart_mends_it() {
 
 #[actix_rt::test]
 async fn a_server_that_is_killed_is_reported_at_once() {
-    let loopback = serve(Script::always(Reply::default().stall_after_events(4)));
+    let loopback = always(Reply::default().stall_after_events(4));
     let runtime = start_with(&loopback, |c| c.retry.max_attempts = 1);
-    let prompt = Prompt::user("hello").with_model("test-model");
-    let mut stream = runtime.stream(prompt).await.unwrap();
+    let mut stream = runtime.stream(prompt()).await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     loopback.kill();
     let events: Events = stream.collect().await;
@@ -228,7 +189,7 @@ async fn a_server_that_is_killed_is_reported_at_once() {
 #[actix_rt::test]
 async fn statuses_and_delays_are_followed() {
     let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after-ms", "30");
-    let loopback = serve(Script::new([
+    let loopback = provider(Script::new([
         limited,
         Reply::error(StatusCode::SERVICE_UNAVAILABLE),
     ]));
@@ -240,7 +201,7 @@ async fn statuses_and_delays_are_followed() {
 #[actix_rt::test]
 async fn nobody_listening_is_named_with_its_attempts() {
     let address = {
-        let loopback = serve(Script::default());
+        let loopback = provider(Script::default());
         loopback.base_url()
     };
     let mut config = SupervisorConfig::new(Provider::new("gone", &address).unwrap());
@@ -264,7 +225,7 @@ async fn an_event_of_ten_megabytes_passes() {
         json!({"type": "response.output_text.delta", "delta": big}),
         json!({"type": "response.completed", "response": {"id": "resp_1"}}),
     ]);
-    let loopback = serve(Script::always(Reply::sse(body)));
+    let loopback = always(Reply::sse(body));
     let events = collect(&start(&loopback)).await;
     assert!(is_completed(&events));
     assert_eq!(text(&events).len(), big.len());
@@ -272,17 +233,12 @@ async fn an_event_of_ten_megabytes_passes() {
 
 #[actix_rt::test]
 async fn many_streams_run_at_once() {
-    let loopback = serve(Script::always(
-        Reply::default().with_pace(Duration::from_millis(1)),
-    ));
+    let loopback = always(Reply::default().with_pace(Duration::from_millis(1)));
     let runtime = start(&loopback);
     let all = futures_util::future::join_all((0..150).map(|_| collect(&runtime))).await;
     assert!(all.iter().all(is_completed));
     runtime.shutdown(Duration::from_secs(5)).await;
-    let closed = loopback.until(|l| l.open_connections() == 0);
-    tokio::time::timeout(PATIENCE, closed)
-        .await
-        .expect("every connection closed");
+    within(loopback.until(|l| l.open_connections() == 0)).await;
 }
 
 #[actix_rt::test]
@@ -294,7 +250,7 @@ async fn a_compaction_of_five_megabytes_comes_back_whole() {
         Reply::error(StatusCode::INTERNAL_SERVER_ERROR),
         Reply::json(answer),
     ];
-    let loopback = serve(Script::new(replies));
+    let loopback = provider(Script::new(replies));
     let input = actix_responses::protocol::CompactionInput::new("test-model", Vec::new());
     let output = start(&loopback).compact(input).await.unwrap();
     assert!(output.raw.get().len() > text.len());
@@ -304,7 +260,7 @@ async fn a_compaction_of_five_megabytes_comes_back_whole() {
 #[actix_rt::test]
 async fn the_close_that_a_test_waits_for_is_the_clients() {
     // Guards the tests above: a close by the server would pass for one by the client.
-    let loopback = serve(Script::always(Reply::default().cut_after_events(3)));
+    let loopback = always(Reply::default().cut_after_events(3));
     let runtime = start_with(&loopback, |c| c.retry.max_attempts = 1);
     collect(&runtime).await;
     let (close, _) = close_of(&loopback, 0).await;

@@ -1,95 +1,43 @@
 //! Keys go to the server they are for and nowhere else, and what a server sends is taken within bounds.
 
+mod support;
+
 use std::{
-    env, fmt, fs,
-    future::Future,
+    fmt,
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Command, Output, Stdio},
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, OnceLock},
-    thread,
     time::Duration,
 };
 
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
     actors::{Compact, ListModels, SubmitRequest, SupervisorConfig, Workers},
-    loopback::{Loopback, LoopbackOptions, Reply, Script},
+    loopback::Reply,
     protocol::{CompactionInput, Prompt, ResponseEvent},
     provider::{AuthRequest, BearerAuth, HeaderAuth, Provider, ProviderSettings, TurnState},
     secret::Secret,
     sse::SseLimits,
-    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots, TransportRequest},
+    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TransportRequest},
 };
-use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
+use support::{
+    Identity, PATIENCE, Running, accept, accept_request, always, asking, collect, failure_of,
+    program, prompt, run, serve, within, write_until_refused,
+};
 use tokio::sync::oneshot;
 
-/// A test that waits so long fails.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// In every place where a key can be. It is looked for in everything that is printed.
 const KEY: &str = "sk-hunter2-0123456789";
 const EVENTS: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n";
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("the test hangs")
-}
-
-/// Runs a script on a listener; the receiver has what it returns.
-fn serve<T: Send + 'static>(
-    script: impl FnOnce(TcpListener) -> T + Send + 'static,
-) -> (SocketAddr, oneshot::Receiver<T>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let (done, result) = oneshot::channel();
-    thread::spawn(move || {
-        let _ = done.send(script(listener));
-    });
-    (address, result)
-}
-
-/// Reads a request whole, and gives it as text.
-fn read_request(stream: &mut impl Read) -> String {
-    let mut request = Vec::new();
-    loop {
-        let mut buffer = [0; 4096];
-        let count = stream.read(&mut buffer).expect("a request");
-        assert_ne!(count, 0, "the client closed inside of a request");
-        request.extend_from_slice(&buffer[..count]);
-        let text = String::from_utf8_lossy(&request);
-        if let Some(end) = text.find("\r\n\r\n") {
-            let mut lines = text.lines();
-            let length = lines.find_map(|line| line.strip_prefix("content-length: "));
-            let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
-            if request.len() >= end + 4 + length {
-                return text.into_owned();
-            }
-        }
-    }
-}
-
-fn accept(listener: &TcpListener) -> TcpStream {
-    let mut stream = listener.accept().expect("a connection").0;
-    read_request(&mut stream);
-    stream
-}
-
 /// Writes `begin`, then `endless` as long as somebody takes it; gives how many bytes they took.
 fn pour(listener: &TcpListener, begin: &str, endless: &str) -> usize {
-    let mut stream = accept(listener);
+    let mut stream = accept_request(listener);
     stream.write_all(begin.as_bytes()).expect("a reader");
-    let mut taken = 0;
-    while let Ok(count) = stream.write(&endless.as_bytes()[taken % endless.len()..]) {
-        taken += count;
-    }
-    taken
+    write_until_refused(&mut stream, endless)
 }
 
 fn config(base_url: &str) -> SupervisorConfig {
@@ -103,108 +51,35 @@ fn config_of(provider: Provider) -> SupervisorConfig {
     config
 }
 
-fn prompt() -> Prompt {
-    Prompt::user("hello").with_model("m")
-}
-
-async fn failure_of(runtime: &Runtime) -> ApiError {
-    let stream = within(runtime.stream(prompt())).await.expect("a request");
-    let events: Vec<_> = within(stream.collect()).await;
-    match events.last() {
-        Some(Err(error)) => error.clone(),
-        other => panic!("no failure: {other:?}"),
-    }
-}
-
 async fn failure_with(config: SupervisorConfig) -> ApiError {
-    failure_of(&Runtime::with_config(config).expect("a configuration")).await
+    let runtime = Runtime::with_config(config).expect("a configuration");
+    failure_of(&runtime, prompt()).await
 }
 
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_actix-responses"));
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy().to_ascii_lowercase();
-        let says_something = ["openai_", "proxy", "rust_log", "ssl_cert"];
-        if says_something.iter().any(|part| text.contains(part)) {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn ask(base_url: &str, arguments: &[&str]) -> Output {
-    program(&["ask", "--max-attempts=1", "--base-url", base_url, "hello"])
-        .args(arguments)
-        .output()
-        .expect("the program")
-}
-
-/// An authority's certificate in a file, and a server's that it has signed.
-struct Identity {
-    ca_file: PathBuf,
-    server: Arc<rustls::ServerConfig>,
-}
-
-impl Identity {
-    fn new(test: &str, host: &str, expired: bool) -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
-        // Else all of them have the same issuer, and the signature is what is wrong.
-        let issuer = rcgen::DnType::CommonName;
-        params.distinguished_name.push(issuer, test);
-        if expired {
-            params.not_before = date_time_ymd(2000, 1, 1);
-            params.not_after = date_time_ymd(2001, 1, 1);
-        }
-        let certificate = params.self_signed(&key).expect("a certificate");
-        let file = format!("actix-responses-security-{}-{test}.pem", std::process::id());
-        let ca_file = env::temp_dir().join(file);
-        fs::write(&ca_file, certificate.pem()).expect("a temporary file");
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::from(key))
-            .expect("a certificate");
-        Self {
-            ca_file,
-            server: Arc::new(server),
-        }
-    }
-
-    /// Serves so many connections; the receiver has the bytes that came in over TLS.
-    fn serve(&self, connections: usize) -> (SocketAddr, oneshot::Receiver<usize>) {
-        let server = Arc::clone(&self.server);
-        serve(move |listener| {
-            let mut received = 0;
-            for _ in 0..connections {
-                let stream = listener.accept().expect("a connection").0;
-                let session = rustls::ServerConnection::new(Arc::clone(&server)).expect("TLS");
-                let mut stream = rustls::StreamOwned::new(session, stream);
-                let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    received += count;
-                }
+/// Serves so many connections; the receiver has how many bytes came in over TLS.
+fn serve_over_tls(
+    identity: &Identity,
+    connections: usize,
+) -> (SocketAddr, oneshot::Receiver<usize>) {
+    let server = Arc::clone(&identity.server);
+    serve(move |listener| {
+        let mut received = 0;
+        for _ in 0..connections {
+            let mut stream = Identity::over_tls(&server, accept(&listener));
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                received += count;
             }
-            received
-        })
-    }
-}
-
-impl Drop for Identity {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.ca_file);
-    }
+        }
+        received
+    })
 }
 
 #[actix_rt::test]
 async fn certificate_that_is_untrusted_expired_or_of_another_host_is_refused_with_the_reason() {
-    let good = Identity::new("good", "127.0.0.1", false);
-    let expired = Identity::new("expired", "127.0.0.1", true);
-    let elsewhere = Identity::new("elsewhere", "api.example", false);
+    let good = Identity::new("127.0.0.1");
+    let expired = Identity::expired("127.0.0.1");
+    let elsewhere = Identity::new("api.example");
     for (server, trusted, reasons) in [
         // Another authority is trusted than the one that signed.
         (&good, &elsewhere, ["UnknownIssuer", "UnknownIssuer"]),
@@ -215,28 +90,26 @@ async fn certificate_that_is_untrusted_expired_or_of_another_host_is_refused_wit
             ["not valid for name", "NotValidForName"],
         ),
     ] {
-        let (address, received) = server.serve(2);
+        let (address, received) = serve_over_tls(server, 2);
         let base_url = format!("https://{address}/v1");
-        let tls = TlsConfig {
-            roots: TlsRoots::ExtraOnly,
-            extra_ca_file: Some(trusted.ca_file.clone()),
-        };
         let provider = Provider::new("test", &base_url)
             .expect("a URL")
             .with_auth(BearerAuth::new(KEY).expect("a key"));
-        let factory = AwcTransportFactory::new(&tls, &ProxyConfig::None).expect("TLS");
+        let factory =
+            AwcTransportFactory::new(&trusted.trusted(), &ProxyConfig::None).expect("TLS");
         let runtime = Runtime::with_transport(config_of(provider), factory).expect("a runtime");
-        let error = failure_of(&runtime).await;
+        let error = failure_of(&runtime, prompt()).await;
         assert_eq!(error.kind(), ErrorKind::Certificate, "{error}");
         let names_the_reason = |text: &str| reasons.iter().any(|reason| text.contains(reason));
         assert!(names_the_reason(&error.report()), "{}", error.report());
 
         let ca_file = trusted.ca_file.to_str().expect("a path in Unicode");
-        let output = ask(&base_url, &["--ca-file", ca_file]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let arguments = ["--max-attempts=1", "--ca-file", ca_file];
+        let ran = run(&asking(&base_url, &arguments));
+        let said = &ran.stderr;
+        assert_eq!(ran.status, Some(1), "{ran:?}");
         assert!(said.starts_with("actix-responses: certificate"), "{said}");
-        assert!(names_the_reason(&said), "{said}");
+        assert!(names_the_reason(said), "{said}");
         assert_eq!(
             within(received).await,
             Ok(0),
@@ -252,7 +125,7 @@ async fn redirect_carries_the_key_nowhere() {
         let location = format!("http://{}/v1", elsewhere.local_addr().expect("an address"));
         let (address, _) = serve(move |listener| {
             for _ in 0..4 {
-                let mut stream = accept(&listener);
+                let mut stream = accept_request(&listener);
                 let head = format!(
                     "HTTP/1.1 {status} Moved\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 );
@@ -264,16 +137,16 @@ async fn redirect_carries_the_key_nowhere() {
         let provider = (*config.provider).clone();
         config.provider = Arc::new(provider.with_auth(BearerAuth::new(KEY).expect("a key")));
         let runtime = Runtime::with_config(config).expect("a configuration");
-        let error = failure_of(&runtime).await;
+        let error = failure_of(&runtime, prompt()).await;
         assert_eq!(error.details().status, Some(status), "{error}");
         let compacting = Compact::new(CompactionInput::new("m", Vec::new()));
         let error = within(runtime.compact(compacting)).await.err();
         assert_eq!(error.expect("a failure").details().status, Some(status));
         let error = within(runtime.list_models(ListModels::new())).await.err();
         assert_eq!(error.expect("a failure").details().status, Some(status));
-        let mut command = program(&["ask", "--max-attempts=1", "--base-url", &base_url, "hello"]);
-        let output = command.env("OPENAI_API_KEY", KEY).output().expect("it");
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let mut command = program(&asking(&base_url, &["--max-attempts=1"]));
+        let ran = Running::start(command.env("OPENAI_API_KEY", KEY)).finish();
+        assert_eq!(ran.status, Some(1), "{ran:?}");
 
         elsewhere.set_nonblocking(true).expect("an option");
         let nobody = elsewhere.accept().expect_err("no connection");
@@ -334,15 +207,14 @@ fn all_of<E: std::error::Error>(error: E) -> String {
 #[actix_rt::test]
 async fn line_breaks_in_what_is_asked_stay_inside_of_the_request() {
     const EVIL: &str = "x HTTP/1.1\r\nx-evil: 1\r\n\r\nPOST /evil HTTP/1.1\r\n\r\n";
-    let loopback = Loopback::start(LoopbackOptions::default()).expect("a free port");
+    let loopback = always(Reply::default());
     // In a path and in a query they are escaped.
     let base_url = format!("{}/a%0d%0ax-evil:%201?b=%0d%0ac", loopback.base_url());
     let provider = Provider::new("test", &base_url)
         .expect("a URL")
         .with_query("q\r\nx-evil: 1", EVIL);
     let runtime = Runtime::with_config(config_of(provider)).expect("a configuration");
-    let stream = runtime.stream(Prompt::user(EVIL).with_model(EVIL)).await;
-    let _: Vec<_> = within(stream.expect("a request").collect()).await;
+    collect(&runtime, Prompt::user(EVIL).with_model(EVIL)).await;
 
     let requests = loopback.requests();
     assert_eq!(requests.len(), 1, "one request was asked for");
@@ -515,11 +387,7 @@ fn check(place: &str, what: impl fmt::Display) {
 async fn key_that_a_server_repeats_is_in_no_error_and_no_trace() {
     let traced = Traced::start();
     for (number, echo) in echoes().into_iter().enumerate() {
-        let loopback = Loopback::start(LoopbackOptions {
-            script: Script::always(echo),
-            ..LoopbackOptions::default()
-        })
-        .expect("a free port");
+        let loopback = always(echo);
         for (place, provider) in keyed(&loopback.base_url()) {
             let place = format!("{place}, echo {number}");
             let mut config = config_of(provider);
@@ -603,11 +471,7 @@ fn nothing_public_that_holds_a_key_prints_it() {
 #[test]
 fn command_never_prints_a_key() {
     for echo in echoes() {
-        let loopback = Loopback::start(LoopbackOptions {
-            script: Script::always(echo),
-            ..LoopbackOptions::default()
-        })
-        .expect("a free port");
+        let loopback = always(echo);
         let base_url = loopback.base_url();
         let header = format!("x-api-key: {KEY}");
         let cookie = format!("cookie: session={KEY}; other=1");
@@ -625,11 +489,11 @@ fn command_never_prints_a_key() {
                 let mut command = program(&["ask", "--max-attempts=2", "hello"]);
                 command.args(arguments).args(more);
                 command.env("MY_KEY", KEY).env("RUST_LOG", log);
-                let output = command.output().expect("the program");
+                let ran = Running::start(&mut command).finish();
                 let place = format!("{} {more:?} {log}", arguments[0]);
-                assert_eq!(output.status.code(), Some(1), "{place}: {output:?}");
-                check(&place, String::from_utf8_lossy(&output.stdout));
-                check(&place, String::from_utf8_lossy(&output.stderr));
+                assert_eq!(ran.status, Some(1), "{place}: {ran:?}");
+                check(&place, &ran.stdout);
+                check(&place, &ran.stderr);
             }
         }
     }

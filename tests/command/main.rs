@@ -10,5 +10,6 @@ mod field;
 mod interrupting;
 mod providers;
 mod serving;
+#[path = "../support/mod.rs"]
 mod support;
 mod wrong_usage;

@@ -8,17 +8,16 @@ use std::{
     time::Duration,
 };
 
-use actix_responses::{
-    ErrorKind,
-    loopback::{Loopback, LoopbackOptions, Reply, Script},
-    protocol::ResponseEvent,
-};
+use actix_responses::{ErrorKind, loopback::Reply, protocol::ResponseEvent};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use crate::support::{
-    DELTA, HEAD, PATIENCE, ServerProcess, accept, ask, chunk, end_of, failure_of, program, prompt,
-    read_request, reported_kind, serve, start_with, url, whole_answer, within,
+use crate::{
+    asking::{ServerProcess, ask, reported_kind, start_with},
+    support::{
+        DELTA, HEAD, PATIENCE, accept_request, always, chunk, end_of, failure_of, program, prompt,
+        read_request, serve, url, whole_answer, within,
+    },
 };
 
 /// The timer that bounds every wait here.
@@ -32,11 +31,7 @@ fn is_broken(kind: ErrorKind) -> bool {
 async fn reset_in_the_middle_is_reported_by_service_and_command() {
     // In the middle of a line, and between two events.
     for bytes in [700, 20] {
-        let loopback = Loopback::start(LoopbackOptions {
-            script: Script::always(Reply::default().reset_after_bytes(bytes)),
-            ..LoopbackOptions::default()
-        })
-        .expect("a free port");
+        let loopback = always(Reply::default().reset_after_bytes(bytes));
         let runtime = start_with(&loopback.base_url(), |_, _| {});
         let begun = Instant::now();
         let error = failure_of(&runtime, prompt()).await;
@@ -110,16 +105,14 @@ fn command_reports_a_killed_server_process_at_once() {
 #[actix_rt::test]
 async fn connection_closed_under_the_next_request_is_mended_by_a_retry() {
     let (address, requests) = serve(|listener| {
-        let mut first: TcpStream = accept(&listener);
-        read_request(&mut first);
+        let mut first = accept_request(&listener);
         first
             .write_all(whole_answer().as_bytes())
             .expect("a reader");
         // The second request comes on the same connection; closing now is what a load balancer does whose time is up.
         read_request(&mut first);
         drop(first);
-        let mut second = accept(&listener);
-        read_request(&mut second);
+        let mut second = accept_request(&listener);
         second
             .write_all(whole_answer().as_bytes())
             .expect("a reader");
@@ -139,8 +132,7 @@ async fn many_connections_that_break_at_once_are_all_reported() {
     let (address, _) = serve(|listener| {
         let connections: Vec<TcpStream> = (0..STREAMS)
             .map(|_| {
-                let mut connection = accept(&listener);
-                read_request(&mut connection);
+                let mut connection = accept_request(&listener);
                 let begun = format!("{HEAD}{}", chunk(DELTA));
                 connection.write_all(begun.as_bytes()).expect("a reader");
                 connection

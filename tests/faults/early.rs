@@ -1,18 +1,21 @@
 //! Servers that answer before they have read the request.
 
-use std::{fs, io::Write, net::Shutdown, time::Duration};
+use std::{io::Write, net::Shutdown, time::Duration};
 
 use actix_responses::{
     ErrorKind, Runtime,
     actors::SupervisorConfig,
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
-    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots},
+    transport::{AwcTransportFactory, ProxyConfig},
 };
 
-use crate::support::{
-    TlsServer, accept, end_of, failure_of, prompt, read_head, read_request, serve, start_with,
-    until_closed, url, whole_answer,
+use crate::{
+    asking::start_with,
+    support::{
+        Identity, accept, accept_request, end_of, failure_of, prompt, read_head, serve,
+        until_closed, url, whole_answer,
+    },
 };
 
 /// More than the sockets of both sides hold.
@@ -64,8 +67,7 @@ async fn status_that_comes_before_the_request_is_sent_is_reported() {
                 }
                 drop(connection);
                 // What is broken is not used again.
-                let mut next = accept(&listener);
-                read_request(&mut next);
+                let mut next = accept_request(&listener);
                 next.write_all(whole_answer().as_bytes()).expect("a reader");
             });
             let runtime = start_with(&url(address), |provider, _| {
@@ -83,20 +85,10 @@ async fn status_that_comes_before_the_request_is_sent_is_reported() {
 
 #[actix_rt::test]
 async fn status_that_comes_early_is_reported_over_tls() {
-    let tls = TlsServer::new();
-    let name = format!("actix-responses-early-{}.pem", std::process::id());
-    let ca_file = std::env::temp_dir().join(name);
-    fs::write(&ca_file, &tls.certificate).expect("a temporary file");
-    let trusted = TlsConfig {
-        roots: TlsRoots::ExtraOnly,
-        extra_ca_file: Some(ca_file.clone()),
-    };
-    let factory = AwcTransportFactory::new(&trusted, &ProxyConfig::None).expect("TLS");
-    fs::remove_file(&ca_file).expect("the file");
-
+    let identity = Identity::new("127.0.0.1");
+    let factory = AwcTransportFactory::new(&identity.trusted(), &ProxyConfig::None).expect("TLS");
     let (address, _) = serve(move |listener| {
-        let session = rustls::ServerConnection::new(tls.config).expect("a session");
-        let mut stream = rustls::StreamOwned::new(session, accept(&listener));
+        let mut stream = Identity::over_tls(&identity.server, accept(&listener));
         read_head(&mut stream);
         let answer = refusal("413 Payload Too Large", Then::Closes);
         stream.write_all(answer.as_bytes()).expect("a reader");

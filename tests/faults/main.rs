@@ -4,8 +4,10 @@
 //! what is asserted is that they end the request, and that they do so long before [`support::PATIENCE`].
 //! `tests/netns_cut.sh` cuts a network, which needs root.
 
+mod asking;
 mod broken;
 mod early;
 mod slow;
+#[path = "../support/mod.rs"]
 mod support;
 mod unread;

@@ -12,9 +12,12 @@ use actix_responses::{
     protocol::{Prompt, ResponseEvent},
 };
 
-use crate::support::{
-    DELTA, HEAD, TlsServer, accept, ask, chunk, end_of, failure_of, prompt, read_head,
-    read_request, reported_kind, serve, start_with, until_closed, url, whole_answer, within,
+use crate::{
+    asking::{ask, reported_kind, start_with},
+    support::{
+        DELTA, HEAD, Identity, PATIENCE, accept, accept_request, chunk, end_of, failure_of, prompt,
+        read_head, serve, until_closed, url, whole_answer, within, write_until_refused,
+    },
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -52,7 +55,7 @@ async fn server_that_reads_nothing_is_given_up_at_the_head_timeout() {
     // The connection is let go, in the middle of the request.
     let (mut connection, _listener) = within(closed).await.expect("a connection");
     connection
-        .set_read_timeout(Some(crate::support::PATIENCE))
+        .set_read_timeout(Some(PATIENCE))
         .expect("an option");
     until_closed(&mut connection);
 }
@@ -62,8 +65,7 @@ async fn server_that_goes_silent_after_a_part_is_given_up_at_the_idle_timeout() 
     let (address, _) = serve(|listener| {
         let both: Vec<TcpStream> = (0..2)
             .map(|_| {
-                let mut connection = accept(&listener);
-                read_request(&mut connection);
+                let mut connection = accept_request(&listener);
                 let begun = format!("{HEAD}{}", chunk(DELTA));
                 connection.write_all(begun.as_bytes()).expect("a reader");
                 connection
@@ -83,8 +85,7 @@ async fn server_that_goes_silent_after_a_part_is_given_up_at_the_idle_timeout() 
 #[actix_rt::test]
 async fn answer_that_comes_byte_by_byte_is_whole_and_keeps_the_idle_timer_quiet() {
     let (address, _) = serve(|listener| {
-        let mut connection = accept(&listener);
-        read_request(&mut connection);
+        let mut connection = accept_request(&listener);
         trickle(&mut connection, &whole_answer(), Duration::from_millis(3));
     });
     // The whole takes three times as long as may pass without a byte.
@@ -96,8 +97,7 @@ async fn answer_that_comes_byte_by_byte_is_whole_and_keeps_the_idle_timer_quiet(
 #[actix_rt::test]
 async fn trickle_without_an_event_ends_at_the_progress_timeout() {
     let (address, closed) = serve(|listener| {
-        let mut connection = accept(&listener);
-        read_request(&mut connection);
+        let mut connection = accept_request(&listener);
         connection.write_all(HEAD.as_bytes()).expect("a reader");
         let endless = chunk(":").repeat(10_000);
         trickle(&mut connection, &endless, Duration::from_millis(3));
@@ -117,17 +117,16 @@ async fn head_that_never_ends_ends_at_its_timeout_or_its_limit() {
         (Duration::ZERO, ErrorKind::TooLarge),
     ] {
         let (address, closed) = serve(move |listener| {
-            let mut connection = accept(&listener);
-            read_request(&mut connection);
+            let mut connection = accept_request(&listener);
             let _ = connection.write_all(b"HTTP/1.1 200 OK\r\nx: ");
             match pause.is_zero() {
-                true => drop(crate::support::write_until_refused(&mut connection, "y")),
+                true => drop(write_until_refused(&mut connection, "y")),
                 false => trickle(&mut connection, &"y".repeat(100_000), pause),
             }
         });
         let runtime = start_with(&url(address), |provider, _| {
             provider.timeouts.response_head = match pause.is_zero() {
-                true => crate::support::PATIENCE,
+                true => PATIENCE,
                 false => SHORT,
             };
         });
@@ -139,7 +138,7 @@ async fn head_that_never_ends_ends_at_its_timeout_or_its_limit() {
 
 /// The first flight of a server's handshake, after it has read the client's.
 fn handshake(connection: &mut TcpStream) -> Vec<u8> {
-    let config = TlsServer::new().config;
+    let config = Identity::new("127.0.0.1").server;
     let mut session = rustls::ServerConnection::new(config).expect("a session");
     while !session.wants_write() {
         session.read_tls(connection).expect("a client's hello");
@@ -181,8 +180,7 @@ async fn tls_handshake_that_stalls_ends_at_the_connect_timeout() {
 #[actix_rt::test]
 async fn peer_that_half_closes_in_the_middle_is_a_truncation() {
     let (address, closed) = serve(|listener| {
-        let mut connection = accept(&listener);
-        read_request(&mut connection);
+        let mut connection = accept_request(&listener);
         let begun = format!("{HEAD}{}", chunk(DELTA));
         connection.write_all(begun.as_bytes()).expect("a reader");
         connection

@@ -1,12 +1,6 @@
 //! Subscribers that never read, with each policy.
 
-use std::{
-    cell::RefCell,
-    io::Write,
-    net::{SocketAddr, TcpStream},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, io::Write, net::SocketAddr, rc::Rc, time::Duration};
 
 use actix::prelude::*;
 use actix_responses::{
@@ -18,8 +12,8 @@ use actix_responses::{
 use tokio::sync::Notify;
 
 use crate::support::{
-    DELTA, HEAD, accept, chunk, end_of, prompt, read_request, serve, url, whole_answer, within,
-    write_until_refused,
+    COMPLETED, DELTA, HEAD, accept_request, chunk, end_of, prompt, serve, url, whole_answer,
+    within, write_until_refused,
 };
 
 const MAX_WAIT: Duration = Duration::from_millis(300);
@@ -83,12 +77,10 @@ impl Handler<ResponseEvent> for Busy {
 /// A server whose first connection gets text without end, and whose second gets a whole answer, meanwhile.
 fn endless() -> (SocketAddr, tokio::sync::oneshot::Receiver<usize>) {
     serve(|listener| {
-        let mut first: TcpStream = accept(&listener);
-        read_request(&mut first);
+        let mut first = accept_request(&listener);
         first.write_all(HEAD.as_bytes()).expect("a reader");
         let other = std::thread::spawn(move || {
-            let mut second = accept(&listener);
-            read_request(&mut second);
+            let mut second = accept_request(&listener);
             second
                 .write_all(whole_answer().as_bytes())
                 .expect("a reader");
@@ -151,15 +143,14 @@ async fn subscriber_that_never_reads_ends_as_its_policy_says_and_others_go_on() 
 async fn subscriber_that_drops_deltas_never_holds_up_the_stream_and_gets_the_end() {
     const DELTAS: usize = 100_000;
     let (address, _) = serve(|listener| {
-        let mut connection = accept(&listener);
-        read_request(&mut connection);
+        let mut connection = accept_request(&listener);
         let many = chunk(&DELTA.repeat(DELTAS / 100));
         connection.write_all(HEAD.as_bytes()).expect("a reader");
         for _ in 0..100 {
             // Whoever waited for the subscriber would not take all of this.
             connection.write_all(many.as_bytes()).expect("a reader");
         }
-        let end = format!("{}0\r\n\r\n", chunk(crate::support::COMPLETED));
+        let end = format!("{}0\r\n\r\n", chunk(COMPLETED));
         connection.write_all(end.as_bytes()).expect("a reader");
     });
     let runtime = start(address);

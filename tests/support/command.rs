@@ -1,41 +1,29 @@
-//! Running the program, and providers for it to ask.
+//! Running the program.
 
 use std::{
-    env, fs,
+    env,
     io::{Read, Write},
-    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::mpsc::{self, Receiver, Sender},
     thread,
-    time::Duration,
 };
 
-use actix_responses::loopback::{
-    ConnectionClose, ConnectionId, Loopback, LoopbackOptions, Reply, Script,
-};
-use serde_json::{Value, json};
+use actix_responses::loopback::Loopback;
+use serde_json::Value;
 
-/// Longer than anything here takes; a test that waits so long fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-pub(crate) const FIRST: ConnectionId = ConnectionId(1);
+use super::PATIENCE;
 
-/// The program, without what the environment of the tests may say to it.
+/// The program, without what the environment of the tests may say to it, and with nothing on its stdin.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_actix-responses"));
     for (name, _) in env::vars_os() {
-        let name_text = name.to_string_lossy().to_ascii_lowercase();
-        if name_text.starts_with("openai_")
-            || name_text == "ssl_cert_file"
-            || name_text.contains("proxy")
-            || name_text == "rust_log"
-        {
+        let text = name.to_string_lossy().to_ascii_lowercase();
+        let says_something = ["openai_", "proxy", "rust_log", "ssl_cert"];
+        if says_something.iter().any(|part| text.contains(part)) {
             command.env_remove(name);
         }
     }
-    command.args(arguments);
+    command.args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -234,73 +222,4 @@ pub(crate) fn ask(provider: &Loopback, arguments: &[&str]) -> Ran {
 
 pub(crate) fn asking<'a>(base_url: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
     [&["ask", "--base-url", base_url, "hello"], arguments].concat()
-}
-
-pub(crate) fn provider(script: Script) -> Loopback {
-    Loopback::start(LoopbackOptions {
-        script,
-        ..LoopbackOptions::default()
-    })
-    .expect("a provider on a free port")
-}
-
-/// A provider that answers every request the same way.
-pub(crate) fn always(reply: Reply) -> Loopback {
-    provider(Script::always(reply))
-}
-
-pub(crate) fn closed(provider: &Loopback, id: ConnectionId) -> ConnectionClose {
-    provider
-        .wait_for_close(id, PATIENCE)
-        .expect("a closed connection")
-}
-
-/// A stream of such events.
-pub(crate) fn sse(events: &[Value]) -> String {
-    events
-        .iter()
-        .map(|event| format!("data: {event}\n\n"))
-        .collect()
-}
-
-pub(crate) fn text_delta(text: &str) -> Value {
-    json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": text})
-}
-
-pub(crate) fn completed() -> Value {
-    json!({"type": "response.completed", "response": {"id": "r", "usage": {"input_tokens": 1, "output_tokens": 2}}})
-}
-
-/// A folder for the files of one test; it goes when the test ends.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static FOLDERS: AtomicU32 = AtomicU32::new(0);
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("actix-responses-command-{}-{number}", std::process::id());
-        let path = env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> String {
-        self.0
-            .join(name)
-            .to_str()
-            .expect("a name in Unicode")
-            .to_owned()
-    }
-
-    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let path = self.path(name);
-        fs::write(Path::new(&path), content).expect("a file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
