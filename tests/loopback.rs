@@ -5,41 +5,25 @@
     reason = "the server's record and its clients run in real time"
 )]
 
+mod support;
+
 use std::{
     error::Error,
-    fs,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use actix_responses::loopback::{
-    Action, CloseKind, Comments, ConnectionClose, ConnectionId, DefaultAnswer, Loopback,
-    LoopbackError, LoopbackOptions, Position, Reply, Script, ScriptError, Side, sse_text,
+    Action, CloseKind, Comments, DefaultAnswer, Loopback, LoopbackError, LoopbackOptions, Position,
+    Reply, Script, ScriptError, Side, sse_text,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
+use support::{FIRST, Folder, PATIENCE, closed, provider};
 
-/// Longer than anything here takes; a test that waits so long fails.
-const PATIENCE: Duration = Duration::from_secs(10);
-const FIRST: ConnectionId = ConnectionId(1);
 const STREAM: &str =
     "event: one\ndata: {\"n\":1}\n\nevent: two\ndata: {\"n\":2}\n\n: a comment\n\ndata: [DONE]\n\n";
-
-fn start(script: Script) -> Loopback {
-    Loopback::start(LoopbackOptions {
-        script,
-        ..LoopbackOptions::default()
-    })
-    .expect("a server on a free port")
-}
-
-fn closed(loopback: &Loopback, id: ConnectionId) -> ConnectionClose {
-    loopback
-        .wait_for_close(id, PATIENCE)
-        .expect("a closed connection")
-}
 
 /// How a client sees the server close the connection.
 #[derive(Debug, PartialEq)]
@@ -176,30 +160,6 @@ impl Client {
     }
 }
 
-/// A folder for the files of one test; it goes when the test ends.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("actix-responses-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("a file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -212,7 +172,7 @@ fn with_causes(error: &dyn Error) -> String {
 
 #[test]
 fn a_prompt_to_responses_gets_a_whole_and_well_formed_stream() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let request = json!({"model": "some-model", "input": "hello", "stream": true});
     let answer = Client::posting(&loopback, "/v1/responses", &request).answer();
     assert_eq!(answer.status, 200);
@@ -256,7 +216,7 @@ fn a_prompt_to_responses_gets_a_whole_and_well_formed_stream() {
 
 #[test]
 fn a_prompt_to_chat_gets_chunks_up_to_done() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let request = json!({"messages": [{"role": "user", "content": "hello"}], "stream": true});
     let body = Client::posting(&loopback, "/v1/chat/completions", &request)
         .answer()
@@ -283,7 +243,7 @@ fn a_prompt_to_chat_gets_chunks_up_to_done() {
 fn the_same_request_gets_the_same_words() {
     let request = json!({"input": "hello", "stream": true});
     let [first, second] = [(), ()].map(|()| {
-        let loopback = start(Script::default());
+        let loopback = provider(Script::default());
         let answer = Client::posting(&loopback, "/v1/responses", &request).answer();
         answer.head + &answer.body
     });
@@ -292,7 +252,7 @@ fn the_same_request_gets_the_same_words() {
 
 #[test]
 fn what_is_not_there_gets_an_error_object() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
     client.send("GET /healthz HTTP/1.1\r\n\r\n");
     let answer = client.answer();
@@ -307,7 +267,7 @@ fn what_is_not_there_gets_an_error_object() {
 fn chunks_of_any_size_carry_the_same_bytes() {
     let sizes = [1, 7, 64, usize::MAX];
     let replies = sizes.map(|bytes| Reply::sse(STREAM).with_chunk_bytes(bytes));
-    let loopback = start(Script::new(replies.into_iter().chain([Reply::sse(STREAM)])));
+    let loopback = provider(Script::new(replies.into_iter().chain([Reply::sse(STREAM)])));
     let mut client = Client::connect(&loopback);
     for _ in 0..=sizes.len() {
         client.post("/v1/responses", &json!({}));
@@ -338,7 +298,7 @@ fn a_pace_keeps_the_pieces_apart() {
 
 #[test]
 fn a_body_without_length_ends_with_the_connection() {
-    let loopback = start(Script::always(Reply::sse(STREAM).no_length()));
+    let loopback = provider(Script::always(Reply::sse(STREAM).no_length()));
     let (rest, end) = Client::posting(&loopback, "/v1/responses", &json!({})).rest();
     let (head, body) = rest.split_once("\r\n\r\n").unwrap();
     assert!(
@@ -350,7 +310,7 @@ fn a_body_without_length_ends_with_the_connection() {
 
 #[test]
 fn several_requests_share_a_connection() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
     for number in 1..=3 {
         client.post("/v1/responses", &json!({"stream": number % 2 == 0}));
@@ -372,7 +332,7 @@ fn several_requests_share_a_connection() {
 #[test]
 fn requests_sent_ahead_are_answered_in_order() {
     let replies = ["one", "two", "three"].map(Reply::text);
-    let loopback = start(Script::new(replies));
+    let loopback = provider(Script::new(replies));
     let mut client = Client::connect(&loopback);
     client.send("GET /1 HTTP/1.1\r\n\r\n".repeat(3));
     assert_eq!(
@@ -383,7 +343,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 
 #[test]
 fn connection_close_is_honoured() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
     client.send("GET /v1/models HTTP/1.1\r\nconnection: close\r\n\r\n");
     let answer = client.answer();
@@ -397,7 +357,7 @@ fn connection_close_is_honoured() {
 
 #[test]
 fn a_client_that_waits_for_leave_to_send_the_body_gets_it() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
     client.send(
         "POST /v1/responses HTTP/1.1\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -413,7 +373,7 @@ fn a_client_that_waits_for_leave_to_send_the_body_gets_it() {
 
 #[test]
 fn what_is_no_request_is_refused_and_the_connection_closed() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let huge = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(100_000));
     for (bytes, status) in [
         ("hello\r\n\r\n", 400),
@@ -437,7 +397,7 @@ fn what_is_no_request_is_refused_and_the_connection_closed() {
 
 #[test]
 fn a_request_is_on_record_as_it_was_sent() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
     client.send("POST /v1/responses?a=b HTTP/1.1\r\nAuthorization: Bearer hush\r\ncontent-length: 2\r\n\r\n{}");
     client.answer();
@@ -458,7 +418,7 @@ fn a_request_is_on_record_as_it_was_sent() {
 
 #[test]
 fn a_stream_held_open_ends_when_the_client_goes() {
-    let loopback = start(Script::always(Reply::sse(STREAM).hold_open()));
+    let loopback = provider(Script::always(Reply::sse(STREAM).hold_open()));
     let mut client = Client::posting(&loopback, "/v1/responses", &json!({}));
     client.take_until("data: [DONE]\n\n\r\n");
     client.hears_nothing();
@@ -477,7 +437,7 @@ fn a_stream_held_open_ends_when_the_client_goes() {
 
 #[test]
 fn a_client_that_goes_without_reading_is_seen_to_reset() {
-    let loopback = start(Script::always(Reply::sse(STREAM).hold_open()));
+    let loopback = provider(Script::always(Reply::sse(STREAM).hold_open()));
     let client = Client::posting(&loopback, "/v1/responses", &json!({}));
     let whole = |loopback: &Loopback| {
         let written = loopback
@@ -499,7 +459,7 @@ fn a_stream_can_be_cut_after_every_byte() {
             .with_chunk_bytes(7)
             .cut_after_bytes(bytes)
     });
-    let loopback = start(Script::new(replies));
+    let loopback = provider(Script::new(replies));
     for bytes in offsets {
         let (rest, end) = Client::posting(&loopback, "/v1/responses", &json!({})).rest();
         let (_, framed) = rest.split_once("\r\n\r\n").expect("a head");
@@ -522,7 +482,7 @@ fn a_stream_can_be_cut_after_every_byte() {
 
 #[test]
 fn a_reset_reaches_the_client_as_one() {
-    let loopback = start(Script::new([
+    let loopback = provider(Script::new([
         Reply::sse(STREAM).reset_after_events(1),
         Reply::sse(STREAM).with_fault(Position::Start, Action::Reset),
     ]));
@@ -541,7 +501,7 @@ fn a_reset_reaches_the_client_as_one() {
 
 #[test]
 fn a_stalled_stream_says_nothing_more() {
-    let loopback = start(Script::always(Reply::sse(STREAM).stall_after_bytes(20)));
+    let loopback = provider(Script::always(Reply::sse(STREAM).stall_after_bytes(20)));
     let mut client = Client::posting(&loopback, "/v1/responses", &json!({}));
     client.take_until(&STREAM[..20]);
     client.hears_nothing();
@@ -555,7 +515,7 @@ fn comments_keep_a_silent_stream_alive() {
     let comments = |at, lasting| {
         Reply::sse(STREAM).with_fault(at, Action::Comments(Comments { every, lasting }))
     };
-    let loopback = start(Script::new([
+    let loopback = provider(Script::new([
         comments(Position::Events(1), lasting),
         comments(Position::BodyEnd, None),
     ]));
@@ -577,7 +537,7 @@ fn comments_keep_a_silent_stream_alive() {
 #[test]
 fn an_answer_can_fail_to_begin() {
     let delay = Duration::from_millis(20);
-    let loopback = start(Script::new([
+    let loopback = provider(Script::new([
         Reply::default().close_before_head(),
         Reply::default().garbage(&b"\xff\x00 no HTTP\r\n\r\n"[..]),
         Reply::text("late").delay_head(delay),
@@ -606,14 +566,14 @@ fn an_answer_can_fail_to_begin() {
 #[test]
 fn a_head_can_stop_in_the_middle() {
     let reply = Reply::text("never").with_fault(Position::HeadBytes(12), Action::Cut);
-    let loopback = start(Script::always(reply));
+    let loopback = provider(Script::always(reply));
     let answer = Client::posting(&loopback, "/", &json!({})).rest();
     assert_eq!(answer, ("HTTP/1.1 200".to_owned(), End::Fin));
 }
 
 #[test]
 fn a_refusal_can_come_before_the_answer() {
-    let loopback = start(Script::new([
+    let loopback = provider(Script::new([
         Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("Retry-After", "1")
     ]));
     let mut client = Client::posting(&loopback, "/v1/responses", &json!({"stream": true}));
@@ -630,7 +590,7 @@ fn a_refusal_can_come_before_the_answer() {
 
 #[test]
 fn a_stopped_server_closes_its_connections_and_frees_its_port() {
-    let loopback = start(Script::always(Reply::sse(STREAM).hold_open()));
+    let loopback = provider(Script::always(Reply::sse(STREAM).hold_open()));
     let port = loopback.address().port();
     let mut client = Client::posting(&loopback, "/", &json!({}));
     client.take_until("[DONE]\n\n\r\n");
@@ -651,7 +611,7 @@ fn a_stopped_server_closes_its_connections_and_frees_its_port() {
 
 #[test]
 fn stopping_does_not_wait_for_clients_that_stay() {
-    let loopback = start(Script::new([Reply::default().close_before_head()]));
+    let loopback = provider(Script::new([Reply::default().close_before_head()]));
     let mut told = Client::posting(&loopback, "/", &json!({}));
     assert_eq!(told.rest(), (String::new(), End::Fin));
     let _idle = Client::connect(&loopback);
@@ -667,7 +627,7 @@ fn stopping_does_not_wait_for_clients_that_stay() {
 
 #[test]
 fn a_killed_server_resets_its_connections() {
-    let loopback = start(Script::always(Reply::sse(STREAM).hold_open()));
+    let loopback = provider(Script::always(Reply::sse(STREAM).hold_open()));
     let mut idle = Client::connect(&loopback);
     let mut client = Client::posting(&loopback, "/", &json!({}));
     client.take_until("[DONE]\n\n\r\n");
@@ -695,7 +655,7 @@ fn connections_over_the_limit_wait_for_one_to_close() {
 
 #[test]
 fn closing_can_be_awaited_without_blocking() {
-    let loopback = start(Script::default());
+    let loopback = provider(Script::default());
     let waiting = async {
         let client = Client::connect(&loopback);
         loopback
@@ -714,11 +674,11 @@ fn closing_can_be_awaited_without_blocking() {
 
 #[test]
 fn a_script_file_finds_recorded_streams_beside_it() {
-    let folder = Folder::new("beside");
+    let folder = Folder::new();
     folder.write("recorded.sse", STREAM);
     let script = r#"{"replies": [{"body": {"sse_file": "recorded.sse"}, "chunks": {"bytes": 7}}], "after": "repeat_last"}"#;
-    let script = Script::from_file(&folder.write("script.json", script)).unwrap();
-    let loopback = start(script);
+    let script = Script::from_file(folder.write("script.json", script).as_ref()).unwrap();
+    let loopback = provider(script);
     drop(folder);
     let mut client = Client::connect(&loopback);
     for _ in 0..2 {
@@ -729,7 +689,7 @@ fn a_script_file_finds_recorded_streams_beside_it() {
 
 #[test]
 fn an_error_in_a_script_file_names_the_file_and_the_place() {
-    let folder = Folder::new("errors");
+    let folder = Folder::new();
     for (name, text, named) in [
         (
             "field.json",
@@ -744,9 +704,9 @@ fn an_error_in_a_script_file_names_the_file_and_the_place() {
         ("syntax.json", "{", "line 1"),
     ] {
         let path = folder.write(name, text);
-        let text = with_causes(&Script::from_file(&path).expect_err(name));
+        let text = with_causes(&Script::from_file(path.as_ref()).expect_err(name));
         assert!(
-            text.contains(&format!("{}: ", path.display())) && text.contains(named),
+            text.contains(&format!("{path}: ")) && text.contains(named),
             "{text}"
         );
     }
@@ -754,18 +714,15 @@ fn an_error_in_a_script_file_names_the_file_and_the_place() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let folder = Folder::new("missing");
-    let recorded = folder.0.join("nowhere.sse");
+    let folder = Folder::new();
+    let recorded = folder.path("nowhere.sse");
     let script = folder.write(
         "script.json",
         r#"{"replies": [{"body": {"sse_file": "nowhere.sse"}}]}"#,
     );
-    for (path, missing) in [
-        (script.as_path(), recorded.as_path()),
-        (Path::new("/nowhere.json"), Path::new("/nowhere.json")),
-    ] {
-        let error = Script::from_file(path).expect_err("a missing file");
-        assert_eq!(error.to_string(), format!("reading {}", missing.display()));
+    for (path, missing) in [(&*script, &*recorded), ("/nowhere.json", "/nowhere.json")] {
+        let error = Script::from_file(path.as_ref()).expect_err("a missing file");
+        assert_eq!(error.to_string(), format!("reading {missing}"));
         assert!(
             matches!(error, ScriptError::Read { source, .. } if source.kind() == ErrorKind::NotFound)
         );
