@@ -1,5 +1,7 @@
 //! What servers and gateways really send: bodies, decoded whole, in pieces of 7 bytes and of one.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::wire::{StreamDecoder, Wire};
 
