@@ -20,7 +20,7 @@ use actix_responses::transport::{
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{HeaderMap, HeaderValue, Method, header};
-use support::{CHUNKED, Identity, OK, accept, accept_request, read_request, serve, within};
+use support::{CHUNKED, Identity, Nobody, OK, accept, accept_request, read_request, serve, within};
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -303,9 +303,8 @@ async fn more_streams_than_awcs_default_limit_are_open_at_a_time() {
 
 #[actix_rt::test]
 async fn refused_connection_names_host_and_port() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = Nobody::new();
+    let address = nobody.address;
     let said = [&address.to_string(), "connection refused"];
     let url = format!("http://{address}/");
     let error = check_error(&url, TransportErrorKind::Connect, &said).await;

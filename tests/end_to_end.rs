@@ -16,7 +16,7 @@ use actix_responses::{
 use futures_util::StreamExt;
 use http::StatusCode;
 use serde_json::json;
-use support::{Events, always, failure, prompt, provider, sse, within};
+use support::{Events, Nobody, always, failure, prompt, provider, sse, url, within};
 
 fn start_with(loopback: &Loopback, change: impl FnOnce(&mut SupervisorConfig)) -> Runtime {
     let provider = Provider::new("loopback", &loopback.base_url()).expect("a URL");
@@ -200,11 +200,8 @@ async fn statuses_and_delays_are_followed() {
 
 #[actix_rt::test]
 async fn nobody_listening_is_named_with_its_attempts() {
-    let address = {
-        let loopback = provider(Script::default());
-        loopback.base_url()
-    };
-    let mut config = SupervisorConfig::new(Provider::new("gone", &address).unwrap());
+    let nobody = Nobody::new();
+    let mut config = SupervisorConfig::new(Provider::new("gone", &url(nobody.address)).unwrap());
     config.retry.max_attempts = 2;
     let events = collect(&Runtime::with_config(config).unwrap()).await;
     let error = failure(&events);

@@ -170,6 +170,8 @@ fn without_a_prompt_the_input_is_asked_and_stdin_left_alone() {
     let mut command = program(&["ask", "--base-url", &base_url, "--input", &input]);
     let mut running = Running::start(&mut command);
     running.until_stdout(|text| text.contains("“from a file”") && text.ends_with('\n'));
+    assert_eq!(provider.request_count(), 1);
+    assert_eq!(running.finish().status, Some(0));
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Requests that fail, or nearly.
 
-use std::net::TcpListener;
-
 use actix_responses::loopback::{Reply, Script};
 use http::StatusCode;
 use serde_json::json;
 
 use crate::support::{
-    Running, always, ask, asking, completed, program, provider, run, sse, text_delta,
+    Nobody, Running, always, ask, asking, completed, program, provider, run, sse, text_delta, url,
 };
 
 const KEY: &str = "sk-never-to-be-seen";
@@ -76,13 +74,9 @@ fn max_attempts_counts_the_first() {
 
 #[test]
 fn refused_connection_names_the_host_and_what_to_try() {
-    // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let base_url = format!("http://{address}/v1");
-    let ran = run(&asking(&base_url, &["--max-attempts=1"]));
+    let nobody = Nobody::new();
+    let address = nobody.address;
+    let ran = run(&asking(&url(address), &["--max-attempts=1"]));
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""));
     assert!(ran.stderr.contains(&address.to_string()), "{ran:?}");
     assert!(ran.stderr.contains("To try:"), "{ran:?}");

@@ -24,7 +24,7 @@ pub(crate) use self::{
     folder::Folder,
     loopback::{FIRST, always, closed, completed, provider, sse, text_delta},
     server::{
-        accept, accept_request, read_head, read_request, serve, until_closed, url,
+        Nobody, accept, accept_request, read_head, read_request, serve, until_closed, url,
         write_until_refused,
     },
     tls::Identity,

@@ -2,11 +2,11 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     thread,
 };
 
-use tokio::sync::oneshot;
+use tokio::{net::TcpSocket, sync::oneshot};
 
 /// Runs a script on a listener; the receiver has what it returns.
 pub(crate) fn serve<T: Send + 'static>(
@@ -19,6 +19,24 @@ pub(crate) fn serve<T: Send + 'static>(
         let _ = done.send(script(listener));
     });
     (address, result)
+}
+
+/// An address where every connection is refused: taken, so that no other test gets it, and never listened on.
+pub(crate) struct Nobody {
+    pub(crate) address: SocketAddr,
+    _socket: TcpSocket,
+}
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(any).expect("a free port");
+        Self {
+            address: socket.local_addr().expect("an address"),
+            _socket: socket,
+        }
+    }
 }
 
 pub(crate) fn url(address: SocketAddr) -> String {
