@@ -31,7 +31,7 @@ const QUEUE_DELIVERIES: usize = 16;
 /// and cancels what still runs.
 ///
 /// ```
-/// use actix_responses::{Runtime, protocol::{Prompt, ResponseEvent}, provider::{Loopback, Provider}};
+/// use actix_responses::{Runtime, loopback::Loopback, protocol::{Prompt, ResponseEvent}, provider::Provider};
 /// use futures_util::StreamExt;
 ///
 /// #[actix_rt::main]

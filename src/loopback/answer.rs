@@ -23,7 +23,7 @@ const MAX_ARGUMENTS: usize = 16;
 /// Every part may be changed before it is written down, for instance to make a stream of a million deltas:
 ///
 /// ```
-/// use actix_responses::provider::loopback::DefaultAnswer;
+/// use actix_responses::loopback::DefaultAnswer;
 /// use serde_json::json;
 ///
 /// let mut answer = DefaultAnswer::to_request(&json!({"model": "m", "input": "hello", "stream": true}), 1);

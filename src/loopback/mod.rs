@@ -5,7 +5,7 @@
 //! capable of, between any two bytes; and a program can be tried out against a provider that misbehaves on purpose.
 //!
 //! ```
-//! use actix_responses::provider::loopback::{Loopback, LoopbackOptions, Reply, Script};
+//! use actix_responses::loopback::{Loopback, LoopbackOptions, Reply, Script};
 //! use http::StatusCode;
 //!
 //! let loopback = Loopback::start(LoopbackOptions {
@@ -16,7 +16,7 @@
 //!     ..LoopbackOptions::default()
 //! })?;
 //! println!("ask {}/responses", loopback.base_url());
-//! # Ok::<(), actix_responses::provider::loopback::LoopbackError>(())
+//! # Ok::<(), actix_responses::loopback::LoopbackError>(())
 //! ```
 //!
 //! It is written by hand over a socket, because the servers that exist are built to prevent what this one is for: they

@@ -16,7 +16,7 @@ use super::{event::OutgoingEvent, script_fields};
 ///
 /// ```
 /// use std::time::Duration;
-/// use actix_responses::provider::loopback::Reply;
+/// use actix_responses::loopback::Reply;
 ///
 /// let slow_then_gone = Reply::default()
 ///     .delay_head(Duration::from_millis(50))

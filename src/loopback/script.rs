@@ -22,7 +22,7 @@ pub const MAX_SCRIPT_FILE_BYTES: u64 = 64 << 20;
 /// `"10ms"`, `"2s"` or `"5m"`, and fields that do not exist are refused:
 ///
 /// ```
-/// use actix_responses::provider::loopback::Script;
+/// use actix_responses::loopback::Script;
 ///
 /// let script = Script::from_json(r#"{
 ///     "replies": [
@@ -33,7 +33,7 @@ pub const MAX_SCRIPT_FILE_BYTES: u64 = 64 << 20;
 ///     "after": "default"
 /// }"#)?;
 /// assert_eq!(script.replies.len(), 3);
-/// # Ok::<(), actix_responses::provider::loopback::ScriptError>(())
+/// # Ok::<(), actix_responses::loopback::ScriptError>(())
 /// ```
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
