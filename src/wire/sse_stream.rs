@@ -269,11 +269,13 @@ impl<'a, D: Dialect> EventReader<'a, D> {
             Some(error) => self.read_event(event(Some("error"), error.trim())),
             None if text.trim().is_empty() || is_cut_field(text.as_bytes()) => {}
             None if text.trim_start().starts_with(['{', '[']) => {
-                self.progress.events += 1;
                 let event = event(None, text.trim());
                 match self.dialect.on_event(event, self.out) {
                     Step::Unread => self.read_pieces(event, TextPlace::Stray),
-                    step => self.take(step),
+                    step => {
+                        self.progress.events += 1;
+                        self.take(step);
+                    }
                 }
             }
             None => {

@@ -333,3 +333,16 @@ async fn the_request_id_of_an_answer_is_in_its_start_and_its_end() {
     });
     assert_eq!(ids.collect::<Vec<_>>(), ["req_7", "req_7"]);
 }
+
+#[actix_rt::test]
+async fn a_body_that_is_nearly_json_is_named_as_no_event_stream() {
+    let exchange = Exchange::status(200)
+        .header("content-type", "application/json")
+        .chunk("{malformed json: <<<chaos>>>");
+    let (runtime, transport) = start([exchange]);
+    let events = collect(&runtime).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.message().contains("no event stream"), "{error}");
+    assert_eq!(transport.requests().len(), 1);
+}
