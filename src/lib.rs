@@ -19,29 +19,45 @@
 //! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
 //! - [`duration`]: durations as people write them.
 //!
+//! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `runtime` all
+//! others, `toml` and `zstd` what their names say; `cli`, the default, is the command.
+//!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
 
+// What only the runtime asks of the plain layers is compiled and tested without it all the same; builds with it find what nobody uses.
+#![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports))]
+
+#[cfg(feature = "runtime")]
 pub mod actors;
+#[cfg(any(feature = "runtime", feature = "loopback"))]
 pub mod duration;
-#[cfg(fuzzing)]
+#[cfg(all(fuzzing, feature = "runtime"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod json;
+#[cfg(feature = "loopback")]
 pub mod loopback;
 pub mod protocol;
+#[cfg(feature = "runtime")]
 pub mod provider;
+#[cfg(feature = "runtime")]
 pub mod retry;
+#[cfg(feature = "runtime")]
 mod runtime;
+#[cfg(feature = "runtime")]
 pub mod secret;
 pub mod sse;
+#[cfg(feature = "runtime")]
 mod telemetry;
+#[cfg(feature = "runtime")]
 pub mod transport;
 pub mod wire;
 
 pub use protocol::error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};
+#[cfg(feature = "runtime")]
 pub use runtime::{ResponseStream, Runtime};
 
 /// The examples of the README.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "runtime", feature = "loopback"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,4 @@
 //! The command as a user runs it: the built program against providers on loopback.
-#![cfg(feature = "cli")]
 
 mod asking;
 mod compacting;
