@@ -31,9 +31,12 @@ const QUEUE_DELIVERIES: usize = 16;
 /// and cancels what still runs.
 ///
 /// ```
+/// # #[cfg(not(feature = "loopback"))] fn main() {}
+/// # #[cfg(feature = "loopback")]
 /// use actix_responses::{Runtime, loopback::Loopback, protocol::{Prompt, ResponseEvent}, provider::Provider};
 /// use futures_util::StreamExt;
 ///
+/// # #[cfg(feature = "loopback")]
 /// #[actix_rt::main]
 /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     let loopback = Loopback::start(Default::default())?;
