@@ -145,6 +145,26 @@ enum AnyDialect {
 /// Decodes one response body into events.
 ///
 /// Synchronous and free of clocks and sockets: feed it what arrives, in pieces of any size; the events are the same.
+///
+/// ```
+/// use actix_responses::{protocol::ResponseEvent, wire::{StreamDecoder, StreamLimits, Terminal, Wire}};
+///
+/// let body = [
+///     r#"data: {"type":"response.output_text.delta","item_id":"msg_1","delta":"Hel"#,
+///     "lo\"}\n\n",
+///     r#"data: {"type":"response.completed","response":{"id":"resp_1","status":"completed"}}"#,
+///     "\n\n",
+/// ];
+/// let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
+/// let (mut events, mut end) = (Vec::new(), None);
+/// for chunk in body {
+///     end = end.or_else(|| decoder.feed(chunk.as_bytes(), &mut events));
+/// }
+/// // A body that ended before its terminal event is an error.
+/// let end = end.or_else(|| decoder.end_of_stream(&mut events));
+/// assert!(matches!(end, Some(Terminal::Completed(_))));
+/// assert!(events.iter().any(|event| matches!(event, ResponseEvent::OutputTextDelta(text) if &*text.delta == "Hello")));
+/// ```
 pub struct StreamDecoder {
     stream: SseStream,
     dialect: AnyDialect,
