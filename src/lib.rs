@@ -7,7 +7,8 @@
 //!
 //! - [`protocol`]: what is on the wire. [`Prompt`](protocol::Prompt) and its items go out,
 //!   [`ResponseEvent`](protocol::ResponseEvent)s come in.
-//! - [`sse`]: bytes to server-sent events, as the WHATWG algorithm has it. Synchronous, bounded, without copies.
+//! - [`sse`]: bytes to server-sent events, as the WHATWG algorithm has it but for the end of the stream. Synchronous and bounded; an event of
+//!   one data line that lies whole in a chunk is not copied.
 //! - [`wire`]: the two dialects, request body out and events in. [`StreamDecoder`](wire::StreamDecoder) works alone, without any
 //!   runtime.
 //! - [`secret`]: keys, and keeping them out of logs and errors.

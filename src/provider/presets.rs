@@ -271,7 +271,7 @@ impl Preset {
         quirks
     }
 
-    /// Completes a base URL that names only the host, as Azure's portal gives it. `query` are the parameters so far.
+    /// Completes a base URL that names only the host, as Azure's portal gives it. The provider's query says which API is meant.
     pub(super) fn complete(&self, provider: Provider) -> Provider {
         if self.name != AZURE || !matches!(provider.base_url().path(), "" | "/") {
             return provider;

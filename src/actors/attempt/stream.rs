@@ -1,10 +1,9 @@
 //! `StreamActor`: exactly one attempt at a request.
 //!
-//! Started by a worker for the supervisor. Receives the response's bytes, [`Join`], [`Leave`], [`Stop`], [`SweepDue`] and
-//! [`SweepsOver`].
-//! Delivers events to the audience that it holds for the time, and reports with the lease's
-//! [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a failure, a deadline or a
-//! stop; it does not wait for the socket.
+//! Started by a worker for the supervisor. Receives the response's bytes, [`Join`], [`Leave`], [`Stop`] and [`Inspect`] from the
+//! supervisor, [`SweepDue`] and [`SweepsOver`] from its worker. Delivers events to the audience that it holds for the time, and reports
+//! by its lease, whose drop sends [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a
+//! failure, a deadline or a stop, or when nobody listens any more; it does not wait for the socket.
 
 use std::{
     cell::Cell,
