@@ -1,0 +1,93 @@
+//! Ended requests, which are kept for those who come late.
+
+use std::{collections::VecDeque, time::Duration};
+
+use actix::{AsyncContext, Context, Handler, Message};
+use tokio::time::Instant;
+
+use super::{
+    StreamSupervisor,
+    requests::{Request, State},
+};
+use crate::actors::{RequestId, audience::Audience};
+
+/// To itself: ended requests may have been kept long enough.
+struct RetentionDue;
+
+impl Message for RetentionDue {
+    type Result = ();
+}
+
+impl StreamSupervisor {
+    /// Keeps an ended request for those who come late, within the limits of that.
+    pub(super) fn retire(
+        &mut self,
+        id: RequestId,
+        audience: Box<Audience>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        self.retained_bytes += audience.bytes();
+        request.state = State::Ended { audience };
+        self.live -= 1;
+        let now = Instant::now();
+        if !self.retention_is_due {
+            self.retention_is_due = true;
+            ctx.notify_later(RetentionDue, self.config.retain);
+        }
+        self.retained.push_back((now, id));
+        self.forget(now);
+        self.tend(id);
+        self.close_if_idle(ctx);
+    }
+
+    /// Lets go of ended requests that are too old or too many. One that still has a subscriber to be waited for stays.
+    pub(super) fn forget(&mut self, now: Instant) {
+        let mut kept = VecDeque::new();
+        while let Some((ended, id)) = self.retained.pop_front() {
+            let due =
+                now >= ended + self.config.retain || self.retained_bytes > self.config.retain_bytes;
+            if !due {
+                self.retained.push_front((ended, id));
+                break;
+            }
+            let Some(Request {
+                state: State::Ended { audience },
+                ..
+            }) = self.requests.get_mut(&id)
+            else {
+                continue;
+            };
+            audience.give_up_on_the_stuck();
+            if audience.is_waiting() {
+                kept.push_back((ended, id));
+                continue;
+            }
+            self.retained_bytes -= audience.bytes();
+            self.requests.remove(&id);
+        }
+        while let Some(entry) = kept.pop_back() {
+            self.retained.push_front(entry);
+        }
+    }
+}
+
+impl Handler<RetentionDue> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: RetentionDue, ctx: &mut Self::Context) {
+        let now = Instant::now();
+        self.forget(now);
+        self.retention_is_due = !self.retained.is_empty();
+        if let Some((ended, _)) = self.retained.front() {
+            let due = (*ended + self.config.retain).saturating_duration_since(now);
+            // One that is still waited for is due already: it is looked at again soon, not at once.
+            ctx.notify_later(RetentionDue, due.max(RETENTION_CHECK));
+        }
+    }
+}
+
+/// How soon an ended request that could not be let go is looked at again.
+const RETENTION_CHECK: Duration = Duration::from_secs(1);

@@ -1,0 +1,98 @@
+//! The end of the supervisor.
+
+use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult};
+use tokio::sync::oneshot;
+
+use super::{
+    StreamSupervisor,
+    questions::{Compaction, Listing, OpenQuestion},
+    requests::{Request, State, StopReason},
+};
+use crate::actors::Shutdown;
+
+/// A shutdown that has begun.
+#[derive(Default)]
+pub(super) struct Closing {
+    waiting: Vec<oneshot::Sender<()>>,
+    grace_is_over: bool,
+}
+
+/// To itself: the time that a shutdown gives running requests is over.
+struct GraceOver;
+
+impl Message for GraceOver {
+    type Result = ();
+}
+
+impl StreamSupervisor {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Once everything has ended in a shutdown: tells those who wait for that, and stops.
+    pub(crate) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
+        let Some(closing) = &self.closing else {
+            return;
+        };
+        let waiting = !self.tended.is_empty() && !closing.grace_is_over;
+        let asking = !self.compactions.is_empty() || !self.listings.is_empty();
+        if self.live > 0 || asking || waiting {
+            return;
+        }
+        // The tasks that wait with deliveries end with their arbiters.
+        for id in self.ids() {
+            if let Some(Request {
+                state: State::Ended { audience },
+                ..
+            }) = self.requests.get_mut(&id)
+            {
+                audience.hurry();
+            }
+        }
+        self.pool.stop();
+        let closing = self.closing.iter_mut();
+        for waiting in closing.flat_map(|closing| closing.waiting.drain(..)) {
+            // Nobody may be waiting any more.
+            let _ = waiting.send(());
+        }
+        ctx.stop();
+    }
+}
+
+impl Handler<Shutdown> for StreamSupervisor {
+    type Result = MessageResult<Shutdown>;
+
+    fn handle(&mut self, Shutdown { grace }: Shutdown, ctx: &mut Self::Context) -> Self::Result {
+        let (done, closed) = oneshot::channel();
+        let closing = self.closing.get_or_insert_with(Closing::default);
+        closing.waiting.push(done);
+        // Those that wait for another attempt would have none.
+        for id in self.ids() {
+            let request = self.requests.get(&id);
+            if request.is_some_and(|request| matches!(request.state, State::Waiting { .. })) {
+                self.stop(id, StopReason::ShutDown, ctx);
+            }
+        }
+        self.stop_questions::<Compaction>(OpenQuestion::is_waiting, ctx);
+        self.stop_questions::<Listing>(OpenQuestion::is_waiting, ctx);
+        ctx.notify_later(GraceOver, grace);
+        self.close_if_idle(ctx);
+        MessageResult(closed)
+    }
+}
+
+impl Handler<GraceOver> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: GraceOver, ctx: &mut Self::Context) {
+        if let Some(closing) = &mut self.closing {
+            closing.grace_is_over = true;
+        }
+        for id in self.ids() {
+            self.stop(id, StopReason::ShutDown, ctx);
+        }
+        self.stop_questions::<Compaction>(|_| true, ctx);
+        self.stop_questions::<Listing>(|_| true, ctx);
+        self.close_if_idle(ctx);
+    }
+}
