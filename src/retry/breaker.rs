@@ -101,7 +101,7 @@ impl CircuitBreaker {
     }
 
     /// Whether it holds nothing that a new one would not.
-    pub(crate) fn is_pristine(&self) -> bool {
+    pub(super) fn is_pristine(&self) -> bool {
         matches!(self.state, State::Closed { failures: 0 })
     }
 
@@ -149,7 +149,7 @@ fn is_down(error: &ApiError) -> bool {
 }
 
 /// The error of an attempt that the breaker did not let through.
-pub(crate) fn unavailable(wait: Duration, last_error: &str) -> ApiError {
+pub(super) fn unavailable(wait: Duration, last_error: &str) -> ApiError {
     let message = format!("not sent: the last attempts all found the endpoint down ({last_error})");
     let mut error = ApiError::new(ErrorKind::Unavailable, message);
     error.details_mut().retry_after = Some(wait);

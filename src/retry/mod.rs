@@ -2,12 +2,13 @@
 
 mod backoff;
 mod breaker;
+mod breakers;
 mod hint;
 mod policy;
 
 pub use self::backoff::{ExponentialBackoff, InvalidBackoff};
-pub(crate) use breaker::unavailable;
 pub use breaker::{BreakerPolicy, CircuitBreaker};
+pub(crate) use breakers::Breakers;
 pub(crate) use hint::delay_from_headers;
 pub use policy::{
     AttemptContext, MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryDecision, RetryPolicy,

@@ -18,7 +18,6 @@ use tokio::time::{Instant, Sleep};
 
 use self::{
     attempts::Verdict,
-    breakers::Breakers,
     questions::{Compaction, Listing, Questions},
     requests::{Request, State, StopReason},
     shutdown::Closing,
@@ -38,11 +37,11 @@ use super::{
 };
 use crate::{
     protocol::{ResponseEvent, Restarted, error::ApiError},
+    retry::Breakers,
     transport::TransportFactory,
 };
 
 mod attempts;
-mod breakers;
 mod config;
 mod holder;
 mod questions;
@@ -59,7 +58,9 @@ pub use config::SupervisorConfig;
 pub struct StreamSupervisor {
     pub(crate) config: SupervisorConfig,
     pub(crate) pool: WorkerPool,
-    pub(crate) breakers: Breakers,
+    breakers: Breakers,
+    /// What the breakers count time from.
+    epoch: Instant,
     requests: HashMap<RequestId, Request>,
     /// Where all leases report to. They share it, because each address is three allocations.
     report: Option<Arc<Recipient<AttemptEnded>>>,
@@ -98,6 +99,7 @@ impl StreamSupervisor {
         Ok(Self {
             pool: WorkerPool::new(Arc::new(factory)),
             breakers: Breakers::new(config.breaker),
+            epoch: Instant::now(),
             requests: HashMap::new(),
             report: None,
             live: 0,
@@ -134,7 +136,10 @@ impl StreamSupervisor {
             .report
             .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
         let mut lease = Lease::new(report.clone(), id, attempt, audience);
-        if let Err(error) = self.breakers.admit(&request.spec.origin) {
+        if let Err(error) = self
+            .breakers
+            .admit(&request.spec.origin, self.epoch.elapsed())
+        {
             return lease.set_outcome(Outcome::Failed(Box::new(error)));
         }
         // Without a worker, the drop of the lease ends the attempt as lost.
@@ -290,10 +295,13 @@ impl Handler<AttemptEnded> for StreamSupervisor {
         };
         let stopping = request.stopping.take();
         let origin = &request.spec.origin;
+        let now = self.epoch.elapsed();
         match &outcome {
-            Outcome::Ended => self.breakers.record(origin, None),
-            Outcome::Failed(error) => self.breakers.record(origin, Some(error)),
-            Outcome::Stopped | Outcome::Deserted | Outcome::Lost => self.breakers.forget(origin),
+            Outcome::Ended => self.breakers.record(origin, None, now),
+            Outcome::Failed(error) => self.breakers.record(origin, Some(error), now),
+            Outcome::Stopped | Outcome::Deserted | Outcome::Lost => {
+                self.breakers.forget(origin, now);
+            }
         }
         let error = match (outcome, stopping) {
             (Outcome::Ended | Outcome::Stopped, _) => return self.retire(id, audience, ctx),

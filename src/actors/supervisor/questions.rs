@@ -350,7 +350,7 @@ impl StreamSupervisor {
             stopping: None,
         };
         let mut lease = AskLease::<Q>::new(ctx.address().recipient(), spec.id, attempt);
-        if let Err(error) = self.breakers.admit(&spec.origin) {
+        if let Err(error) = self.breakers.admit(&spec.origin, self.epoch.elapsed()) {
             lease.set_result(Err(error));
             return running;
         }
@@ -497,8 +497,8 @@ impl<Q: Kept> Handler<AskEnded<Q>> for StreamSupervisor {
             return;
         }
         let mut question = open.remove();
-        self.breakers
-            .record(&question.spec.origin, result.as_ref().err());
+        let (origin, error) = (&question.spec.origin, result.as_ref().err());
+        self.breakers.record(origin, error, self.epoch.elapsed());
         let stopping = match question.state {
             State::Running { stopping, .. } => stopping,
             State::Waiting { .. } => None,
