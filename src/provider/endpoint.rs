@@ -11,7 +11,7 @@ use url::{Url, form_urlencoded};
 use super::{
     auth::{AuthProvider, NoAuth},
     compression::RequestCompression,
-    timeouts::{DrainLimits, Timeouts},
+    timeouts::Timeouts,
 };
 use crate::{
     protocol::error::{ApiError, ErrorKind, Phase},
@@ -22,7 +22,7 @@ use crate::{
             secrets_in_query,
         },
     },
-    transport::is_transport_header,
+    transport::{DrainLimits, is_transport_header},
     wire::{Wire, chat::ChatQuirks, responses::BodyQuirks},
 };
 

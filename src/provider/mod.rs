@@ -10,6 +10,7 @@ mod settings;
 mod timeouts;
 mod turn_state;
 
+pub use crate::transport::DrainLimits;
 pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoAuth};
 #[cfg(feature = "toml")]
 pub use catalog::ProviderCatalog;
@@ -17,5 +18,5 @@ pub use compression::RequestCompression;
 pub use endpoint::{Accept, Provider, Quirks};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
-pub use timeouts::{DrainLimits, MAX_TRAILER, Timeouts};
+pub use timeouts::{MAX_TRAILER, Timeouts};
 pub use turn_state::TurnState;

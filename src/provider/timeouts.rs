@@ -79,26 +79,6 @@ impl Timeouts {
     }
 }
 
-/// How much of a body is still read after its terminal event, so that the connection can serve the next request.
-///
-/// Subscribers do not wait for it. Where a limit is reached first the connection is closed. Zero closes it at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainLimits {
-    /// How long. 50 ms: the end of the body is mostly in the same packet as the terminal event, or one behind.
-    pub time: Duration,
-    /// How many bytes. 64 KiB: more would cost more than a new connection.
-    pub bytes: usize,
-}
-
-impl Default for DrainLimits {
-    fn default() -> Self {
-        Self {
-            time: Duration::from_millis(50),
-            bytes: 64 * 1024,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

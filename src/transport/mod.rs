@@ -14,13 +14,15 @@ use crate::{
 
 mod awc;
 mod dial;
-pub(crate) mod drain;
 mod early_answer;
 mod framing;
+mod pooled;
 mod proxy;
 mod tls;
 
 pub use self::awc::{AwcTransport, AwcTransportFactory};
+pub use self::pooled::DrainLimits;
+pub(crate) use self::pooled::Pooled;
 pub use self::proxy::ProxyConfig;
 pub use self::tls::{TlsConfig, TlsRoots};
 

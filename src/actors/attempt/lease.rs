@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
+use super::spec::Attempt;
 use crate::{
     actors::{RequestId, audience::Audience},
     protocol::error::ApiError,
@@ -50,21 +51,16 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn new(
         report: Arc<Recipient<AttemptEnded>>,
-        request: RequestId,
-        attempt: u32,
+        attempt: &Attempt,
         audience: Box<Audience>,
     ) -> Self {
         Self {
             report,
-            request,
-            attempt,
+            request: attempt.spec.id,
+            attempt: attempt.number,
             outcome: Outcome::Lost,
             audience: Some(audience),
         }
-    }
-
-    pub(crate) fn attempt(&self) -> u32 {
-        self.attempt
     }
 
     pub(crate) fn audience(&mut self) -> &mut Audience {

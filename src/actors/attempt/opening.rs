@@ -1,12 +1,12 @@
 //! From a request to the head of its response.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::spec::RequestSpec;
+use super::spec::Attempt;
 use crate::{
     protocol::{
         RateLimitSnapshot,
@@ -14,7 +14,7 @@ use crate::{
     },
     provider::AuthRequest,
     secret::Secrets,
-    transport::{BodyStream, Transport, TransportRequest, TransportResponse, drain::Drains},
+    transport::{BodyStream, Pooled, TransportRequest, TransportResponse},
     wire::server_error,
 };
 
@@ -49,15 +49,12 @@ impl From<Refusal> for ApiError {
 /// success becomes the error that the server describes in its body; a 304 is one only where it was not asked for. `phase` says how far it has come, for the errors of
 /// those who lose patience.
 pub(crate) async fn open(
-    spec: Arc<RequestSpec>,
-    transport: Rc<dyn Transport>,
-    drains: Rc<Drains>,
-    attempt: u32,
-    refresh_auth: bool,
+    attempt: Attempt,
+    transport: Rc<Pooled>,
     phase: Rc<Cell<Phase>>,
     head_limit: Duration,
 ) -> Result<(TransportResponse, Secrets), Refusal> {
-    let head = head(&spec, transport, &drains, attempt, refresh_auth, &phase);
+    let head = head(&attempt, &transport, &phase);
     let (response, secrets, is_conditional) = tokio::time::timeout(head_limit, head)
         .await
         .map_err(|_| head_timeout(head_limit, phase.get()))??;
@@ -83,18 +80,16 @@ fn head_timeout(limit: Duration, phase: Phase) -> ApiError {
 
 /// Sends the request, and says whether it asks for an answer only if that has changed.
 async fn head(
-    spec: &RequestSpec,
-    transport: Rc<dyn Transport>,
-    drains: &Drains,
-    attempt: u32,
-    refresh_auth: bool,
+    attempt: &Attempt,
+    transport: &Pooled,
     phase: &Cell<Phase>,
 ) -> Result<(TransportResponse, Secrets, bool), ApiError> {
+    let spec = &attempt.spec;
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
     let mut auth_request = AuthRequest::new(spec.url.clone());
-    auth_request.attempt = attempt;
-    auth_request.refresh = refresh_auth;
+    auth_request.attempt = attempt.number;
+    auth_request.refresh = attempt.refresh_auth;
     let auth = provider.auth.headers(&auth_request).await?;
     let mut headers = provider.headers_for(&spec.headers, spec.accept, &auth);
     let is_get = spec.method == Method::GET;
@@ -113,10 +108,6 @@ async fn head(
             .request_compression
             .encode(&spec.body, &mut headers)?,
     };
-    phase.set(Phase::Connect);
-    drains
-        .wait_for_connection(&spec.origin, provider.drain.time)
-        .await;
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {
         method: spec.method.clone(),
@@ -125,7 +116,9 @@ async fn head(
         body,
         connect_timeout: provider.timeouts.connect,
     };
-    let response = transport.send(request).await?;
+    let response = transport
+        .send(&spec.origin, provider.drain, request)
+        .await?;
     if let Some(turn_state) = &spec.turn_state {
         turn_state.observe(&response.headers);
     }

@@ -3,7 +3,7 @@
 //! Started by a worker for the supervisor. Receives [`StopAsking`]. Reports with the [`AskEnded`] of its lease. Ends when the
 //! answer is whole, at a failure, a deadline or a stop.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient,
@@ -16,13 +16,13 @@ use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::{opening::open, spec::RequestSpec};
+use super::{opening::open, spec::Attempt};
 use crate::{
     actors::{RequestId, workers::worker::LoadShare},
     protocol::error::{ApiError, ErrorKind, Phase},
     provider::Timeouts,
     telemetry,
-    transport::{BodyStream, Transport, TransportResponse, drain::Drains},
+    transport::{BodyStream, Pooled, TransportResponse},
     wire::server_error,
 };
 
@@ -96,11 +96,11 @@ pub(crate) struct AskLease<Q: Question> {
 }
 
 impl<Q: Question> AskLease<Q> {
-    pub(crate) fn new(report: Recipient<AskEnded<Q>>, request: RequestId, attempt: u32) -> Self {
+    pub(crate) fn new(report: Recipient<AskEnded<Q>>, attempt: &Attempt) -> Self {
         Self {
             report,
-            request,
-            attempt,
+            request: attempt.spec.id,
+            attempt: attempt.number,
             result: None,
         }
     }
@@ -126,31 +126,25 @@ impl<Q: Question> Drop for AskLease<Q> {
 }
 
 pub(crate) struct Asker<Q: Question> {
-    spec: Arc<RequestSpec>,
+    attempt: Attempt,
     lease: AskLease<Q>,
-    transport: Rc<dyn Transport>,
-    drains: Rc<Drains>,
-    refresh_auth: bool,
+    transport: Rc<Pooled>,
     limit: AnswerLimit,
     _load: LoadShare,
 }
 
 impl<Q: Question> Asker<Q> {
     pub(crate) fn new(
-        spec: Arc<RequestSpec>,
+        attempt: Attempt,
         lease: AskLease<Q>,
-        transport: Rc<dyn Transport>,
-        drains: Rc<Drains>,
-        refresh_auth: bool,
+        transport: Rc<Pooled>,
         limit: AnswerLimit,
         load: LoadShare,
     ) -> Self {
         Self {
-            spec,
+            attempt,
             lease,
             transport,
-            drains,
-            refresh_auth,
             limit,
             _load: load,
         }
@@ -159,24 +153,13 @@ impl<Q: Question> Asker<Q> {
 
 /// Asks, and reads the answer whole. Of a body that may go on behind it the rest is handed back.
 async fn ask<Q: Question>(
-    spec: Arc<RequestSpec>,
-    transport: Rc<dyn Transport>,
-    drains: Rc<Drains>,
-    attempt: u32,
-    refresh_auth: bool,
+    attempt: Attempt,
+    transport: Rc<Pooled>,
     limit: AnswerLimit,
 ) -> Result<(Q::Answer, Option<BodyStream>), ApiError> {
-    let timeouts = spec.provider.timeouts.clone();
+    let timeouts = attempt.spec.provider.timeouts.clone();
     let phase = Rc::new(Cell::new(Phase::Authorize));
-    let opening = open(
-        spec.clone(),
-        transport,
-        drains,
-        attempt,
-        refresh_auth,
-        phase,
-        Q::head_limit(&timeouts),
-    );
+    let opening = open(attempt, transport, phase, Q::head_limit(&timeouts));
     let (response, secrets) = opening.await?;
     let TransportResponse {
         status,
@@ -263,24 +246,17 @@ impl<Q: Question> Actor for Asker<Q> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let attempt = self.lease.attempt;
-        let deadline = self.spec.deadline;
-        let total = self.spec.provider.timeouts.total.unwrap_or_default();
-        let asking = ask::<Q>(
-            self.spec.clone(),
-            self.transport.clone(),
-            self.drains.clone(),
-            attempt,
-            self.refresh_auth,
-            self.limit,
-        );
+        let spec = &self.attempt.spec;
+        let deadline = spec.deadline;
+        let total = spec.provider.timeouts.total.unwrap_or_default();
+        let asking = ask::<Q>(self.attempt.clone(), self.transport.clone(), self.limit);
         let asking = async move {
             match deadline {
                 None => asking.await,
                 Some(deadline) => bounded(asking, deadline, total).await,
             }
         };
-        let span = self.spec.attempt_span(Q::OPERATION, attempt);
+        let span = self.attempt.span(Q::OPERATION);
         let asking = asking.instrument(span.clone());
         ctx.spawn(asking.into_actor(self).map(move |result, this, ctx| {
             let (result, rest) = match result {
@@ -295,8 +271,9 @@ impl<Q: Question> Actor for Asker<Q> {
             };
             this.lease.set_result(result);
             if let Some(body) = rest {
-                let limits = this.spec.provider.drain;
-                this.drains.drain(&this.spec.origin, body, limits);
+                let spec = &this.attempt.spec;
+                this.transport
+                    .drain(&spec.origin, body, spec.provider.drain);
             }
             ctx.stop();
         }));

@@ -64,19 +64,32 @@ pub(crate) struct StreamOptions {
     pub(crate) is_background: bool,
 }
 
-impl RequestSpec {
-    /// The span that covers one attempt.
-    pub(crate) fn attempt_span(&self, operation: &'static str, attempt: u32) -> tracing::Span {
+/// One attempt at a request.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    pub(crate) spec: Arc<RequestSpec>,
+    /// The first is 1.
+    pub(crate) number: u32,
+    /// Whether it is to have another key than the one before.
+    pub(crate) refresh_auth: bool,
+}
+
+impl Attempt {
+    /// The span that covers it.
+    pub(crate) fn span(&self, operation: &'static str) -> tracing::Span {
+        let spec = &self.spec;
         telemetry::attempt_span(&AttemptAttributes {
             operation,
-            provider: self.provider.name(),
-            model: &self.model,
-            server: &self.origin,
-            request: &self.id,
-            attempt,
+            provider: spec.provider.name(),
+            model: &spec.model,
+            server: &spec.origin,
+            request: &spec.id,
+            attempt: self.number,
         })
     }
+}
 
+impl RequestSpec {
     /// Adds to an error what it can't know itself.
     pub(crate) fn complete(&self, error: &mut ApiError, attempt: u32) {
         let details = error.details_mut();

@@ -24,7 +24,7 @@ use tracing::Span;
 use super::{
     lease::{Lease, Outcome},
     opening::{Refusal, open},
-    spec::RequestSpec,
+    spec::{Attempt, RequestSpec},
 };
 use crate::{
     actors::{
@@ -38,7 +38,7 @@ use crate::{
     provider::MAX_TRAILER,
     secret::Secrets,
     telemetry,
-    transport::{BodyStream, Transport, TransportResponse, drain::Drains},
+    transport::{BodyStream, Pooled, TransportResponse},
     wire::{StreamDecoder, Terminal, server_error},
 };
 
@@ -102,7 +102,7 @@ pub(crate) struct StreamActor {
     events: Vec<ResponseEvent>,
     request_id: Option<Box<str>>,
     secrets: Secrets,
-    drains: Rc<Drains>,
+    transport: Rc<Pooled>,
     times: Times,
     /// For what is due soon, so that a stream on which nothing happens has no timer.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -166,25 +166,17 @@ impl Milestone {
 
 impl StreamActor {
     pub(crate) fn new(
-        spec: Arc<RequestSpec>,
+        attempt: Attempt,
         lease: Lease,
-        transport: Rc<dyn Transport>,
-        drains: Rc<Drains>,
-        refresh_auth: bool,
+        transport: Rc<Pooled>,
         load: LoadShare,
     ) -> Self {
         let now = Instant::now();
-        let span = spec.attempt_span("chat", lease.attempt());
+        let span = attempt.span("chat");
+        let spec = attempt.spec.clone();
         let phase = Rc::new(Cell::new(Phase::Authorize));
-        let opening = open(
-            spec.clone(),
-            transport,
-            drains.clone(),
-            lease.attempt(),
-            refresh_auth,
-            phase.clone(),
-            spec.provider.timeouts.response_head,
-        );
+        let head_limit = spec.provider.timeouts.response_head;
+        let opening = open(attempt, transport.clone(), phase.clone(), head_limit);
         Self {
             decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits)
                 .with_chat_quirks(&spec.provider.quirks.chat),
@@ -197,7 +189,7 @@ impl StreamActor {
             events: Vec::new(),
             request_id: None,
             secrets: Secrets::default(),
-            drains,
+            transport,
             times: Times {
                 milestone: Milestone::Opening,
                 byte: now,
@@ -356,7 +348,7 @@ impl StreamActor {
         }
         if let Stage::Reading { body, .. } = stage {
             let limits = self.spec.provider.drain;
-            self.drains.drain(&self.spec.origin, body, limits);
+            self.transport.drain(&self.spec.origin, body, limits);
         }
         ctx.stop();
     }

@@ -27,6 +27,7 @@ use super::{
     CancelRequest, RequestId,
     attempt::{
         lease::{AttemptEnded, Lease, Outcome},
+        spec::Attempt,
         stream::Stop,
     },
     audience::Audience,
@@ -127,7 +128,11 @@ impl StreamSupervisor {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
-        let attempt = request.attempts.begin(&request.spec);
+        let attempt = Attempt {
+            spec: request.spec.clone(),
+            number: request.attempts.begin(&request.spec),
+            refresh_auth,
+        };
         let (address, mailbox) = actix::dev::channel::channel(STREAM_MAILBOX);
         let stream = Addr::new(address);
         let address = stream.downgrade();
@@ -135,7 +140,7 @@ impl StreamSupervisor {
         let report = self
             .report
             .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
-        let mut lease = Lease::new(report.clone(), id, attempt, audience);
+        let mut lease = Lease::new(report.clone(), &attempt, audience);
         if let Err(error) = self
             .breakers
             .admit(&request.spec.origin, self.epoch.elapsed())
@@ -151,9 +156,8 @@ impl StreamSupervisor {
             worker.do_send(StartAttempt {
                 mailbox,
                 address,
-                spec: request.spec.clone(),
+                attempt,
                 lease,
-                refresh_auth,
                 load,
             });
         }

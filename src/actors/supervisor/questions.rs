@@ -25,7 +25,7 @@ use crate::{
             question::{
                 AnswerLimit, AskEnded, AskLease, Asker, Question, StopAsking, said_instead,
             },
-            spec::{RequestSpec, StreamOptions},
+            spec::{Attempt, RequestSpec, StreamOptions},
         },
         messages::{Asked, Submit},
         workers::worker::StartAsking,
@@ -343,13 +343,17 @@ impl StreamSupervisor {
         refresh_auth: bool,
         ctx: &mut Context<Self>,
     ) -> State<Q> {
-        let attempt = attempts.begin(spec);
+        let attempt = Attempt {
+            spec: spec.clone(),
+            number: attempts.begin(spec),
+            refresh_auth,
+        };
         let (address, mailbox) = actix::dev::channel::channel(ASKER_MAILBOX);
         let running = State::Running {
             asker: Addr::new(address),
             stopping: None,
         };
-        let mut lease = AskLease::<Q>::new(ctx.address().recipient(), spec.id, attempt);
+        let mut lease = AskLease::<Q>::new(ctx.address().recipient(), &attempt);
         if let Err(error) = self.breakers.admit(&spec.origin, self.epoch.elapsed()) {
             lease.set_result(Err(error));
             return running;
@@ -362,9 +366,8 @@ impl StreamSupervisor {
             )]
             worker.do_send(StartAsking {
                 mailbox,
-                spec: spec.clone(),
+                attempt,
                 lease,
-                refresh_auth,
                 limit,
                 load,
             });

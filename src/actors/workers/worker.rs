@@ -22,11 +22,11 @@ use crate::{
     actors::attempt::{
         lease::{Lease, Outcome},
         question::{AnswerLimit, AskLease, Asker, Question},
-        spec::RequestSpec,
+        spec::Attempt,
         stream::{StreamActor, SweepDue, SweepsOver},
     },
     protocol::error::ApiError,
-    transport::{Transport, TransportFactory, drain::Drains},
+    transport::{Pooled, TransportFactory},
 };
 
 /// From the supervisor: one attempt at a request. The stream actor's mailbox exists already, so that the supervisor can send
@@ -34,9 +34,8 @@ use crate::{
 pub(crate) struct StartAttempt {
     pub(crate) mailbox: AddressReceiver<StreamActor>,
     pub(crate) address: WeakAddr<StreamActor>,
-    pub(crate) spec: Arc<RequestSpec>,
+    pub(crate) attempt: Attempt,
     pub(crate) lease: Lease,
-    pub(crate) refresh_auth: bool,
     pub(crate) load: LoadShare,
 }
 
@@ -47,9 +46,8 @@ impl Message for StartAttempt {
 /// From the supervisor: one attempt at a question.
 pub(crate) struct StartAsking<Q: Question> {
     pub(crate) mailbox: AddressReceiver<Asker<Q>>,
-    pub(crate) spec: Arc<RequestSpec>,
+    pub(crate) attempt: Attempt,
     pub(crate) lease: AskLease<Q>,
-    pub(crate) refresh_auth: bool,
     pub(crate) limit: AnswerLimit,
     pub(crate) load: LoadShare,
 }
@@ -64,8 +62,7 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Worker {
     factory: Arc<dyn TransportFactory>,
-    transport: Option<Rc<dyn Transport>>,
-    drains: Rc<Drains>,
+    transport: Option<Rc<Pooled>>,
     streams: Vec<WeakAddr<StreamActor>>,
 }
 
@@ -74,17 +71,16 @@ impl Worker {
         Self {
             factory,
             transport: None,
-            drains: Rc::default(),
             streams: Vec::new(),
         }
     }
 
     /// The arbiter's transport, made at its first use.
-    fn transport(&mut self) -> Result<Rc<dyn Transport>, ApiError> {
+    fn transport(&mut self) -> Result<Rc<Pooled>, ApiError> {
         if let Some(transport) = &self.transport {
             return Ok(transport.clone());
         }
-        let transport = self.factory.build()?;
+        let transport = Rc::new(Pooled::new(self.factory.build()?));
         self.transport = Some(transport.clone());
         Ok(transport)
     }
@@ -134,22 +130,14 @@ impl Handler<StartAttempt> for Worker {
         let StartAttempt {
             mailbox,
             address,
-            spec,
+            attempt,
             mut lease,
-            refresh_auth,
             load,
         } = message;
         match self.transport() {
             Ok(transport) => {
                 self.streams.push(address);
-                let actor = StreamActor::new(
-                    spec,
-                    lease,
-                    transport,
-                    self.drains.clone(),
-                    refresh_auth,
-                    load,
-                );
+                let actor = StreamActor::new(attempt, lease, transport, load);
                 let _address: Addr<StreamActor> = Context::with_receiver(mailbox).run(actor);
             }
             Err(error) => lease.set_outcome(Outcome::Failed(Box::new(error))),
@@ -163,23 +151,14 @@ impl<Q: Question> Handler<StartAsking<Q>> for Worker {
     fn handle(&mut self, message: StartAsking<Q>, _: &mut Self::Context) {
         let StartAsking {
             mailbox,
-            spec,
+            attempt,
             mut lease,
-            refresh_auth,
             limit,
             load,
         } = message;
         match self.transport() {
             Ok(transport) => {
-                let actor = Asker::new(
-                    spec,
-                    lease,
-                    transport,
-                    self.drains.clone(),
-                    refresh_auth,
-                    limit,
-                    load,
-                );
+                let actor = Asker::new(attempt, lease, transport, limit, load);
                 let _address: Addr<Asker<Q>> = Context::with_receiver(mailbox).run(actor);
             }
             Err(error) => lease.set_result(Err(error)),
@@ -224,13 +203,16 @@ mod tests {
     use crate::{
         actors::{
             AudienceLimits, RequestId,
-            attempt::{lease::AttemptEnded, spec::StreamOptions},
+            attempt::{
+                lease::AttemptEnded,
+                spec::{RequestSpec, StreamOptions},
+            },
             audience::Audience,
         },
         protocol::error::ErrorKind,
         provider::{Accept, Provider},
         retry::RetryPolicy,
-        transport::{TransportError, TransportRequest, TransportResponse},
+        transport::{Transport, TransportError, TransportRequest, TransportResponse},
     };
 
     /// Answers with a head and nothing more.
@@ -303,12 +285,16 @@ mod tests {
             let spec = Arc::new(spec());
             let begun = Instant::now();
             let mut worker = Some(Worker::new(Arc::new(Silence)).start());
+            let attempt = Attempt {
+                spec: spec.clone(),
+                number: 1,
+                refresh_auth: false,
+            };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
                 mailbox,
                 address: address.downgrade(),
-                spec: spec.clone(),
-                lease: Lease::new(reporter, spec.id, 1, Box::new(audience)),
-                refresh_auth: false,
+                lease: Lease::new(reporter, &attempt, Box::new(audience)),
+                attempt,
                 load: Load::default().share(),
             });
             started.await.expect("a worker");

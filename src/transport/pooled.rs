@@ -1,4 +1,4 @@
-//! What happens to a body after its terminal event, and to the connection that it came over.
+//! A transport whose connections serve one request after the other, though nobody waits for a body's last bytes.
 
 use std::{
     cell::RefCell,
@@ -11,15 +11,35 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{provider::DrainLimits, transport::BodyStream};
+use super::{BodyStream, Transport, TransportError, TransportRequest, TransportResponse};
 
-/// The connections of one worker that are about to be free, by origin.
+/// How much of a body is still read after its terminal event, so that the connection can serve the next request.
+///
+/// Subscribers do not wait for it. Where a limit is reached first the connection is closed. Zero closes it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainLimits {
+    /// How long. 50 ms: the end of the body is mostly in the same packet as the terminal event, or one behind.
+    pub time: Duration,
+    /// How many bytes. 64 KiB: more would cost more than a new connection.
+    pub bytes: usize,
+}
+
+impl Default for DrainLimits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_millis(50),
+            bytes: 64 * 1024,
+        }
+    }
+}
+
+/// A transport, and which of its connections are about to be free, by origin.
 ///
 /// A subscriber hears of an answer's end before the connection is free again, because it does not wait for the socket. A
 /// request that follows at once would open another connection, which costs it several round trips; so it waits a moment for
 /// one that is being drained, unless the origin is known not to end its bodies.
-#[derive(Default)]
-pub(crate) struct Drains {
+pub(crate) struct Pooled {
+    transport: Rc<dyn Transport>,
     origins: RefCell<HashMap<String, Origin>>,
     moved: Notify,
 }
@@ -34,7 +54,26 @@ struct Origin {
     holds_open: bool,
 }
 
-impl Drains {
+impl Pooled {
+    pub(crate) fn new(transport: Rc<dyn Transport>) -> Self {
+        Self {
+            transport,
+            origins: RefCell::default(),
+            moved: Notify::default(),
+        }
+    }
+
+    /// Sends a request over a connection that is about to be free, if there is one and draining it takes no longer than it may.
+    pub(crate) async fn send(
+        &self,
+        origin: &str,
+        limits: DrainLimits,
+        request: TransportRequest,
+    ) -> Result<TransportResponse, TransportError> {
+        self.wait_for_connection(origin, limits.time).await;
+        self.transport.send(request).await
+    }
+
     /// Reads a body to its end, within limits, so that its connection can serve the next request; otherwise drops it, which
     /// closes the connection. It returns at once: a body that has not ended yet goes on in a task of its own.
     pub(crate) fn drain(self: &Rc<Self>, origin: &str, mut body: BodyStream, limits: DrainLimits) {
@@ -49,7 +88,7 @@ impl Drains {
         }
         self.with(origin, |origin| origin.draining += 1);
         let draining = Draining {
-            drains: self.clone(),
+            pooled: self.clone(),
             origin: origin.to_owned(),
             ended: false,
         };
@@ -65,7 +104,7 @@ impl Drains {
     }
 
     /// Waits for a connection that is about to be free, at most for the time that draining may take.
-    pub(crate) async fn wait_for_connection(&self, origin: &str, patience: Duration) {
+    async fn wait_for_connection(&self, origin: &str, patience: Duration) {
         let is_free = || self.with(origin, Origin::take_free);
         if is_free() {
             return;
@@ -102,14 +141,14 @@ impl Drains {
 
 /// A body that is being read to its end. The drop settles it, however the reading ended.
 struct Draining {
-    drains: Rc<Drains>,
+    pooled: Rc<Pooled>,
     origin: String,
     ended: bool,
 }
 
 impl Drop for Draining {
     fn drop(&mut self) {
-        self.drains.settle(&self.origin, 1, self.ended);
+        self.pooled.settle(&self.origin, 1, self.ended);
     }
 }
 
@@ -138,6 +177,7 @@ fn poll_drain(body: &mut BodyStream, left: &mut usize, cx: &mut Context<'_>) -> 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures_core::future::LocalBoxFuture;
     use futures_util::stream;
     use tokio::time::Instant;
 
@@ -147,6 +187,22 @@ mod tests {
         time: Duration::from_millis(50),
         bytes: 100,
     };
+
+    /// Over a transport that is not asked.
+    struct Unused;
+
+    impl Transport for Unused {
+        fn send(
+            &self,
+            _: TransportRequest,
+        ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn pooled() -> Rc<Pooled> {
+        Rc::new(Pooled::new(Rc::new(Unused)))
+    }
 
     fn body(chunks: Vec<usize>, ends_after: Option<Duration>) -> BodyStream {
         let chunks = stream::iter(chunks.into_iter().map(|n| Ok(Bytes::from(vec![0; n]))));
@@ -162,12 +218,12 @@ mod tests {
 
     /// How long the next request waits after these bodies.
     async fn wait_after(bodies: Vec<BodyStream>) -> Duration {
-        let drains = Rc::new(Drains::default());
+        let pooled = pooled();
         for body in bodies {
-            drains.drain("http://a", body, LIMITS);
+            pooled.drain("http://a", body, LIMITS);
         }
         let before = Instant::now();
-        drains.wait_for_connection("http://a", LIMITS.time).await;
+        pooled.wait_for_connection("http://a", LIMITS.time).await;
         before.elapsed()
     }
 
@@ -190,16 +246,16 @@ mod tests {
     #[actix_rt::test]
     async fn an_origin_that_holds_connections_open_is_waited_for_once() {
         tokio::time::pause();
-        let drains = Rc::new(Drains::default());
-        drains.drain("http://a", body(vec![], None), LIMITS);
+        let pooled = pooled();
+        pooled.drain("http://a", body(vec![], None), LIMITS);
         let before = Instant::now();
-        drains
+        pooled
             .wait_for_connection("http://a", Duration::from_secs(9))
             .await;
         assert!(before.elapsed() < Duration::from_millis(60));
-        drains.drain("http://a", body(vec![], None), LIMITS);
+        pooled.drain("http://a", body(vec![], None), LIMITS);
         let before = Instant::now();
-        drains
+        pooled
             .wait_for_connection("http://a", Duration::from_secs(9))
             .await;
         assert_eq!(before.elapsed(), Duration::ZERO);
