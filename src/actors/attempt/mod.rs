@@ -1,5 +1,8 @@
 //! One attempt at a request or a question: what it needs, how it opens, what it holds, and its two bodies.
 
+pub(crate) mod alarm;
+mod clock;
+mod head;
 pub(crate) mod lease;
 pub(crate) mod opening;
 pub(crate) mod question;

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::spec::Attempt;
+use super::{clock::Limit, spec::Attempt};
 use crate::{
     protocol::{
         RateLimitSnapshot,
@@ -57,7 +57,7 @@ pub(crate) async fn open(
     let head = head(&attempt, &transport, &phase);
     let (response, secrets, is_conditional) = tokio::time::timeout(head_limit, head)
         .await
-        .map_err(|_| head_timeout(head_limit, phase.get()))??;
+        .map_err(|_| Limit::Head(head_limit).error(phase.get()))??;
     let is_unchanged = is_conditional && response.status == StatusCode::NOT_MODIFIED;
     if response.status.is_success() || is_unchanged {
         return Ok((response, secrets));
@@ -68,14 +68,6 @@ pub(crate) async fn open(
     error.details_mut().rate_limits = rate_limits.first().cloned();
     secrets.scrub(&mut error);
     Err(Refusal { error, rate_limits })
-}
-
-fn head_timeout(limit: Duration, phase: Phase) -> ApiError {
-    let message = match phase {
-        Phase::Authorize => format!("authentication was not ready within {limit:?}"),
-        _ => format!("no response head within {limit:?}"),
-    };
-    ApiError::new(ErrorKind::ResponseHeadTimeout, message).with_phase(phase)
 }
 
 /// Sends the request, and says whether it asks for an answer only if that has changed.

@@ -13,12 +13,16 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, de::IgnoredAny};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-use super::{opening::open, spec::Attempt};
+use super::{
+    clock::{Clock, Limit},
+    opening::open,
+    spec::Attempt,
+};
 use crate::{
-    actors::{RequestId, workers::worker::LoadShare},
+    actors::{RequestId, workers::load::LoadShare},
     protocol::error::{ApiError, ErrorKind, Phase},
     provider::Timeouts,
     telemetry,
@@ -157,10 +161,20 @@ async fn ask<Q: Question>(
     transport: Rc<Pooled>,
     limit: AnswerLimit,
 ) -> Result<(Q::Answer, Option<BodyStream>), ApiError> {
-    let timeouts = attempt.spec.provider.timeouts.clone();
+    let deadline = attempt.spec.deadline;
+    let timeouts = Timeouts {
+        // There are none but the answer.
+        first_event: None,
+        progress: None,
+        ..attempt.spec.provider.timeouts.clone()
+    };
+    let mut clock = Clock::new(Instant::now());
     let phase = Rc::new(Cell::new(Phase::Authorize));
-    let opening = open(attempt, transport, phase, Q::head_limit(&timeouts));
-    let (response, secrets) = opening.await?;
+    let opening = open(attempt, transport, phase.clone(), Q::head_limit(&timeouts));
+    let due = clock.next(&timeouts, deadline, true, true);
+    let (response, secrets) = within(due, &phase, opening).await??;
+    phase.set(Phase::Body);
+    clock.on_head(Instant::now());
     let TransportResponse {
         status,
         headers,
@@ -177,19 +191,20 @@ async fn ask<Q: Question>(
     let mut read = BytesMut::new();
     let (mut rest, mut cut) = (None, None);
     loop {
-        let chunk = match timeout(timeouts.idle, body.next()).await {
+        let due = clock.next(&timeouts, deadline, true, true);
+        let chunk = match within(due, &phase, body.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) => break,
             Ok(Some(Err(error))) => {
                 cut = Some(error.into());
                 break;
             }
-            Err(_) => {
-                let message = format!("no byte for {:?}", timeouts.idle);
-                cut = Some(ApiError::new(ErrorKind::IdleTimeout, message));
+            Err(over) => {
+                cut = Some(over);
                 break;
             }
         };
+        clock.on_byte(Instant::now());
         if read.len() + chunk.len() > limit.bytes {
             let AnswerLimit { name, bytes } = limit;
             let message = format!("{} is over {bytes} bytes (limit `{name}`)", Q::ANSWER);
@@ -246,16 +261,7 @@ impl<Q: Question> Actor for Asker<Q> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let spec = &self.attempt.spec;
-        let deadline = spec.deadline;
-        let total = spec.provider.timeouts.total.unwrap_or_default();
         let asking = ask::<Q>(self.attempt.clone(), self.transport.clone(), self.limit);
-        let asking = async move {
-            match deadline {
-                None => asking.await,
-                Some(deadline) => bounded(asking, deadline, total).await,
-            }
-        };
         let span = self.attempt.span(Q::OPERATION);
         let asking = asking.instrument(span.clone());
         ctx.spawn(asking.into_actor(self).map(move |result, this, ctx| {
@@ -280,18 +286,18 @@ impl<Q: Question> Actor for Asker<Q> {
     }
 }
 
-async fn bounded<T>(
-    asking: impl Future<Output = Result<T, ApiError>>,
-    deadline: Instant,
-    total: Duration,
+/// Waits for something, but no longer than a limit allows.
+async fn within<T>(
+    due: Option<(Instant, Limit)>,
+    phase: &Cell<Phase>,
+    awaited: impl Future<Output = T>,
 ) -> Result<T, ApiError> {
-    let over = |_| {
-        ApiError::new(
-            ErrorKind::TotalTimeout,
-            format!("the request took longer than {total:?}"),
-        )
-    };
-    timeout_at(deadline, asking).await.map_err(over)?
+    match due {
+        None => Ok(awaited.await),
+        Some((at, limit)) => timeout_at(at, awaited)
+            .await
+            .map_err(|_| limit.error(phase.get())),
+    }
 }
 
 impl<Q: Question> Handler<StopAsking> for Asker<Q> {

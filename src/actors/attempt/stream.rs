@@ -12,30 +12,27 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context as TaskContext, Poll},
-    time::Duration,
 };
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Message};
 use futures_core::future::LocalBoxFuture;
-use http::{HeaderMap, HeaderName, header};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::{
+    alarm::Alarm,
+    clock::{Clock, Limit},
+    head::{ForeignBody, header_events},
     lease::{Lease, Outcome},
     opening::{Refusal, open},
     spec::{Attempt, RequestSpec},
 };
 use crate::{
-    actors::{
-        SubscribeError, Subscriber, SubscriptionId,
-        workers::worker::{LoadShare, SWEEP_INTERVAL},
-    },
+    actors::{SubscribeError, Subscriber, SubscriptionId, workers::load::LoadShare},
     protocol::{
-        Id, RateLimitSnapshot, ResponseEvent,
+        Id, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
-    provider::MAX_TRAILER,
     secret::Secrets,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
@@ -63,7 +60,7 @@ impl Message for Stop {
     type Result = ();
 }
 
-/// From the worker, every [`SWEEP_INTERVAL`]: see whether the subscribers still exist, and what is due soon.
+/// From the worker, once a second: see whether the subscribers still exist, and what is due soon.
 pub(crate) struct SweepDue;
 
 impl Message for SweepDue {
@@ -84,15 +81,8 @@ impl Message for Inspect {
     type Result = (usize, u64);
 }
 
-/// A deadline that is further away than this has no timer yet: the sweeps look at it until it is near. Two of them, so that one may
-/// come late, or find the mailbox full.
-const TIMER_HORIZON: Duration = Duration::from_secs(2 * SWEEP_INTERVAL.as_secs());
-
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
 const CHUNKS_AT_ONCE: usize = 64;
-
-/// How much of a body that is no event stream is kept for the error that says so.
-const FOREIGN_BODY_BYTES: usize = 2 * 1024;
 
 pub(crate) struct StreamActor {
     spec: Arc<RequestSpec>,
@@ -103,10 +93,8 @@ pub(crate) struct StreamActor {
     request_id: Option<Box<str>>,
     secrets: Secrets,
     transport: Rc<Pooled>,
-    times: Times,
-    /// For what is due soon, so that a stream on which nothing happens has no timer.
-    alarm: Option<Pin<Box<Sleep>>>,
-    is_swept: bool,
+    clock: Clock,
+    alarm: Alarm,
     /// Whether anything of this attempt was published.
     published: bool,
     congested: bool,
@@ -125,43 +113,6 @@ enum Stage {
         foreign: Option<Box<ForeignBody>>,
     },
     Over,
-}
-
-/// The beginning of a body whose `content-type` is not that of an event stream.
-struct ForeignBody {
-    content_type: String,
-    start: Vec<u8>,
-}
-
-/// When what was last seen.
-struct Times {
-    milestone: Milestone,
-    byte: Instant,
-    event: Instant,
-}
-
-/// The last of them that was reached, and when.
-#[derive(Clone, Copy)]
-enum Milestone {
-    /// None; the opening watches the time itself.
-    Opening,
-    /// The response's head, or, where there were events already, another moment since.
-    Head(Instant),
-    /// The whole answer; what may follow it is waited for.
-    Finishing {
-        first: Instant,
-        /// When the last of what followed it came.
-        last: Instant,
-    },
-}
-
-impl Milestone {
-    fn finishing(now: Instant) -> Self {
-        Self::Finishing {
-            first: now,
-            last: now,
-        }
-    }
 }
 
 impl StreamActor {
@@ -190,13 +141,8 @@ impl StreamActor {
             request_id: None,
             secrets: Secrets::default(),
             transport,
-            times: Times {
-                milestone: Milestone::Opening,
-                byte: now,
-                event: now,
-            },
-            alarm: None,
-            is_swept: true,
+            clock: Clock::new(now),
+            alarm: Alarm::default(),
             published: false,
             congested: false,
             span,
@@ -207,11 +153,7 @@ impl StreamActor {
     /// Takes the response's head and publishes what it says.
     fn on_head(&mut self, response: TransportResponse, now: Instant) {
         let TransportResponse { headers, body, .. } = response;
-        self.times = Times {
-            milestone: Milestone::Head(now),
-            byte: now,
-            event: now,
-        };
+        self.clock.on_head(now);
         self.request_id = server_error::request_id(&headers).map(Into::into);
         if let Some(id) = &self.request_id {
             let id = self
@@ -221,16 +163,7 @@ impl StreamActor {
             self.decoder.set_request_id(id);
         }
         header_events(&headers, &mut self.events);
-        let content_type = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let foreign = match content_type {
-            Some(value) if !is_event_stream(value) => Some(Box::new(ForeignBody {
-                content_type: value.to_owned(),
-                start: Vec::new(),
-            })),
-            _ => None,
-        };
+        let foreign = ForeignBody::announced_by(&headers);
         self.stage = Stage::Reading { body, foreign };
     }
 
@@ -252,10 +185,7 @@ impl StreamActor {
                 Poll::Ready(Some(Ok(chunk))) => {
                     read = true;
                     if let Some(foreign) = foreign {
-                        let room = FOREIGN_BODY_BYTES - foreign.start.len();
-                        foreign
-                            .start
-                            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+                        foreign.keep(&chunk);
                     }
                     terminal = self.decoder.feed(&chunk, &mut self.events);
                     // The first event does not wait for what else is ready.
@@ -299,20 +229,14 @@ impl StreamActor {
             turn_state.observe_events(&self.events);
         }
         if read {
-            self.times.byte = now;
+            self.clock.on_byte(now);
         }
         if self.decoder.events() > events_before {
-            self.times.event = now;
+            self.clock.on_event(now);
         }
         let went_on = self.decoder.went_on() > went_on_before;
-        self.times.milestone = match (self.decoder.is_finishing(), self.times.milestone) {
-            (true, Milestone::Head(_)) => Milestone::finishing(now),
-            (true, Milestone::Finishing { first, .. }) if went_on => {
-                Milestone::Finishing { first, last: now }
-            }
-            (false, Milestone::Finishing { first, .. }) => Milestone::Head(first),
-            (_, milestone) => milestone,
-        };
+        let is_finishing = self.decoder.is_finishing();
+        self.clock.on_progress(is_finishing, went_on, now);
         terminal
     }
 
@@ -373,108 +297,9 @@ impl StreamActor {
         if now < deadline {
             return None;
         }
-        let timeouts = &self.spec.provider.timeouts;
-        let phase = self.phase();
-        let (kind, message) = match limit {
-            Limit::Trailer => return self.decoder.finish(&mut self.events),
-            Limit::Total => (
-                ErrorKind::TotalTimeout,
-                format!(
-                    "the request took longer than {:?}",
-                    timeouts.total.unwrap_or_default()
-                ),
-            ),
-            Limit::FirstEvent => (
-                ErrorKind::FirstEventTimeout,
-                format!(
-                    "no event within {:?} of the response head",
-                    timeouts.first_event.unwrap_or_default()
-                ),
-            ),
-            Limit::Idle => (
-                ErrorKind::IdleTimeout,
-                format!("no byte for {:?}", timeouts.idle),
-            ),
-            Limit::Progress => (
-                ErrorKind::ProgressTimeout,
-                format!(
-                    "no event for {:?}, though the connection was kept alive",
-                    timeouts.progress.unwrap_or_default()
-                ),
-            ),
-        };
-        Some(Terminal::Failed(
-            ApiError::new(kind, message).with_phase(phase),
-        ))
-    }
-
-    /// The next moment at which patience ends. Of limits that end together, the last in this list counts.
-    fn next_limit(&self) -> Option<(Instant, Limit)> {
-        let timeouts = &self.spec.provider.timeouts;
-        let mut next = self.spec.deadline.map(|deadline| (deadline, Limit::Total));
-        let mut bound = |at: Instant, limit| {
-            if next.is_none_or(|(before, _)| at <= before) {
-                next = Some((at, limit));
-            }
-        };
-        let times = &self.times;
-        match times.milestone {
-            // The opening watches the time until the head itself.
-            Milestone::Opening => {}
-            // Who is not read from can't be late.
-            _ if self.congested => {}
-            Milestone::Finishing { first, last } => {
-                let trailer = timeouts.trailer.min(MAX_TRAILER);
-                bound((last + trailer).min(first + MAX_TRAILER), Limit::Trailer);
-            }
-            Milestone::Head(head) => {
-                if let Some(first) = timeouts.first_event
-                    && self.decoder.events() == 0
-                {
-                    bound(head + first, Limit::FirstEvent);
-                }
-                if let Some(progress) = timeouts.progress {
-                    bound(times.event + progress, Limit::Progress);
-                }
-                bound(times.byte + timeouts.idle, Limit::Idle);
-            }
-        }
-        next
-    }
-
-    /// Makes sure that the task is woken at the next deadline, by a sweep or, when it is near, by the alarm. The alarm is set
-    /// anew only for an earlier deadline: one that has moved on is looked at again when the alarm goes off, so events do not
-    /// touch the timer.
-    fn set_alarm(
-        &mut self,
-        deadlines: [Option<Instant>; 3],
-        cx: &mut TaskContext<'_>,
-        now: Instant,
-    ) {
-        let Some(next) = deadlines.into_iter().flatten().min() else {
-            return;
-        };
-        if self.is_swept && next > now + TIMER_HORIZON {
-            // One that is set already goes off in vain.
-            self.alarm.take_if(|alarm| alarm.is_elapsed());
-            return;
-        }
-        if let Some(alarm) = &mut self.alarm {
-            // It is registered with this task already, which stays the same.
-            if alarm.deadline() <= next && now < alarm.deadline() {
-                return;
-            }
-            alarm.as_mut().reset(next);
-        }
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        // Whatever else the task has done in this turn: a timer that is not polled to its end is not set.
-        let alarm = std::pin::pin!(tokio::task::unconstrained(alarm.as_mut()));
-        if alarm.poll(cx).is_ready() {
-            // It is due; it is seen to in the next turn.
-            self.alarm = None;
-            cx.waker().wake_by_ref();
+        match limit {
+            Limit::Trailer(_) => self.decoder.finish(&mut self.events),
+            _ => Some(Terminal::Failed(limit.error(self.phase()))),
         }
     }
 
@@ -498,12 +323,7 @@ impl StreamActor {
         self.lease.audience().poll(cx, now);
         let congested = self.lease.audience().is_congested();
         if self.congested && !congested {
-            // The time that we did not read is not the server's.
-            self.times.byte = now;
-            self.times.event = now;
-            if let Milestone::Finishing { .. } = self.times.milestone {
-                self.times.milestone = Milestone::finishing(now);
-            }
+            self.clock.resume(now);
         }
         self.congested = congested;
         let terminal = match congested {
@@ -513,7 +333,9 @@ impl StreamActor {
         if let Some(terminal) = terminal {
             return self.on_terminal(terminal, now, span, ctx);
         }
-        let limit = self.next_limit();
+        let timeouts = &self.spec.provider.timeouts;
+        let had_event = self.decoder.events() > 0;
+        let limit = (self.clock).next(timeouts, self.spec.deadline, had_event, !congested);
         match self.overdue(limit, now) {
             Some(Terminal::Failed(error)) => return self.fail(error, now, span, ctx),
             Some(end) => return self.on_terminal(end, now, span, ctx),
@@ -537,7 +359,13 @@ impl StreamActor {
         }
         let blocked_until = self.lease.audience().deadline();
         let limit = limit.map(|(at, _)| at);
-        self.set_alarm([limit, blocked_until, abandoned_at], cx, now);
+        if let Some(next) = [limit, blocked_until, abandoned_at]
+            .into_iter()
+            .flatten()
+            .min()
+        {
+            self.alarm.set(next, cx, now);
+        }
     }
 }
 
@@ -568,62 +396,6 @@ fn record_end(span: &Span, end: &Terminal) {
             );
         }
         Terminal::Failed(error) => telemetry::record_error(span, error),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Limit {
-    FirstEvent,
-    Idle,
-    Progress,
-    Total,
-    Trailer,
-}
-
-impl ForeignBody {
-    /// What to say of a body that held no event.
-    fn error(&self) -> ApiError {
-        let described = serde_json::from_slice(&self.start)
-            .ok()
-            .and_then(|value| server_error::ServerError::from_json(&value));
-        match described {
-            Some(error) => error.into_api_error(None),
-            None => ApiError::new(
-                ErrorKind::Protocol,
-                format!(
-                    "the server sent no event stream but {}: {}",
-                    self.content_type,
-                    server_error::excerpt(&String::from_utf8_lossy(&self.start))
-                        .unwrap_or_else(|| "nothing".to_owned()),
-                ),
-            ),
-        }
-    }
-}
-
-fn is_event_stream(content_type: &str) -> bool {
-    let start = content_type.trim_start().get(..EVENT_STREAM.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
-}
-
-const EVENT_STREAM: &str = "text/event-stream";
-
-static SERVER_MODEL: HeaderName = HeaderName::from_static("openai-model");
-static MODELS_ETAG: HeaderName = HeaderName::from_static("x-models-etag");
-static REASONING_INCLUDED: HeaderName = HeaderName::from_static("x-reasoning-included");
-
-/// What the head of a response says, as events.
-fn header_events(headers: &HeaderMap, events: &mut Vec<ResponseEvent>) {
-    let text = |name: &HeaderName| {
-        let text = headers.get(name)?.to_str().ok()?.trim();
-        (!text.is_empty()).then(|| Id::from(text))
-    };
-    events.extend(text(&SERVER_MODEL).map(ResponseEvent::ServerModel));
-    let limits = RateLimitSnapshot::from_headers(headers).into_iter();
-    events.extend(limits.map(|snapshot| ResponseEvent::RateLimits(Arc::new(snapshot))));
-    events.extend(text(&MODELS_ETAG).map(ResponseEvent::ModelsEtag));
-    if headers.contains_key(&REASONING_INCLUDED) {
-        events.push(ResponseEvent::ServerReasoningIncluded);
     }
 }
 
@@ -696,7 +468,7 @@ impl Handler<SweepsOver> for StreamActor {
 
     fn handle(&mut self, _: SweepsOver, _: &mut Self::Context) {
         // The turn that follows sets the alarm.
-        self.is_swept = false;
+        self.alarm.sweeps_are_over();
     }
 }
 

@@ -26,15 +26,13 @@ use self::{
 use super::{
     CancelRequest, RequestId,
     attempt::{
+        alarm::SWEEP_INTERVAL,
         lease::{AttemptEnded, Lease, Outcome},
         spec::Attempt,
         stream::Stop,
     },
     audience::Audience,
-    workers::{
-        pool::WorkerPool,
-        worker::{SWEEP_INTERVAL, StartAttempt},
-    },
+    workers::{pool::WorkerPool, worker::StartAttempt},
 };
 use crate::{
     protocol::{ResponseEvent, Restarted, error::ApiError},

@@ -1,5 +1,6 @@
 //! The arbiters that attempts run on.
 
+pub(crate) mod load;
 pub(crate) mod pool;
 pub(crate) mod worker;
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 
-use super::worker::{Load, LoadShare, Worker};
+use super::{
+    load::{Load, LoadShare},
+    worker::Worker,
+};
 use crate::transport::TransportFactory;
 
 /// Which arbiters, and so which threads, streams run on. Each has a connection pool of its own.

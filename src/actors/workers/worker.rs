@@ -4,22 +4,17 @@
 //! on its own arbiter, which shares its transport and so its connections. Sends its streams a `SweepDue` once a second and
 //! `SweepsOver` at its end. Ends soon after the supervisor has dropped it.
 
-use std::{
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc};
 
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WeakAddr,
     dev::channel::AddressReceiver,
 };
 
+use super::load::LoadShare;
 use crate::{
     actors::attempt::{
+        alarm::SWEEP_INTERVAL,
         lease::{Lease, Outcome},
         question::{AnswerLimit, AskLease, Asker, Question},
         spec::Attempt,
@@ -55,10 +50,6 @@ pub(crate) struct StartAsking<Q: Question> {
 impl<Q: Question> Message for StartAsking<Q> {
     type Result = ();
 }
-
-/// How often it is looked whether subscribers still exist, and what is due soon. A stream that delivers notices the former at once;
-/// only one that is silent, or a request between two attempts, needs this.
-pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Worker {
     factory: Arc<dyn TransportFactory>,
@@ -166,33 +157,10 @@ impl<Q: Question> Handler<StartAsking<Q>> for Worker {
     }
 }
 
-/// How many attempts a worker has, for choosing the next one's.
-#[derive(Clone, Default)]
-pub(crate) struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn share(&self) -> LoadShare {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        LoadShare(self.0.clone())
-    }
-}
-
-/// One attempt's part of a worker's load; it ends with the drop. A stream gives it back before it delivers the end, so that a
-/// request that follows the end goes to the same worker and finds the connection there.
-pub(crate) struct LoadShare(Arc<AtomicUsize>);
-
-impl Drop for LoadShare {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use futures_core::future::LocalBoxFuture;
     use futures_util::stream;
@@ -208,6 +176,7 @@ mod tests {
                 spec::{RequestSpec, StreamOptions},
             },
             audience::Audience,
+            workers::load::Load,
         },
         protocol::error::ErrorKind,
         provider::{Accept, Provider},

@@ -1,0 +1,87 @@
+//! What the head of a response says before its body does.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::{
+    protocol::{
+        Id, RateLimitSnapshot, ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
+    wire::server_error,
+};
+
+/// How much of a body that is no event stream is kept for the error that says so.
+const FOREIGN_BODY_BYTES: usize = 2 * 1024;
+
+/// The beginning of a body whose `content-type` is not that of an event stream.
+pub(super) struct ForeignBody {
+    content_type: String,
+    start: Vec<u8>,
+}
+
+impl ForeignBody {
+    /// One that is about to come, as the head says.
+    pub(super) fn announced_by(headers: &HeaderMap) -> Option<Box<Self>> {
+        let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        (!is_event_stream(content_type)).then(|| {
+            Box::new(Self {
+                content_type: content_type.to_owned(),
+                start: Vec::new(),
+            })
+        })
+    }
+
+    /// Keeps a chunk, as far as there is room.
+    pub(super) fn keep(&mut self, chunk: &[u8]) {
+        let room = FOREIGN_BODY_BYTES - self.start.len();
+        self.start
+            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+
+    /// What to say of a body that held no event.
+    pub(super) fn error(&self) -> ApiError {
+        let described = serde_json::from_slice(&self.start)
+            .ok()
+            .and_then(|value| server_error::ServerError::from_json(&value));
+        match described {
+            Some(error) => error.into_api_error(None),
+            None => ApiError::new(
+                ErrorKind::Protocol,
+                format!(
+                    "the server sent no event stream but {}: {}",
+                    self.content_type,
+                    server_error::excerpt(&String::from_utf8_lossy(&self.start))
+                        .unwrap_or_else(|| "nothing".to_owned()),
+                ),
+            ),
+        }
+    }
+}
+
+fn is_event_stream(content_type: &str) -> bool {
+    let start = content_type.trim_start().get(..EVENT_STREAM.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+static SERVER_MODEL: HeaderName = HeaderName::from_static("openai-model");
+static MODELS_ETAG: HeaderName = HeaderName::from_static("x-models-etag");
+static REASONING_INCLUDED: HeaderName = HeaderName::from_static("x-reasoning-included");
+
+/// What the head of a response says, as events.
+pub(super) fn header_events(headers: &HeaderMap, events: &mut Vec<ResponseEvent>) {
+    let text = |name: &HeaderName| {
+        let text = headers.get(name)?.to_str().ok()?.trim();
+        (!text.is_empty()).then(|| Id::from(text))
+    };
+    events.extend(text(&SERVER_MODEL).map(ResponseEvent::ServerModel));
+    let limits = RateLimitSnapshot::from_headers(headers).into_iter();
+    events.extend(limits.map(|snapshot| ResponseEvent::RateLimits(Arc::new(snapshot))));
+    events.extend(text(&MODELS_ETAG).map(ResponseEvent::ModelsEtag));
+    if headers.contains_key(&REASONING_INCLUDED) {
+        events.push(ResponseEvent::ServerReasoningIncluded);
+    }
+}
