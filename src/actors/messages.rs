@@ -377,7 +377,16 @@ impl Message for Submit<ListModels> {
 #[must_use = "its answer comes when it is awaited"]
 pub struct Asked<T> {
     pub(super) request: RequestId,
-    pub(super) answer: oneshot::Receiver<Result<T, ApiError>>,
+    pub(super) answer: oneshot::Receiver<Result<Answer, ApiError>>,
+    /// Takes it out of those of all kinds.
+    pub(super) take: fn(Answer) -> Option<T>,
+}
+
+/// The answer to a question of any kind.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Compaction(CompactionOutput),
+    Models(ModelList),
 }
 
 impl<T> Asked<T> {
@@ -392,6 +401,7 @@ impl<T> Future for Asked<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
-        Poll::Ready(answer.unwrap_or_else(|_| Err(ApiError::stopped())))
+        let answer = answer.unwrap_or_else(|_| Err(ApiError::stopped()));
+        Poll::Ready(answer.and_then(|answer| (self.take)(answer).ok_or_else(ApiError::stopped)))
     }
 }

@@ -1,4 +1,4 @@
-//! The hold that one attempt has on its request's audience.
+//! The hold that one attempt has on its request's listener.
 
 use std::sync::Arc;
 
@@ -6,8 +6,15 @@ use actix::{Message, Recipient};
 
 use super::spec::Attempt;
 use crate::{
-    actors::{RequestId, audience::Audience},
-    protocol::error::ApiError,
+    actors::{
+        RequestId,
+        audience::{
+            Audience,
+            listener::{Listener, Question},
+        },
+        messages::Answer,
+    },
+    protocol::{ResponseEvent, error::ApiError},
 };
 
 /// How an attempt ended.
@@ -15,6 +22,8 @@ use crate::{
 pub(crate) enum Outcome {
     /// The end of the whole request was published: completed or incomplete.
     Ended,
+    /// The question was answered; the asker does not know yet.
+    Answered(Box<Answer>),
     /// It failed; whether the request has is the supervisor's to say.
     Failed(Box<ApiError>),
     /// It was told to stop; the audience knows.
@@ -25,48 +34,65 @@ pub(crate) enum Outcome {
     Lost,
 }
 
+/// From the supervisor: end the request now, with this event.
+pub(crate) struct Stop(pub(crate) ResponseEvent);
+
+impl Message for Stop {
+    type Result = ();
+}
+
 /// To the supervisor, exactly once for each attempt, whatever became of it.
 pub(crate) struct AttemptEnded {
     pub(crate) request: RequestId,
     pub(crate) attempt: u32,
     pub(crate) outcome: Outcome,
-    pub(crate) audience: Box<Audience>,
+    pub(crate) listener: Listener,
 }
 
 impl Message for AttemptEnded {
     type Result = ();
 }
 
-/// Lends the audience to an attempt. However the lease ends, by its outcome, a panic, a killed actor, a message
-/// that was never handled, its drop gives the audience back with the outcome.
+/// Lends the listener to an attempt. However the lease ends, by its outcome, a panic, a killed actor, a message
+/// that was never handled, its drop gives it back with the outcome.
 pub(crate) struct Lease {
     report: Arc<Recipient<AttemptEnded>>,
     request: RequestId,
     attempt: u32,
     outcome: Outcome,
     /// Taken only by the drop.
-    audience: Option<Box<Audience>>,
+    listener: Option<Listener>,
 }
 
 impl Lease {
     pub(crate) fn new(
         report: Arc<Recipient<AttemptEnded>>,
         attempt: &Attempt,
-        audience: Box<Audience>,
+        listener: Listener,
     ) -> Self {
         Self {
             report,
             request: attempt.spec.id,
             attempt: attempt.number,
             outcome: Outcome::Lost,
-            audience: Some(audience),
+            listener: Some(listener),
         }
     }
 
+    /// What the attempt of a stream delivers to.
     pub(crate) fn audience(&mut self) -> &mut Audience {
-        self.audience
-            .as_mut()
-            .expect("it is taken only by the drop")
+        match &mut self.listener {
+            Some(Listener::Audience(audience)) => audience,
+            _ => unreachable!("a stream is lent an audience, and only the drop takes it"),
+        }
+    }
+
+    /// What the attempt of a question asks.
+    pub(crate) fn question(&self) -> Question {
+        match &self.listener {
+            Some(Listener::Asker(asker)) => asker.question,
+            _ => unreachable!("a question is lent its asker, and only the drop takes it"),
+        }
     }
 
     /// Sets what the supervisor is told.
@@ -81,14 +107,14 @@ impl Drop for Lease {
         reason = "one message for each attempt, and it must arrive"
     )]
     fn drop(&mut self) {
-        if let Some(audience) = self.audience.take() {
+        if let Some(listener) = self.listener.take() {
             let outcome = std::mem::replace(&mut self.outcome, Outcome::Lost);
-            // To a supervisor that is gone this drops the audience, which tells the subscribers.
+            // To a supervisor that is gone this drops the listener, which hears of that.
             self.report.do_send(AttemptEnded {
                 request: self.request,
                 attempt: self.attempt,
                 outcome,
-                audience,
+                listener,
             });
         }
     }

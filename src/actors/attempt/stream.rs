@@ -1,9 +1,9 @@
 //! `StreamActor`: exactly one attempt at a request.
 //!
-//! Started by a worker for the supervisor. Receives the response's bytes, [`Join`], [`Leave`], [`Stop`] and [`Inspect`] from the
-//! supervisor, [`SweepDue`] and [`SweepsOver`] from its worker. Delivers events to the audience that it holds for the time, and reports
-//! by its lease, whose drop sends [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a
-//! failure, a deadline or a stop, or when nobody listens any more; it does not wait for the socket.
+//! Started by a worker for the supervisor. Receives the response's bytes, what is [`ForAudience`], and [`Stop`] from the supervisor,
+//! [`SweepDue`] and [`SweepsOver`] from its worker. Delivers events to the audience that it holds for the time, and reports by its lease,
+//! whose drop sends [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a failure, a
+//! deadline or a stop, or when nobody listens any more; it does not wait for the socket.
 
 use std::{
     cell::Cell,
@@ -14,7 +14,9 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Message};
+use actix::{
+    Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult,
+};
 use futures_core::future::LocalBoxFuture;
 use tokio::time::Instant;
 use tracing::Span;
@@ -23,12 +25,12 @@ use super::{
     alarm::Alarm,
     clock::{Clock, Limit},
     head::{ForeignBody, header_events},
-    lease::{Lease, Outcome},
+    lease::{Lease, Outcome, Stop},
     opening::{Refusal, open},
     spec::{Attempt, RequestSpec},
 };
 use crate::{
-    actors::{SubscribeError, Subscriber, SubscriptionId, workers::load::LoadShare},
+    actors::{audience::listener::ForAudience, workers::load::LoadShare},
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
@@ -38,27 +40,6 @@ use crate::{
     transport::{BodyStream, Pooled, TransportResponse},
     wire::{StreamDecoder, Terminal, server_error},
 };
-
-/// From the supervisor: a subscriber joins.
-pub(crate) struct Join(pub(crate) Subscriber);
-
-impl Message for Join {
-    type Result = Result<SubscriptionId, SubscribeError>;
-}
-
-/// From the supervisor: a subscriber leaves.
-pub(crate) struct Leave(pub(crate) SubscriptionId);
-
-impl Message for Leave {
-    type Result = bool;
-}
-
-/// From the supervisor: end the request now, with this event.
-pub(crate) struct Stop(pub(crate) ResponseEvent);
-
-impl Message for Stop {
-    type Result = ();
-}
 
 /// From the worker, once a second: see whether the subscribers still exist, and what is due soon.
 pub(crate) struct SweepDue;
@@ -72,13 +53,6 @@ pub(crate) struct SweepsOver;
 
 impl Message for SweepsOver {
     type Result = ();
-}
-
-/// From the supervisor: how far the stream is.
-pub(crate) struct Inspect;
-
-impl Message for Inspect {
-    type Result = (usize, u64);
 }
 
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
@@ -428,22 +402,6 @@ impl Actor for StreamActor {
     }
 }
 
-impl Handler<Join> for StreamActor {
-    type Result = Result<SubscriptionId, SubscribeError>;
-
-    fn handle(&mut self, Join(subscriber): Join, _: &mut Self::Context) -> Self::Result {
-        self.lease.audience().subscribe(subscriber, Instant::now())
-    }
-}
-
-impl Handler<Leave> for StreamActor {
-    type Result = bool;
-
-    fn handle(&mut self, Leave(subscription): Leave, _: &mut Self::Context) -> bool {
-        self.lease.audience().unsubscribe(subscription)
-    }
-}
-
 impl Handler<Stop> for StreamActor {
     type Result = ();
 
@@ -472,11 +430,11 @@ impl Handler<SweepsOver> for StreamActor {
     }
 }
 
-impl Handler<Inspect> for StreamActor {
-    type Result = actix::MessageResult<Inspect>;
+/// Joins, leaves and looks.
+impl<M: ForAudience> Handler<M> for StreamActor {
+    type Result = MessageResult<M>;
 
-    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
-        let audience = self.lease.audience();
-        actix::MessageResult((audience.subscribers(), audience.next_sequence()))
+    fn handle(&mut self, message: M, _: &mut Self::Context) -> Self::Result {
+        MessageResult(message.put_to(self.lease.audience()))
     }
 }

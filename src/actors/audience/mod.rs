@@ -22,6 +22,7 @@ use crate::protocol::{
 };
 
 pub(crate) mod delivery;
+pub(crate) mod listener;
 pub(crate) mod subscription;
 
 pub use delivery::Delivery;
@@ -354,10 +355,6 @@ impl Audience {
             WhenDeserted::Cancel => Some(since),
             WhenDeserted::Linger(time) => Some(since + time),
         }
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended
     }
 
     pub(crate) fn output_delivered(&self) -> bool {

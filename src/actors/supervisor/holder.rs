@@ -1,51 +1,69 @@
 //! Joins, leaves and looks, which are for whoever holds the request's audience.
 
-use actix::{ActorFutureExt, AsyncContext, Handler, MailboxError, ResponseActFuture, WrapFuture};
-use tokio::time::Instant;
+use actix::{ActorFutureExt, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 
-use super::{StreamSupervisor, requests::State};
-use crate::actors::{
-    GetStatus, RequestPhase, RequestStatus, Subscribe, SubscribeError, SubscriptionId, Unsubscribe,
-    attempt::stream::{Inspect, Join, Leave},
+use super::{
+    StreamSupervisor,
+    requests::{Body, State},
 };
+use crate::actors::{
+    GetStatus, RequestId, RequestStatus, Subscribe, SubscribeError, SubscriptionId, Unsubscribe,
+    audience::listener::{ForAudience, Inspect, Join, Leave},
+};
+
+/// To itself: the one who held the audience has just given it back.
+struct AskHolder<M>(RequestId, M);
+
+impl<M: ForAudience> Message for AskHolder<M> {
+    type Result = Option<M::Result>;
+}
+
+impl StreamSupervisor {
+    /// Puts a message to a request's audience, wherever it is. `None` when there is none.
+    fn ask_holder<M: ForAudience>(
+        &mut self,
+        id: RequestId,
+        message: M,
+    ) -> ResponseActFuture<Self, Option<M::Result>> {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return Box::pin(actix::fut::ready(None));
+        };
+        if let State::Running(Body::Stream(stream)) = &request.state {
+            let asked = stream.send(message.clone()).into_actor(self);
+            return Box::pin(asked.then(move |answer, this, ctx| match answer {
+                Ok(answer) => Box::pin(actix::fut::ready(Some(answer))),
+                // The attempt has just ended; its report is in this mailbox, ahead of what is sent now.
+                Err(_) => {
+                    let again = ctx.address().send(AskHolder(id, message)).into_actor(this);
+                    let answer = again.map(|answer, _, _| answer.ok().flatten());
+                    Box::pin(answer) as ResponseActFuture<Self, Option<M::Result>>
+                }
+            }));
+        }
+        let audience = request.state.audience();
+        let answer = audience.map(|audience| message.put_to(audience));
+        self.tend(id);
+        Box::pin(actix::fut::ready(answer))
+    }
+}
+
+impl<M: ForAudience> Handler<AskHolder<M>> for StreamSupervisor {
+    type Result = ResponseActFuture<Self, Option<M::Result>>;
+
+    fn handle(&mut self, message: AskHolder<M>, _: &mut Self::Context) -> Self::Result {
+        self.ask_holder(message.0, message.1)
+    }
+}
 
 impl Handler<Subscribe> for StreamSupervisor {
     type Result = ResponseActFuture<Self, Result<SubscriptionId, SubscribeError>>;
 
     fn handle(&mut self, message: Subscribe, _: &mut Self::Context) -> Self::Result {
-        let id = message.request;
-        let Some(request) = self.requests.get_mut(&id) else {
-            return Box::pin(actix::fut::ready(Err(SubscribeError::UnknownRequest {
-                request: id,
-            })));
-        };
-        match &mut request.state {
-            State::Running { stream } => {
-                let join = stream.send(Join(message.subscriber.clone()));
-                let joined = join
-                    .into_actor(self)
-                    .then(move |result, this, ctx| match result {
-                        Ok(result) => Box::pin(actix::fut::ready(result)) as Self::Result,
-                        // The attempt has just ended; its report is in this mailbox, ahead of what is sent now.
-                        Err(MailboxError::Closed | MailboxError::Timeout) => {
-                            let again = ctx.address().send(message);
-                            Box::pin(again.into_actor(this).map(move |result, _, _| {
-                                result
-                                    .unwrap_or(Err(SubscribeError::UnknownRequest { request: id }))
-                            }))
-                        }
-                    });
-                Box::pin(joined)
-            }
-            State::Waiting { audience, .. } | State::Ended { audience } => {
-                let result = audience.subscribe(message.subscriber, Instant::now());
-                self.tend(id);
-                Box::pin(actix::fut::ready(result))
-            }
-            State::Changing => Box::pin(actix::fut::ready(Err(SubscribeError::UnknownRequest {
-                request: id,
-            }))),
-        }
+        let request = message.request;
+        let joined = self.ask_holder(request, Join(message.subscriber));
+        Box::pin(joined.map(move |result, _, _| {
+            result.unwrap_or(Err(SubscribeError::UnknownRequest { request }))
+        }))
     }
 }
 
@@ -53,89 +71,28 @@ impl Handler<Unsubscribe> for StreamSupervisor {
     type Result = ResponseActFuture<Self, bool>;
 
     fn handle(&mut self, message: Unsubscribe, _: &mut Self::Context) -> Self::Result {
-        let Unsubscribe {
-            request: id,
-            subscription,
-        } = message;
-        let Some(request) = self.requests.get_mut(&id) else {
-            return Box::pin(actix::fut::ready(false));
-        };
-        match &mut request.state {
-            State::Running { stream } => {
-                let leave = stream.send(Leave(subscription)).into_actor(self);
-                Box::pin(leave.then(move |result, this, ctx| match result {
-                    Ok(left) => Box::pin(actix::fut::ready(left)) as Self::Result,
-                    Err(_) => {
-                        let again = ctx.address().send(Unsubscribe {
-                            request: id,
-                            subscription,
-                        });
-                        Box::pin(
-                            again
-                                .into_actor(this)
-                                .map(|result, _, _| result.unwrap_or(false)),
-                        )
-                    }
-                }))
-            }
-            State::Waiting { audience, .. } | State::Ended { audience } => {
-                let left = audience.unsubscribe(subscription);
-                self.tend(id);
-                Box::pin(actix::fut::ready(left))
-            }
-            State::Changing => Box::pin(actix::fut::ready(false)),
-        }
+        let left = self.ask_holder(message.request, Leave(message.subscription));
+        Box::pin(left.map(|left, _, _| left.unwrap_or(false)))
     }
 }
 
 impl Handler<GetStatus> for StreamSupervisor {
     type Result = ResponseActFuture<Self, Option<RequestStatus>>;
 
-    fn handle(
-        &mut self,
-        GetStatus { request: id }: GetStatus,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        let Some(request) = self.requests.get(&id) else {
-            return Box::pin(actix::fut::ready(None));
-        };
-        let mut status = RequestStatus {
-            request: id,
-            phase: RequestPhase::Running,
-            attempt: request.attempts.number(),
-            max_attempts: request.spec.retry.attempts(),
-            subscribers: 0,
-            events: 0,
-        };
-        match &request.state {
-            State::Running { stream } => {
-                let inspect = stream.send(Inspect).into_actor(self);
-                Box::pin(inspect.then(move |result, this, ctx| match result {
-                    Ok(counts) => {
-                        (status.subscribers, status.events) = counts;
-                        Box::pin(actix::fut::ready(Some(status))) as Self::Result
-                    }
-                    // As for `Subscribe`.
-                    Err(_) => {
-                        let again = ctx.address().send(GetStatus { request: id });
-                        Box::pin(
-                            again
-                                .into_actor(this)
-                                .map(|result, _, _| result.ok().flatten()),
-                        )
-                    }
-                }))
-            }
-            State::Waiting { audience, .. } | State::Ended { audience } => {
-                status.phase = match audience.is_ended() {
-                    true => RequestPhase::Ended,
-                    false => RequestPhase::Waiting,
-                };
-                (status.subscribers, status.events) =
-                    (audience.subscribers(), audience.next_sequence());
-                Box::pin(actix::fut::ready(Some(status)))
-            }
-            State::Changing => Box::pin(actix::fut::ready(Some(status))),
-        }
+    fn handle(&mut self, message: GetStatus, _: &mut Self::Context) -> Self::Result {
+        let id = message.request;
+        let counts = self.ask_holder(id, Inspect);
+        Box::pin(counts.map(move |counts, this, _| {
+            let (subscribers, events) = counts?;
+            let request = this.requests.get(&id)?;
+            Some(RequestStatus {
+                request: id,
+                phase: request.state.phase(),
+                attempt: request.attempts.number(),
+                max_attempts: request.spec.retry.attempts(),
+                subscribers,
+                events,
+            })
+        }))
     }
 }

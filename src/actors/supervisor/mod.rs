@@ -18,8 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use self::{
     attempts::Verdict,
-    questions::{Compaction, Listing, Questions},
-    requests::{Request, State, StopReason},
+    requests::{Body, Request, State, StopReason},
     shutdown::Closing,
     tending::Tending,
 };
@@ -29,10 +28,12 @@ use super::{
         alarm::SWEEP_INTERVAL,
         lease::{AttemptEnded, Lease, Outcome},
         spec::Attempt,
-        stream::Stop,
     },
-    audience::Audience,
-    workers::{pool::WorkerPool, worker::StartAttempt},
+    audience::listener::Listener,
+    workers::{
+        pool::WorkerPool,
+        worker::{Mailbox, StartAttempt},
+    },
 };
 use crate::{
     protocol::{ResponseEvent, Restarted, error::ApiError},
@@ -55,8 +56,8 @@ pub use config::SupervisorConfig;
 /// Accepts requests and answers for them until each has ended. The [module](crate::actors) says who sends it
 /// what.
 pub struct StreamSupervisor {
-    pub(crate) config: SupervisorConfig,
-    pub(crate) pool: WorkerPool,
+    config: SupervisorConfig,
+    pool: WorkerPool,
     breakers: Breakers,
     /// What the breakers count time from.
     epoch: Instant,
@@ -65,8 +66,6 @@ pub struct StreamSupervisor {
     report: Option<Arc<Recipient<AttemptEnded>>>,
     /// How many of them have not ended.
     live: usize,
-    pub(crate) compactions: Questions<Compaction>,
-    pub(crate) listings: Questions<Listing>,
     next_id: u64,
     /// Requests whose audience is here and has subscribers that are waited for.
     tended: BTreeSet<RequestId>,
@@ -103,8 +102,6 @@ impl StreamSupervisor {
             report: None,
             live: 0,
             config,
-            compactions: HashMap::new(),
-            listings: HashMap::new(),
             next_id: 1,
             tended: BTreeSet::new(),
             alarm: None,
@@ -119,7 +116,7 @@ impl StreamSupervisor {
     fn start_attempt(
         &mut self,
         id: RequestId,
-        audience: Box<Audience>,
+        listener: Listener,
         refresh_auth: bool,
         ctx: &mut Context<Self>,
     ) {
@@ -131,14 +128,22 @@ impl StreamSupervisor {
             number: request.attempts.begin(&request.spec),
             refresh_auth,
         };
-        let (address, mailbox) = actix::dev::channel::channel(STREAM_MAILBOX);
-        let stream = Addr::new(address);
-        let address = stream.downgrade();
-        request.state = State::Running { stream };
+        let (body, mailbox) = match listener {
+            Listener::Audience(_) => {
+                let (stream, mailbox) = actix::dev::channel::channel(ATTEMPT_MAILBOX);
+                (Body::Stream(Addr::new(stream)), Mailbox::Stream(mailbox))
+            }
+            Listener::Asker(_) => {
+                let (question, mailbox) = actix::dev::channel::channel(ATTEMPT_MAILBOX);
+                let question = Box::new(Addr::new(question));
+                (Body::Question(question), Mailbox::Question(mailbox))
+            }
+        };
+        request.state = State::Running(body);
         let report = self
             .report
             .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
-        let mut lease = Lease::new(report.clone(), &attempt, audience);
+        let mut lease = Lease::new(report.clone(), &attempt, listener);
         if let Err(error) = self
             .breakers
             .admit(&request.spec.origin, self.epoch.elapsed())
@@ -153,7 +158,6 @@ impl StreamSupervisor {
             )]
             worker.do_send(StartAttempt {
                 mailbox,
-                address,
                 attempt,
                 lease,
                 load,
@@ -166,31 +170,34 @@ impl StreamSupervisor {
         &mut self,
         id: RequestId,
         mut error: ApiError,
-        mut audience: Box<Audience>,
+        mut listener: Listener,
         ctx: &mut Context<Self>,
     ) {
         let closing = self.is_closing();
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
-        let output_delivered = audience.output_delivered();
+        let (output_delivered, is_accepted) = match &listener {
+            Listener::Audience(audience) => (audience.output_delivered(), audience.is_accepted()),
+            Listener::Asker(_) => (false, false),
+        };
         error.details_mut().output_delivered = output_delivered;
         // A background response that the server has accepted goes on, and is paid for, whatever became of its stream.
-        let is_begun =
-            output_delivered || (request.spec.stream.is_background && audience.is_accepted());
+        let is_begun = output_delivered || (request.spec.stream.is_background && is_accepted);
         let verdict = request
             .attempts
             .judge(&request.spec, error, is_begun, closing);
         let now = Instant::now();
         let (error, delay) = match verdict {
             Verdict::GiveUp(error) => {
-                audience.end(&mut Vec::new(), ResponseEvent::Failed(error), now);
-                return self.retire(id, audience, ctx);
+                return self.retire(id, listener.fail(error, now), ctx);
             }
             Verdict::RefreshAuth { error } => (error, None),
             Verdict::Retry { error, delay } => (error, Some(delay)),
         };
-        if output_delivered {
+        if let Listener::Audience(audience) = &mut listener
+            && output_delivered
+        {
             let notice = Restarted {
                 attempt: request.attempts.number() + 1,
                 delay: delay.unwrap_or_default(),
@@ -199,11 +206,11 @@ impl StreamSupervisor {
             audience.restart(ResponseEvent::Restarted(Arc::new(notice)), now);
         }
         let Some(delay) = delay else {
-            return self.start_attempt(id, audience, true, ctx);
+            return self.start_attempt(id, listener, true, ctx);
         };
         let timer = ctx.notify_later(RetryDue(id), delay);
         request.state = State::Waiting {
-            audience,
+            listener,
             timer,
             error,
         };
@@ -220,31 +227,25 @@ impl StreamSupervisor {
             return false;
         };
         match &request.state {
-            State::Running { stream } => {
+            State::Running(body) => {
                 if request.stopping.is_none() {
                     request.stopping = Some(reason);
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "at most one for each attempt, and it must arrive"
-                    )]
-                    stream.do_send(Stop(reason.end()));
+                    body.stop(reason);
                 }
                 true
             }
             State::Waiting { timer, .. } => {
                 ctx.cancel_future(*timer);
                 let State::Waiting {
-                    mut audience,
-                    error,
-                    ..
+                    listener, error, ..
                 } = request.take_state()
                 else {
                     return false;
                 };
                 // A known error is not replaced by that of a shutdown.
-                audience.cut_short(match reason {
+                let audience = listener.cut_short(match reason {
                     StopReason::ShutDown => ResponseEvent::Failed(error),
-                    StopReason::Cancelled => ResponseEvent::Cancelled,
+                    StopReason::Cancelled => reason.end(),
                 });
                 self.retire(id, audience, ctx);
                 true
@@ -254,8 +255,8 @@ impl StreamSupervisor {
     }
 }
 
-/// Messages that a stream actor's mailbox holds: subscriptions and the like, never data.
-const STREAM_MAILBOX: usize = 16;
+/// Messages that the mailbox of an attempt holds: subscriptions and the like, never data.
+const ATTEMPT_MAILBOX: usize = 16;
 
 impl Actor for StreamSupervisor {
     type Context = Context<Self>;
@@ -265,7 +266,11 @@ impl Actor for StreamSupervisor {
         ctx.spawn(Tending);
         ctx.run_interval(SWEEP_INTERVAL, |supervisor, _| {
             for (id, request) in &mut supervisor.requests {
-                if let State::Waiting { audience, .. } = &mut request.state {
+                if let State::Waiting {
+                    listener: Listener::Audience(audience),
+                    ..
+                } = &mut request.state
+                {
                     audience.sweep();
                     supervisor.tended.insert(*id);
                 }
@@ -286,7 +291,7 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             request: id,
             attempt,
             outcome,
-            mut audience,
+            listener,
         } = message;
         let Some(request) = self
             .requests
@@ -299,29 +304,28 @@ impl Handler<AttemptEnded> for StreamSupervisor {
         let origin = &request.spec.origin;
         let now = self.epoch.elapsed();
         match &outcome {
-            Outcome::Ended => self.breakers.record(origin, None, now),
+            Outcome::Ended | Outcome::Answered(_) => self.breakers.record(origin, None, now),
             Outcome::Failed(error) => self.breakers.record(origin, Some(error), now),
             Outcome::Stopped | Outcome::Deserted | Outcome::Lost => {
                 self.breakers.forget(origin, now);
             }
         }
-        let error = match (outcome, stopping) {
-            (Outcome::Ended | Outcome::Stopped, _) => return self.retire(id, audience, ctx),
-            (Outcome::Deserted, _) => {
-                audience.cut_short(ResponseEvent::Cancelled);
-                return self.retire(id, audience, ctx);
-            }
+        let audience = match (outcome, stopping) {
+            (Outcome::Ended | Outcome::Stopped, _) => listener.ended(),
+            (Outcome::Answered(answer), _) => listener.answer(Ok(*answer)),
+            (Outcome::Deserted, _) => listener.cut_short(ResponseEvent::Cancelled),
             // The stop came too late for the attempt, but not for the request.
             (Outcome::Failed(_), Some(reason @ StopReason::Cancelled))
-            | (Outcome::Lost, Some(reason)) => {
-                audience.cut_short(reason.end());
-                return self.retire(id, audience, ctx);
-            }
+            | (Outcome::Lost, Some(reason)) => listener.cut_short(reason.end()),
             // A known error is not replaced by that of a shutdown.
-            (Outcome::Failed(error), Some(StopReason::ShutDown) | None) => *error,
-            (Outcome::Lost, None) => ApiError::attempt_lost(),
+            (Outcome::Failed(error), Some(StopReason::ShutDown) | None) => {
+                return self.on_failure(id, *error, listener, ctx);
+            }
+            (Outcome::Lost, None) => {
+                return self.on_failure(id, ApiError::attempt_lost(), listener, ctx);
+            }
         };
-        self.on_failure(id, error, audience, ctx);
+        self.retire(id, audience, ctx);
     }
 }
 
@@ -333,16 +337,12 @@ impl Handler<RetryDue> for StreamSupervisor {
             return;
         };
         match request.take_state() {
-            State::Waiting { mut audience, .. } => {
-                // Nothing was delivered meanwhile that would have shown who is gone.
-                audience.sweep();
-                let now = Instant::now();
-                let abandoned_at = audience.abandoned_at(request.spec.stream.when_deserted, now);
-                if abandoned_at.is_some_and(|at| now >= at) {
-                    audience.cut_short(ResponseEvent::Cancelled);
+            State::Waiting { mut listener, .. } => {
+                if listener.is_gone(request.spec.stream.when_deserted, Instant::now()) {
+                    let audience = listener.cut_short(ResponseEvent::Cancelled);
                     return self.retire(id, audience, ctx);
                 }
-                self.start_attempt(id, audience, false, ctx);
+                self.start_attempt(id, listener, false, ctx);
             }
             other => request.state = other,
         }
@@ -358,7 +358,5 @@ impl Handler<CancelRequest> for StreamSupervisor {
         ctx: &mut Self::Context,
     ) -> bool {
         self.cancel(request, ctx)
-            || self.stop_question::<Compaction>(request, StopReason::Cancelled, ctx)
-            || self.stop_question::<Listing>(request, StopReason::Cancelled, ctx)
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use actix::{Addr, SpawnHandle};
 
-use super::{StreamSupervisor, attempts::Attempts};
+use super::attempts::Attempts;
 use crate::{
     actors::{
-        RequestId,
-        attempt::{spec::RequestSpec, stream::StreamActor},
-        audience::Audience,
+        RequestPhase,
+        attempt::{lease::Stop, question::QuestionActor, spec::RequestSpec, stream::StreamActor},
+        audience::{Audience, listener::Listener},
     },
     protocol::{
         ResponseEvent,
@@ -29,11 +29,11 @@ pub(super) struct Request {
 pub(super) enum State {
     /// Between two of the others, within one call.
     Changing,
-    /// An attempt runs and holds the audience.
-    Running { stream: Addr<StreamActor> },
+    /// An attempt runs and holds the listener.
+    Running(Body),
     /// The next attempt is due later.
     Waiting {
-        audience: Box<Audience>,
+        listener: Listener,
         timer: SpawnHandle,
         /// Why the last one failed.
         error: Arc<ApiError>,
@@ -42,29 +42,20 @@ pub(super) enum State {
     Ended { audience: Box<Audience> },
 }
 
-/// Why a request is ended before its time. The first one counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopReason {
-    Cancelled,
-    ShutDown,
+const _: () = assert!(size_of::<State>() <= 32);
+
+/// The actor of the attempt that runs.
+pub(super) enum Body {
+    Stream(Addr<StreamActor>),
+    /// An address has the size of three, and questions are rare.
+    Question(Box<Addr<QuestionActor>>),
 }
 
-impl StopReason {
-    pub(super) fn end(self) -> ResponseEvent {
-        match self {
-            Self::Cancelled => ResponseEvent::Cancelled,
-            Self::ShutDown => ResponseEvent::Failed(Arc::new(self.error())),
-        }
-    }
-
-    /// The same for those who can be given nothing but an error.
-    pub(crate) fn error(self) -> ApiError {
-        let message = match self {
-            Self::Cancelled => "the request was cancelled",
-            Self::ShutDown => "the runtime was shut down",
-        };
-        ApiError::new(ErrorKind::ShutDown, message)
-    }
+/// Why a request is ended before its time. The first one counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    Cancelled,
+    ShutDown,
 }
 
 impl Request {
@@ -74,11 +65,49 @@ impl Request {
     }
 }
 
-impl StreamSupervisor {
-    /// The requests in the order in which they came: the same each time, so that a run can be repeated.
-    pub(super) fn ids(&self) -> Vec<RequestId> {
-        let mut ids: Vec<_> = self.requests.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+impl State {
+    /// The audience, if it is here.
+    pub(super) fn audience(&mut self) -> Option<&mut Audience> {
+        match self {
+            Self::Waiting {
+                listener: Listener::Audience(audience),
+                ..
+            }
+            | Self::Ended { audience } => Some(audience),
+            _ => None,
+        }
+    }
+
+    pub(super) fn phase(&self) -> RequestPhase {
+        match self {
+            Self::Changing | Self::Running(_) => RequestPhase::Running,
+            Self::Waiting { .. } => RequestPhase::Waiting,
+            Self::Ended { .. } => RequestPhase::Ended,
+        }
+    }
+}
+
+impl Body {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "at most one for each attempt, and it must arrive"
+    )]
+    pub(super) fn stop(&self, reason: StopReason) {
+        match self {
+            Self::Stream(stream) => stream.do_send(Stop(reason.end())),
+            Self::Question(question) => question.do_send(Stop(reason.end())),
+        }
+    }
+}
+
+impl StopReason {
+    pub(super) fn end(self) -> ResponseEvent {
+        match self {
+            Self::Cancelled => ResponseEvent::Cancelled,
+            Self::ShutDown => {
+                let error = ApiError::new(ErrorKind::ShutDown, "the runtime was shut down");
+                ResponseEvent::Failed(Arc::new(error))
+            }
+        }
     }
 }

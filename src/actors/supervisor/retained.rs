@@ -19,19 +19,23 @@ impl Message for RetentionDue {
 }
 
 impl StreamSupervisor {
-    /// Keeps an ended request for those who come late, within the limits of that.
+    /// Takes a request that has ended off the live ones. Its audience is kept for those who come late, within the limits of that.
     pub(super) fn retire(
         &mut self,
         id: RequestId,
-        audience: Box<Audience>,
+        audience: Option<Box<Audience>>,
         ctx: &mut Context<Self>,
     ) {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
+        self.live -= 1;
+        let Some(audience) = audience else {
+            self.requests.remove(&id);
+            return self.close_if_idle(ctx);
+        };
         self.retained_bytes += audience.bytes();
         request.state = State::Ended { audience };
-        self.live -= 1;
         let now = Instant::now();
         if !self.retention_is_due {
             self.retention_is_due = true;

@@ -5,10 +5,9 @@ use tokio::sync::oneshot;
 
 use super::{
     StreamSupervisor,
-    questions::{Compaction, Listing, OpenQuestion},
     requests::{Request, State, StopReason},
 };
-use crate::actors::Shutdown;
+use crate::actors::{RequestId, Shutdown};
 
 /// A shutdown that has begun.
 #[derive(Default)]
@@ -25,18 +24,17 @@ impl Message for GraceOver {
 }
 
 impl StreamSupervisor {
-    pub(crate) fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }
 
     /// Once everything has ended in a shutdown: tells those who wait for that, and stops.
-    pub(crate) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn close_if_idle(&mut self, ctx: &mut Context<Self>) {
         let Some(closing) = &self.closing else {
             return;
         };
         let waiting = !self.tended.is_empty() && !closing.grace_is_over;
-        let asking = !self.compactions.is_empty() || !self.listings.is_empty();
-        if self.live > 0 || asking || waiting {
+        if self.live > 0 || waiting {
             return;
         }
         // The tasks that wait with deliveries end with their arbiters.
@@ -57,6 +55,13 @@ impl StreamSupervisor {
         }
         ctx.stop();
     }
+
+    /// The requests in the order in which they came: the same each time, so that a run can be repeated.
+    fn ids(&self) -> Vec<RequestId> {
+        let mut ids: Vec<_> = self.requests.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
 }
 
 impl Handler<Shutdown> for StreamSupervisor {
@@ -73,8 +78,6 @@ impl Handler<Shutdown> for StreamSupervisor {
                 self.stop(id, StopReason::ShutDown, ctx);
             }
         }
-        self.stop_questions::<Compaction>(OpenQuestion::is_waiting, ctx);
-        self.stop_questions::<Listing>(OpenQuestion::is_waiting, ctx);
         ctx.notify_later(GraceOver, grace);
         self.close_if_idle(ctx);
         MessageResult(closed)
@@ -91,8 +94,6 @@ impl Handler<GraceOver> for StreamSupervisor {
         for id in self.ids() {
             self.stop(id, StopReason::ShutDown, ctx);
         }
-        self.stop_questions::<Compaction>(|_| true, ctx);
-        self.stop_questions::<Listing>(|_| true, ctx);
         self.close_if_idle(ctx);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use actix::Handler;
+use actix::{Context, Handler, Recipient};
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use super::{
@@ -14,28 +14,28 @@ use super::{
 };
 use crate::{
     actors::{
-        RequestId, SubmitRequest, Submitted, SubscribeError,
+        AttemptNotice, RequestId, SubmitRequest, Submitted, SubscribeError,
         attempt::spec::{RequestSpec, StreamOptions},
-        audience::Audience,
+        audience::{Audience, listener::Listener},
     },
     protocol::{
         Prompt, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
-    provider::{Accept, Provider},
+    provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
     wire::{self, Wire},
 };
 
 impl StreamSupervisor {
     /// Refuses what comes after the shutdown has begun, or beyond the limit.
-    pub(crate) fn check_open(&self) -> Result<(), ApiError> {
+    fn check_open(&self) -> Result<(), ApiError> {
         if self.is_closing() {
             let message = "the runtime is shutting down";
             return Err(ApiError::new(ErrorKind::ShutDown, message).with_phase(Phase::Prepare));
         }
         let max_requests = self.config.max_requests;
-        if self.live + self.compactions.len() + self.listings.len() >= max_requests {
+        if self.live >= max_requests {
             let message = format!("{max_requests} requests live already (limit `max_requests`)");
             return Err(ApiError::new(ErrorKind::Overloaded, message).with_phase(Phase::Prepare));
         }
@@ -43,11 +43,7 @@ impl StreamSupervisor {
     }
 
     /// The policy of a request: its own, or else the supervisor's with what the provider says of attempts.
-    pub(crate) fn retry_policy(
-        &self,
-        own: Option<RetryPolicy>,
-        provider: &Provider,
-    ) -> RetryPolicy {
+    fn retry_policy(&self, own: Option<RetryPolicy>, provider: &Provider) -> RetryPolicy {
         own.unwrap_or_else(|| {
             let mut policy = self.config.retry.clone();
             policy.max_attempts = provider.max_attempts.unwrap_or(policy.max_attempts);
@@ -55,10 +51,54 @@ impl StreamSupervisor {
         })
     }
 
-    pub(crate) fn next_request_id(&mut self) -> RequestId {
-        let id = RequestId(self.next_id);
+    /// What all attempts at a request share, as its sender wants it; what is sent is yet to be filled in.
+    pub(super) fn prepare(
+        &self,
+        provider: Option<Arc<Provider>>,
+        headers: HeaderMap,
+        retry: Option<RetryPolicy>,
+        turn_state: Option<TurnState>,
+    ) -> Result<RequestSpec, ApiError> {
+        self.check_open()?;
+        let provider = provider.unwrap_or_else(|| self.config.provider.clone());
+        provider.check(&headers)?;
+        let total = provider.timeouts.total;
+        Ok(RequestSpec {
+            id: RequestId(self.next_id),
+            origin: provider.origin().clone(),
+            method: Method::POST,
+            url: provider.request_url().clone(),
+            accept: Accept::Json,
+            model: String::new(),
+            headers,
+            body: Bytes::new(),
+            turn_state,
+            retry: self.retry_policy(retry, &provider),
+            stream: StreamOptions::default(),
+            deadline: total.map(|total| Instant::now() + total),
+            provider,
+        })
+    }
+
+    /// Takes a request into the table, and starts its first attempt.
+    pub(super) fn accept(
+        &mut self,
+        spec: RequestSpec,
+        listener: Listener,
+        observer: Option<Recipient<AttemptNotice>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let id = spec.id;
         self.next_id += 1;
-        id
+        let request = Request {
+            spec: Arc::new(spec),
+            state: State::Changing,
+            attempts: Attempts::new(observer),
+            stopping: None,
+        };
+        self.requests.insert(id, request);
+        self.live += 1;
+        self.start_attempt(id, listener, false, ctx);
     }
 }
 
@@ -76,32 +116,18 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             subscribers,
             observer,
         } = message;
-        self.check_open()?;
-        let provider = provider.unwrap_or_else(|| self.config.provider.clone());
-        provider.check(&headers)?;
-        let body = request_body(&prompt, &provider)?;
-        let id = self.next_request_id();
-        let now = Instant::now();
-        let spec = RequestSpec {
-            id,
-            origin: provider.origin().clone(),
-            method: Method::POST,
-            url: provider.request_url().clone(),
-            accept: Accept::EventStream,
-            model: prompt.options.model.unwrap_or_default(),
-            headers,
-            body,
-            turn_state,
-            retry: self.retry_policy(retry, &provider),
-            stream: StreamOptions {
-                limits: self.config.limits,
-                when_deserted,
-                is_background: prompt.options.background == Some(true),
-            },
-            deadline: provider.timeouts.total.map(|total| now + total),
-            provider,
+        let mut spec = self.prepare(provider, headers, retry, turn_state)?;
+        spec.body = request_body(&prompt, &spec.provider)?;
+        spec.accept = Accept::EventStream;
+        spec.stream = StreamOptions {
+            limits: self.config.limits,
+            when_deserted,
+            is_background: prompt.options.background == Some(true),
         };
-        let mut audience = Box::new(Audience::new(id, self.config.audience));
+        spec.model = prompt.options.model.unwrap_or_default();
+        let request = spec.id;
+        let mut audience = Box::new(Audience::new(request, self.config.audience));
+        let now = Instant::now();
         let subscriptions = subscribers
             .into_iter()
             .map(|subscriber| audience.subscribe(subscriber, now))
@@ -112,17 +138,9 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
                 .with_phase(Phase::Prepare)
         })?;
-        let request = Request {
-            spec: Arc::new(spec),
-            state: State::Changing,
-            attempts: Attempts::new(observer),
-            stopping: None,
-        };
-        self.requests.insert(id, request);
-        self.live += 1;
-        self.start_attempt(id, audience, false, ctx);
+        self.accept(spec, Listener::Audience(audience), observer, ctx);
         Ok(Submitted {
-            request: id,
+            request,
             subscriptions,
         })
     }

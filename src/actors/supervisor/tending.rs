@@ -8,7 +8,7 @@ use std::{
 use actix::{ActorFuture, Context};
 use tokio::time::Instant;
 
-use super::{StreamSupervisor, requests::State};
+use super::StreamSupervisor;
 use crate::actors::RequestId;
 
 impl StreamSupervisor {
@@ -33,8 +33,7 @@ impl StreamSupervisor {
             let Some(request) = requests.get_mut(id) else {
                 return false;
             };
-            let (State::Waiting { audience, .. } | State::Ended { audience }) = &mut request.state
-            else {
+            let Some(audience) = request.state.audience() else {
                 return false;
             };
             audience.poll(cx, now);

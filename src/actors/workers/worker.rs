@@ -1,6 +1,6 @@
 //! `Worker`: one for each arbiter that runs streams.
 //!
-//! Started by the supervisor. Receives [`StartAttempt`] and [`StartAsking`] and starts a [`StreamActor`] or an [`Asker`]
+//! Started by the supervisor. Receives [`StartAttempt`] and starts a [`StreamActor`] or a [`QuestionActor`]
 //! on its own arbiter, which shares its transport and so its connections. Sends its streams a `SweepDue` once a second and
 //! `SweepsOver` at its end. Ends soon after the supervisor has dropped it.
 
@@ -16,7 +16,7 @@ use crate::{
     actors::attempt::{
         alarm::SWEEP_INTERVAL,
         lease::{Lease, Outcome},
-        question::{AnswerLimit, AskLease, Asker, Question},
+        question::QuestionActor,
         spec::Attempt,
         stream::{StreamActor, SweepDue, SweepsOver},
     },
@@ -24,11 +24,9 @@ use crate::{
     transport::{Pooled, TransportFactory},
 };
 
-/// From the supervisor: one attempt at a request. The stream actor's mailbox exists already, so that the supervisor can send
-/// to it at once.
+/// From the supervisor: one attempt at a request. Its actor's mailbox exists already, so that the supervisor can send to it at once.
 pub(crate) struct StartAttempt {
-    pub(crate) mailbox: AddressReceiver<StreamActor>,
-    pub(crate) address: WeakAddr<StreamActor>,
+    pub(crate) mailbox: Mailbox,
     pub(crate) attempt: Attempt,
     pub(crate) lease: Lease,
     pub(crate) load: LoadShare,
@@ -38,17 +36,10 @@ impl Message for StartAttempt {
     type Result = ();
 }
 
-/// From the supervisor: one attempt at a question.
-pub(crate) struct StartAsking<Q: Question> {
-    pub(crate) mailbox: AddressReceiver<Asker<Q>>,
-    pub(crate) attempt: Attempt,
-    pub(crate) lease: AskLease<Q>,
-    pub(crate) limit: AnswerLimit,
-    pub(crate) load: LoadShare,
-}
-
-impl<Q: Question> Message for StartAsking<Q> {
-    type Result = ();
+/// What the attempt's actor, which is of this kind, receives from.
+pub(crate) enum Mailbox {
+    Stream(AddressReceiver<StreamActor>),
+    Question(AddressReceiver<QuestionActor>),
 }
 
 pub(crate) struct Worker {
@@ -120,39 +111,24 @@ impl Handler<StartAttempt> for Worker {
     fn handle(&mut self, message: StartAttempt, _: &mut Self::Context) {
         let StartAttempt {
             mailbox,
-            address,
             attempt,
             mut lease,
             load,
         } = message;
-        match self.transport() {
-            Ok(transport) => {
-                self.streams.push(address);
+        let transport = match self.transport() {
+            Ok(transport) => transport,
+            Err(error) => return lease.set_outcome(Outcome::Failed(Box::new(error))),
+        };
+        match mailbox {
+            Mailbox::Stream(mailbox) => {
                 let actor = StreamActor::new(attempt, lease, transport, load);
-                let _address: Addr<StreamActor> = Context::with_receiver(mailbox).run(actor);
+                let stream: Addr<_> = Context::with_receiver(mailbox).run(actor);
+                self.streams.push(stream.downgrade());
             }
-            Err(error) => lease.set_outcome(Outcome::Failed(Box::new(error))),
-        }
-    }
-}
-
-impl<Q: Question> Handler<StartAsking<Q>> for Worker {
-    type Result = ();
-
-    fn handle(&mut self, message: StartAsking<Q>, _: &mut Self::Context) {
-        let StartAsking {
-            mailbox,
-            attempt,
-            mut lease,
-            limit,
-            load,
-        } = message;
-        match self.transport() {
-            Ok(transport) => {
-                let actor = Asker::new(attempt, lease, transport, limit, load);
-                let _address: Addr<Asker<Q>> = Context::with_receiver(mailbox).run(actor);
+            Mailbox::Question(mailbox) => {
+                let actor = QuestionActor::new(attempt, lease, transport, load);
+                let _question: Addr<_> = Context::with_receiver(mailbox).run(actor);
             }
-            Err(error) => lease.set_result(Err(error)),
         }
     }
 }
@@ -175,7 +151,7 @@ mod tests {
                 lease::AttemptEnded,
                 spec::{RequestSpec, StreamOptions},
             },
-            audience::Audience,
+            audience::{Audience, listener::Listener},
             workers::load::Load,
         },
         protocol::error::ErrorKind,
@@ -249,8 +225,7 @@ mod tests {
             let (report, mut reports) = mpsc::unbounded_channel();
             let reporter = Arc::new(Reports(report).start().recipient());
             let audience = Audience::new(RequestId(1), AudienceLimits::default());
-            let (address, mailbox) = actix::dev::channel::channel(1);
-            let address = Addr::new(address);
+            let (_address, mailbox) = actix::dev::channel::channel(1);
             let spec = Arc::new(spec());
             let begun = Instant::now();
             let mut worker = Some(Worker::new(Arc::new(Silence)).start());
@@ -260,9 +235,8 @@ mod tests {
                 refresh_auth: false,
             };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
-                mailbox,
-                address: address.downgrade(),
-                lease: Lease::new(reporter, &attempt, Box::new(audience)),
+                mailbox: Mailbox::Stream(mailbox),
+                lease: Lease::new(reporter, &attempt, Listener::Audience(Box::new(audience))),
                 attempt,
                 load: Load::default().share(),
             });

@@ -1,0 +1,161 @@
+//! Who hears of a request's end, and what only whoever holds it can answer.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::Message;
+use http::{HeaderMap, StatusCode};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Audience, subscription::Subscriber};
+use crate::{
+    actors::{SubscribeError, SubscriptionId, WhenDeserted, messages::Answer},
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
+};
+
+/// Who hears of a request's end: lent to the attempt that runs.
+pub(crate) enum Listener {
+    /// Of a stream; it hears of everything before the end as well.
+    Audience(Box<Audience>),
+    /// Of a question.
+    Asker(Box<Asker>),
+}
+
+/// Whoever waits for the one answer to a question. Its drop says that there will be none.
+pub(crate) struct Asker {
+    pub(crate) question: Question,
+    pub(crate) answer: oneshot::Sender<Result<Answer, ApiError>>,
+}
+
+/// What a question asks, and how its answer is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Question {
+    /// What spans call it.
+    pub(crate) operation: &'static str,
+    /// What errors call its answer.
+    pub(crate) answer: &'static str,
+    /// How long the head of the response may take.
+    pub(crate) head_limit: Duration,
+    pub(crate) limit: AnswerLimit,
+    /// Whether some servers answer with the stream of a response, in which a compaction stands.
+    pub(crate) may_stream: bool,
+    /// Reads the body.
+    pub(crate) read: fn(StatusCode, &HeaderMap, &str) -> Result<Answer, ApiError>,
+}
+
+/// How many bytes an answer may have, and what the limit is called.
+#[derive(Clone, Copy)]
+pub(crate) struct AnswerLimit {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: usize,
+}
+
+/// Each way to end gives back the audience, which is kept for those who come late.
+impl Listener {
+    /// Has heard of the end.
+    pub(crate) fn ended(self) -> Option<Box<Audience>> {
+        match self {
+            Self::Audience(audience) => Some(audience),
+            Self::Asker(_) => None,
+        }
+    }
+
+    /// Gets what it asked for.
+    pub(crate) fn answer(self, answer: Result<Answer, ApiError>) -> Option<Box<Audience>> {
+        match self {
+            Self::Audience(audience) => Some(audience),
+            Self::Asker(asker) => {
+                // An error means that nobody waits for the answer any more, as when its future was dropped.
+                let _ = asker.answer.send(answer);
+                None
+            }
+        }
+    }
+
+    /// Hears of the error after everything before it.
+    pub(crate) fn fail(mut self, error: Arc<ApiError>, now: Instant) -> Option<Box<Audience>> {
+        match &mut self {
+            Self::Audience(audience) => {
+                audience.end(&mut Vec::new(), ResponseEvent::Failed(error), now);
+                self.ended()
+            }
+            Self::Asker(_) => self.answer(Err(Arc::unwrap_or_clone(error))),
+        }
+    }
+
+    /// Hears of the end at once.
+    pub(crate) fn cut_short(mut self, end: ResponseEvent) -> Option<Box<Audience>> {
+        if let Self::Audience(audience) = &mut self {
+            audience.cut_short(end);
+            return self.ended();
+        }
+        self.answer(Err(match end {
+            ResponseEvent::Failed(error) => Arc::unwrap_or_clone(error),
+            _ => ApiError::new(ErrorKind::ShutDown, "the request was cancelled"),
+        }))
+    }
+
+    /// Whether nobody is left for whom another attempt would be made.
+    pub(crate) fn is_gone(&mut self, when_deserted: WhenDeserted, now: Instant) -> bool {
+        match self {
+            Self::Audience(audience) => {
+                // Nothing was delivered meanwhile that would have shown who is gone.
+                audience.sweep();
+                let abandoned_at = audience.abandoned_at(when_deserted, now);
+                abandoned_at.is_some_and(|at| now >= at)
+            }
+            Self::Asker(asker) => asker.answer.is_closed(),
+        }
+    }
+}
+
+/// A message for whoever holds an audience at the time.
+pub(crate) trait ForAudience:
+    Message<Result: Send> + Clone + Send + Unpin + 'static
+{
+    fn put_to(self, audience: &mut Audience) -> Self::Result;
+}
+
+/// A subscriber joins.
+#[derive(Clone)]
+pub(crate) struct Join(pub(crate) Subscriber);
+
+impl Message for Join {
+    type Result = Result<SubscriptionId, SubscribeError>;
+}
+
+impl ForAudience for Join {
+    fn put_to(self, audience: &mut Audience) -> Self::Result {
+        audience.subscribe(self.0, Instant::now())
+    }
+}
+
+/// A subscriber leaves.
+#[derive(Clone)]
+pub(crate) struct Leave(pub(crate) SubscriptionId);
+
+impl Message for Leave {
+    type Result = bool;
+}
+
+impl ForAudience for Leave {
+    fn put_to(self, audience: &mut Audience) -> bool {
+        audience.unsubscribe(self.0)
+    }
+}
+
+/// How many subscribers and events there are.
+#[derive(Clone)]
+pub(crate) struct Inspect;
+
+impl Message for Inspect {
+    type Result = (usize, u64);
+}
+
+impl ForAudience for Inspect {
+    fn put_to(self, audience: &mut Audience) -> Self::Result {
+        (audience.subscribers(), audience.next_sequence())
+    }
+}
