@@ -1,6 +1,6 @@
-//! What a subscriber's mailbox receives, and the bounded log that it is read from.
+//! What a subscriber's mailbox receives.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use actix::Message;
 use smallvec::SmallVec;
@@ -14,21 +14,25 @@ use crate::{actors::RequestId, protocol::ResponseEvent};
 #[derive(Clone)]
 pub struct Delivery {
     // Two words, for every message to every subscriber holds it.
-    batch: Arc<Batch>,
-    start: usize,
+    pub(super) batch: Arc<Batch>,
+    pub(super) start: usize,
 }
 
 /// Consecutive events, as they were published or put together again.
 pub(crate) struct Batch {
     request: RequestId,
-    first: u64,
-    bytes: usize,
+    pub(super) first: u64,
+    pub(super) bytes: usize,
     /// Of a slow stream each event comes alone.
-    events: SmallVec<[ResponseEvent; 1]>,
+    pub(super) events: SmallVec<[ResponseEvent; 1]>,
 }
 
 impl Batch {
-    fn new(request: RequestId, first: u64, events: SmallVec<[ResponseEvent; 1]>) -> Arc<Self> {
+    pub(super) fn new(
+        request: RequestId,
+        first: u64,
+        events: SmallVec<[ResponseEvent; 1]>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             request,
             first,
@@ -37,7 +41,7 @@ impl Batch {
         })
     }
 
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.first + self.events.len() as u64
     }
 }
@@ -110,106 +114,5 @@ impl fmt::Debug for Delivery {
             .field("first_sequence", &self.first_sequence())
             .field("events", &self.events())
             .finish()
-    }
-}
-
-/// The newest events of a request, for those who come late or lag behind.
-pub(crate) struct EventLog {
-    request: RequestId,
-    batches: VecDeque<Arc<Batch>>,
-    next: u64,
-    events: usize,
-    bytes: usize,
-}
-
-/// Up to how many events of small batches are joined into one delivery for somebody who is behind: enough that catching up
-/// costs few messages, few enough that one message is soon handled.
-const CATCH_UP_EVENTS: usize = 256;
-
-impl EventLog {
-    pub(crate) fn new(request: RequestId) -> Self {
-        Self {
-            request,
-            batches: VecDeque::new(),
-            next: 0,
-            events: 0,
-            bytes: 0,
-        }
-    }
-
-    /// The sequence number of the next event to come.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// The oldest sequence number that can still be read.
-    pub(crate) fn oldest(&self) -> u64 {
-        self.batches.front().map_or(self.next, |batch| batch.first)
-    }
-
-    /// What the events hold, roughly.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn push(&mut self, events: SmallVec<[ResponseEvent; 1]>) {
-        let batch = Batch::new(self.request, self.next, events);
-        self.events += batch.events.len();
-        self.bytes += batch.bytes;
-        self.next = batch.end();
-        self.batches.push_back(batch);
-    }
-
-    /// The batch that came last.
-    pub(crate) fn newest(&self) -> Option<Delivery> {
-        let batch = self.batches.back()?.clone();
-        Some(Delivery { batch, start: 0 })
-    }
-
-    /// The oldest batch, if it must go for the log to be within its limits. The newest batch stays, whatever its size.
-    pub(crate) fn excess(
-        &self,
-        max_events: usize,
-        max_bytes: usize,
-    ) -> Option<(u64, &[ResponseEvent])> {
-        let over = self.events > max_events || self.bytes > max_bytes;
-        let front = self
-            .batches
-            .front()
-            .filter(|_| over && self.batches.len() > 1)?;
-        Some((front.first, &front.events))
-    }
-
-    pub(crate) fn forget_oldest(&mut self) {
-        if let Some(batch) = self.batches.pop_front() {
-            self.events -= batch.events.len();
-            self.bytes -= batch.bytes;
-        }
-    }
-
-    /// What to send to somebody whose next event is `sequence`; `None` when there is nothing newer. `sequence` is not older
-    /// than [`oldest`](Self::oldest).
-    pub(crate) fn read(&self, sequence: u64) -> Option<Delivery> {
-        if sequence >= self.next {
-            return None;
-        }
-        let at = self
-            .batches
-            .partition_point(|batch| batch.end() <= sequence);
-        let batch = &self.batches[at];
-        let start = (sequence - batch.first) as usize;
-        let is_newest = at == self.batches.len() - 1;
-        if is_newest || batch.events.len() - start >= CATCH_UP_EVENTS {
-            return Some(Delivery {
-                batch: batch.clone(),
-                start,
-            });
-        }
-        let events = self
-            .batches
-            .range(at..)
-            .flat_map(|batch| batch.events.iter());
-        let joined = events.skip(start).take(CATCH_UP_EVENTS).cloned().collect();
-        Some(Delivery::new(self.request, sequence, joined))
     }
 }

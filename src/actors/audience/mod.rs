@@ -12,8 +12,9 @@ use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
 
 use self::{
-    delivery::EventLog,
-    subscription::{Arrival, Blocked, Link, Sent},
+    link::{Arrival, Link},
+    log::EventLog,
+    subscription::Subscription,
 };
 use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted};
 use crate::protocol::{
@@ -21,9 +22,11 @@ use crate::protocol::{
     error::{ApiError, ErrorKind, Phase},
 };
 
-pub(crate) mod delivery;
+mod delivery;
+mod link;
 pub(crate) mod listener;
-pub(crate) mod subscription;
+mod log;
+mod subscription;
 
 pub use delivery::Delivery;
 pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
@@ -71,20 +74,6 @@ pub(crate) struct Audience {
     accepted: bool,
     preamble: Vec<ResponseEvent>,
     ended: bool,
-}
-
-struct Subscription {
-    id: SubscriptionId,
-    link: Link,
-    policy: DeliveryPolicy,
-    /// The sequence number that it gets next.
-    next: u64,
-    blocked: Option<Box<Blocked>>,
-    /// Events that the log has let go before this subscription, whose policy drops only deltas, could take them.
-    kept: Vec<(u64, ResponseEvent)>,
-    /// Whether a full mailbox has just taken something again.
-    resumed: bool,
-    over: bool,
 }
 
 impl Audience {
@@ -496,85 +485,5 @@ impl Drop for Audience {
             .with_phase(Phase::Deliver);
             self.cut_short(ResponseEvent::Failed(Arc::new(error)));
         }
-    }
-}
-
-impl Subscription {
-    fn is_waited_for(&self) -> bool {
-        self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
-    }
-
-    /// Whether a batch is what comes next, as it is.
-    fn expects(&self, batch: &Delivery) -> bool {
-        self.next == batch.first_sequence()
-            && self.blocked.is_none()
-            && self.kept.is_empty()
-            && !self.resumed
-            && !self.over
-    }
-
-    fn send(&mut self, request: RequestId, delivery: Delivery, now: Instant) {
-        match self.link.deliver(delivery, now) {
-            Sent::Done => {}
-            Sent::Blocked(_) if self.policy == DeliveryPolicy::Disconnect => self.lag(request),
-            Sent::Blocked(blocked) => self.blocked = Some(blocked),
-            Sent::Gone => self.over = true,
-        }
-    }
-
-    /// Sends what the log holds until the mailbox is full.
-    fn catch_up(&mut self, request: RequestId, log: &EventLog, ended: bool, now: Instant) {
-        // After a full mailbox, a policy that drops deltas sends only the rest of what had piled up.
-        let skip_deltas = mem::take(&mut self.resumed) && self.policy == DeliveryPolicy::DropDeltas;
-        while !self.over && self.blocked.is_none() {
-            let delivery = if self.kept.is_empty() {
-                let Some(delivery) = log.read(self.next) else {
-                    break;
-                };
-                self.next = delivery.next_sequence();
-                if skip_deltas {
-                    let rest = delivery.sequenced().filter(|(_, event)| !event.is_delta());
-                    self.kept
-                        .extend(rest.map(|(sequence, event)| (sequence, event.clone())));
-                    continue;
-                }
-                delivery
-            } else {
-                let run = self
-                    .kept
-                    .iter()
-                    .zip(self.kept[0].0..)
-                    .take_while(|(kept, n)| kept.0 == *n)
-                    .count();
-                let first = self.kept[0].0;
-                let events = self.kept.drain(..run).map(|(_, event)| event).collect();
-                Delivery::new(request, first, events)
-            };
-            self.send(request, delivery, now);
-        }
-        if ended && self.blocked.is_none() && self.kept.is_empty() && self.next == log.next() {
-            self.over = true;
-        }
-    }
-
-    /// Ends the subscription because it did not keep up.
-    fn lag(&mut self, request: RequestId) {
-        let error = ApiError::new(
-            ErrorKind::Lagged,
-            "the subscriber did not take its events in time; the request itself may go on",
-        );
-        self.fail(request, error);
-    }
-
-    /// Ends the subscription, though not the request, with an error.
-    fn fail(&mut self, request: RequestId, error: ApiError) {
-        self.over = true;
-        if !self.blocked.take().is_none_or(|blocked| blocked.withdraw()) {
-            return;
-        }
-        let error = Arc::new(error.with_phase(Phase::Deliver));
-        let end = smallvec![ResponseEvent::Failed(error)];
-        self.link
-            .deliver_end(Delivery::new(request, self.next, end));
     }
 }

@@ -1,20 +1,23 @@
 //! What ties a subscriber to a request.
 
-use std::{
-    fmt,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{mem, sync::Arc, time::Duration};
 
-use actix::{Recipient, dev::SendError};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
-    time::Instant,
-};
+use actix::Recipient;
+use smallvec::smallvec;
+use tokio::{sync::mpsc, time::Instant};
 
-use crate::{actors::Delivery, protocol::ResponseEvent};
+use super::{
+    delivery::Delivery,
+    link::{Blocked, Link, Sent},
+    log::EventLog,
+};
+use crate::{
+    actors::{RequestId, SubscriptionId},
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind, Phase},
+    },
+};
 
 /// Who listens to a request, from where on, and what happens when it does not keep up.
 #[derive(Clone, Debug)]
@@ -106,184 +109,103 @@ impl Default for DeliveryPolicy {
     }
 }
 
-/// The way to a subscriber.
-#[derive(Clone)]
-pub(crate) enum Link {
-    Deliveries(Recipient<Delivery>),
-    Events(Recipient<ResponseEvent>),
-    /// A [`ResponseStream`](crate::ResponseStream): a bounded queue, and a way round it for an end that overtakes.
-    Channel {
-        queue: mpsc::Sender<Delivery>,
-        urgent: mpsc::UnboundedSender<Delivery>,
-    },
+/// One subscriber of an audience.
+pub(super) struct Subscription {
+    pub(super) id: SubscriptionId,
+    pub(super) link: Link,
+    pub(super) policy: DeliveryPolicy,
+    /// The sequence number that it gets next.
+    pub(super) next: u64,
+    pub(super) blocked: Option<Box<Blocked>>,
+    /// Events that the log has let go before this subscription, whose policy drops only deltas, could take them.
+    pub(super) kept: Vec<(u64, ResponseEvent)>,
+    /// Whether a full mailbox has just taken something again.
+    pub(super) resumed: bool,
+    pub(super) over: bool,
 }
 
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deliveries(_) => "Deliveries",
-            Self::Events(_) => "Events",
-            Self::Channel { .. } => "Channel",
-        })
+impl Subscription {
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
     }
-}
 
-/// What became of a delivery.
-pub(crate) enum Sent {
-    /// It is in the mailbox.
-    Done,
-    /// The mailbox is full; a task waits with it.
-    Blocked(Box<Blocked>),
-    /// Nobody is there any more.
-    Gone,
-}
+    /// Whether a batch is what comes next, as it is.
+    pub(super) fn expects(&self, batch: &Delivery) -> bool {
+        self.next == batch.first_sequence()
+            && self.blocked.is_none()
+            && self.kept.is_empty()
+            && !self.resumed
+            && !self.over
+    }
 
-impl Link {
-    /// Whether somebody is there.
-    pub(crate) fn is_connected(&self) -> bool {
-        match self {
-            Self::Deliveries(recipient) => recipient.connected(),
-            Self::Events(recipient) => recipient.connected(),
-            Self::Channel { queue, .. } => !queue.is_closed(),
+    pub(super) fn send(&mut self, request: RequestId, delivery: Delivery, now: Instant) {
+        match self.link.deliver(delivery, now) {
+            Sent::Done => {}
+            Sent::Blocked(_) if self.policy == DeliveryPolicy::Disconnect => self.lag(request),
+            Sent::Blocked(blocked) => self.blocked = Some(blocked),
+            Sent::Gone => self.over = true,
         }
     }
 
-    /// Delivers now if there is room, otherwise as soon as there is.
-    pub(crate) fn deliver(&self, delivery: Delivery, now: Instant) -> Sent {
-        match self {
-            Self::Deliveries(recipient) => match recipient.try_send(delivery) {
-                Ok(()) => Sent::Done,
-                // An end does not wait for room: nothing follows it that could. Then it can't be on its way when the wait for
-                // it ends, and be followed by another.
-                Err(SendError::Full(delivery)) if delivery.is_final() => {
-                    self.deliver_end(delivery);
-                    Sent::Done
+    /// Sends what the log holds until the mailbox is full.
+    pub(super) fn catch_up(
+        &mut self,
+        request: RequestId,
+        log: &EventLog,
+        ended: bool,
+        now: Instant,
+    ) {
+        // After a full mailbox, a policy that drops deltas sends only the rest of what had piled up.
+        let skip_deltas = mem::take(&mut self.resumed) && self.policy == DeliveryPolicy::DropDeltas;
+        while !self.over && self.blocked.is_none() {
+            let delivery = if self.kept.is_empty() {
+                let Some(delivery) = log.read(self.next) else {
+                    break;
+                };
+                self.next = delivery.next_sequence();
+                if skip_deltas {
+                    let rest = delivery.sequenced().filter(|(_, event)| !event.is_delta());
+                    self.kept
+                        .extend(rest.map(|(sequence, event)| (sequence, event.clone())));
+                    continue;
                 }
-                Err(SendError::Full(delivery)) => self.wait_with(delivery, now),
-                Err(SendError::Closed(_)) => Sent::Gone,
-            },
-            Self::Events(recipient) => {
-                for (index, event) in delivery.events().iter().enumerate() {
-                    match recipient.try_send(event.clone()) {
-                        Ok(()) => {}
-                        Err(SendError::Full(_)) => {
-                            return self.wait_with(delivery.clone().without_first(index), now);
-                        }
-                        Err(SendError::Closed(_)) => return Sent::Gone,
-                    }
-                }
-                Sent::Done
-            }
-            Self::Channel { queue, .. } => match queue.try_send(delivery) {
-                Ok(()) => Sent::Done,
-                Err(mpsc::error::TrySendError::Full(delivery)) => self.wait_with(delivery, now),
-                Err(mpsc::error::TrySendError::Closed(_)) => Sent::Gone,
-            },
+                delivery
+            } else {
+                let run = self
+                    .kept
+                    .iter()
+                    .zip(self.kept[0].0..)
+                    .take_while(|(kept, n)| kept.0 == *n)
+                    .count();
+                let first = self.kept[0].0;
+                let events = self.kept.drain(..run).map(|(_, event)| event).collect();
+                Delivery::new(request, first, events)
+            };
+            self.send(request, delivery, now);
+        }
+        if ended && self.blocked.is_none() && self.kept.is_empty() && self.next == log.next() {
+            self.over = true;
         }
     }
 
-    /// Delivers an end that does not wait for room. It comes once for each subscription.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "one message for each subscription, and it must arrive"
-    )]
-    pub(crate) fn deliver_end(&self, delivery: Delivery) {
-        match self {
-            Self::Deliveries(recipient) => recipient.do_send(delivery),
-            Self::Events(recipient) => {
-                for event in delivery.events() {
-                    recipient.do_send(event.clone());
-                }
-            }
-            Self::Channel { urgent, .. } => {
-                // An error means that the stream was dropped: then nobody wants the end.
-                let _ = urgent.send(delivery);
-            }
+    /// Ends the subscription because it did not keep up.
+    pub(super) fn lag(&mut self, request: RequestId) {
+        let error = ApiError::new(
+            ErrorKind::Lagged,
+            "the subscriber did not take its events in time; the request itself may go on",
+        );
+        self.fail(request, error);
+    }
+
+    /// Ends the subscription, though not the request, with an error.
+    pub(super) fn fail(&mut self, request: RequestId, error: ApiError) {
+        self.over = true;
+        if !self.blocked.take().is_none_or(|blocked| blocked.withdraw()) {
+            return;
         }
-    }
-
-    /// Leaves the delivery with a task of its own. It survives the actor that owns the audience, so no message is lost or
-    /// sent twice when the audience changes hands.
-    fn wait_with(&self, delivery: Delivery, now: Instant) -> Sent {
-        let (report, done) = oneshot::channel();
-        let link = self.clone();
-        let is_final = delivery.is_final();
-        let task = actix_rt::spawn(async move {
-            link.deliver_with_patience(delivery, report).await;
-        });
-        Sent::Blocked(Box::new(Blocked {
-            done,
-            task: task.abort_handle(),
-            is_final,
-            since: now,
-        }))
-    }
-
-    async fn deliver_with_patience(&self, delivery: Delivery, report: oneshot::Sender<Arrival>) {
-        let arrived = match self {
-            Self::Deliveries(recipient) => recipient.send(delivery).await.is_ok(),
-            Self::Events(recipient) => {
-                for event in delivery.events() {
-                    if event.is_final() {
-                        // The report goes first: it fails when the delivery was withdrawn, and then another end was sent.
-                        if report.send(Arrival::Arrived).is_ok() {
-                            let end = delivery.events().len() - 1;
-                            self.deliver_end(delivery.without_first(end));
-                        }
-                        return;
-                    }
-                    if recipient.send(event.clone()).await.is_err() {
-                        // The receiver is gone when the subscription is.
-                        let _ = report.send(Arrival::Gone);
-                        return;
-                    }
-                }
-                true
-            }
-            // A stream takes one end, whichever comes first.
-            Self::Channel { queue, .. } => queue.send(delivery).await.is_ok(),
-        };
-        let _ = report.send(match arrived {
-            true => Arrival::Arrived,
-            false => Arrival::Gone,
-        });
-    }
-}
-
-/// What became of a delivery that waited for room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// It is in the mailbox.
-    Arrived,
-    /// Nobody is there any more.
-    Gone,
-    /// The thread that waited with it has ended.
-    Lost,
-}
-
-/// A delivery that waits for room. Dropping it withdraws the delivery, unless its handler has run already.
-pub(crate) struct Blocked {
-    done: oneshot::Receiver<Arrival>,
-    task: AbortHandle,
-    is_final: bool,
-    pub(crate) since: Instant,
-}
-
-impl Blocked {
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        let done = ready!(Future::poll(Pin::new(&mut self.done), cx));
-        Poll::Ready(done.unwrap_or(Arrival::Lost))
-    }
-
-    /// Takes the delivery back. False when its end is in the mailbox already, so that no other may follow.
-    pub(crate) fn withdraw(mut self) -> bool {
-        self.done.close();
-        !(self.is_final && self.done.try_recv() == Ok(Arrival::Arrived))
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        self.task.abort();
+        let error = Arc::new(error.with_phase(Phase::Deliver));
+        let end = smallvec![ResponseEvent::Failed(error)];
+        self.link
+            .deliver_end(Delivery::new(request, self.next, end));
     }
 }

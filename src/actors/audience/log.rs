@@ -1,0 +1,109 @@
+//! The bounded log of a request's events.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use smallvec::SmallVec;
+
+use super::delivery::{Batch, Delivery};
+use crate::{actors::RequestId, protocol::ResponseEvent};
+
+/// The newest events of a request, for those who come late or lag behind.
+pub(crate) struct EventLog {
+    request: RequestId,
+    batches: VecDeque<Arc<Batch>>,
+    next: u64,
+    events: usize,
+    bytes: usize,
+}
+
+/// Up to how many events of small batches are joined into one delivery for somebody who is behind: enough that catching up
+/// costs few messages, few enough that one message is soon handled.
+const CATCH_UP_EVENTS: usize = 256;
+
+impl EventLog {
+    pub(crate) fn new(request: RequestId) -> Self {
+        Self {
+            request,
+            batches: VecDeque::new(),
+            next: 0,
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The sequence number of the next event to come.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The oldest sequence number that can still be read.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.batches.front().map_or(self.next, |batch| batch.first)
+    }
+
+    /// What the events hold, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, events: SmallVec<[ResponseEvent; 1]>) {
+        let batch = Batch::new(self.request, self.next, events);
+        self.events += batch.events.len();
+        self.bytes += batch.bytes;
+        self.next = batch.end();
+        self.batches.push_back(batch);
+    }
+
+    /// The batch that came last.
+    pub(crate) fn newest(&self) -> Option<Delivery> {
+        let batch = self.batches.back()?.clone();
+        Some(Delivery { batch, start: 0 })
+    }
+
+    /// The oldest batch, if it must go for the log to be within its limits. The newest batch stays, whatever its size.
+    pub(crate) fn excess(
+        &self,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Option<(u64, &[ResponseEvent])> {
+        let over = self.events > max_events || self.bytes > max_bytes;
+        let front = self
+            .batches
+            .front()
+            .filter(|_| over && self.batches.len() > 1)?;
+        Some((front.first, &front.events))
+    }
+
+    pub(crate) fn forget_oldest(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.events -= batch.events.len();
+            self.bytes -= batch.bytes;
+        }
+    }
+
+    /// What to send to somebody whose next event is `sequence`; `None` when there is nothing newer. `sequence` is not older
+    /// than [`oldest`](Self::oldest).
+    pub(crate) fn read(&self, sequence: u64) -> Option<Delivery> {
+        if sequence >= self.next {
+            return None;
+        }
+        let at = self
+            .batches
+            .partition_point(|batch| batch.end() <= sequence);
+        let batch = &self.batches[at];
+        let start = (sequence - batch.first) as usize;
+        let is_newest = at == self.batches.len() - 1;
+        if is_newest || batch.events.len() - start >= CATCH_UP_EVENTS {
+            return Some(Delivery {
+                batch: batch.clone(),
+                start,
+            });
+        }
+        let events = self
+            .batches
+            .range(at..)
+            .flat_map(|batch| batch.events.iter());
+        let joined = events.skip(start).take(CATCH_UP_EVENTS).cloned().collect();
+        Some(Delivery::new(self.request, sequence, joined))
+    }
+}
