@@ -156,7 +156,7 @@ impl Dialect for ResponsesDialect {
 
     fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
         self.settle();
-        self.close(None, false, out);
+        self.close(None, None, out);
         let error = self.failure_without_words().unwrap_or_else(|| {
             ApiError::new(
                 ErrorKind::Truncated,

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// The reason of an answer with half a call, which its server says is whole.
+const CUT_CALL: &str = "incomplete_tool_call";
+
 /// Which end a terminal event's type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -105,7 +108,12 @@ impl ResponsesDialect {
             .flatten()
             .find_map(words_in);
         let ending = ending.of_response(&response, error.is_some());
-        self.close(response.output, ending != Ending::Failed, out);
+        let status = match ending {
+            Ending::Failed | Ending::Error => None,
+            Ending::Completed | Ending::ByStatus => Some("completed"),
+            Ending::Incomplete | Ending::Cancelled | Ending::Unsaid => Some("incomplete"),
+        };
+        self.close(response.output, status, out);
         Step::End(match ending {
             Ending::Completed | Ending::ByStatus => self.conclude(response.output),
             Ending::Incomplete | Ending::Cancelled => {
@@ -132,7 +140,7 @@ impl ResponsesDialect {
     /// `[DONE]` is Chat's, but servers that speak both dialects send it here too. Before a terminal event it ends the stream on
     /// purpose, and does not say how.
     pub(super) fn on_done_sentinel(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
-        self.close(None, true, out);
+        self.close(None, Some("incomplete"), out);
         match self.failure_without_words() {
             Some(error) => self.answer.failed(error),
             None => self.end_unsaid(),
@@ -143,12 +151,12 @@ impl ResponsesDialect {
     pub(super) fn close(
         &mut self,
         output: Option<&str>,
-        with_parts: bool,
+        status: Option<&str>,
         out: &mut Vec<ResponseEvent>,
     ) {
         self.flush_half(out);
         let is_sound = self.is_sound();
-        self.output.close(output, is_sound, with_parts, out);
+        self.output.close(output, is_sound, status, out);
     }
 
     /// The end that is `completed` if the answer is known to be whole.
@@ -162,6 +170,7 @@ impl ResponsesDialect {
                 ErrorKind::Truncated,
                 "events of the stream are missing, and nothing of the answer came",
             )),
+            None if self.output.has_cut_call() => self.answer.incomplete(CUT_CALL),
             None => self.answer.completed(),
         }
     }
@@ -192,16 +201,20 @@ impl ResponsesDialect {
         }
         let says_all = output.is_some_and(|output| elements(output).next().is_some());
         let lost = self.unread.lost(true);
+        let is_hollow = self.answer.anomalies.sequence_gaps > 0 && self.output.has_hollow();
         let is_held = match self.loss {
-            Loss::Nothing if lost.is_none() => return None,
+            Loss::Nothing if lost.is_none() && !is_hollow => return None,
             Loss::Nothing | Loss::Piece => self.output.is_begun() && self.output.is_whole(),
             Loss::Item => says_all && self.output.is_whole(),
         };
         (!is_held).then(|| {
             let first = self.answer.anomalies.first_malformed.as_deref();
-            let what = lost.or(first).unwrap_or_default();
-            let message =
-                format!("a part of the answer was in an event that could not be read: {what}");
+            let message = match lost.or(first) {
+                Some(what) => {
+                    format!("a part of the answer was in an event that could not be read: {what}")
+                }
+                None => "a part of the answer was in an event that is missing".to_owned(),
+            };
             ApiError::new(ErrorKind::Protocol, message)
         })
     }

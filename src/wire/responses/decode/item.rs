@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::delta::DeltaKind;
+use serde_json::{Value, value::RawValue};
+
+use super::{delta::DeltaKind, troubles::parse};
 use crate::{
     json::{
         escapes::without_lone_surrogates,
@@ -20,6 +22,10 @@ pub(super) struct ItemView<'a> {
     pub(super) kind: Cow<'a, str>,
     pub(super) id: Option<Cow<'a, str>>,
     pub(super) call_id: Option<Cow<'a, str>>,
+    /// Of what is called.
+    pub(super) name: Option<Cow<'a, str>>,
+    /// It says of itself that it is not whole.
+    is_incomplete: bool,
     /// Those that are streamed as deltas.
     pub(super) texts: Vec<ItemText<'a>>,
 }
@@ -46,6 +52,8 @@ impl<'a> ItemView<'a> {
                 "type" => view.kind = string(value).unwrap_or_default(),
                 "id" => view.id = string(value).filter(|id| !id.is_empty()),
                 "call_id" => view.call_id = string(value).filter(|id| !id.is_empty()),
+                "name" => view.name = string(value).filter(|name| !name.is_empty()),
+                "status" => view.is_incomplete = string(value).is_some_and(|s| s == "incomplete"),
                 "role" if view.kind.is_empty() => view.kind = "message".into(),
                 "content" => content = Some(value),
                 "summary" => summary = Some(value),
@@ -97,6 +105,11 @@ impl<'a> ItemView<'a> {
         (is_call || self.kind == "message") && self.texts.iter().all(|text| text.text.is_empty())
     }
 
+    /// Whether it is a call that the caller is to answer, and not the whole of it.
+    pub(super) fn is_cut_call(&self) -> bool {
+        self.is_incomplete && self.kind.ends_with("call") && !is_hosted(&self.kind)
+    }
+
     /// The member that holds a call's input.
     pub(super) fn input_member(&self) -> Option<&'static str> {
         match &*self.kind {
@@ -122,9 +135,70 @@ pub(super) fn part_text(json: &str, kind: DeltaKind) -> Option<(DeltaKind, Cow<'
     Some((kind, string(member(json, "text")?)?))
 }
 
-/// The input of a call: a string, or, from servers that forget to write it into one, an object.
+/// Whether items of a type are calls that the server runs itself: nobody waits for them here.
+pub(super) fn is_hosted(kind: &str) -> bool {
+    matches!(
+        kind,
+        "web_search_call"
+            | "file_search_call"
+            | "code_interpreter_call"
+            | "image_generation_call"
+            | "mcp_call"
+    )
+}
+
+/// What a call's input amounts to that is to be one JSON value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arguments<'a> {
+    /// One value, or what is none for another reason than that its end is missing: the model's own mistake.
+    One(&'a str),
+    /// Those of several calls, glued.
+    Several(Vec<&'a str>),
+    /// They end in the middle.
+    Cut,
+}
+
+impl<'a> Arguments<'a> {
+    /// Some servers open each call by an empty object, or say its arguments twice: one of them counts.
+    pub(super) fn of(text: &'a str) -> Self {
+        let mut found = Vec::new();
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+        loop {
+            match values.next() {
+                Some(Ok(value)) => found.push(value.get()),
+                Some(Err(error)) if error.is_eof() => return Self::Cut,
+                Some(Err(_)) => return Self::One(text),
+                None => break,
+            }
+        }
+        if found.len() < 2 {
+            return Self::One(text);
+        }
+        let parsed: Vec<Value> = found.iter().map(|json| parse(json)).collect();
+        let says_nothing = |value: &Value| match value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(values) => values.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            _ => false,
+        };
+        let mut kept: Vec<usize> = Vec::new();
+        for at in 0..found.len() {
+            if !says_nothing(&parsed[at]) && kept.last().is_none_or(|k| parsed[*k] != parsed[at]) {
+                kept.push(at);
+            }
+        }
+        match &kept[..] {
+            [] => Self::One(found[0]),
+            [at] => Self::One(found[*at]),
+            _ => Self::Several(kept.into_iter().map(|at| found[at]).collect()),
+        }
+    }
+}
+
+/// The input of a call: a string, or, from servers that forget to write it into one, an object or a list.
 pub(super) fn input_text(json: &str) -> Option<Cow<'_, str>> {
-    match json.starts_with('{') {
+    match json.starts_with(['{', '[']) {
         true => Some(Cow::Borrowed(json)),
         false => string(json),
     }

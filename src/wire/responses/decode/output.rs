@@ -10,11 +10,14 @@ use super::{
     item::{ItemText, ItemView, elements},
 };
 use crate::{
+    json::members::{Member, Members},
     protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
     wire::{StreamLimits, responses::template::Streamed},
 };
 
 mod made;
+
+use made::PutRight;
 
 /// The items of one response, in the order in which they were first heard of.
 ///
@@ -27,6 +30,8 @@ pub(super) struct Output {
     /// Of items and texts that are kept.
     bytes: usize,
     is_full: bool,
+    /// A call that the caller is to answer was delivered, and is only the beginning of one.
+    has_cut_call: bool,
     limits: StreamLimits,
 }
 
@@ -39,10 +44,12 @@ struct Item {
     kind: Box<str>,
     /// As it was announced, until it is done.
     added: Option<OutputItem>,
-    /// The hashes of what it was announced as, and of what it was done as, and then of its texts alone.
+    /// The hashes of what it was announced as, and of what it was done as, and then of its texts and its name alone.
     seen: [Option<u64>; 2],
     said: Option<u64>,
     state: State,
+    /// It was done, but without its text or its input, which no event had the whole of either.
+    is_hollow: bool,
     /// A part of it was named by the item's own id.
     is_named: bool,
     /// Its id changes from event to event.
@@ -53,9 +60,9 @@ struct Item {
 enum State {
     #[default]
     Open,
-    /// It is done, but says nothing, which the end of the response may put right. A message waits for that until the next item
-    /// comes, a call to the end.
-    Hollow(OutputItem),
+    /// It is done, but says nothing, or its input is not that of one call, which the end of the response may put right. A
+    /// message waits for that until the next item comes, a call to the end.
+    Waiting(OutputItem),
     Delivered,
 }
 
@@ -210,12 +217,22 @@ impl Output {
         let is_known_otherwise = |known: &Item| {
             let is_there = key.output_index.is_some() && known.output_index == key.output_index;
             let is_it = known.may_be(&view.kind) && known.may_be_call(key.call_id);
-            is_closed(known) && is_there && is_it && known.said == Some(hash_of_texts(&view))
+            is_closed(known)
+                && is_there
+                && is_it
+                && known.said == Some(hash_of_said(item.raw().get(), &view))
         };
         if is_known || (found.is_none() && self.items.iter().any(is_known_otherwise)) {
             return;
         }
-        let open = found.filter(|at| matches!(self.items[*at].state, State::Open));
+        let open = found.filter(|at| {
+            let known = &self.items[*at];
+            match known.state {
+                State::Open => true,
+                State::Waiting(_) => !key.is_empty() && known.may_be_call(key.call_id),
+                State::Delivered => false,
+            }
+        });
         let Some(at) = open.or_else(|| self.add_item(&view.kind)) else {
             out.push(ResponseEvent::OutputItemDone(item));
             return;
@@ -225,13 +242,13 @@ impl Output {
         self.deliver(at, &item, &view, is_sound, out);
     }
 
-    /// Delivers what of the response's final output was not, and what else is owed. With `with_parts` that includes items
-    /// of which no more came than each of their texts.
+    /// Delivers what of the response's final output was not, and what else is owed. With a `status` that includes items of which
+    /// no more came than each of their texts: it is theirs.
     pub(super) fn close(
         &mut self,
         output: Option<&str>,
         is_sound: bool,
-        with_parts: bool,
+        status: Option<&str>,
         out: &mut Vec<ResponseEvent>,
     ) {
         let views: Vec<_> = output
@@ -257,19 +274,20 @@ impl Output {
                     let item = item();
                     self.items[at].take(Key::of(&item, view), &view.kind);
                     self.deliver(at, &item, view, is_sound, out);
-                    self.let_go(at, out);
+                    self.let_go(at, is_sound, out);
                 }
             }
         }
         for at in 0..self.items.len() {
-            self.let_go(at, out);
-            if with_parts
+            self.let_go(at, is_sound, out);
+            if let Some(status) = status
                 && let State::Open = self.items[at].state
-                && let Some(made) = self.made_of_parts(at)
+                && let Some(made) = self.made_of_parts(at, status)
             {
                 let item = OutputItem::new(self.items[at].output_index, made);
-                self.settle(at);
-                out.push(ResponseEvent::OutputItemDone(item));
+                let view = ItemView::read(item.raw().get());
+                self.deliver(at, &item, &view, is_sound, out);
+                self.let_go(at, is_sound, out);
             }
         }
     }
@@ -289,10 +307,23 @@ impl Output {
         self.items.iter().any(is_open_call)
     }
 
+    /// Whether a call that the caller is to answer came without its end.
+    pub(super) fn has_cut_call(&self) -> bool {
+        self.has_cut_call
+    }
+
+    /// Whether an item was done without its text or its input, and nothing else had it whole.
+    pub(super) fn has_hollow(&self) -> bool {
+        self.items.iter().any(|item| item.is_hollow)
+    }
+
     /// Whether all that has begun is held whole by something that came later: its item, or the text that an event had the whole
     /// of.
     pub(super) fn is_whole(&self) -> bool {
-        let is_done = |at: usize| !matches!(self.items[at].state, State::Open);
+        let is_done = |at: usize| {
+            let item = &self.items[at];
+            !matches!(item.state, State::Open) && !item.is_hollow
+        };
         (0..self.items.len()).all(|at| {
             let mut parts = self.parts.iter().filter(|part| part.item == at).peekable();
             is_done(at) || (parts.peek().is_some() && parts.all(|part| part.whole.is_some()))
@@ -311,32 +342,57 @@ impl Output {
         // Messages keep their order. A call without its input is of no use, so it waits.
         for before in 0..self.items.len() {
             if before != at && *self.items[before].kind == *"message" {
-                self.let_go(before, out);
+                self.let_go(before, is_sound, out);
             }
         }
         self.stream_missing(at, view, is_sound, out);
-        let item = match self.put_right(at, view, item.raw().get()) {
-            Some(raw) => OutputItem::new(item.output_index(), raw),
-            None if view.is_hollow()
-                && matches!(self.items[at].state, State::Open)
-                && self.hold(item.raw().get().len()) =>
-            {
-                self.items[at].state = State::Hollow(item.clone());
-                return;
+        let is_open = !matches!(self.items[at].state, State::Delivered);
+        match self.put_right(at, view, item.raw(), is_sound) {
+            PutRight::Known(raw) => self.push_item(at, item.output_index(), vec![raw], out),
+            PutRight::Doubtful(_) if is_open && self.hold(item.raw().get().len()) => {
+                if let State::Waiting(before) =
+                    std::mem::replace(&mut self.items[at].state, State::Waiting(item.clone()))
+                {
+                    self.release(before.raw().get().len());
+                }
             }
-            None => item.clone(),
-        };
-        self.items[at].said = Some(hash_of_texts(view));
-        self.settle(at);
-        out.push(ResponseEvent::OutputItemDone(item));
+            PutRight::Doubtful(raws) => self.push_item(at, item.output_index(), raws, out),
+        }
     }
 
-    /// Delivers an item that still says nothing, as it came.
-    fn let_go(&mut self, at: usize, out: &mut Vec<ResponseEvent>) {
-        if let State::Hollow(item) = &self.items[at].state {
-            out.push(ResponseEvent::OutputItemDone(item.clone()));
-            self.settle(at);
+    /// Delivers an item that nothing has put right, as it came, or as more than one.
+    fn let_go(&mut self, at: usize, is_sound: bool, out: &mut Vec<ResponseEvent>) {
+        if let State::Waiting(item) = &self.items[at].state {
+            let item = item.clone();
+            let view = ItemView::read(item.raw().get());
+            let raws = match self.put_right(at, &view, item.raw(), is_sound) {
+                PutRight::Known(raw) => vec![raw],
+                PutRight::Doubtful(raws) => raws,
+            };
+            self.push_item(at, item.output_index(), raws, out);
         }
+    }
+
+    fn push_item(
+        &mut self,
+        at: usize,
+        output_index: Option<u32>,
+        raws: Vec<RawJson>,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let mut parts = self.parts.iter().filter(|part| part.item == at).peekable();
+        let has_whole = parts.peek().is_some() && parts.all(|part| part.whole.is_some());
+        for raw in raws {
+            let view = ItemView::read(raw.get());
+            self.has_cut_call |= view.is_cut_call();
+            self.items[at].said = Some(hash_of_said(raw.get(), &view));
+            out.push(ResponseEvent::OutputItemDone(OutputItem::new(
+                output_index,
+                raw,
+            )));
+        }
+        self.items[at].is_hollow &= !has_whole;
+        self.settle(at);
     }
 
     /// Makes deltas of an item's texts that have had none, and with `is_sound` of ends that are missing.
@@ -447,7 +503,7 @@ impl Output {
     fn settle(&mut self, at: usize) {
         let item = &mut self.items[at];
         let hollow = match std::mem::replace(&mut item.state, State::Delivered) {
-            State::Hollow(hollow) => Some(hollow),
+            State::Waiting(hollow) => Some(hollow),
             State::Open | State::Delivered => None,
         };
         let kept = item.added.take().into_iter().chain(hollow);
@@ -632,10 +688,17 @@ impl Part {
     }
 }
 
-fn hash_of_texts(view: &ItemView<'_>) -> u64 {
+/// Of an item's texts and what is called with them. Of an item without any, of all but its id.
+fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
+    view.name.hash(&mut hasher);
     for text in &view.texts {
         (text.index, &*text.text).hash(&mut hasher);
+    }
+    if view.texts.iter().all(|text| text.text.is_empty()) {
+        for Member { name, value } in Members::of(json).filter(|member| member.name != "id") {
+            (name, &json[value]).hash(&mut hasher);
+        }
     }
     hasher.finish()
 }

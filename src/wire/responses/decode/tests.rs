@@ -8,6 +8,7 @@ use crate::{
     wire::{StreamDecoder, Wire},
 };
 
+mod calls;
 mod endings;
 mod errors;
 mod forms;

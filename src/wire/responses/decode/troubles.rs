@@ -21,7 +21,7 @@ use crate::{
 impl ResponsesDialect {
     /// Ends the response with an error.
     pub(super) fn fail(&mut self, error: ApiError, out: &mut Vec<ResponseEvent>) -> Terminal {
-        self.close(None, false, out);
+        self.close(None, None, out);
         self.answer.failed(error)
     }
 

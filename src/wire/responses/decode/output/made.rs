@@ -9,43 +9,90 @@ use crate::{
     protocol::{RawJson, ToolCallInput},
     wire::responses::decode::{
         delta::DeltaKind,
-        item::{ItemView, member, with_member},
+        item::{Arguments, ItemView, member, with_member},
     },
 };
 
 impl Output {
-    /// The item with the input, or the content, that came without it. `None` when nothing is missing or nothing is known.
-    pub(super) fn put_right(&self, at: usize, view: &ItemView<'_>, raw: &str) -> Option<RawJson> {
-        if let Some(name) = view.input_member() {
-            let text = match view.is_hollow() {
-                true => self.input_of(at)?,
-                // Written as an object.
-                false => {
-                    let is_string = member(raw, name)?.starts_with('"');
-                    (!is_string).then(|| view.texts[0].text.to_string())?
-                }
+    /// The item with the input, or the content, that came without it.
+    pub(super) fn put_right(
+        &mut self,
+        at: usize,
+        view: &ItemView<'_>,
+        raw: &RawJson,
+        is_sound: bool,
+    ) -> PutRight {
+        self.items[at].is_hollow = view.is_hollow();
+        let Some(name) = view.input_member() else {
+            let contents = match view.is_hollow() {
+                true => self.contents(at, DeltaKind::OutputText),
+                false => return PutRight::Known(raw.clone()),
             };
-            return Some(with_member(raw, name, &Value::from(text).to_string()));
+            return match contents {
+                Some(contents) => {
+                    PutRight::Known(with_member(raw.get(), "content", &contents.to_string()))
+                }
+                None => PutRight::Doubtful(vec![raw.clone()]),
+            };
+        };
+        let input = match view.is_hollow() {
+            true => match self.input_of(at, is_sound) {
+                Some(input) => input,
+                None => return PutRight::Doubtful(vec![raw.clone()]),
+            },
+            false => view.texts[0].text.to_string(),
+        };
+        let with_input =
+            |json: &str, input: &str| with_member(json, name, &Value::from(input).to_string());
+        let arguments = match name {
+            "arguments" => Arguments::of(&input),
+            _ => Arguments::One(&input),
+        };
+        match arguments {
+            Arguments::One(one) => PutRight::Known(match view.texts[0].text == one {
+                // As it was written, unless that was no string.
+                true if member(raw.get(), name).is_some_and(|json| json.starts_with('"')) => {
+                    raw.clone()
+                }
+                _ => with_input(raw.get(), one),
+            }),
+            Arguments::Cut => PutRight::Doubtful(vec![with_member(
+                with_input(raw.get(), &input).get(),
+                "status",
+                "\"incomplete\"",
+            )]),
+            Arguments::Several(several) => {
+                let call = |(number, arguments): (usize, &&str)| {
+                    let call = with_input(raw.get(), arguments);
+                    let ids = [("id", &view.id), ("call_id", &view.call_id)];
+                    let ids = ids.into_iter().filter(|_| number > 0);
+                    ids.fold(call, |call, (member, id)| match id {
+                        Some(id) => {
+                            let id = Value::from(format!("{id}_{}", number + 1)).to_string();
+                            with_member(call.get(), member, &id)
+                        }
+                        None => call,
+                    })
+                };
+                PutRight::Doubtful(several.iter().enumerate().map(call).collect())
+            }
         }
-        if !view.is_hollow() {
-            return None;
-        }
-        let content = self.contents(at, DeltaKind::OutputText)?;
-        Some(with_member(raw, "content", &content.to_string()))
     }
 
-    /// The input of a call, as an event had the whole of it, or as it was streamed when it is whole by itself.
-    fn input_of(&self, at: usize) -> Option<String> {
+    /// The input of a call, as an event had the whole of it, or as it was streamed if none of it is missing.
+    fn input_of(&self, at: usize, is_sound: bool) -> Option<String> {
         let mut parts = self.parts.iter().filter(|_| !self.is_full);
         let part = parts.find(|part| part.item == at)?;
-        let streamed = &part.streamed.input;
-        let is_whole = || match part.kind {
-            DeltaKind::Input(ToolCallInput::CustomInput) => !streamed.is_empty(),
-            _ => RawJson::parse(streamed).is_ok(),
+        let whole = part.whole.as_ref().filter(|whole| !whole.is_empty());
+        let streamed = || {
+            let streamed = &part.streamed.input;
+            let is_cumulative = part.kind != DeltaKind::Input(ToolCallInput::CustomInput);
+            let last = last_of_growing(streamed, &part.first).filter(|_| is_cumulative);
+            last.unwrap_or(streamed).to_owned()
         };
-        part.whole
-            .clone()
-            .or_else(|| is_whole().then(|| streamed.clone()))
+        whole
+            .cloned()
+            .or_else(|| is_sound.then(streamed).filter(|text| !text.is_empty()))
     }
 
     /// The parts of an item that a list of it holds, if each of them is known whole.
@@ -72,7 +119,7 @@ impl Output {
     }
 
     /// An item of which no more came than its texts, each of them whole.
-    pub(super) fn made_of_parts(&self, at: usize) -> Option<RawJson> {
+    pub(super) fn made_of_parts(&self, at: usize, status: &str) -> Option<RawJson> {
         let item = &self.items[at];
         let added = item.added.as_ref().map(|added| added.raw().get());
         let begun = match (&*item.kind, added) {
@@ -112,6 +159,34 @@ impl Output {
             }
             _ => return None,
         };
-        Some(with_member(made.get(), "status", "\"completed\""))
+        Some(with_member(
+            made.get(),
+            "status",
+            &Value::from(status).to_string(),
+        ))
     }
+}
+
+/// An item as it can be delivered.
+pub(super) enum PutRight {
+    Known(RawJson),
+    /// It says nothing, or has the input of no call or of several: what comes later may say better. The items are those to
+    /// deliver when nothing does.
+    Doubtful(Vec<RawJson>),
+}
+
+/// The last of pieces that each repeat all before and go on, if they do. `first` is what the first of them begins with.
+fn last_of_growing<'t>(text: &'t str, first: &str) -> Option<&'t str> {
+    if first.is_empty() || RawJson::parse(text).is_ok() {
+        return None;
+    }
+    let mut starts = text.match_indices(first).map(|(at, _)| at).peekable();
+    let mut last = "";
+    while let Some(start) = starts.next() {
+        let end = starts.peek().copied().unwrap_or(text.len());
+        let piece = &text[start..end];
+        piece.starts_with(last).then_some(())?;
+        last = piece;
+    }
+    RawJson::parse(last).is_ok().then_some(last)
 }

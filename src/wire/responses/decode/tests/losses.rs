@@ -175,3 +175,74 @@ fn an_empty_answer_is_whole_if_the_server_says_that_it_is_empty() {
         "failed truncated"
     );
 }
+
+#[test]
+fn an_item_that_came_empty_holds_nothing_of_what_was_lost() {
+    let message = |content: &str| {
+        format!(
+            r#"{{"type":"response.output_item.done","output_index":0,"item":{{"type":"message","id":"m","content":{content}}}}}"#
+        )
+    };
+    let done = |item: &str, input: &str| {
+        format!(
+            r#"{{"type":"response.output_item.done","output_index":1,"item":{{"type":"{item}","id":"c","call_id":"c","name":"f","{input}":""}}}}"#
+        )
+    };
+    let piece = |kind: &str, delta: &str| {
+        format!(
+            r#"{{"type":"response.{kind}.delta","item_id":"c","output_index":1,"delta":{delta}}}"#
+        )
+    };
+    let arguments = "function_call_arguments";
+    let function = [
+        piece(arguments, r#""{\"path\":\"/tmp""#),
+        piece(arguments, r#""\"}""#),
+        done("function_call", "arguments"),
+    ];
+    let custom = [
+        piece("custom_tool_call_input", "\"ab\""),
+        piece("custom_tool_call_input", "\"ef\""),
+        done("custom_tool_call", "input"),
+    ];
+    let text = [
+        DELTA.to_owned(),
+        DELTA.to_owned(),
+        message(r#"[{"type":"output_text","text":""}]"#),
+    ];
+    let bare = [DELTA.to_owned(), DELTA.to_owned(), message("[]")];
+    let whole = [DELTA.to_owned(), TEXT.to_owned(), message("[]")];
+    let empty_call = r#"{"type":"response.completed","response":{"id":"r","output":[{"type":"function_call","id":"c","call_id":"c","name":"f","arguments":""}]}}"#;
+    for (events, is_held) in [
+        (&function, false),
+        (&custom, false),
+        (&text, false),
+        (&bare, false),
+        (&whole, true),
+    ] {
+        // A call without input is not held whole either.
+        let ends = [SILENT, EMPTY, empty_call];
+        for end in &ends[..if is_held { 2 } else { 3 }] {
+            for lost in [
+                CUT,
+                r#"{"type":"response.output_text.delta","delta":["/x"]}"#,
+            ] {
+                let [first, second, done] = events;
+                let events = [CREATED, first, lost, second, done, end];
+                let end = end_of(&events);
+                assert_eq!(end == "completed", is_held, "{end} {events:#?}");
+                assert!(is_held || end == "failed protocol", "{end} {events:#?}");
+            }
+            let all = [CREATED, &events[0], &events[1], &events[2], end];
+            let numbered = |at: usize, numbers: [u64; 5]| {
+                all[at].replacen('{', &format!("{{\"sequence_number\":{},", numbers[at]), 1)
+            };
+            let gap = [0, 1, 2, 3, 4].map(|at| numbered(at, [0, 1, 3, 4, 5]));
+            assert_eq!(
+                end_of(&gap.each_ref().map(|e| &**e)) == "completed",
+                is_held
+            );
+            let sound = [0, 1, 2, 3, 4].map(|at| numbered(at, [0, 1, 2, 3, 4]));
+            assert_eq!(end_of(&sound.each_ref().map(|e| &**e)), "completed");
+        }
+    }
+}
