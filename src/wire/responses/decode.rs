@@ -259,6 +259,8 @@ impl ResponsesDialect {
                     });
                     return self.missing(kind, "item", data);
                 };
+                // A delta of the next item may have the same bytes as one of the last.
+                self.template.forget();
                 let item =
                     OutputItem::new(envelope.output_index.index(), RawJson::from_walked(item));
                 if kind == "response.output_item.done" {
@@ -337,7 +339,7 @@ impl ResponsesDialect {
             }
             return self.missing(name, "delta", data);
         };
-        let (address, part) = self.place(kind, envelope);
+        let (address, part) = self.place(kind, envelope, None);
         self.part = part;
         let logprobs = envelope
             .logprobs
@@ -427,7 +429,11 @@ impl ResponsesDialect {
             _ => Some((kind, string(json)?)),
         });
         let Some((kind, text)) = found else { return };
-        let (address, part) = self.place(kind, envelope);
+        if envelope.content_index.0.is_none() && envelope.summary_index.0.is_none() {
+            // A delta without an index belongs to the next text, though it may have the bytes of one of this.
+            self.template.forget();
+        }
+        let (address, part) = self.place(kind, envelope, Some(&text));
         let is_sound = self.is_sound();
         let rest = part.map_or("", |part| self.output.whole(part, &text, is_sound));
         if !rest.is_empty() {
@@ -436,11 +442,16 @@ impl ResponsesDialect {
     }
 
     /// Where an event says that its text belongs.
-    fn place(&mut self, kind: DeltaKind, envelope: &Envelope<'_>) -> (Address, Option<usize>) {
+    fn place(
+        &mut self,
+        kind: DeltaKind,
+        envelope: &Envelope<'_>,
+        whole: Option<&str>,
+    ) -> (Address, Option<usize>) {
         let item_id = self.intern_item_id(envelope);
-        let address = kind.address(envelope, item_id);
+        let mut address = kind.address(envelope, item_id);
         let index = match kind {
-            DeltaKind::Input(_) => None,
+            DeltaKind::Input(_) => Some(0),
             _ => address.index,
         };
         let key = Key::new(
@@ -448,7 +459,12 @@ impl ResponsesDialect {
             address.item_id.as_deref(),
             address.call_id.as_deref(),
         );
-        let part = self.output.part(key, kind, index.unwrap_or(0));
+        let part = self.output.part(key, kind, index, whole);
+        if let Some(counted) = part.and_then(|part| self.output.index_of(part))
+            && counted > 0
+        {
+            address.index = Some(counted);
+        }
         (address, part)
     }
 

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{
     delta::{Address, DeltaKind},
-    item::{ItemText, ItemView, elements},
+    item::{ItemText, ItemView, elements, is_hosted},
 };
 use crate::{
     json::members::{Member, Members},
@@ -76,6 +76,8 @@ struct Part {
     first: Text,
     /// The text, from an event that had the whole of it, until the item is done.
     whole: Option<String>,
+    /// Such an event came.
+    is_closed: bool,
 }
 
 /// What an event says of the item that it belongs to.
@@ -124,14 +126,48 @@ impl Output {
         }
     }
 
-    /// The part that a delta belongs to, which may be the first that is heard of it. `None` where no more is kept.
-    pub(super) fn part(&mut self, key: Key<'_>, kind: DeltaKind, index: u32) -> Option<usize> {
-        let item = match self.find(key, kind.item_type()) {
+    /// The part that a delta belongs to, or the `whole` of a text, which may be the first that is heard of it. `None` where no
+    /// more is kept.
+    pub(super) fn part(
+        &mut self,
+        key: Key<'_>,
+        kind: DeltaKind,
+        index: Option<u32>,
+        whole: Option<&str>,
+    ) -> Option<usize> {
+        let found = self.find(key, kind.item_type());
+        // What is streamed of a message after that was done is the next one's.
+        let is_next = |at: &usize| {
+            let is_delivered = matches!(self.items[*at].state, State::Delivered);
+            is_delivered && whole.is_none() && kind.item_type() == "message"
+        };
+        let item = match found.filter(|at| !is_next(at)) {
             Some(item) => item,
             None => self.add_item(kind.item_type())?,
         };
         self.items[item].take(key, kind.item_type());
+        let index = index.unwrap_or_else(|| self.next_index(item, kind, whole));
         self.part_of(item, kind, index)
+    }
+
+    /// The place of a text of which no event says it: behind one that is whole.
+    fn next_index(&self, item: usize, kind: DeltaKind, whole: Option<&str>) -> u32 {
+        let is_it = |part: &&Part| part.item == item && part.kind == kind;
+        let Some(last) = self.parts.iter().rfind(is_it) else {
+            return 0;
+        };
+        let is_same = whole.is_some_and(|text| {
+            text.is_empty() || last.whole.as_ref().is_none_or(|last| last == text)
+        });
+        match last.is_closed && !is_same {
+            true => last.index.saturating_add(1),
+            false => last.index,
+        }
+    }
+
+    /// The place of a part among those of its item.
+    pub(super) fn index_of(&self, part: usize) -> Option<u32> {
+        self.parts.get(part).map(|part| part.index)
     }
 
     /// Counts what was streamed of a part.
@@ -151,6 +187,13 @@ impl Output {
         }
     }
 
+    /// Counts the end of a text as streamed of its part, of which there may be none.
+    fn add_rest(&mut self, at: usize, rest: &str, text: &str) {
+        self.add(at, rest);
+        let streamed = &mut self.parts[at].streamed;
+        streamed.bytes = streamed.bytes.max(text.len());
+    }
+
     /// The same of what repeated a template.
     pub(super) fn add_streamed(&mut self, at: usize, mut streamed: Streamed) {
         if !self.hold(streamed.input.len()) {
@@ -167,7 +210,9 @@ impl Output {
             return "";
         };
         let rest = part.rest_of(text, is_sound);
-        part.streamed.bytes = part.streamed.bytes.max(text.len());
+        part.is_closed |= !text.is_empty();
+        self.add_rest(at, rest, text);
+        let part = &self.parts[at];
         let is_owed = !text.is_empty() && !matches!(self.items[part.item].state, State::Delivered);
         if is_owed && self.hold(text.len()) {
             let before = self.parts[at].whole.replace(text.to_owned());
@@ -181,8 +226,21 @@ impl Output {
         let view = ItemView::read(item.raw().get());
         let key = Key::of(item, &view);
         let hash = hash(item);
-        let is_repeated = |known: &Item| known.seen[0] == Some(hash) && known.has_place_of(key);
-        if !key.is_empty() && self.items.iter().any(is_repeated) {
+        let is_again = |at: &usize| {
+            let known = &self.items[*at];
+            let is_open = matches!(known.state, State::Open) && known.seen[0].is_some();
+            let is_there = is_open && known.has_place_of(key) && known.may_be_call(key.call_id);
+            let is_equal = known.seen[0] == Some(hash);
+            known.is_call(key, &view.kind)
+                || (is_there && !key.is_empty() && is_equal)
+                || (is_there && key.id.is_some() && known.may_be(&view.kind) && self.is_bare(*at))
+        };
+        // Some announce an item again when more is known of it, or after it was done.
+        if let Some(at) = (0..self.items.len()).rfind(is_again) {
+            if self.items[at].added.is_some() && self.hold(item.raw().get().len()) {
+                let before = self.items[at].added.replace(item.clone());
+                self.release(before.map_or(0, |item| item.raw().get().len()));
+            }
             return false;
         }
         // Its deltas may have come before it.
@@ -209,20 +267,45 @@ impl Output {
         let key = Key::of(&item, &view);
         let hash = hash(&item);
         let found = self.find_done(key, &view);
-        let is_closed = |known: &Item| !key.is_empty() && !matches!(known.state, State::Open);
         let is_known = found.is_some_and(|at| {
             let known = &self.items[at];
-            is_closed(known) && (known.seen[1] == Some(hash) || known.is_renamed)
+            let is_it = known.seen[1] == Some(hash) || known.is_renamed;
+            !key.is_empty() && matches!(known.state, State::Delivered) && is_it
         });
+        let is_delivered_call = |known: &Item| {
+            matches!(known.state, State::Delivered) && known.is_call(key, &view.kind)
+        };
+        let is_found_open =
+            found.is_some_and(|at| !matches!(self.items[at].state, State::Delivered));
         let is_known_otherwise = |known: &Item| {
             let is_there = key.output_index.is_some() && known.output_index == key.output_index;
-            let is_it = known.may_be(&view.kind) && known.may_be_call(key.call_id);
-            is_closed(known)
-                && is_there
-                && is_it
+            let has_id = key.id.is_some() && known.id.as_deref() == key.id;
+            let is_other = key.id.is_some() && known.id.is_some() && !has_id && !known.is_renamed;
+            matches!(known.state, State::Delivered)
+                && (is_there || has_id)
+                && !is_other
+                && known.may_be(&view.kind)
+                && known.may_be_call(key.call_id)
                 && known.said == Some(hash_of_said(item.raw().get(), &view))
         };
-        if is_known || (found.is_none() && self.items.iter().any(is_known_otherwise)) {
+        if is_known
+            || self.items.iter().any(is_delivered_call)
+            || (!is_found_open && self.items.iter().any(is_known_otherwise))
+        {
+            return;
+        }
+        // Announced again, and done again.
+        let is_done_again = |known: &Item| {
+            let is_delivered = matches!(known.state, State::Delivered);
+            is_delivered && known.seen[1] == Some(hash) && known.has_place_of(key)
+        };
+        if let Some(at) = found
+            && !key.is_empty()
+            && (key.id.is_some() || self.is_bare(at))
+            && matches!(self.items[at].state, State::Open)
+            && self.items.iter().any(is_done_again)
+        {
+            self.settle(at);
             return;
         }
         let open = found.filter(|at| {
@@ -300,11 +383,28 @@ impl Output {
             || self.parts.iter().any(|part| part.streamed.bytes > 0)
     }
 
-    /// Whether a call was announced, or begun, and never done.
+    /// Whether a call that the caller is to answer was announced, or begun, and never done.
     pub(super) fn has_open_call(&self) -> bool {
-        let is_open_call =
-            |item: &Item| matches!(item.state, State::Open) && item.kind.ends_with("call");
+        let is_delivered = |item: &Item| {
+            let is_it = |known: &Item| {
+                let has_id = item.id.is_some() && (known.id == item.id || known.call_id == item.id);
+                let has_call_id = item.call_id.is_some() && known.call_id == item.call_id;
+                matches!(known.state, State::Delivered)
+                    && (has_call_id || (has_id && known.may_be_call(item.call_id.as_deref())))
+            };
+            self.items.iter().any(is_it)
+        };
+        let is_open_call = |item: &Item| {
+            let is_call = item.kind.ends_with("call") && !is_hosted(&item.kind);
+            is_call && matches!(item.state, State::Open) && !is_delivered(item)
+        };
         self.items.iter().any(is_open_call)
+    }
+
+    /// Whether nothing was streamed of an item.
+    fn is_bare(&self, at: usize) -> bool {
+        let is_streamed = |part: &Part| part.item == at && part.streamed.bytes > 0;
+        !self.parts.iter().any(is_streamed)
     }
 
     /// Whether a call that the caller is to answer came without its end.
@@ -414,9 +514,8 @@ impl Output {
             let Some(part) = self.part_for(at, text, &spare) else {
                 continue;
             };
-            let part = &mut self.parts[part];
-            let rest = part.rest_of(&text.text, is_sound);
-            part.streamed.bytes = part.streamed.bytes.max(text.text.len());
+            let rest = self.parts[part].rest_of(&text.text, is_sound);
+            self.add_rest(part, rest, &text.text);
             if !rest.is_empty() {
                 let item = &self.items[at];
                 let address = Address {
@@ -439,6 +538,13 @@ impl Output {
         let is_alike = |part: &&usize| self.parts[**part].kind == text.kind;
         if let Some(found) = own.or_else(|| spare.iter().find(is_alike).copied()) {
             return Some(found);
+        }
+        // A custom tool's call, streamed as that of a function.
+        let is_input = |part: &&usize| matches!(self.parts[**part].kind, DeltaKind::Input(_));
+        if let DeltaKind::Input(_) = text.kind
+            && let Some(found) = spare.iter().find(is_input)
+        {
+            return Some(*found);
         }
         // Servers stream as reasoning what they then call its summary, and the other way round.
         let is_as_long = |part: &usize| {
@@ -464,6 +570,7 @@ impl Output {
             streamed: Streamed::default(),
             first: Text::default(),
             whole: None,
+            is_closed: false,
         });
         Some(self.parts.len() - 1)
     }
@@ -524,7 +631,10 @@ impl Output {
         let is_open = |item: &Item| matches!(item.state, State::Open);
         let has_place =
             |item: &Item| key.output_index.is_some() && item.output_index == key.output_index;
-        let has_id = |item: &Item| key.id.is_some() && item.id.as_deref() == key.id;
+        // Bridges name a call's item by the id of the call.
+        let has_id = |item: &Item| {
+            key.id.is_some() && (item.id.as_deref() == key.id || item.call_id.as_deref() == key.id)
+        };
         let has_call_id =
             |item: &Item| key.call_id.is_some() && item.call_id.as_deref() == key.call_id;
         let may_have_place = |item: &Item| {
@@ -533,7 +643,11 @@ impl Output {
                 || item.output_index == key.output_index
         };
         let find = |is_it: &dyn Fn(&Item) -> bool| {
-            let fits = |item: &Item| item.may_be(kind) && is_it(item);
+            let is_same_call = |item: &Item| {
+                let are_calls = item.kind.ends_with("call") && kind.ends_with("call");
+                are_calls && (has_id(item) || has_call_id(item))
+            };
+            let fits = |item: &Item| (item.may_be(kind) || is_same_call(item)) && is_it(item);
             self.items.iter().rposition(fits)
         };
         find(&|item| has_place(item) && has_id(item))
@@ -545,6 +659,13 @@ impl Output {
             })
             .or_else(|| find(&|item| has_id(item) && may_have_place(item)))
             .or_else(|| find(&|item| has_call_id(item) && may_have_place(item)))
+            // At another place than it was announced at.
+            .or_else(|| {
+                find(&|item| {
+                    let is_announced = is_open(item) && item.seen[0].is_some();
+                    is_announced && (has_id(item) || has_call_id(item))
+                })
+            })
             .or_else(|| match key.is_empty() {
                 true => find(&is_open),
                 // Announced under an id that nothing else is named by.
@@ -598,30 +719,50 @@ impl Output {
         Some(*first)
     }
 
-    /// Which known item each of the final output is: by id, by the id of the call, by place, and last the next of its type.
+    /// Which known item each of the final output is: by the id of the call, by id, by place, then the next of its type, and last
+    /// a call of the same with the same input, for servers give calls new ids at the end.
     fn matches(&self, views: &[(&str, ItemView<'_>)]) -> Vec<Option<usize>> {
         let mut found = vec![None; views.len()];
         let mut taken = vec![false; self.items.len()];
-        type IsIt = fn(&Item, &ItemView<'_>, u32) -> bool;
-        let ways: [IsIt; 4] = [
-            |item, view, _| view.id.is_some() && item.id.as_deref() == view.id.as_deref(),
-            |item, view, _| {
-                view.call_id.is_some() && item.call_id.as_deref() == view.call_id.as_deref()
+        let may_be_call =
+            |item: &Item, view: &ItemView<'_>| item.may_be_call(view.call_id.as_deref());
+        type IsIt<'a> = &'a dyn Fn(usize, &str, &ItemView<'_>, u32) -> bool;
+        let ways: [IsIt<'_>; 5] = [
+            &|at, _, view, _| {
+                let item = &self.items[at];
+                let has_it =
+                    view.call_id.is_some() && item.call_id.as_deref() == view.call_id.as_deref();
+                has_it && item.may_be_kind_of_call(&view.kind)
             },
-            |item, view, position| {
-                item.output_index == Some(position) && item.may_be_call(view.call_id.as_deref())
+            &|at, _, view, _| {
+                let item = &self.items[at];
+                let has_it = view.id.is_some() && item.id.as_deref() == view.id.as_deref();
+                has_it && item.may_be_kind_of_call(&view.kind)
             },
-            |item, view, _| item.may_be_call(view.call_id.as_deref()),
+            &|at, _, view, position| {
+                let item = &self.items[at];
+                let is_there = item.output_index == Some(position) && may_be_call(item, view);
+                is_there && item.may_be(&view.kind)
+            },
+            &|at, _, view, _| {
+                let item = &self.items[at];
+                may_be_call(item, view) && item.may_be(&view.kind)
+            },
+            &|at, json, view, _| {
+                let item = &self.items[at];
+                item.may_be(&view.kind)
+                    && match item.state {
+                        State::Delivered => item.said == Some(hash_of_said(json, view)),
+                        State::Open | State::Waiting(_) => self.may_become(at, view),
+                    }
+            },
         ];
         for is_it in ways {
-            for (((_, view), found), position) in views.iter().zip(&mut found).zip(0u32..) {
+            for (((json, view), found), position) in views.iter().zip(&mut found).zip(0u32..) {
                 if found.is_some() {
                     continue;
                 }
-                let fits = |at: &usize| {
-                    let item = &self.items[*at];
-                    !taken[*at] && item.may_be(&view.kind) && is_it(item, view, position)
-                };
+                let fits = |at: &usize| !taken[*at] && is_it(*at, json, view, position);
                 *found = (0..self.items.len()).find(fits);
                 if let Some(at) = *found {
                     taken[at] = true;
@@ -630,12 +771,26 @@ impl Output {
         }
         found
     }
+
+    /// Whether a call that was announced has the same name as another, and all of its input that is known.
+    fn may_become(&self, at: usize, view: &ItemView<'_>) -> bool {
+        let Some(added) = &self.items[at].added else {
+            return false;
+        };
+        let name = ItemView::read(added.raw().get()).name;
+        let begins_alike = |text: &ItemText<'_>| {
+            let mut parts = self.parts.iter().filter(|part| part.item == at);
+            parts.all(|part| text.text.starts_with(&part.streamed.input))
+        };
+        name.is_some() && name == view.name && view.texts.iter().all(begins_alike)
+    }
 }
 
 impl Item {
     /// Takes what an event says of it.
     fn take(&mut self, key: Key<'_>, kind: &str) {
-        match (&self.id, key.id) {
+        let id = key.id.filter(|id| self.call_id.as_deref() != Some(id));
+        match (&self.id, id) {
             (Some(own), Some(id)) => {
                 self.is_named |= **own == *id;
                 self.is_renamed |= **own != *id;
@@ -654,6 +809,17 @@ impl Item {
 
     fn may_be(&self, kind: &str) -> bool {
         self.kind.is_empty() || kind.is_empty() || *self.kind == *kind
+    }
+
+    /// The same, where it is known otherwise that it is the same call: bridges turn a custom tool's into a function's.
+    fn may_be_kind_of_call(&self, kind: &str) -> bool {
+        self.may_be(kind) || (self.kind.ends_with("call") && kind.ends_with("call"))
+    }
+
+    /// Whether it is the call with that id.
+    fn is_call(&self, key: Key<'_>, kind: &str) -> bool {
+        let has_it = key.call_id.is_some() && self.call_id.as_deref() == key.call_id;
+        has_it && self.may_be_kind_of_call(kind) && self.seen != [None; 2]
     }
 
     fn may_be_call(&self, call_id: Option<&str>) -> bool {
@@ -688,7 +854,7 @@ impl Part {
     }
 }
 
-/// Of an item's texts and what is called with them. Of an item without any, of all but its id.
+/// Of an item's texts and what is called with them. Of an item without any, of all but its ids and its status.
 fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     view.name.hash(&mut hasher);
@@ -696,7 +862,8 @@ fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
         (text.index, &*text.text).hash(&mut hasher);
     }
     if view.texts.iter().all(|text| text.text.is_empty()) {
-        for Member { name, value } in Members::of(json).filter(|member| member.name != "id") {
+        let is_content = |name: &str| !matches!(name, "id" | "call_id" | "status");
+        for Member { name, value } in Members::of(json).filter(|member| is_content(member.name)) {
             (name, &json[value]).hash(&mut hasher);
         }
     }

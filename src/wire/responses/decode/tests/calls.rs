@@ -211,3 +211,241 @@ fn what_is_made_of_a_cut_answer_is_not_whole() {
     let events = [done(&item), ended("incomplete", &[item])];
     assert_eq!(calls_of(&events).0, [r#"{"a": incomplete"#]);
 }
+
+#[test]
+fn a_call_is_delivered_once_whatever_repeats_it() {
+    let input = r#"{"a":1}"#;
+    let call = || function("c", input);
+    let with = |name: &str, value: Value| {
+        let mut item = call();
+        item[name] = value;
+        item
+    };
+    let begun = || added(&function("c", ""));
+    let renamed = |id: &str| {
+        let mut item = call();
+        item["id"] = json!(id);
+        item["call_id"] = json!(format!("other_{id}"));
+        item
+    };
+    let streamed = || vec![begun(), delta("c", r#"{"a":"#), delta("c", "1}")];
+    let silent = || ended("completed", &[]);
+    let closing = |item: Value| ended("completed", &[item]);
+    let bridged = |place: u32| event("added", Some(place), &function("c", ""));
+    let by_call_id = || vec![begun(), delta("call_c", input), whole("call_c", input)];
+    for events in [
+        // The closing object has new ids.
+        [streamed(), vec![done(&call()), closing(renamed("x"))]].concat(),
+        [streamed(), vec![closing(renamed("x"))]].concat(),
+        vec![begun(), whole("c", input), closing(renamed("x"))],
+        vec![begun(), closing(renamed("x"))],
+        [
+            streamed(),
+            vec![done(&call()), closing(with("id", Value::Null))],
+        ]
+        .concat(),
+        [streamed(), vec![done(&call()), closing(custom("c", "x"))]].concat(),
+        // Done twice.
+        vec![done(&call()), done(&call()), silent()],
+        vec![
+            done(&with("status", json!("in_progress"))),
+            done(&call()),
+            silent(),
+        ],
+        vec![
+            done(&call()),
+            done(&with("namespace", json!("n"))),
+            closing(call()),
+        ],
+        vec![
+            done(&call()),
+            done(&with("id", json!("x"))),
+            closing(call()),
+        ],
+        vec![
+            event("done", None, &call()),
+            event("done", None, &with("status", Value::Null)),
+            silent(),
+        ],
+        vec![done(&call()), event("done", Some(1), &call()), silent()],
+        vec![begun(), done(&function("c", "")), done(&call()), silent()],
+        vec![done(&function("c", r#"{"a":"#)), done(&call()), silent()],
+        // Announced twice, or late.
+        vec![
+            begun(),
+            added(&with("arguments", json!(""))),
+            done(&call()),
+            silent(),
+        ],
+        [
+            vec![added(&with("name", json!("")))],
+            streamed(),
+            vec![done(&call()), silent()],
+        ]
+        .concat(),
+        vec![done(&call()), begun(), silent()],
+        vec![begun(), done(&call()), begun(), closing(call())],
+        vec![begun(), done(&call()), begun(), done(&call()), silent()],
+        // Named by another place, or by another id.
+        vec![
+            bridged(1),
+            delta("c", input),
+            event("done", Some(1), &call()),
+            silent(),
+        ],
+        vec![bridged(1), delta("c", input), done(&call()), silent()],
+        [by_call_id(), vec![silent()]].concat(),
+        [by_call_id(), vec![done(&call()), silent()]].concat(),
+    ] {
+        let found = Summary::of_events(&events);
+        let inputs: Vec<_> = found.items.iter().map(|item| &item["arguments"]).collect();
+        assert_eq!(
+            (inputs, &*found.end),
+            (vec![&json!(input)], "completed"),
+            "{events:#?}"
+        );
+        assert_eq!(found.input, input, "{events:#?}");
+        let is_added = |name: &&&str| **name == "output_item_added";
+        assert!(
+            found.names.iter().filter(is_added).count() <= 1,
+            "{events:#?}"
+        );
+    }
+    // A custom tool's, streamed as a function's.
+    let events = [
+        added(&custom("c", "")),
+        delta("c", r#"{"input":"x"}"#),
+        whole("c", r#"{"input":"x"}"#),
+        done(&custom("c", "x")),
+        silent(),
+    ];
+    assert_eq!(
+        calls_of(&events),
+        (vec!["x".to_owned()], "completed".to_owned())
+    );
+}
+
+#[test]
+fn two_calls_stay_two_whatever_they_share() {
+    let [first, second] = [r#"{"x":1}"#, r#"{"y":2}"#];
+    let call = |id: Value, call_id: &str, arguments: &str| json!({"type": "function_call", "id": id, "call_id": call_id, "name": "f", "arguments": arguments});
+    for (ids, place, inputs) in [
+        ([json!("a"), json!("a")], Some(0), [first, second]),
+        ([json!("a"), json!("a")], Some(0), [first, first]),
+        ([json!("a"), json!("b")], None, [first, second]),
+        ([json!("a"), json!("b")], Some(0), [first, first]),
+        ([Value::Null, Value::Null], None, [first, second]),
+        ([json!(""), json!("")], Some(0), [first, second]),
+    ] {
+        let mut events = Vec::new();
+        let mut output = Vec::new();
+        for (at, call_id) in ["one", "two"].into_iter().enumerate() {
+            let item = call(ids[at].clone(), call_id, inputs[at]);
+            events.push(event("added", place, &call(ids[at].clone(), call_id, "")));
+            let (head, tail) = inputs[at].split_at(3);
+            for delta in [head, tail] {
+                events.push(
+                    json!({"type": "response.function_call_arguments.delta", "item_id": ids[at], "output_index": place, "delta": delta})
+                        .to_string(),
+                );
+            }
+            events.push(event("done", place, &item));
+            output.push(item);
+        }
+        let renamed = [("q", "x1"), ("r", "x2")].iter().zip(inputs);
+        let renamed: Vec<_> = renamed
+            .map(|((id, call_id), input)| call(json!(id), call_id, input))
+            .collect();
+        for closing in [vec![], output, renamed] {
+            let events = [events.clone(), vec![ended("completed", &closing)]].concat();
+            let found = calls_of(&events);
+            assert_eq!(
+                found,
+                (inputs.map(str::to_owned).to_vec(), "completed".to_owned()),
+                "{events:#?}"
+            );
+            assert_eq!(
+                Summary::of_events(&events).input,
+                inputs.concat(),
+                "{events:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn messages_of_one_name_stay_two() {
+    let message = |id: Value, text: &str| {
+        let content = match text {
+            "" => json!([]),
+            text => json!([{"type": "output_text", "text": text}]),
+        };
+        json!({"type": "message", "id": id, "content": content})
+    };
+    for (id, place) in [
+        (Value::Null, None),
+        (json!("m"), Some(0)),
+        (json!("m"), None),
+        (Value::Null, Some(0)),
+    ] {
+        for texts in [[["A", "B"], ["C", "D"]], [["One ", "two"], ["Three", "!"]]] {
+            for with_added in [true, false] {
+                let mut events = Vec::new();
+                for text in texts {
+                    if with_added {
+                        events.push(event("added", place, &message(id.clone(), "")));
+                    }
+                    for delta in text {
+                        events.push(json!({"type": "response.output_text.delta", "item_id": id, "output_index": place, "delta": delta}).to_string());
+                    }
+                    events.push(event("done", place, &message(id.clone(), &text.concat())));
+                }
+                events.push(ended("completed", &[]));
+                let found = Summary::of_events(&events);
+                assert_eq!(
+                    (found.text, found.items.len()),
+                    (texts.concat().concat(), 2),
+                    "{events:#?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn items_without_a_text_are_told_apart_by_what_else_they_hold() {
+    let search = |id: &str, query: &str| json!({"type": "web_search_call", "id": id, "action": {"type": "search", "query": query}});
+    let sealed = |id: &str, content: &str| json!({"type": "reasoning", "id": id, "summary": [], "encrypted_content": content});
+    for [first, second] in [
+        [search("a", "x"), search("b", "y")],
+        [sealed("a", "x"), sealed("b", "y")],
+        [sealed("a", "x"), sealed("a", "y")],
+        [search("a", "x"), sealed("a", "x")],
+    ] {
+        let events = [done(&first), done(&second), ended("completed", &[])];
+        assert_eq!(Summary::of_events(&events).items, [first, second]);
+    }
+}
+
+#[test]
+fn a_call_that_the_server_answers_need_not_be_done() {
+    for (kind, end) in [
+        ("web_search_call", "completed"),
+        ("file_search_call", "completed"),
+        ("code_interpreter_call", "completed"),
+        ("image_generation_call", "completed"),
+        ("mcp_call", "completed"),
+        ("function_call", "failed"),
+        ("custom_tool_call", "failed"),
+        ("local_shell_call", "failed"),
+        ("shell_call", "failed"),
+        ("apply_patch_call", "failed"),
+        ("computer_call", "failed"),
+    ] {
+        let events = [
+            added(&json!({"type": kind, "id": "c"})),
+            ended("completed", &[]),
+        ];
+        assert!(Summary::of_events(&events).end.starts_with(end), "{kind}");
+    }
+}

@@ -618,3 +618,66 @@ fn what_is_kept_has_a_bound_and_above_it_events_are_as_they_came() {
         assert!(end.is_some(), "{end:?}");
     }
 }
+
+#[test]
+fn texts_without_an_index_follow_one_another() {
+    let part = |kind: &str, fields: Value| {
+        let mut fields = fields;
+        fields["item_id"] = json!("i");
+        event(kind, fields)
+    };
+    for (name, part_done, list, item_type) in [
+        ("output_text", "content_part.done", "content", "message"),
+        (
+            "reasoning_summary_text",
+            "reasoning_summary_part.done",
+            "summary",
+            "reasoning",
+        ),
+        (
+            "reasoning_text",
+            "reasoning_part.done",
+            "content",
+            "reasoning",
+        ),
+    ] {
+        let part_type = match name {
+            "reasoning_summary_text" => "summary_text",
+            name => name,
+        };
+        for pieces in [
+            [vec!["A", "1"], vec!["B22"]],
+            [vec!["A"], vec!["A"]],
+            [vec![], vec!["B"]],
+        ] {
+            let texts = pieces.each_ref().map(|pieces| match pieces.is_empty() {
+                true => "only whole".to_owned(),
+                false => pieces.concat(),
+            });
+            let mut events = Vec::new();
+            for (pieces, text) in pieces.iter().zip(&texts) {
+                for delta in pieces {
+                    events.push(part(&format!("{name}.delta"), json!({"delta": delta})));
+                }
+                events.push(part(&format!("{name}.done"), json!({"text": text})));
+                events.push(part(
+                    part_done,
+                    json!({"part": {"type": part_type, "text": text}}),
+                ));
+            }
+            let contents = texts
+                .each_ref()
+                .map(|text| json!({"type": part_type, "text": text}));
+            let item = json!({"type": item_type, "id": "i", list: contents});
+            events.push(event("output_item.done", json!({"item": item})));
+            events.push(completed(json!([])));
+            let found = Summary::of_events(&events);
+            assert_eq!(
+                [found.text, found.reasoning].concat(),
+                texts.concat(),
+                "{events:#?}"
+            );
+            assert_eq!(found.items, [item]);
+        }
+    }
+}
