@@ -298,7 +298,8 @@ pub struct Incomplete {
     pub token_usage: Option<TokenUsage>,
     /// The `usage` object as it came, for what [`TokenUsage`] has no field for, such as a cost.
     pub usage: Option<RawJson>,
-    /// The server's own word for the end: `finish_reason` on the Chat wire. Absent on the Responses wire.
+    /// The server's own word for the end: `finish_reason` on the Chat wire. On the Responses wire the words of the error in the
+    /// response, where there are any.
     pub finish_reason: Option<Text>,
     /// The word of the server behind the one that answered (`native_finish_reason`), where a gateway passes it on.
     pub native_finish_reason: Option<Text>,

@@ -4,16 +4,16 @@ use crate::protocol::Text;
 
 /// What a `finish_reason` means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finish {
-    pub(super) meaning: Meaning,
+pub(in crate::wire) struct Finish {
+    pub(in crate::wire) meaning: Meaning,
     /// The server's own word, and that of the server behind it.
-    pub(super) word: Text,
-    pub(super) native: Option<Text>,
+    pub(in crate::wire) word: Text,
+    pub(in crate::wire) native: Option<Text>,
 }
 
 /// The later ones are the worse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(in crate::wire) enum Meaning {
     /// The model came to its end.
     Whole,
     /// The answer was cut or withheld, in the words of the Responses API where it has any: `max_output_tokens`,
@@ -29,7 +29,7 @@ impl Finish {
     ///
     /// Gateways map the word of the server behind them, and some map what they do not know to `stop`: where the native word is
     /// known and says worse, it counts.
-    pub(super) fn read(reason: Option<&str>, native: Option<&str>) -> Option<Self> {
+    pub(in crate::wire) fn read(reason: Option<&str>, native: Option<&str>) -> Option<Self> {
         let word = reason.filter(|word| !is_none_yet(word))?.trim();
         let native = native.map(str::trim).filter(|word| !is_none_yet(word));
         let meaning = known(word).unwrap_or_else(|| Meaning::Cut(word.into()));

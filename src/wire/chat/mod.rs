@@ -10,7 +10,7 @@ mod decode;
 mod details;
 mod error_chunk;
 mod extras;
-mod finish;
+pub(super) mod finish;
 mod item;
 mod lenient;
 mod object;

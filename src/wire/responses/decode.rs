@@ -62,6 +62,8 @@ pub(crate) struct ResponsesDialect {
     unread: Unread,
     /// The response failed, and the server has not said why yet.
     failure: Option<ApiError>,
+    /// What an event said of an error beside something else.
+    trouble: Option<ApiError>,
     /// The status of a response that was given as it stands, without an end.
     unfinished: Option<Text>,
 }
@@ -115,7 +117,7 @@ impl Dialect for ResponsesDialect {
                 let data = event.data.trim();
                 let is_nothing = data.is_empty() || is_done(data);
                 if is_error && is_nothing {
-                    return Step::End(self.error_text("", out));
+                    return self.error_text("", out);
                 }
                 if data.is_empty() {
                     return self.step();
@@ -131,7 +133,7 @@ impl Dialect for ResponsesDialect {
                 // The data of an event named just `error` may be glued of more than one.
                 let is_named = event.event.is_some_and(is_error_type) && !is_error;
                 if is_named && !data.starts_with(['{', '[']) {
-                    return Step::End(self.error_text(data, out));
+                    return self.error_text(data, out);
                 }
                 Step::Unread
             }
@@ -141,7 +143,7 @@ impl Dialect for ResponsesDialect {
     fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step {
         self.settle();
         match place {
-            TextPlace::Error => Step::End(self.error_text(text, out)),
+            TextPlace::Error => self.error_text(text, out),
             TextPlace::Data | TextPlace::Stray => self.on_words(text, place, out),
         }
     }
@@ -186,6 +188,7 @@ impl ResponsesDialect {
             loss: Loss::default(),
             unread: Unread::default(),
             failure: None,
+            trouble: None,
             unfinished: None,
         }
     }
@@ -229,7 +232,7 @@ impl ResponsesDialect {
             return self.after_failure(name, &envelope, data);
         }
         if name.is_some_and(is_error_name) {
-            return Step::End(self.error_event(&envelope, data, out));
+            return self.error_event(&envelope, data, out);
         }
         let raw = event.data;
         let kind: &str = match (&envelope.kind.0, name) {
@@ -241,6 +244,9 @@ impl ResponsesDialect {
                     .unwrap_or_else(|| self.on_nothing(&envelope, data));
             }
         };
+        if envelope.error.is_some() || envelope.response.is_some() {
+            self.note_trouble(kind, &envelope);
+        }
         if let Some(delta_kind) = DeltaKind::of(kind) {
             return self.on_delta(delta_kind, kind, raw, data, &envelope, out);
         }

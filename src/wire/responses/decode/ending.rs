@@ -1,19 +1,21 @@
 //! The end of a response.
 
-use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     Loss, ResponsesDialect, is_error_type,
-    item::{elements, member},
+    item::{elements, member, string},
+    output::Cut,
     troubles::{has_words, parse, words_in},
 };
 use crate::{
     protocol::{
-        RawJson, ResponseEvent,
+        RawJson, ResponseEvent, Text,
         error::{ApiError, ErrorKind},
     },
     wire::{
         Step, Terminal,
+        chat::finish::{Finish, Meaning},
         responses::envelope::{Envelope, ResponseObject},
         server_error::ServerError,
     },
@@ -51,17 +53,43 @@ impl Ending {
         })
     }
 
-    /// The end that the response object says, whatever the event is called: servers say `response.completed` of all of them.
-    fn of_response(self, response: &ResponseObject<'_>, has_error: bool) -> Self {
+    /// The end that the response object says, whatever the event is called: servers say `response.completed` of all of them. With
+    /// it the word that says so, where the API has none.
+    fn of_response(
+        self,
+        response: &ResponseObject<'_>,
+        has_error: bool,
+        is_begun: bool,
+    ) -> (Self, Option<Text>) {
         let is_whole = matches!(self, Self::Completed | Self::ByStatus | Self::Unsaid);
-        match (self, response.status.as_deref()) {
-            (Self::Failed | Self::Error, _) => self,
-            (_, Some("failed")) => Self::Failed,
-            (_, Some("cancelled" | "canceled")) => Self::Cancelled,
-            (_, Some("incomplete")) if is_whole => Self::Incomplete,
-            _ if is_whole && has_error => Self::Failed,
-            _ if is_whole && incomplete_reason(response).is_some() => Self::Incomplete,
-            _ => self,
+        let status = response.status.as_deref().unwrap_or_default().trim();
+        let of_status = match &*status.to_ascii_lowercase() {
+            "incomplete" => (Self::Incomplete, None),
+            "queued" | "in_progress" if !is_begun => (Self::Unsaid, None),
+            "queued" | "in_progress" | "success" | "succeeded" | "done" | "ok" => (self, None),
+            _ => self.of_word(status),
+        };
+        match of_status {
+            _ if matches!(self, Self::Failed | Self::Error) => (self, None),
+            (Self::Failed | Self::Cancelled, _) => of_status,
+            _ if !is_whole => (self, None),
+            (Self::Incomplete, _) => of_status,
+            _ if has_error => (Self::Failed, None),
+            _ if incomplete_reason(response).is_some() => (Self::Incomplete, None),
+            (ending, _) => {
+                // Bridges leave the word of the Chat wire in the object.
+                let word = member(response.text, "finish_reason").and_then(string);
+                ending.of_word(word.as_deref().unwrap_or_default())
+            }
+        }
+    }
+
+    fn of_word(self, word: &str) -> (Self, Option<Text>) {
+        match Finish::read(Some(word), None).map(|finish| finish.meaning) {
+            None | Some(Meaning::Whole) => (self, None),
+            Some(Meaning::Failed) => (Self::Failed, None),
+            Some(Meaning::Cut(word)) if word == "cancelled" => (Self::Cancelled, None),
+            Some(Meaning::Cut(word)) => (Self::Incomplete, Some(word)),
         }
     }
 }
@@ -76,7 +104,7 @@ impl ResponsesDialect {
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
         if ending == Ending::Error {
-            return Step::End(self.error_event(&envelope, data, out));
+            return self.error_event(&envelope, data, out);
         }
         // A server that does not nest the response sends its fields beside the type.
         let is_nested = envelope.response.is_some();
@@ -98,7 +126,7 @@ impl ResponsesDialect {
         if let Some(id) = response.id.as_deref() {
             self.answer.response_id = Some(id.into());
         }
-        if let Some(usage) = response.usage {
+        if let Some(usage) = response.usage.or_else(|| member(event, "usage")) {
             self.answer.note_usage(usage);
         }
         self.answer.end_turn = response.end_turn;
@@ -107,26 +135,49 @@ impl ResponsesDialect {
             .chain(["status_details", "last_error"].map(|name| member(response.text, name)))
             .flatten()
             .find_map(words_in);
-        let ending = ending.of_response(&response, error.is_some());
+        let says_all = response
+            .output
+            .is_some_and(|output| elements(output).next().is_some());
+        let is_begun = says_all || self.output.is_begun();
+        let of_text = match is_begun {
+            true => None,
+            false => member(response.text, "output_text").and_then(output_of_text),
+        };
+        let output = of_text.as_deref().or(response.output);
+        let is_begun = is_begun || of_text.is_some();
+        let (ending, word) = ending.of_response(&response, error.is_some(), is_begun);
         let status = match ending {
             Ending::Failed | Ending::Error => None,
             Ending::Completed | Ending::ByStatus => Some("completed"),
             Ending::Incomplete | Ending::Cancelled | Ending::Unsaid => Some("incomplete"),
         };
-        self.close(response.output, status, out);
+        self.close(output, status, out);
         Step::End(match ending {
-            Ending::Completed | Ending::ByStatus => self.conclude(response.output),
+            Ending::Completed | Ending::ByStatus => self.conclude(output),
             Ending::Incomplete | Ending::Cancelled => {
-                self.answer
-                    .incomplete(incomplete_reason(&response).unwrap_or(match ending {
-                        Ending::Cancelled => "cancelled".into(),
-                        _ => "unknown".into(),
-                    }))
+                if let Some(words) = error.and_then(|error| error.message) {
+                    self.answer.finish_reason = Some(words.into());
+                }
+                let reason = incomplete_reason(&response).map(Text::from).or(word);
+                self.answer.incomplete(reason.unwrap_or(match ending {
+                    Ending::Cancelled => "cancelled".into(),
+                    _ => "unknown".into(),
+                }))
             }
-            Ending::Unsaid => self.end_unsaid(),
+            Ending::Unsaid => {
+                self.unfinished = response.status.as_deref().map(Text::from);
+                match self.failure_without_words() {
+                    Some(error) => self.answer.failed(error),
+                    None => self.end_unsaid(),
+                }
+            }
             Ending::Failed | Ending::Error => {
-                match error.or_else(|| flat_error(&response, event)) {
-                    Some(error) => self.answer.failed(error.into_api_error(None)),
+                let error = error.or_else(|| flat_error(&response, event));
+                match error
+                    .map(|error| error.into_api_error(None))
+                    .or(self.trouble.take())
+                {
+                    Some(error) => self.answer.failed(error),
                     None => {
                         self.failure = Some(failure_of(&response));
                         self.template.forget();
@@ -170,8 +221,11 @@ impl ResponsesDialect {
                 ErrorKind::Truncated,
                 "events of the stream are missing, and nothing of the answer came",
             )),
-            None if self.output.has_cut_call() => self.answer.incomplete(CUT_CALL),
-            None => self.answer.completed(),
+            None => match self.output.cut() {
+                Some(Cut::Call) => self.answer.incomplete(CUT_CALL),
+                Some(Cut::Message) => self.answer.incomplete("unknown"),
+                None => self.answer.completed(),
+            },
         }
     }
 
@@ -248,10 +302,16 @@ fn failure_of(response: &ResponseObject<'_>) -> ApiError {
 }
 
 fn incomplete_reason(response: &ResponseObject<'_>) -> Option<String> {
-    #[derive(Deserialize)]
-    struct IncompleteDetails {
-        reason: Option<String>,
-    }
-    let details: IncompleteDetails = serde_json::from_str(response.incomplete_details?).ok()?;
-    details.reason.filter(|reason| !reason.is_empty())
+    let details = parse(response.incomplete_details?);
+    let reason = details
+        .as_str()
+        .or_else(|| details.get("reason")?.as_str())?;
+    (!reason.is_empty()).then(|| reason.to_owned())
+}
+
+/// The output that is this text, which some servers say in place of it. `None` for an empty one.
+fn output_of_text(json: &str) -> Option<String> {
+    let text = string(json).filter(|text| !text.is_empty())?;
+    let content = json!([{"type": "output_text", "text": text, "annotations": []}]);
+    Some(json!([{"type": "message", "role": "assistant", "status": "completed", "content": content}]).to_string())
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, value::RawValue};
 
-use super::{delta::DeltaKind, troubles::parse};
+use super::{delta::DeltaKind, output::Cut, troubles::parse};
 use crate::{
     json::{
         escapes::without_lone_surrogates,
@@ -105,9 +105,13 @@ impl<'a> ItemView<'a> {
         (is_call || self.kind == "message") && self.texts.iter().all(|text| text.text.is_empty())
     }
 
-    /// Whether it is a call that the caller is to answer, and not the whole of it.
-    pub(super) fn is_cut_call(&self) -> bool {
-        self.is_incomplete && self.kind.ends_with("call") && !is_hosted(&self.kind)
+    /// What it is if it says that it is not whole.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        match &*self.kind {
+            _ if !self.is_incomplete => None,
+            "message" => Some(Cut::Message),
+            kind => (kind.ends_with("call") && !is_hosted(kind)).then_some(Cut::Call),
+        }
     }
 
     /// The member that holds a call's input.

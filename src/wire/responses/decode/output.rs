@@ -30,9 +30,17 @@ pub(super) struct Output {
     /// Of items and texts that are kept.
     bytes: usize,
     is_full: bool,
-    /// A call that the caller is to answer was delivered, and is only the beginning of one.
-    has_cut_call: bool,
+    /// What of the items that were delivered says that it is not whole.
+    cut: Option<Cut>,
     limits: StreamLimits,
+}
+
+/// What is only the beginning of an item. The later is the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cut {
+    Message,
+    /// A call that the caller is to answer.
+    Call,
 }
 
 #[derive(Default)]
@@ -280,10 +288,8 @@ impl Output {
         let is_known_otherwise = |known: &Item| {
             let is_there = key.output_index.is_some() && known.output_index == key.output_index;
             let has_id = key.id.is_some() && known.id.as_deref() == key.id;
-            let is_other = key.id.is_some() && known.id.is_some() && !has_id && !known.is_renamed;
             matches!(known.state, State::Delivered)
                 && (is_there || has_id)
-                && !is_other
                 && known.may_be(&view.kind)
                 && known.may_be_call(key.call_id)
                 && known.said == Some(hash_of_said(item.raw().get(), &view))
@@ -407,9 +413,9 @@ impl Output {
         !self.parts.iter().any(is_streamed)
     }
 
-    /// Whether a call that the caller is to answer came without its end.
-    pub(super) fn has_cut_call(&self) -> bool {
-        self.has_cut_call
+    /// What came without its end.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.cut
     }
 
     /// Whether an item was done without its text or its input, and nothing else had it whole.
@@ -484,7 +490,7 @@ impl Output {
         let has_whole = parts.peek().is_some() && parts.all(|part| part.whole.is_some());
         for raw in raws {
             let view = ItemView::read(raw.get());
-            self.has_cut_call |= view.is_cut_call();
+            self.cut = self.cut.max(view.cut());
             self.items[at].said = Some(hash_of_said(raw.get(), &view));
             out.push(ResponseEvent::OutputItemDone(OutputItem::new(
                 output_index,

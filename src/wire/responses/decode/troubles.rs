@@ -2,15 +2,19 @@
 
 use serde_json::Value;
 
-use super::{Loss, ResponsesDialect, is_error_name, is_error_type, is_of_tool};
+use super::{
+    Loss, ResponsesDialect, is_error_name, is_error_type, is_of_tool,
+    item::{elements, member},
+};
 use crate::{
-    json::escapes::without_lone_surrogates,
+    json::{escapes::without_lone_surrogates, walk::value_end},
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind},
     },
+    sse::SseEvent,
     wire::{
-        Step, Terminal, TextPlace,
+        Dialect, Step, Terminal, TextPlace,
         pieces::excerpt,
         responses::{envelope::Envelope, event_types::EVENT_TYPES},
         server_error::ServerError,
@@ -25,34 +29,57 @@ impl ResponsesDialect {
         self.answer.failed(error)
     }
 
-    /// Ends it with the error that an event reports, which its name or its type say that it does.
+    /// Ends it with the error that an event reports, which its name or its type say that it does. Without words it waits for them.
     pub(super) fn error_event(
         &mut self,
         envelope: &Envelope<'_>,
         data: &str,
         out: &mut Vec<ResponseEvent>,
-    ) -> Terminal {
+    ) -> Step {
         let response = envelope.response.as_ref();
-        if let Some(response) = response {
-            if let Some(id) = response.id.as_deref() {
-                self.answer.response_id = Some(Id::from(id));
-            }
-            if let Some(usage) = response.usage {
-                self.answer.note_usage(usage);
-            }
+        if let Some(id) = response.and_then(|response| response.id.as_deref()) {
+            self.answer.response_id = Some(Id::from(id));
+        }
+        let usage = response.and_then(|response| response.usage);
+        if let Some(usage) = usage.or_else(|| member(data, "usage")) {
+            self.answer.note_usage(usage);
         }
         let in_response = response.and_then(|response| words_in(response.error?));
         let error = in_response.unwrap_or_else(|| ServerError::from_error_event(&parse(data)));
-        self.fail(said(Some(error)), out)
+        match has_words(&error) {
+            true => Step::End(self.fail(error.into_api_error(None), out)),
+            false => self.wait_for_words(said(Some(error)), out),
+        }
     }
 
     /// Ends it with the words of an error that are no object.
-    pub(super) fn error_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) -> Terminal {
-        let error = match (ServerError::from_text(text), self.failure.take()) {
-            (None, Some(failure)) => failure,
-            (error, _) => said(error),
-        };
-        self.fail(error, out)
+    pub(super) fn error_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) -> Step {
+        match (ServerError::from_text(text), self.failure.take()) {
+            (None, Some(failure)) => Step::End(self.fail(failure, out)),
+            (None, None) => self.wait_for_words(said(None), out),
+            (error, _) => Step::End(self.fail(said(error), out)),
+        }
+    }
+
+    /// The server failed, and may say why in what comes next.
+    fn wait_for_words(&mut self, failure: ApiError, out: &mut Vec<ResponseEvent>) -> Step {
+        self.close(None, None, out);
+        if let Some(trouble) = self.trouble.take() {
+            return Step::End(self.answer.failed(trouble));
+        }
+        self.failure = Some(failure);
+        self.template.forget();
+        Step::Finishing { goes_on: false }
+    }
+
+    /// Keeps the words of an error that an event of another kind has. They count if the stream ends as none should.
+    pub(super) fn note_trouble(&mut self, kind: &str, envelope: &Envelope<'_>) {
+        let response = envelope.response.as_ref();
+        let errors = [envelope.error, response.and_then(|response| response.error)];
+        let error = errors.into_iter().flatten().find_map(words_in);
+        if let Some(error) = error.filter(|_| !is_of_tool(kind)) {
+            self.trouble = Some(error.into_api_error(None));
+        }
     }
 
     /// Takes note of a text that is no event.
@@ -67,6 +94,23 @@ impl ResponsesDialect {
             && let Some(error) = ServerError::reported_by(&list)
         {
             return Step::End(self.fail(error.into_api_error(None), out));
+        }
+        // Events as the elements of a list.
+        if value_end(text.as_bytes(), 0) == Some(text.len()) {
+            for data in elements(text).filter(|data| data.starts_with('{')) {
+                let event = SseEvent {
+                    event: None,
+                    data,
+                    last_event_id: "",
+                };
+                match self.on_event(event, out) {
+                    Step::End(end) => return Step::End(end),
+                    Step::Continue | Step::Finishing { .. } | Step::Unread => {}
+                }
+            }
+            if elements(text).any(|data| data.starts_with('{')) {
+                return self.step();
+            }
         }
         let loss = loss_of(text);
         // Words are no piece of an answer here: what is, is JSON.
@@ -85,7 +129,7 @@ impl ResponsesDialect {
 
     /// What is known to have gone wrong when no event has told: a failure, words, a response that is not over.
     pub(super) fn failure_without_words(&mut self) -> Option<ApiError> {
-        let failure = self.failure.take();
+        let failure = self.trouble.take().or(self.failure.take());
         if let Some(words) = self.unread.words() {
             return Some(said(ServerError::from_text(&words)));
         }

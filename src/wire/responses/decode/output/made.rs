@@ -23,6 +23,7 @@ impl Output {
         is_sound: bool,
     ) -> PutRight {
         self.items[at].is_hollow = view.is_hollow();
+        let raw = &self.named(at, view, raw);
         let Some(name) = view.input_member() else {
             let contents = match view.is_hollow() {
                 true => self.contents(at, DeltaKind::OutputText),
@@ -76,6 +77,17 @@ impl Output {
                 };
                 PutRight::Doubtful(several.iter().enumerate().map(call).collect())
             }
+        }
+    }
+
+    /// A call with the name that it was announced with, if it came without.
+    fn named(&self, at: usize, view: &ItemView<'_>, raw: &RawJson) -> RawJson {
+        let added = self.items[at].added.as_ref();
+        let added = added.filter(|_| view.name.is_none() && view.input_member().is_some());
+        let name = added.and_then(|added| ItemView::read(added.raw().get()).name);
+        match name {
+            Some(name) => with_member(raw.get(), "name", &Value::from(&*name).to_string()),
+            None => raw.clone(),
         }
     }
 

@@ -245,6 +245,13 @@ fn a_call_is_delivered_once_whatever_repeats_it() {
         ]
         .concat(),
         [streamed(), vec![done(&call()), closing(custom("c", "x"))]].concat(),
+        // The name came at the beginning only.
+        [
+            streamed(),
+            vec![done(&with("name", json!(""))), closing(call())],
+        ]
+        .concat(),
+        [streamed(), vec![done(&with("name", Value::Null)), silent()]].concat(),
         // Done twice.
         vec![done(&call()), done(&call()), silent()],
         vec![
@@ -304,6 +311,7 @@ fn a_call_is_delivered_once_whatever_repeats_it() {
             (vec![&json!(input)], "completed"),
             "{events:#?}"
         );
+        assert_eq!(found.items[0]["name"], "f");
         assert_eq!(found.input, input, "{events:#?}");
         let is_added = |name: &&&str| **name == "output_item_added";
         assert!(

@@ -124,7 +124,7 @@ fn an_incomplete_response_says_why() {
         ),
         (
             r#"{"type":"response.incomplete","response":{"id":"r","incomplete_details":"full"}}"#,
-            "unknown",
+            "full",
         ),
         (
             r#"{"type":"response.cancelled","response":{"id":"r","status":"cancelled"}}"#,
@@ -189,11 +189,6 @@ fn errors_are_read_wherever_they_lie() {
             r#"{"type":"error","error":"all in a sentence"}"#,
             ErrorKind::ServerError,
             "all in a sentence",
-        ),
-        (
-            r#"{"type":"error"}"#,
-            ErrorKind::ServerError,
-            "the server sent an error event without a message",
         ),
         (
             r#"{"type":"error","message":"half \ud83d"}"#,
@@ -281,5 +276,163 @@ fn done_ends_a_stream_that_does_not_say_how() {
             other => format!("{other:?}"),
         };
         assert_eq!(found, end, "{events:?}");
+    }
+}
+
+const TEXT: &str = r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"a"}]}}"#;
+
+/// The end of an answer of which `begun` came, as far as the server's words go.
+fn end_as(begun: &[&str], kind: &str, response: &str) -> String {
+    let end = format!(r#"{{"type":"response.{kind}","response":{{"id":"r",{response}}}}}"#);
+    let end = Summary::of_events(&[begun, &[&end]].concat()).end;
+    match end.split_once(": ") {
+        Some((end, _)) => end.to_owned(),
+        None => end,
+    }
+}
+
+#[test]
+fn the_status_of_the_response_counts_in_any_spelling() {
+    for (status, end) in [
+        (r#""status":"completed""#, "completed"),
+        (r#""status":"COMPLETED""#, "completed"),
+        (r#""status":"complete""#, "completed"),
+        (r#""status":"succeeded""#, "completed"),
+        (r#""status":"""#, "completed"),
+        (r#""status":null"#, "completed"),
+        // The output is there.
+        (r#""status":"in_progress""#, "completed"),
+        (r#""status":"failed""#, "failed server_error"),
+        (r#""status":"FAILED""#, "failed server_error"),
+        (r#""status":"Failed""#, "failed server_error"),
+        (r#""status":"error""#, "failed server_error"),
+        (r#""status":"aborted""#, "failed server_error"),
+        (r#""status":"Cancelled""#, "incomplete cancelled"),
+        (r#""status":"Incomplete""#, "incomplete unknown"),
+        (r#""status":"expired""#, "incomplete expired"),
+        (r#""status":"paused""#, "incomplete paused"),
+        (r#""status":"length""#, "incomplete max_output_tokens"),
+        (
+            r#""status":"incomplete","incomplete_details":"max_output_tokens""#,
+            "incomplete max_output_tokens",
+        ),
+        (
+            r#""status":"completed","incomplete_details":"content_filter""#,
+            "incomplete content_filter",
+        ),
+        (
+            r#""status":"completed","incomplete_details":{"reason":"content_filter"}"#,
+            "incomplete content_filter",
+        ),
+        (
+            r#""status":"completed","incomplete_details":"""#,
+            "completed",
+        ),
+        (
+            r#""status":"completed","incomplete_details":{}"#,
+            "completed",
+        ),
+        (
+            r#""status":"completed","finish_reason":"length""#,
+            "incomplete max_output_tokens",
+        ),
+        (
+            r#""status":"completed","finish_reason":"stop""#,
+            "completed",
+        ),
+        (
+            r#""status":"completed","finish_reason":"error""#,
+            "failed server_error",
+        ),
+    ] {
+        for kind in ["completed", "done"] {
+            assert_eq!(end_as(&[TEXT], kind, status), end, "{kind} {status}");
+        }
+        let is_worse = end.starts_with("failed") || end.ends_with("cancelled");
+        if is_worse && !status.contains("finish_reason") {
+            assert_eq!(end_as(&[TEXT], "incomplete", status), end, "{status}");
+        }
+        assert!(
+            end_as(&[TEXT], "failed", status).starts_with("failed"),
+            "{status}"
+        );
+    }
+    for status in [
+        r#""status":"queued""#,
+        r#""status":"in_progress","output":[]"#,
+    ] {
+        assert_eq!(
+            end_as(&[], "completed", status),
+            "failed protocol",
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_text_beside_an_empty_output_is_the_answer() {
+    for (begun, response, text, items) in [
+        (&[][..], r#""output":[],"output_text":"Four""#, "Four", 1),
+        (&[], r#""output_text":"Four""#, "Four", 1),
+        (&[], r#""output_text":"""#, "", 0),
+        (&[], r#""output_text":null"#, "", 0),
+        (&[TEXT], r#""output":[],"output_text":"a""#, "a", 1),
+        (
+            &[],
+            r#""output":[{"type":"message","content":"b"}],"output_text":"b""#,
+            "b",
+            1,
+        ),
+    ] {
+        let end = format!(
+            r#"{{"type":"response.completed","response":{{"id":"r","status":"completed",{response}}}}}"#
+        );
+        let found = Summary::of_events(&[begun, &[&end]].concat());
+        assert_eq!(
+            (&*found.text, found.items.len(), &*found.end),
+            (text, items, "completed"),
+            "{response}"
+        );
+    }
+}
+
+#[test]
+fn an_item_that_says_that_it_is_cut_makes_no_whole_answer() {
+    let item = TEXT.replacen(r#""message","#, r#""message","status":"incomplete","#, 1);
+    assert_eq!(
+        end_as(&[&item], "completed", r#""status":"completed""#),
+        "incomplete unknown"
+    );
+}
+
+#[test]
+fn the_words_of_an_error_are_in_an_end_that_is_none() {
+    for (kind, reason) in [("incomplete", "unknown"), ("cancelled", "cancelled")] {
+        let end = format!(
+            r#"{{"type":"response.{kind}","response":{{"error":{{"message":"engine died"}}}}}}"#
+        );
+        let Some(Terminal::Incomplete(incomplete)) = decode(&[TEXT, &end]).terminal else {
+            panic!("{kind}");
+        };
+        assert_eq!(incomplete.reason, reason);
+        assert_eq!(incomplete.finish_reason.as_deref(), Some("engine died"));
+    }
+}
+
+#[test]
+fn usage_counts_wherever_it_stands() {
+    let usage = r#"{"input_tokens":1,"output_tokens":2}"#;
+    for end in [
+        format!(r#"{{"type":"response.completed","response":{{"usage":{usage}}}}}"#),
+        format!(r#"{{"type":"response.completed","response":{{"usage":null}},"usage":{usage}}}"#),
+        format!(r#"{{"type":"error","message":"m","usage":{usage}}}"#),
+        format!(r#"{{"type":"error","message":"m","response":{{"usage":{usage}}}}}"#),
+    ] {
+        let tokens = match decode(&[TEXT, &end]).terminal {
+            Some(Terminal::Completed(completed)) => completed.token_usage,
+            Some(Terminal::Failed(error)) => error.details().token_usage,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(tokens.map(|usage| usage.total_tokens), Some(3), "{end}");
     }
 }

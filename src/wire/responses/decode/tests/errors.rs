@@ -275,3 +275,93 @@ fn several_events_in_one_are_each_read() {
         );
     }
 }
+
+#[test]
+fn an_error_without_words_waits_for_those_that_follow() {
+    let failed = framed(r#"{"type":"response.failed","response":{"error":{"message":"died"}}}"#);
+    for error in [
+        framed(r#"{"type":"error","sequence_number":2}"#),
+        framed(r#"{"type":"error","code":"server_error","message":null}"#),
+        framed(r#"{"type":"error","error":{}}"#),
+        "event: error\ndata: {}\n\n".to_owned(),
+        "event: error\ndata:\n\n".to_owned(),
+        "event: error\ndata: null\n\n".to_owned(),
+    ] {
+        let end = Summary::of(&format!("{error}{failed}")).end;
+        assert!(end.ends_with(": died"), "{error} {end}");
+        for last in ["", "data: [DONE]\n\n"] {
+            let end = Summary::of(&format!("{error}{last}")).end;
+            assert!(end.starts_with("failed server_error"), "{error} {end}");
+        }
+    }
+}
+
+#[test]
+fn words_beside_something_else_count_when_the_stream_ends_as_none_should() {
+    let error = r#""error":{"message":"died"}"#;
+    for event in [
+        format!(r#"{{"type":"response.in_progress","response":{{"status":"failed",{error}}}}}"#),
+        format!(r#"{{"type":"response.created","response":{{"status":"failed",{error}}}}}"#),
+        format!(r#"{{"type":"response.queued","response":{{{error}}}}}"#),
+        format!(r#"{{"type":"response.output_text.delta","delta":"a",{error}}}"#),
+        format!(r#"{{"type":"response.content_part.added","part":{{}},{error}}}"#),
+    ] {
+        for last in [
+            "",
+            "[DONE]",
+            r#"{"type":"response.failed"}"#,
+            r#"{"type":"error"}"#,
+        ] {
+            let end = Summary::of(&format!(
+                "{}{}",
+                framed(&event),
+                match last {
+                    "" => String::new(),
+                    last => framed(last),
+                }
+            ))
+            .end;
+            assert!(
+                end.starts_with("failed") && end.ends_with(": died"),
+                "{event} {last}: {end}"
+            );
+        }
+        // The server went on.
+        let whole = r#"{"type":"response.completed","response":{"status":"completed"}}"#;
+        assert_eq!(
+            Summary::of_events(&[&*event, whole]).end,
+            "completed",
+            "{event}"
+        );
+    }
+    // What goes wrong with a tool is for the model to read.
+    let tool = format!(r#"{{"type":"response.mcp_call.failed","item_id":"i",{error}}}"#);
+    assert!(!Summary::of_events(&[tool]).end.contains("died"));
+}
+
+#[test]
+fn a_list_of_events_is_read_as_its_events() {
+    let events = [
+        r#"{"type":"response.created","response":{"id":"r"}}"#,
+        r#"{"type":"response.output_text.delta","delta":"He"}"#,
+        r#"{"type":"response.output_text.delta","delta":"llo"}"#,
+        r#"{"type":"response.completed","response":{"status":"completed"}}"#,
+    ];
+    let list = format!("[{}]", events.join(", "));
+    for body in [
+        list.clone(),
+        framed(&list),
+        format!(
+            "{}{}",
+            framed(&format!("[{}]", events[0])),
+            framed(&format!("[{}]", events[1..].join(",")))
+        ),
+    ] {
+        let found = Summary::of(&body);
+        assert_eq!(
+            (&*found.text, &*found.end),
+            ("Hello", "completed"),
+            "{body}"
+        );
+    }
+}
