@@ -50,10 +50,32 @@ const LABELS: [&str; 16] = [
     "type",
 ];
 
-/// Whether an item holds more than what it is called.
+/// The members of an item that hold what it says, beside those of an event. What a server seals into an item when it announces
+/// it, such as `encrypted_content`, says nothing yet.
+const ITEM_CONTENTS: [&str; 10] = [
+    "action",
+    "error",
+    "operation",
+    "outputs",
+    "patch",
+    "queries",
+    "query",
+    "results",
+    "summary",
+    "tools",
+];
+
+/// Whether an item that is only announced holds a part of an answer already.
 pub(super) fn item_says_something(item: &RawJson) -> bool {
-    // What can't be read may say anything.
-    item.to().map_or(true, |item: Value| says_something(&item))
+    let Ok(item) = item.to::<Map<String, Value>>() else {
+        // What can't be read may say anything.
+        return true;
+    };
+    CONTENTS
+        .iter()
+        .chain(&ITEM_CONTENTS)
+        .filter_map(|name| item.get(*name))
+        .any(says_something)
 }
 
 /// Whether an event does. Those that a server sends to its own client, and signs of life, hold no part of an answer.
@@ -139,6 +161,15 @@ mod tests {
                 json!({"type": "code_interpreter_call", "container_id": "c", "code": "", "outputs": null}),
             ),
             added(json!({"type": "mcp_list_tools", "server_label": "s", "tools": []})),
+            added(
+                json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "gA"}),
+            ),
+            added(
+                json!({"type": "reasoning", "summary": [], "content": null, "signature": "s", "format": "f"}),
+            ),
+            added(json!({"type": "function_call", "name": "f", "arguments": "", "recipient": "r"})),
+            added(json!({"type": "compaction", "id": "c", "encrypted_content": "gA"})),
+            added(json!({"type": "novelty", "payload": "a"})),
             added(json!({})),
         ] {
             assert!(!is_output(&event), "{event}");
@@ -163,12 +194,20 @@ mod tests {
             json!({"type": "response.output_item.done", "item": {"type": "reasoning", "summary": []}}),
             added(json!({"type": "message", "content": [{"type": "output_text", "text": "a"}]})),
             added(json!({"type": "message", "content": "a"})),
-            added(json!({"type": "reasoning", "summary": [], "encrypted_content": "gA"})),
+            added(json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}]})),
+            added(
+                json!({"type": "reasoning", "content": [{"type": "reasoning_text", "text": "a"}]}),
+            ),
             added(json!({"type": "function_call", "name": "f", "arguments": "{"})),
+            added(json!({"type": "function_call", "name": "f", "arguments": {"a": "b"}})),
+            added(json!({"type": "custom_tool_call", "name": "f", "input": "a"})),
+            added(json!({"type": "code_interpreter_call", "code": "a"})),
+            added(json!({"type": "image_generation_call", "result": "AA=="})),
+            added(json!({"type": "file_search_call", "queries": ["a"]})),
             added(
                 json!({"type": "local_shell_call", "action": {"type": "exec", "command": ["ls"]}}),
             ),
-            added(json!({"type": "novelty", "payload": "a"})),
+            json!({"type": "response.output_item.done", "item": {"type": "reasoning", "encrypted_content": "gA"}}),
         ] {
             assert!(is_output(&event), "{event}");
         }
