@@ -136,7 +136,10 @@ pub(super) fn part_text(json: &str, kind: DeltaKind) -> Option<(DeltaKind, Cow<'
         (Some("summary_text"), _) => DeltaKind::ReasoningSummary,
         (_, kind) => kind,
     };
-    Some((kind, string(member(json, "text")?)?))
+    let text = member(json, "text")?;
+    // The Assistants API has the text in an object.
+    let text = string(text).or_else(|| string(member(text, "value")?))?;
+    Some((kind, text))
 }
 
 /// Whether items of a type are calls that the server runs itself: nobody waits for them here.
@@ -289,6 +292,10 @@ mod tests {
             (
                 r#"{"type":"message","content":[{"type":"output_text","text":"\ud83d"},7,{"type":"image"}]}"#,
                 vec![(OutputText, 0, "\u{fffd}")],
+            ),
+            (
+                r#"{"type":"message","content":[{"type":"text","text":{"value":"a","annotations":[]}},{"text":{}}]}"#,
+                vec![(OutputText, 0, "a")],
             ),
             (r#"{"type":"message","content":null}"#, vec![]),
             (

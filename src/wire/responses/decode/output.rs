@@ -5,6 +5,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde_json::Value;
+
 use super::{
     delta::{Address, DeltaKind},
     item::{ItemText, ItemView, elements, is_hosted},
@@ -780,10 +782,12 @@ impl Output {
 
     /// Whether a call that was announced has the same name as another, and all of its input that is known.
     fn may_become(&self, at: usize, view: &ItemView<'_>) -> bool {
-        let Some(added) = &self.items[at].added else {
-            return false;
+        let item = &self.items[at];
+        let known = match &item.state {
+            State::Waiting(known) => Some(known),
+            State::Open | State::Delivered => item.added.as_ref(),
         };
-        let name = ItemView::read(added.raw().get()).name;
+        let name = known.and_then(|known| ItemView::read(known.raw().get()).name);
         let begins_alike = |text: &ItemText<'_>| {
             let mut parts = self.parts.iter().filter(|part| part.item == at);
             parts.all(|part| text.text.starts_with(&part.streamed.input))
@@ -864,6 +868,16 @@ impl Part {
 fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     view.name.hash(&mut hasher);
+    if view.input_member().is_some() {
+        // Written anew, it is the same.
+        let input = view.texts.first().map_or("", |text| text.text.trim());
+        match serde_json::from_str::<Value>(input) {
+            Ok(value) => value.to_string().hash(&mut hasher),
+            Err(_) if input.is_empty() => "{}".hash(&mut hasher),
+            Err(_) => input.hash(&mut hasher),
+        }
+        return hasher.finish();
+    }
     for text in &view.texts {
         (text.index, &*text.text).hash(&mut hasher);
     }

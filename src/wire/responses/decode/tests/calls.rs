@@ -457,3 +457,28 @@ fn a_call_that_the_server_answers_need_not_be_done() {
         assert!(Summary::of_events(&events).end.starts_with(end), "{kind}");
     }
 }
+
+#[test]
+fn a_call_that_is_written_anew_at_the_end_is_the_same() {
+    for (first, last) in [
+        ("", ""),
+        ("{}", ""),
+        ("", "{}"),
+        (r#"{"a": 1}"#, r#"{"a":1}"#),
+        (r#"{"a":"\u00e9"}"#, r#"{"a":"é"}"#),
+    ] {
+        for begun in [vec![], vec![added(&function("c", ""))]] {
+            let end = [
+                done(&function("c", first)),
+                ended("completed", &[function("x", last)]),
+            ];
+            let (calls, end) = calls_of(&[&begun[..], &end].concat());
+            assert_eq!((calls.len(), &*end), (1, "completed"), "{first} {last}");
+        }
+    }
+    let other = [
+        done(&function("c", r#"{"a":1}"#)),
+        ended("completed", &[function("x", r#"{"a":2}"#)]),
+    ];
+    assert_eq!(calls_of(&other).0.len(), 2);
+}
