@@ -526,13 +526,15 @@ impl AttemptPlan {
             },
         );
         let (steps, mut fails_with) = steps(rng, fault, &body, is_long);
-        // On the Chat wire, JSON that broke off may have been a piece of the answer.
-        let is_piece = |bytes: &[u8]| bytes.starts_with(b"data: {");
-        if let (Wire::Chat, Fault::Garbage, Some(Step::Chunk { bytes, .. })) =
-            (wire, fault, steps.first())
-            && is_piece(bytes)
-        {
-            fails_with.push(ErrorKind::Protocol);
+        if let (Fault::Garbage, Some(Step::Chunk { bytes, .. })) = (fault, steps.first()) {
+            // JSON that broke off may have been a piece of the answer, which on the Responses wire comes again in what follows,
+            // unless it is empty. Words in place of an answer of the Chat wire say why there is none.
+            let is_empty = deltas == 0;
+            if bytes.starts_with(b"data: {") && (wire == Wire::Chat || is_empty) {
+                fails_with.push(ErrorKind::Protocol);
+            } else if bytes.starts_with(b"data: not json") && wire == Wire::Chat && is_empty {
+                fails_with.push(ErrorKind::ServerError);
+            }
         }
         Self {
             head_after: head_after(rng),
