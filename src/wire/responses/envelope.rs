@@ -125,6 +125,13 @@ pub(super) struct ResponseObject<'a> {
     pub(super) usage: Option<&'a str>,
     pub(super) error: Option<&'a str>,
     pub(super) incomplete_details: Option<&'a str>,
+    /// Where some servers put their words of a failure.
+    pub(super) status_details: Option<&'a str>,
+    pub(super) last_error: Option<&'a str>,
+    /// The word of the Chat wire, which bridges leave in the object.
+    pub(super) finish_reason: Option<&'a str>,
+    /// The whole text, which SDKs add and some gateways send.
+    pub(super) output_text: Option<&'a str>,
     pub(super) output: Option<&'a str>,
     pub(super) end_turn: Option<bool>,
 }
@@ -157,6 +164,10 @@ impl<'a> ResponseObject<'a> {
             "error" => self.error = present(json),
             "output" => self.output = present(json),
             "incomplete_details" => self.incomplete_details = present(json),
+            "status_details" => self.status_details = present(json),
+            "last_error" => self.last_error = present(json),
+            "finish_reason" => self.finish_reason = present(json),
+            "output_text" => self.output_text = present(json),
             "end_turn" => self.end_turn = json.parse().ok(),
             _ => {}
         }

@@ -4,9 +4,8 @@ use serde_json::json;
 
 use super::{
     Loss, ResponsesDialect, is_error_type,
-    item::{elements, member, string},
-    output::Cut,
-    troubles::{has_words, parse, words_in},
+    item::{Cut, has_elements, member, parse, string},
+    troubles::{has_words, words_in},
 };
 use crate::{
     protocol::{
@@ -77,8 +76,7 @@ impl Ending {
             _ if has_error => (Self::Failed, None),
             _ if incomplete_reason(response).is_some() => (Self::Incomplete, None),
             (ending, _) => {
-                // Bridges leave the word of the Chat wire in the object.
-                let word = member(response.text, "finish_reason").and_then(string);
+                let word = response.finish_reason.and_then(string);
                 ending.of_word(word.as_deref().unwrap_or_default())
             }
         }
@@ -112,7 +110,7 @@ impl ResponsesDialect {
             .response
             .unwrap_or_else(|| ResponseObject::read(data));
         self.answer.response = is_nested.then(|| RawJson::from_walked(response.text));
-        self.end_response(ending, response, data, out)
+        self.end_response(ending, response, envelope.error, data, out)
     }
 
     /// Ends it as the response object says, which came in this event.
@@ -120,6 +118,7 @@ impl ResponsesDialect {
         &mut self,
         ending: Ending,
         response: ResponseObject<'_>,
+        beside: Option<&str>,
         event: &str,
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
@@ -130,18 +129,20 @@ impl ResponsesDialect {
             self.answer.note_usage(usage);
         }
         self.answer.end_turn = response.end_turn;
-        let error = [response.error, member(event, "error")]
-            .into_iter()
-            .chain(["status_details", "last_error"].map(|name| member(response.text, name)))
-            .flatten()
-            .find_map(words_in);
-        let says_all = response
-            .output
-            .is_some_and(|output| elements(output).next().is_some());
+        let error = [
+            response.error,
+            beside,
+            response.status_details,
+            response.last_error,
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(words_in);
+        let says_all = response.output.is_some_and(has_elements);
         let is_begun = says_all || self.output.is_begun();
         let of_text = match is_begun {
             true => None,
-            false => member(response.text, "output_text").and_then(output_of_text),
+            false => response.output_text.and_then(output_of_text),
         };
         let output = of_text.as_deref().or(response.output);
         let is_begun = is_begun || of_text.is_some();
@@ -253,7 +254,7 @@ impl ResponsesDialect {
                 "the stream ended with a call left open: the rest of it is missing",
             ));
         }
-        let says_all = output.is_some_and(|output| elements(output).next().is_some());
+        let says_all = output.is_some_and(has_elements);
         let lost = self.unread.lost(true);
         let is_hollow = self.answer.anomalies.sequence_gaps > 0 && self.output.has_hollow();
         let is_held = match self.loss {

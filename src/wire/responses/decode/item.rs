@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, value::RawValue};
 
-use super::{delta::DeltaKind, output::Cut, troubles::parse};
+use super::delta::DeltaKind;
 use crate::{
     json::{
         escapes::without_lone_surrogates,
@@ -129,14 +129,22 @@ pub(super) fn part_text(json: &str, kind: DeltaKind) -> Option<(DeltaKind, Cow<'
     if json.starts_with('"') {
         return Some((kind, string(json)?));
     }
-    let refusal = || Some((DeltaKind::Refusal, string(member(json, "refusal")?)?));
-    let kind = match (member(json, "type").and_then(string).as_deref(), kind) {
-        (Some("refusal"), _) => return refusal(),
+    let [mut part_type, mut text, mut refusal] = [None; 3];
+    for Member { name, value } in Members::of(json) {
+        match name {
+            "type" => part_type = Some(&json[value]),
+            "text" => text = Some(&json[value]),
+            "refusal" => refusal = Some(&json[value]),
+            _ => {}
+        }
+    }
+    let kind = match (part_type.and_then(string).as_deref(), kind) {
+        (Some("refusal"), _) => return Some((DeltaKind::Refusal, string(refusal?)?)),
         (Some("reasoning_text"), _) => DeltaKind::ReasoningContent,
         (Some("summary_text"), _) => DeltaKind::ReasoningSummary,
         (_, kind) => kind,
     };
-    let text = member(json, "text")?;
+    let text = text?;
     // The Assistants API has the text in an object.
     let text = string(text).or_else(|| string(member(text, "value")?))?;
     Some((kind, text))
@@ -203,6 +211,19 @@ impl<'a> Arguments<'a> {
     }
 }
 
+/// What is only the beginning of an item. The later is the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cut {
+    Message,
+    /// A call that the caller is to answer.
+    Call,
+}
+
+/// An object's JSON as a value; null when it is none.
+pub(super) fn parse(json: &str) -> Value {
+    serde_json::from_str(&without_lone_surrogates(json)).unwrap_or(Value::Null)
+}
+
 /// The input of a call: a string, or, from servers that forget to write it into one, an object or a list.
 pub(super) fn input_text(json: &str) -> Option<Cow<'_, str>> {
     match json.starts_with(['{', '[']) {
@@ -243,6 +264,12 @@ pub(super) fn elements(json: &str) -> impl Iterator<Item = &str> {
         at = skip_space(bytes, end) + 1;
         json.get(start..end)
     })
+}
+
+/// Whether a JSON array that has been walked over has any elements.
+pub(super) fn has_elements(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    bytes.first() == Some(&b'[') && bytes.get(skip_space(bytes, 1)) != Some(&b']')
 }
 
 /// An object with another value, or one more member, and every other byte as it was.
@@ -351,6 +378,7 @@ mod tests {
             ("{}", vec![]),
             ("\"a\"", vec![]),
         ] {
+            assert_eq!(has_elements(json), !expected.is_empty(), "{json}");
             assert_eq!(elements(json).collect::<Vec<_>>(), expected, "{json}");
         }
     }

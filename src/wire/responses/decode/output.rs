@@ -3,12 +3,15 @@
 //! A server says each text several times: in deltas, in an event with the whole of it, in its item when that is done, and in the
 //! response object at the end. Some leave out one or the other. Whatever comes last and was not delivered by then is.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ptr,
+};
 
 use self::{made::PutRight, matching::hash_of_said};
 use super::{
     delta::{Address, DeltaKind},
-    item::{ItemText, ItemView, elements, is_hosted},
+    item::{Cut, ItemText, ItemView, elements, is_hosted},
 };
 use crate::{
     protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
@@ -32,14 +35,6 @@ pub(super) struct Output {
     /// What of the items that were delivered says that it is not whole.
     cut: Option<Cut>,
     limits: StreamLimits,
-}
-
-/// What is only the beginning of an item. The later is the worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cut {
-    Message,
-    /// A call that the caller is to answer.
-    Call,
 }
 
 #[derive(Default)]
@@ -453,7 +448,7 @@ impl Output {
         self.stream_missing(at, view, is_sound, out);
         let is_open = !matches!(self.items[at].state, State::Delivered);
         match self.put_right(at, view, item.raw(), is_sound) {
-            PutRight::Known(raw) => self.push_item(at, item.output_index(), vec![raw], out),
+            PutRight::Known(raw) => self.push_item(at, item, view, vec![raw], out),
             PutRight::Doubtful(_) if is_open && self.hold(item.raw().get().len()) => {
                 if let State::Waiting(before) =
                     std::mem::replace(&mut self.items[at].state, State::Waiting(item.clone()))
@@ -461,7 +456,7 @@ impl Output {
                     self.release(before.raw().get().len());
                 }
             }
-            PutRight::Doubtful(raws) => self.push_item(at, item.output_index(), raws, out),
+            PutRight::Doubtful(raws) => self.push_item(at, item, view, raws, out),
         }
     }
 
@@ -474,25 +469,27 @@ impl Output {
                 PutRight::Known(raw) => vec![raw],
                 PutRight::Doubtful(raws) => raws,
             };
-            self.push_item(at, item.output_index(), raws, out);
+            self.push_item(at, &item, &view, raws, out);
         }
     }
 
     fn push_item(
         &mut self,
         at: usize,
-        output_index: Option<u32>,
+        item: &OutputItem,
+        view: &ItemView<'_>,
         raws: Vec<RawJson>,
         out: &mut Vec<ResponseEvent>,
     ) {
         let mut parts = self.parts.iter().filter(|part| part.item == at).peekable();
         let has_whole = parts.peek().is_some() && parts.all(|part| part.whole.is_some());
         for raw in raws {
-            let view = ItemView::read(raw.get());
+            let made = (!ptr::eq(raw.get(), item.raw().get())).then(|| ItemView::read(raw.get()));
+            let view = made.as_ref().unwrap_or(view);
             self.cut = self.cut.max(view.cut());
-            self.items[at].said = Some(hash_of_said(raw.get(), &view));
+            self.items[at].said = Some(hash_of_said(raw.get(), view));
             out.push(ResponseEvent::OutputItemDone(OutputItem::new(
-                output_index,
+                item.output_index(),
                 raw,
             )));
         }

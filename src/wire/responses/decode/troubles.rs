@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::{
     Loss, ResponsesDialect, is_error_name, is_error_type, is_of_tool,
-    item::{elements, member},
+    item::{elements, member, parse},
 };
 use crate::{
-    json::{escapes::without_lone_surrogates, walk::value_end},
+    json::walk::value_end,
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind},
@@ -175,11 +175,6 @@ impl ResponsesDialect {
 pub(super) fn reported_in(kind: &str, envelope: &Envelope<'_>) -> Option<ApiError> {
     let error = words_in(envelope.error.filter(|_| !is_of_tool(kind))?)?;
     Some(error.into_api_error(None))
-}
-
-/// An object's JSON as a value; null when it is none.
-pub(super) fn parse(json: &str) -> Value {
-    serde_json::from_str(&without_lone_surrogates(json)).unwrap_or(Value::Null)
 }
 
 /// The error that the JSON of a member named `error` is, if it has words.

@@ -3,8 +3,7 @@
 use super::{
     Loss, ResponsesDialect,
     ending::Ending,
-    item::{member, string},
-    troubles::parse,
+    item::{member, parse, string},
 };
 use crate::{
     protocol::{
@@ -80,7 +79,7 @@ impl ResponsesDialect {
                     None => Ending::Unsaid,
                 };
                 self.answer.response = Some(whole);
-                self.end_response(ending, response, json, out)
+                self.end_response(ending, response, None, json, out)
             }
         }
     }
