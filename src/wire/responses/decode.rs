@@ -254,7 +254,7 @@ impl ResponsesDialect {
             return self.end(ending, envelope, data, out);
         }
         if let Some((whole_kind, name)) = DeltaKind::of_whole(kind) {
-            self.on_whole_text(whole_kind, name, data, &envelope, out);
+            self.on_whole_text(whole_kind, name, &envelope, out);
         }
         let event = match kind {
             "response.output_item.added" | "response.output_item.done" => {
@@ -423,12 +423,17 @@ impl ResponsesDialect {
         &mut self,
         kind: DeltaKind,
         name: &str,
-        data: &str,
         envelope: &Envelope<'_>,
         out: &mut Vec<ResponseEvent>,
     ) {
         self.flush_half(out);
-        let json = member(data, name);
+        let json = match name {
+            "text" => envelope.text,
+            "refusal" => envelope.refusal,
+            "part" => envelope.part,
+            "arguments" => envelope.arguments,
+            _ => envelope.input,
+        };
         let found = json.and_then(|json| match name {
             "part" => part_text(json, kind),
             "arguments" | "input" => Some((kind, input_text(json)?)),

@@ -32,6 +32,12 @@ pub(super) struct Envelope<'a> {
     pub(super) item: Option<&'a str>,
     pub(super) response: Option<ResponseObject<'a>>,
     pub(super) error: Option<&'a str>,
+    /// What an event with the whole of a text calls it.
+    pub(super) text: Option<&'a str>,
+    pub(super) refusal: Option<&'a str>,
+    pub(super) part: Option<&'a str>,
+    pub(super) arguments: Option<&'a str>,
+    pub(super) input: Option<&'a str>,
 }
 
 impl<'a> Envelope<'a> {
@@ -81,6 +87,11 @@ impl<'a> Envelope<'a> {
                     envelope.response = present(value).map(ResponseObject::read);
                 }
                 Field::Error => envelope.error = present(value),
+                Field::Text => envelope.text = present(value),
+                Field::Refusal => envelope.refusal = present(value),
+                Field::Part => envelope.part = present(value),
+                Field::Arguments => envelope.arguments = present(value),
+                Field::Input => envelope.input = present(value),
                 Field::Unread if name.contains('\\') => return None,
                 Field::Unread => {}
             }
@@ -212,6 +223,11 @@ enum Field {
     Item,
     Response,
     Error,
+    Text,
+    Refusal,
+    Part,
+    Arguments,
+    Input,
     Unread,
 }
 
@@ -230,6 +246,11 @@ fn field(name: &str) -> Field {
         "item" => Field::Item,
         "response" => Field::Response,
         "error" => Field::Error,
+        "text" => Field::Text,
+        "refusal" => Field::Refusal,
+        "part" => Field::Part,
+        "arguments" => Field::Arguments,
+        "input" => Field::Input,
         _ => Field::Unread,
     }
 }
@@ -267,6 +288,11 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                     envelope.response = raw(&mut map)?.map(ResponseObject::read);
                 }
                 Field::Error => envelope.error = raw(&mut map)?,
+                Field::Text => envelope.text = raw(&mut map)?,
+                Field::Refusal => envelope.refusal = raw(&mut map)?,
+                Field::Part => envelope.part = raw(&mut map)?,
+                Field::Arguments => envelope.arguments = raw(&mut map)?,
+                Field::Input => envelope.input = raw(&mut map)?,
                 Field::Unread => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -340,6 +366,11 @@ mod tests {
             "item",
             "response",
             "error",
+            "text",
+            "refusal",
+            "part",
+            "arguments",
+            "input",
             "other",
             r"\u0064elta",
             "",

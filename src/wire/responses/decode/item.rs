@@ -78,16 +78,31 @@ impl<'a> ItemView<'a> {
 
     fn add_parts(&mut self, json: Option<&'a str>, kind: DeltaKind) {
         let Some(json) = json else { return };
-        let parts = match json.starts_with('"') {
-            true => vec![json],
-            false => elements(json).collect(),
+        let mut add = |index, found: Option<(DeltaKind, Cow<'a, str>)>| {
+            let text = found.map(|(kind, text)| ItemText { kind, index, text });
+            self.texts.extend(text);
         };
-        for (part, index) in parts.into_iter().zip(0..MAX_TEXTS) {
-            let (kind, text) = match part_text(part, kind) {
-                Some(found) => found,
-                None => continue,
+        if !json.starts_with('[') {
+            return add(0, string(json).map(|text| (kind, text)));
+        }
+        let bytes = json.as_bytes();
+        let mut at = 1;
+        for index in 0..MAX_TEXTS {
+            let start = skip_space(bytes, at);
+            let (text, end) = match bytes.get(start) {
+                Some(b'{') => {
+                    let (part, end) = PartView::read(json, start);
+                    (part.text(kind), end)
+                }
+                _ => {
+                    let end = value_end(bytes, start);
+                    let text = end.and_then(|end| string(&json[start..end]));
+                    (text.map(|text| (kind, text)), end)
+                }
             };
-            self.texts.push(ItemText { kind, index, text });
+            let Some(end) = end else { return };
+            add(index, text);
+            at = skip_space(bytes, end) + 1;
         }
     }
 
@@ -129,25 +144,46 @@ pub(super) fn part_text(json: &str, kind: DeltaKind) -> Option<(DeltaKind, Cow<'
     if json.starts_with('"') {
         return Some((kind, string(json)?));
     }
-    let [mut part_type, mut text, mut refusal] = [None; 3];
-    for Member { name, value } in Members::of(json) {
-        match name {
-            "type" => part_type = Some(&json[value]),
-            "text" => text = Some(&json[value]),
-            "refusal" => refusal = Some(&json[value]),
-            _ => {}
+    PartView::read(json, 0).0.text(kind)
+}
+
+/// What is read of the object that a part is.
+#[derive(Default)]
+struct PartView<'a> {
+    part_type: Option<&'a str>,
+    text: Option<&'a str>,
+    refusal: Option<&'a str>,
+}
+
+impl<'a> PartView<'a> {
+    /// Reads the object that begins there. Tells where it ends too.
+    fn read(json: &'a str, at: usize) -> (Self, Option<usize>) {
+        let mut part = Self::default();
+        let mut members = Members::at(json, at);
+        for Member { name, value } in members.by_ref() {
+            let value = Some(&json[value]);
+            match name {
+                "type" => part.part_type = value,
+                "text" => part.text = value,
+                "refusal" => part.refusal = value,
+                _ => {}
+            }
         }
+        let end = members.end();
+        (part, end)
     }
-    let kind = match (part_type.and_then(string).as_deref(), kind) {
-        (Some("refusal"), _) => return Some((DeltaKind::Refusal, string(refusal?)?)),
-        (Some("reasoning_text"), _) => DeltaKind::ReasoningContent,
-        (Some("summary_text"), _) => DeltaKind::ReasoningSummary,
-        (_, kind) => kind,
-    };
-    let text = text?;
-    // The Assistants API has the text in an object.
-    let text = string(text).or_else(|| string(member(text, "value")?))?;
-    Some((kind, text))
+
+    fn text(&self, kind: DeltaKind) -> Option<(DeltaKind, Cow<'a, str>)> {
+        let kind = match (self.part_type.and_then(string).as_deref(), kind) {
+            (Some("refusal"), _) => return Some((DeltaKind::Refusal, string(self.refusal?)?)),
+            (Some("reasoning_text"), _) => DeltaKind::ReasoningContent,
+            (Some("summary_text"), _) => DeltaKind::ReasoningSummary,
+            (_, kind) => kind,
+        };
+        // The Assistants API has the text in an object.
+        let text = string(self.text?).or_else(|| string(member(self.text?, "value")?))?;
+        Some((kind, text))
+    }
 }
 
 /// Whether items of a type are calls that the server runs itself: nobody waits for them here.
