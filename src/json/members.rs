@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::walk::{name_end, skip_space, value_end};
+use super::walk::{name_end, skip_space, value_end_knowing};
 
 /// Goes through the members of a JSON object, walking over their values. It ends at the object's end and at what is not JSON;
 /// [`end`](Self::end) and [`is_whole`](Self::is_whole) tell which. Names are compared as they are written.
@@ -10,6 +10,7 @@ pub(crate) struct Members<'a> {
     json: &'a str,
     at: usize,
     state: State,
+    known: &'a str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,13 @@ impl<'a> Members<'a> {
             json,
             at,
             state: State::Before,
+            known: "",
         }
+    }
+
+    /// The same, where strings with that inside, which has been walked over, are compared only.
+    pub(crate) fn knowing(self, known: &'a str) -> Self {
+        Self { known, ..self }
     }
 
     /// Where the object ended, once all its members have been given.
@@ -85,7 +92,7 @@ impl<'a> Members<'a> {
     /// Walks over the value that begins there.
     #[inline]
     pub(crate) fn value(&mut self, start: usize) -> Option<Range<usize>> {
-        let end = value_end(self.json.as_bytes(), start)?;
+        let end = value_end_knowing(self.json.as_bytes(), start, self.known.as_bytes())?;
         self.go_on_at(end);
         Some(start..end)
     }

@@ -38,11 +38,19 @@ impl Open {
 const LEVELS: usize = u64::BITS as usize;
 
 /// Where the value ends that begins at `at`. `None` when it is not JSON.
-pub(crate) fn value_end(json: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn value_end(json: &[u8], at: usize) -> Option<usize> {
+    value_end_knowing(json, at, b"")
+}
+
+/// The same, where strings whose inside is the `known` one, which has been walked over, are compared only.
+pub(crate) fn value_end_knowing(json: &[u8], mut at: usize, known: &[u8]) -> Option<usize> {
     let mut open = Open::default();
     loop {
         at = match json.get(at)? {
-            b'"' => string_end(json, at + 1)?,
+            b'"' => match known_end(json, at + 1, known) {
+                Some(end) => end,
+                None => string_end(json, at + 1)?,
+            },
             first @ (b'{' | b'[') => {
                 let is_object = *first == b'{';
                 let next = skip_space(json, at + 1);
@@ -86,6 +94,16 @@ pub(crate) fn value_end(json: &[u8], mut at: usize) -> Option<usize> {
             }
         }
     }
+}
+
+/// Where the string ends whose inside is at `at`, if it is the known one.
+#[inline(always)]
+fn known_end(json: &[u8], at: usize, known: &[u8]) -> Option<usize> {
+    let end = at + known.len();
+    let is_it = !known.is_empty()
+        && json.get(end) == Some(&b'"')
+        && json.get(at..end).is_some_and(|inside| inside == known);
+    is_it.then_some(end + 1)
 }
 
 /// Where a member's name ends and its value begins.

@@ -12,7 +12,8 @@ use self::{
     troubles::reported_in,
 };
 use super::{
-    envelope::Envelope, event_types::EVENT_TYPES, first_response::FirstResponse, template::Template,
+    envelope::Envelope, event_types::EVENT_TYPES, first_response::FirstResponse,
+    known_text::KnownText, template::Template,
 };
 use crate::{
     json::escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
@@ -66,6 +67,7 @@ pub(crate) struct ResponsesDialect {
     trouble: Option<ApiError>,
     /// The status of a response that was given as it stands, without an end.
     unfinished: Option<Text>,
+    known_text: Arc<KnownText>,
 }
 
 /// A delta that ended in the first half of a character, which the next may have the second of.
@@ -111,7 +113,8 @@ impl Dialect for ResponsesDialect {
             return Step::Continue;
         }
         self.settle();
-        match Envelope::read(event.data, &mut self.first_response) {
+        let known = Arc::clone(&self.known_text);
+        match Envelope::read(event.data, &mut self.first_response, &known) {
             Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
             Err(_) => {
                 let data = event.data.trim();
@@ -126,7 +129,8 @@ impl Dialect for ResponsesDialect {
                     return Step::End(self.on_done_sentinel(out));
                 }
                 if let Cow::Owned(repaired) = without_lone_surrogates(data)
-                    && let Ok(envelope) = Envelope::read(&repaired, &mut self.first_response)
+                    && let Ok(envelope) =
+                        Envelope::read(&repaired, &mut self.first_response, &known)
                 {
                     return self.on_envelope(&event, &repaired, envelope, out);
                 }
@@ -190,6 +194,7 @@ impl ResponsesDialect {
             failure: None,
             trouble: None,
             unfinished: None,
+            known_text: Arc::default(),
         }
     }
 
@@ -272,7 +277,7 @@ impl ResponsesDialect {
                 if kind == "response.output_item.done" {
                     self.flush_half(out);
                     let is_sound = self.is_sound();
-                    self.output.done(item, is_sound, out);
+                    self.output.done(item, &self.known_text, is_sound, out);
                     return Step::Continue;
                 }
                 if !self.output.added(&item) {
@@ -427,6 +432,7 @@ impl ResponsesDialect {
         out: &mut Vec<ResponseEvent>,
     ) {
         self.flush_half(out);
+        let known = Arc::clone(&self.known_text);
         let json = match name {
             "text" => envelope.text,
             "refusal" => envelope.refusal,
@@ -435,11 +441,16 @@ impl ResponsesDialect {
             _ => envelope.input,
         };
         let found = json.and_then(|json| match name {
-            "part" => part_text(json, kind),
+            "part" => part_text(json, kind, &known),
             "arguments" | "input" => Some((kind, input_text(json)?)),
-            _ => Some((kind, string(json)?)),
+            _ => Some((kind, known.read(json).or_else(|| string(json))?)),
         });
         let Some((kind, text)) = found else { return };
+        if let Some(json) = json.filter(|json| known.read(json).is_none())
+            && let Some(text) = KnownText::new(json, &text)
+        {
+            self.known_text = Arc::new(text);
+        }
         if envelope.content_index.0.is_none() && envelope.summary_index.0.is_none() {
             // A delta without an index belongs to the next text, though it may have the bytes of one of this.
             self.template.forget();

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::first_response::FirstResponse;
+use super::{first_response::FirstResponse, known_text::KnownText};
 use crate::json::{
     lenient::{LenientInt, LenientStr},
     members::{Member, Members},
@@ -45,9 +45,13 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// When it is not exactly one JSON object.
-    pub(super) fn read(json: &'a str, first: &mut FirstResponse) -> serde_json::Result<Self> {
+    pub(super) fn read(
+        json: &'a str,
+        first: &mut FirstResponse,
+        known: &'a KnownText,
+    ) -> serde_json::Result<Self> {
         first.forget_unkept();
-        if let Some(envelope) = Self::walk(json, first) {
+        if let Some(envelope) = Self::walk(json, first, known) {
             return Ok(envelope);
         }
         first.forget_unkept();
@@ -55,16 +59,16 @@ impl<'a> Envelope<'a> {
     }
 
     /// Reads what a walk is enough for. `None` leaves it to the parser, which knows what is wrong, and reads names with escapes.
-    fn walk(json: &'a str, first: &mut FirstResponse) -> Option<Self> {
+    fn walk(json: &'a str, first: &mut FirstResponse, known: &'a KnownText) -> Option<Self> {
         let mut envelope = Self::default();
-        let mut members = Members::of(json);
+        let mut members = Members::of(json).knowing(known.inside());
         while let Some(start) = members.next_start() {
             let (name, value) = members.name(start)?;
             let field = field(name);
             if let Field::Response = field
                 && json.as_bytes().get(value) == Some(&b'{')
             {
-                let response = first.read(json, value)?;
+                let response = first.read(json, value, known)?;
                 members.go_on_at(value + response.text.len());
                 envelope.response = Some(response);
                 continue;
@@ -312,7 +316,11 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check_walk(json: &str) {
     let parsed = serde_json::from_str::<Envelope<'_>>(json).ok();
-    let walked = Envelope::walk(json, &mut FirstResponse::default());
+    let walked = Envelope::walk(
+        json,
+        &mut FirstResponse::default(),
+        &super::known_text::NO_TEXT,
+    );
     match walked {
         Some(_) => assert_eq!(walked, parsed, "{json}"),
         None => assert!(parsed.is_none() || json.contains('\\'), "{json}"),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::envelope::ResponseObject;
+use super::{envelope::ResponseObject, known_text::KnownText};
 use crate::{
     json::members::{Member, Members},
     protocol::RawJson,
@@ -39,11 +39,16 @@ struct Place {
 
 impl FirstResponse {
     /// Reads the response object that begins at `at`. `None` when it is not JSON.
-    pub(super) fn read<'a>(&mut self, json: &'a str, at: usize) -> Option<ResponseObject<'a>> {
+    pub(super) fn read<'a>(
+        &mut self,
+        json: &'a str,
+        at: usize,
+        text: &'a KnownText,
+    ) -> Option<ResponseObject<'a>> {
         self.forget_unkept();
         let first = self.json.clone();
         let mut response = ResponseObject::default();
-        let mut members = Members::at(json, at);
+        let mut members = Members::at(json, at).knowing(text.inside());
         // How many of the first object's members lie behind.
         let mut known = 0;
         while let Some(start) = members.next_start() {
@@ -141,7 +146,7 @@ mod tests {
         wire::{
             Wire,
             equivalence::{self, mutate, mutation},
-            responses::{ResponsesDialect, envelope::Envelope},
+            responses::{ResponsesDialect, envelope::Envelope, known_text::NO_TEXT},
         },
     };
 
@@ -149,7 +154,7 @@ mod tests {
 
     fn kept(json: &str) -> FirstResponse {
         let mut first = FirstResponse::default();
-        first.read(json, 0).expect("JSON");
+        first.read(json, 0, &NO_TEXT).expect("JSON");
         first.keep(&RawJson::from_walked(json));
         first
     }
@@ -175,7 +180,7 @@ mod tests {
             let json = FIRST.replacen(from, to, 1);
             let around = format!("x{json},");
             assert_eq!(
-                first.read(&around, 1),
+                first.read(&around, 1, &NO_TEXT),
                 Some(ResponseObject::read(&json)),
                 "{json}"
             );
@@ -191,14 +196,14 @@ mod tests {
         ] {
             let json = FIRST.replace(from, to);
             assert_ne!(json, FIRST);
-            assert_eq!(first.read(&json, 0), None, "{json}");
+            assert_eq!(first.read(&json, 0, &NO_TEXT), None, "{json}");
         }
     }
 
     #[test]
     fn what_was_not_read_whole_is_not_kept_and_the_first_stays() {
         let mut first = FirstResponse::default();
-        assert_eq!(first.read(&FIRST[..FIRST.len() - 1], 0), None);
+        assert_eq!(first.read(&FIRST[..FIRST.len() - 1], 0, &NO_TEXT), None);
         first.forget_unkept();
         first.keep(&RawJson::from_walked("{}"));
         assert!(first.json.is_none());
@@ -213,7 +218,10 @@ mod tests {
         let many = format!("{{{}}}", many.join(","));
         let mut first = kept(&many);
         assert_eq!(first.members.len(), MAX_MEMBERS);
-        assert_eq!(first.read(&many, 0), Some(ResponseObject::read(&many)));
+        assert_eq!(
+            first.read(&many, 0, &NO_TEXT),
+            Some(ResponseObject::read(&many))
+        );
     }
 
     #[test]
@@ -240,7 +248,7 @@ mod tests {
             );
             let mut first = FirstResponse::default();
             for event in [&in_progress, &created] {
-                let envelope = Envelope::read(event, &mut first).expect("an event");
+                let envelope = Envelope::read(event, &mut first, &NO_TEXT).expect("an event");
                 if let (true, Some(response)) = (event == &created, envelope.response) {
                     first.keep(&RawJson::from_walked(response.text));
                 }

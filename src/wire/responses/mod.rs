@@ -8,6 +8,7 @@ mod decode;
 mod envelope;
 mod event_types;
 mod first_response;
+mod known_text;
 mod template;
 
 pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};

@@ -208,7 +208,8 @@ impl ResponsesDialect {
     ) {
         self.flush_half(out);
         let is_sound = self.is_sound();
-        self.output.close(output, is_sound, status, out);
+        self.output
+            .close(output, &self.known_text, is_sound, status, out);
     }
 
     /// The end that is `completed` if the answer is known to be whole.

@@ -10,9 +10,10 @@ use crate::{
         escapes::without_lone_surrogates,
         lenient::LenientStr,
         members::{Member, Members},
-        walk::{skip_space, value_end},
+        walk::{skip_space, value_end, value_end_knowing},
     },
     protocol::{RawJson, ToolCallInput},
+    wire::responses::known_text::{KnownText, NO_TEXT},
 };
 
 /// What is read of an item, whose JSON has been walked over.
@@ -44,9 +45,14 @@ const MAX_TEXTS: u32 = 256;
 
 impl<'a> ItemView<'a> {
     pub(super) fn read(json: &'a str) -> Self {
+        Self::read_knowing(json, &NO_TEXT)
+    }
+
+    /// The same with a text that may be in it.
+    pub(super) fn read_knowing(json: &'a str, known: &'a KnownText) -> Self {
         let mut view = Self::default();
         let [mut content, mut summary, mut arguments, mut input] = [None; 4];
-        for Member { name, value } in Members::of(json) {
+        for Member { name, value } in Members::of(json).knowing(known.inside()) {
             let value = &json[value];
             match name {
                 "type" => view.kind = string(value).unwrap_or_default(),
@@ -63,10 +69,10 @@ impl<'a> ItemView<'a> {
             }
         }
         match &*view.kind {
-            "message" => view.add_parts(content, DeltaKind::OutputText),
+            "message" => view.add_parts(content, DeltaKind::OutputText, known),
             "reasoning" => {
-                view.add_parts(summary, DeltaKind::ReasoningSummary);
-                view.add_parts(content, DeltaKind::ReasoningContent);
+                view.add_parts(summary, DeltaKind::ReasoningSummary, known);
+                view.add_parts(content, DeltaKind::ReasoningContent, known);
             }
             "function_call" => view.add_input(arguments, ToolCallInput::FunctionArguments),
             "custom_tool_call" => view.add_input(input, ToolCallInput::CustomInput),
@@ -76,7 +82,7 @@ impl<'a> ItemView<'a> {
         view
     }
 
-    fn add_parts(&mut self, json: Option<&'a str>, kind: DeltaKind) {
+    fn add_parts(&mut self, json: Option<&'a str>, kind: DeltaKind, known: &'a KnownText) {
         let Some(json) = json else { return };
         let mut add = |index, found: Option<(DeltaKind, Cow<'a, str>)>| {
             let text = found.map(|(kind, text)| ItemText { kind, index, text });
@@ -91,8 +97,8 @@ impl<'a> ItemView<'a> {
             let start = skip_space(bytes, at);
             let (text, end) = match bytes.get(start) {
                 Some(b'{') => {
-                    let (part, end) = PartView::read(json, start);
-                    (part.text(kind), end)
+                    let (part, end) = PartView::read(json, start, known);
+                    (part.text(kind, known), end)
                 }
                 _ => {
                     let end = value_end(bytes, start);
@@ -140,11 +146,15 @@ impl<'a> ItemView<'a> {
 }
 
 /// The text of a part of a message or of reasoning: an object, or the text itself.
-pub(super) fn part_text(json: &str, kind: DeltaKind) -> Option<(DeltaKind, Cow<'_, str>)> {
+pub(super) fn part_text<'a>(
+    json: &'a str,
+    kind: DeltaKind,
+    known: &'a KnownText,
+) -> Option<(DeltaKind, Cow<'a, str>)> {
     if json.starts_with('"') {
         return Some((kind, string(json)?));
     }
-    PartView::read(json, 0).0.text(kind)
+    PartView::read(json, 0, known).0.text(kind, known)
 }
 
 /// What is read of the object that a part is.
@@ -157,9 +167,9 @@ struct PartView<'a> {
 
 impl<'a> PartView<'a> {
     /// Reads the object that begins there. Tells where it ends too.
-    fn read(json: &'a str, at: usize) -> (Self, Option<usize>) {
+    fn read(json: &'a str, at: usize, known: &'a KnownText) -> (Self, Option<usize>) {
         let mut part = Self::default();
-        let mut members = Members::at(json, at);
+        let mut members = Members::at(json, at).knowing(known.inside());
         for Member { name, value } in members.by_ref() {
             let value = Some(&json[value]);
             match name {
@@ -173,7 +183,7 @@ impl<'a> PartView<'a> {
         (part, end)
     }
 
-    fn text(&self, kind: DeltaKind) -> Option<(DeltaKind, Cow<'a, str>)> {
+    fn text(&self, kind: DeltaKind, known: &'a KnownText) -> Option<(DeltaKind, Cow<'a, str>)> {
         let kind = match (self.part_type.and_then(string).as_deref(), kind) {
             (Some("refusal"), _) => return Some((DeltaKind::Refusal, string(self.refusal?)?)),
             (Some("reasoning_text"), _) => DeltaKind::ReasoningContent,
@@ -181,7 +191,10 @@ impl<'a> PartView<'a> {
             (_, kind) => kind,
         };
         // The Assistants API has the text in an object.
-        let text = string(self.text?).or_else(|| string(member(self.text?, "value")?))?;
+        let text = known
+            .read(self.text?)
+            .or_else(|| string(self.text?))
+            .or_else(|| string(member(self.text?, "value")?))?;
         Some((kind, text))
     }
 }
@@ -289,6 +302,14 @@ pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
 
 /// The elements of a JSON array that has been walked over; none of anything else.
 pub(super) fn elements(json: &str) -> impl Iterator<Item = &str> {
+    elements_knowing(json, &NO_TEXT)
+}
+
+/// The same with a text that may be in them.
+pub(super) fn elements_knowing<'a>(
+    json: &'a str,
+    known: &'a KnownText,
+) -> impl Iterator<Item = &'a str> {
     let bytes = json.as_bytes();
     let mut at = match bytes.first() {
         Some(b'[') => 1,
@@ -296,7 +317,7 @@ pub(super) fn elements(json: &str) -> impl Iterator<Item = &str> {
     };
     std::iter::from_fn(move || {
         let start = skip_space(bytes, at);
-        let end = value_end(bytes, start)?;
+        let end = value_end_knowing(bytes, start, known.inside().as_bytes())?;
         at = skip_space(bytes, end) + 1;
         json.get(start..end)
     })

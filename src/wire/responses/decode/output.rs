@@ -11,11 +11,14 @@ use std::{
 use self::{made::PutRight, matching::hash_of_said};
 use super::{
     delta::{Address, DeltaKind},
-    item::{Cut, ItemText, ItemView, elements, is_hosted},
+    item::{Cut, ItemText, ItemView, elements_knowing, is_hosted},
 };
 use crate::{
     protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
-    wire::{StreamLimits, responses::template::Streamed},
+    wire::{
+        StreamLimits,
+        responses::{known_text::KnownText, template::Streamed},
+    },
 };
 
 mod made;
@@ -264,8 +267,14 @@ impl Output {
     }
 
     /// Takes an item that is done, and delivers it with what was never streamed of it.
-    pub(super) fn done(&mut self, item: OutputItem, is_sound: bool, out: &mut Vec<ResponseEvent>) {
-        let view = ItemView::read(item.raw().get());
+    pub(super) fn done(
+        &mut self,
+        item: OutputItem,
+        known_text: &KnownText,
+        is_sound: bool,
+        out: &mut Vec<ResponseEvent>,
+    ) {
+        let view = ItemView::read_knowing(item.raw().get(), known_text);
         let key = Key::of(&item, &view);
         let hash = hash(item.raw().get());
         let found = self.find_done(key, &view);
@@ -330,13 +339,14 @@ impl Output {
     pub(super) fn close(
         &mut self,
         output: Option<&str>,
+        known_text: &KnownText,
         is_sound: bool,
         status: Option<&str>,
         out: &mut Vec<ResponseEvent>,
     ) {
         let mut items: Vec<_> = output
             .into_iter()
-            .flat_map(elements)
+            .flat_map(|json| elements_knowing(json, known_text))
             .take(self.limits.max_answer_parts)
             .filter(|json| json.starts_with('{'))
             .collect();
