@@ -26,4 +26,6 @@ git -C "$db" add --all
 git -C "$db" -c user.name=ci -c user.email=ci@localhost commit --quiet --message "a copy"
 touch "$db/.git/FETCH_HEAD"
 sed "s|^\[advisories\]|&\ndb-path = \"$work/dbs\"|" deny.toml >"$work/deny.toml"
+# Those for other targets too: they are judged, and no build has fetched them.
+cargo fetch --quiet --locked
 cargo deny --offline --config "$work/deny.toml" check
