@@ -188,6 +188,7 @@ impl ProviderOptions {
                 .map_err(|error| UsageError::at("the embedded provider", &error))?;
                 let mut settings = ProviderSettings::default();
                 settings.base_url = Some(loopback.base_url());
+                settings.wire = self.wire.map(Wire::from);
                 embedded = Some(loopback);
                 Chosen {
                     name: "embedded".to_owned(),

@@ -75,6 +75,16 @@ fn without_key_and_base_url_the_embedded_provider_answers_and_says_so() {
 }
 
 #[test]
+fn the_embedded_provider_is_asked_on_the_wire_that_was_named() {
+    for (wire, id) in [("chat", "chatcmpl"), ("responses", "resp")] {
+        let ran = run(&["ask", "--wire", wire, "--json", "hello"]);
+        let created = format!(r#"{{"type":"created","response_id":"{id}_"#);
+        assert!(ran.stdout.starts_with(&created), "{ran:?}");
+        assert_eq!(ran.status, Some(0));
+    }
+}
+
+#[test]
 fn prompt_comes_from_stdin_when_it_is_piped() {
     for arguments in [&["ask", "-"][..], &["ask"]] {
         let ran = run_with_stdin(arguments, "from\nstdin\n");
