@@ -1,6 +1,11 @@
 //! Whether JSON says something of an answer, or only announces it.
 
-use serde_json::{Map, Value};
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
 use super::RawJson;
 
@@ -67,48 +72,99 @@ const ITEM_CONTENTS: [&str; 10] = [
 
 /// Whether an item that is only announced holds a part of an answer already.
 pub(super) fn item_says_something(item: &RawJson) -> bool {
-    let Ok(item) = item.to::<Map<String, Value>>() else {
-        // What can't be read may say anything.
-        return true;
-    };
-    CONTENTS
-        .iter()
-        .chain(&ITEM_CONTENTS)
-        .filter_map(|name| item.get(*name))
-        .any(says_something)
+    says_something(item, |name| {
+        CONTENTS.contains(&name) || ITEM_CONTENTS.contains(&name)
+    })
 }
 
 /// Whether an event does. Those that a server sends to its own client, and signs of life, hold no part of an answer.
 pub(super) fn event_says_something(name: &str, event: &RawJson) -> bool {
-    if name.starts_with("codex.") {
-        return false;
-    }
-    let Ok(event) = event.to::<Map<String, Value>>() else {
-        return true;
-    };
-    CONTENTS
-        .iter()
-        .filter_map(|name| event.get(*name))
-        .any(says_something)
+    // These two come in every stream, with all of the request in them.
+    let is_sign_of_life = matches!(name, "response.queued" | "response.in_progress");
+    !is_sign_of_life
+        && !name.starts_with("codex.")
+        && says_something(event, |name| CONTENTS.contains(&name))
 }
 
-/// Whether there is a text in it, however deep. Numbers are places and counts.
-fn says_something(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(values) => values.iter().any(says_something),
-        Value::Object(members) => members
-            .iter()
-            .any(|(name, value)| !LABELS.contains(&&**name) && says_something(value)),
+/// Whether there is a text in a member that counts, however deep. What is no object, or can not be read, may say anything.
+fn says_something(json: &RawJson, counts: fn(&str) -> bool) -> bool {
+    let mut reader = serde_json::Deserializer::from_str(json.get());
+    reader.deserialize_map(Saying { counts }).unwrap_or(true)
+}
+
+/// Finds a text in the members that count, and builds nothing. Numbers are places and counts.
+struct Saying {
+    counts: fn(&str) -> bool,
+}
+
+/// What is in a member that counts.
+const INSIDE: Saying = Saying {
+    counts: |name| !LABELS.contains(&name),
+};
+
+impl<'de> DeserializeSeed<'de> for Saying {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Saying {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        Ok(!text.is_empty())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<bool, A::Error> {
+        let mut says_something = false;
+        while let Some(says) = values.next_element_seed(INSIDE)? {
+            says_something |= says;
+        }
+        Ok(says_something)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<bool, A::Error> {
+        let mut says_something = false;
+        while let Some(name) = members.next_key::<Cow<'_, str>>()? {
+            match (self.counts)(&name) {
+                true => says_something |= members.next_value_seed(INSIDE)?,
+                false => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(says_something)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
     use crate::{
         protocol::ResponseEvent,
         wire::{StreamDecoder, StreamLimits, Wire},
