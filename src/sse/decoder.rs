@@ -290,7 +290,7 @@ impl SseDecoder {
         match Field::of(line) {
             Field::Data(value) => {
                 if self.is_lenient && self.is_other_object(value, block) {
-                    let flow = self.dispatch(mem::take(block), on_frame);
+                    let flow = self.dispatch_early(block, on_frame);
                     self.add_data(value, block)?;
                     return Ok(flow);
                 }
@@ -300,7 +300,7 @@ impl SseDecoder {
                 let has_data = block.data.is_some() || !self.data.is_empty();
                 let has_event = block.event.is_some() || !self.event.is_empty();
                 if self.is_lenient && has_data && has_event {
-                    let flow = self.dispatch(mem::take(block), on_frame);
+                    let flow = self.dispatch_early(block, on_frame);
                     block.event = Some(value);
                     return Ok(flow);
                 }
@@ -397,7 +397,18 @@ impl SseDecoder {
         flow
     }
 
+    /// The same where the empty line was forgotten.
+    #[cold]
+    fn dispatch_early(
+        &mut self,
+        block: &mut Block<'_>,
+        on_frame: &mut impl FnMut(Frame<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.dispatch(mem::take(block), on_frame)
+    }
+
     /// Buffers what a block has so far, because the chunk ends before the block does.
+    #[inline]
     fn hold(&mut self, block: Block<'_>) {
         if let Some(event) = block.event {
             recycle(&mut self.event);

@@ -181,6 +181,7 @@ impl<'a, D: Dialect> EventReader<'a, D> {
         self.take(step);
     }
 
+    #[inline]
     fn take(&mut self, step: Step) {
         self.progress.state = match step {
             Step::Continue | Step::Unread => State::Reading,

@@ -1,10 +1,8 @@
 //! What chunks say that has no form of its own.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::{collections::HashMap, hash::BuildHasher};
 
+use foldhash::fast::FixedState;
 use serde_json::value::RawValue;
 
 use crate::{json::members::Members, protocol::RawJson};
@@ -132,9 +130,7 @@ impl News<'_> {
         if is_empty(value) {
             return;
         }
-        let mut hasher = DefaultHasher::new();
-        value.hash(&mut hasher);
-        let value = hasher.finish();
+        let value = FixedState::default().hash_one(value);
         let name = format!("{place}{name}");
         let has_room = self.seen.len() < MAX_NAMES;
         match self.seen.get_mut(&name) {

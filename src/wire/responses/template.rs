@@ -283,7 +283,7 @@ impl Template {
     }
 
     /// Adds the template's event with another text. `None` when the text is for the parser to judge.
-    #[inline]
+    #[inline(always)] // As `compare`.
     fn push_event(&mut self, delta: Filling<'_>, out: &mut Vec<ResponseEvent>) -> Option<()> {
         let text = std::str::from_utf8(delta.inside).ok()?;
         let text = match delta.has_escapes {
@@ -390,7 +390,7 @@ impl Hole {
 }
 
 /// A delta like this one, of another text. `None` for an event that is no delta, or is one that has more than a text.
-#[inline]
+#[inline(always)] // As `compare`.
 fn with_delta(event: &ResponseEvent, delta: Text) -> Option<ResponseEvent> {
     Some(match event {
         ResponseEvent::OutputTextDelta(OutputTextDelta {

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use serde_json::{Value, value::RawValue};
 
 use super::delta::DeltaKind;
 use crate::{
     json::{
-        escapes::without_lone_surrogates,
-        lenient::LenientStr,
+        escapes::{unescape, without_lone_surrogates},
         members::{Member, Members},
         walk::{skip_space, value_end, value_end_knowing},
     },
@@ -289,15 +289,16 @@ pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
 
 /// A string's text. Half a surrogate pair becomes U+FFFD.
 pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
-    if !json.starts_with('"') {
-        return None;
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr(b'\\', inside.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inside));
     }
-    match serde_json::from_str::<LenientStr<'_>>(json) {
-        Ok(text) => text.0,
-        Err(_) => serde_json::from_str(&without_lone_surrogates(json))
-            .ok()
-            .map(Cow::Owned),
+    let mut text = String::with_capacity(inside.len());
+    match unescape(inside, &mut text) {
+        true => Some(text),
+        false => serde_json::from_str(&without_lone_surrogates(json)).ok(),
     }
+    .map(Cow::Owned)
 }
 
 /// The elements of a JSON array that has been walked over; none of anything else.

@@ -3,10 +3,9 @@
 //! A server says each text several times: in deltas, in an event with the whole of it, in its item when that is done, and in the
 //! response object at the end. Some leave out one or the other. Whatever comes last and was not delivered by then is.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    ptr,
-};
+use std::{hash::BuildHasher, ptr};
+
+use foldhash::fast::FixedState;
 
 use self::{made::PutRight, matching::hash_of_said};
 use super::{
@@ -723,7 +722,5 @@ impl Part {
 }
 
 fn hash(json: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    json.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(json)
 }

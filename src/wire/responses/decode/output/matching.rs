@@ -1,8 +1,9 @@
 //! Which item an event, or an element of the final output, is about.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
-use serde_json::Value;
+use foldhash::fast::FixedState;
+use serde_json::{Map, Value};
 
 use super::{Item, Key, Output, State};
 use crate::{
@@ -179,14 +180,14 @@ impl Output {
 
 /// Of an item's texts and what is called with them. Of an item without any, of all but its ids and its status.
 pub(super) fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FixedState::default().build_hasher();
     view.name.hash(&mut hasher);
     if view.input_member().is_some() {
         // Written anew, it is the same.
         let input = view.texts.first().map_or("", |text| text.text.trim());
         match serde_json::from_str::<Value>(input) {
-            Ok(value) => value.to_string().hash(&mut hasher),
-            Err(_) if input.is_empty() => "{}".hash(&mut hasher),
+            Ok(value) => value.hash(&mut hasher),
+            Err(_) if input.is_empty() => Value::Object(Map::new()).hash(&mut hasher),
             Err(_) => input.hash(&mut hasher),
         }
         return hasher.finish();
