@@ -6,155 +6,138 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::protocol::{Id, OneLine, RateLimitSnapshot, RawJson, StreamAnomalies, Text, TokenUsage};
 
-/// What kind of failure it was: what a program matches on.
-///
-/// Whether trying again can help is answered in one place, [`RetryPolicy`](crate::retry::RetryPolicy); each kind here says
-/// what that place makes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The provider, a header, a file or an option is wrong; nothing was sent. Never retried.
-    InvalidConfiguration,
-    /// The server refuses the request as it stands (400, 413, 422, `invalid_prompt`, ...). Never retried.
-    InvalidRequest,
-    /// The key is missing, wrong or expired (401), or the [`AuthProvider`](crate::provider::AuthProvider) failed. Retried
-    /// once when the provider can refresh.
-    Authentication,
-    /// The key may not do this (403). Never retried.
-    PermissionDenied,
-    /// No such endpoint, model or response (404). Never retried.
-    NotFound,
-    /// The input is longer than the model takes. Never retried.
-    ContextLengthExceeded,
-    /// The account has no credit left (`insufficient_quota`). Never retried.
-    QuotaExceeded,
-    /// The plan's usage limit is reached (`usage_limit_reached`). Never retried.
-    UsageLimitReached,
-    /// The plan does not include this (`usage_not_included`). Never retried.
-    UsageNotIncluded,
-    /// The server refuses the content (`cyber_policy`, `content_policy_violation`, ...). Never retried.
-    ContentPolicy,
-    /// Too many requests or tokens (429, `rate_limit_exceeded`). Retried, after the time that the server names.
-    RateLimited,
-    /// The server is overloaded (`server_is_overloaded`, `slow_down`, 503, 529). Retried.
-    Overloaded,
-    /// The attempt was not sent, because the last ones all found the endpoint down
-    /// ([`CircuitBreaker`](crate::retry::CircuitBreaker)). Retried, when the endpoint is tried again.
-    Unavailable,
-    /// The server failed (other 5xx, `server_error`). Retried.
-    ServerError,
-    /// A status that has no kind of its own. 408, 409 and 425 are retried.
-    UnexpectedStatus,
-    /// The host's name could not be resolved. Retried.
-    Dns,
-    /// No connection (refused, unreachable). Retried.
-    Connect,
-    /// The TLS handshake failed. Retried, for it may have been cut; a bad certificate is not.
-    Tls,
-    /// The server's certificate was refused. Never retried.
-    Certificate,
-    /// [`Timeouts::connect`](crate::provider::Timeouts) passed. Retried.
-    ConnectTimeout,
-    /// [`Timeouts::response_head`](crate::provider::Timeouts) passed. Retried.
-    ResponseHeadTimeout,
-    /// [`Timeouts::first_event`](crate::provider::Timeouts) passed. Retried.
-    FirstEventTimeout,
-    /// [`Timeouts::idle`](crate::provider::Timeouts) passed without a byte. Retried.
-    IdleTimeout,
-    /// [`Timeouts::progress`](crate::provider::Timeouts) passed without an event, though bytes came. Retried.
-    ProgressTimeout,
-    /// [`Timeouts::total`](crate::provider::Timeouts) passed. Never retried: it bounds all attempts together.
-    TotalTimeout,
-    /// The connection broke (reset, broken pipe). Retried.
-    Connection,
-    /// The stream ended before its terminal event. Retried.
-    Truncated,
-    /// What came is not what the API sends: no HTTP, no event stream, JSON of the wrong shape. Never retried.
-    Protocol,
-    /// A line, event, head or body is over its named limit. Never retried.
-    TooLarge,
-    /// The subscriber did not keep up and its subscription ended; the request itself may go on. Never retried.
-    Lagged,
-    /// The attempt's actor panicked, was killed or lost its thread. Retried.
-    AttemptLost,
-    /// The runtime shut down. Never retried.
-    ShutDown,
+/// The kinds of failure: of each its name, and what a person can try.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, $advice:literal;)*) => {
+        /// What kind of failure it was: what a program matches on.
+        ///
+        /// Whether trying again can help is answered in one place, [`RetryPolicy`](crate::retry::RetryPolicy); each kind here says
+        /// what that place makes of it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl ErrorKind {
+            /// Every kind, for tables.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// The kind's name in JSON and logs, snake case.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            fn advice(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $advice,)*
+                }
+            }
+        }
+    };
 }
 
-impl ErrorKind {
-    /// Every kind, for tables.
-    pub const ALL: [Self; 32] = [
-        Self::InvalidConfiguration,
-        Self::InvalidRequest,
-        Self::Authentication,
-        Self::PermissionDenied,
-        Self::NotFound,
-        Self::ContextLengthExceeded,
-        Self::QuotaExceeded,
-        Self::UsageLimitReached,
-        Self::UsageNotIncluded,
-        Self::ContentPolicy,
-        Self::RateLimited,
-        Self::Overloaded,
-        Self::Unavailable,
-        Self::ServerError,
-        Self::UnexpectedStatus,
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Certificate,
-        Self::ConnectTimeout,
-        Self::ResponseHeadTimeout,
-        Self::FirstEventTimeout,
-        Self::IdleTimeout,
-        Self::ProgressTimeout,
-        Self::TotalTimeout,
-        Self::Connection,
-        Self::Truncated,
-        Self::Protocol,
-        Self::TooLarge,
-        Self::Lagged,
-        Self::AttemptLost,
-        Self::ShutDown,
-    ];
-
-    /// The kind's name in JSON and logs, snake case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidConfiguration => "invalid_configuration",
-            Self::InvalidRequest => "invalid_request",
-            Self::Authentication => "authentication",
-            Self::PermissionDenied => "permission_denied",
-            Self::NotFound => "not_found",
-            Self::ContextLengthExceeded => "context_length_exceeded",
-            Self::QuotaExceeded => "quota_exceeded",
-            Self::UsageLimitReached => "usage_limit_reached",
-            Self::UsageNotIncluded => "usage_not_included",
-            Self::ContentPolicy => "content_policy",
-            Self::RateLimited => "rate_limited",
-            Self::Overloaded => "overloaded",
-            Self::Unavailable => "unavailable",
-            Self::ServerError => "server_error",
-            Self::UnexpectedStatus => "unexpected_status",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Certificate => "certificate",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::ResponseHeadTimeout => "response_head_timeout",
-            Self::FirstEventTimeout => "first_event_timeout",
-            Self::IdleTimeout => "idle_timeout",
-            Self::ProgressTimeout => "progress_timeout",
-            Self::TotalTimeout => "total_timeout",
-            Self::Connection => "connection",
-            Self::Truncated => "truncated",
-            Self::Protocol => "protocol",
-            Self::TooLarge => "too_large",
-            Self::Lagged => "lagged",
-            Self::AttemptLost => "attempt_lost",
-            Self::ShutDown => "shut_down",
-        }
-    }
+kinds! {
+    /// The provider, a header, a file or an option is wrong; nothing was sent. Never retried.
+    InvalidConfiguration = "invalid_configuration",
+        "correct the setting that the message names";
+    /// The server refuses the request as it stands (400, 413, 422, `invalid_prompt`, ...). Never retried.
+    InvalidRequest = "invalid_request",
+        "correct the request: the server says what it does not take";
+    /// The key is missing, wrong or expired (401), or the [`AuthProvider`](crate::provider::AuthProvider) failed. Retried
+    /// once when the provider can refresh.
+    Authentication = "authentication",
+        "check the key, and that it belongs to this host";
+    /// The key may not do this (403). Never retried.
+    PermissionDenied = "permission_denied",
+        "check what the key may do, and the organization and project it is for";
+    /// No such endpoint, model or response (404). Never retried.
+    NotFound = "not_found",
+        "check the base URL and the model's name";
+    /// The input is longer than the model takes. Never retried.
+    ContextLengthExceeded = "context_length_exceeded",
+        "shorten or compact the input";
+    /// The account has no credit left (`insufficient_quota`). Never retried.
+    QuotaExceeded = "quota_exceeded",
+        "check the account's plan and billing";
+    /// The plan's usage limit is reached (`usage_limit_reached`). Never retried.
+    UsageLimitReached = "usage_limit_reached",
+        "wait until the limit resets, or change the plan";
+    /// The plan does not include this (`usage_not_included`). Never retried.
+    UsageNotIncluded = "usage_not_included",
+        "use another plan or an API key";
+    /// The server refuses the content (`cyber_policy`, `content_policy_violation`, ...). Never retried.
+    ContentPolicy = "content_policy",
+        "change the content that the server refuses";
+    /// Too many requests or tokens (429, `rate_limit_exceeded`). Retried, after the time that the server names.
+    RateLimited = "rate_limited",
+        "wait, send less at once, or allow more attempts";
+    /// The server is overloaded (`server_is_overloaded`, `slow_down`, 503, 529). Retried.
+    Overloaded = "overloaded",
+        "try again later; give the request id when you report it";
+    /// The attempt was not sent, because the last ones all found the endpoint down
+    /// ([`CircuitBreaker`](crate::retry::CircuitBreaker)). Retried, when the endpoint is tried again.
+    Unavailable = "unavailable",
+        "see the failures before it, and wait until the endpoint is back";
+    /// The server failed (other 5xx, `server_error`). Retried.
+    ServerError = "server_error",
+        "try again later; give the request id when you report it";
+    /// A status that has no kind of its own. 408, 409 and 425 are retried.
+    UnexpectedStatus = "unexpected_status",
+        "check that the base URL is that of the API itself";
+    /// The host's name could not be resolved. Retried.
+    Dns = "dns",
+        "check the host's name and the network";
+    /// No connection (refused, unreachable). Retried.
+    Connect = "connect",
+        "check that the server runs and that the host and port are right";
+    /// The TLS handshake failed. Retried, for it may have been cut; a bad certificate is not.
+    Tls = "tls",
+        "check that the server speaks TLS on this port";
+    /// The server's certificate was refused. Never retried.
+    Certificate = "certificate",
+        "check the host's name, the clock, and the certificate authorities that are trusted";
+    /// [`Timeouts::connect`](crate::provider::Timeouts) passed. Retried.
+    ConnectTimeout = "connect_timeout",
+        "check the network, or raise the connect timeout";
+    /// [`Timeouts::response_head`](crate::provider::Timeouts) passed. Retried.
+    ResponseHeadTimeout = "response_head_timeout",
+        "the server took the request and said nothing: raise the response head timeout if it is merely slow";
+    /// [`Timeouts::first_event`](crate::provider::Timeouts) passed. Retried.
+    FirstEventTimeout = "first_event_timeout",
+        "raise the first event timeout if the model is merely slow";
+    /// [`Timeouts::idle`](crate::provider::Timeouts) passed without a byte. Retried.
+    IdleTimeout = "idle_timeout",
+        "raise the idle timeout if the server is merely slow";
+    /// [`Timeouts::progress`](crate::provider::Timeouts) passed without an event, though bytes came. Retried.
+    ProgressTimeout = "progress_timeout",
+        "the server keeps the connection alive without an answer: raise the progress timeout if it is merely slow";
+    /// [`Timeouts::total`](crate::provider::Timeouts) passed. Never retried: it bounds all attempts together.
+    TotalTimeout = "total_timeout",
+        "raise the total timeout";
+    /// The connection broke (reset, broken pipe). Retried.
+    Connection = "connection",
+        "try again; if it repeats, look for a proxy that cuts long answers";
+    /// The stream ended before its terminal event. Retried.
+    Truncated = "truncated",
+        "try again; if it repeats, look for a proxy that cuts long answers";
+    /// What came is not what the API sends: no HTTP, no event stream, JSON of the wrong shape. Never retried.
+    Protocol = "protocol",
+        "check that the base URL is that of the API itself, and the wire";
+    /// A line, event, head or body is over its named limit. Never retried.
+    TooLarge = "too_large",
+        "raise the limit that the message names";
+    /// The subscriber did not keep up and its subscription ended; the request itself may go on. Never retried.
+    Lagged = "lagged",
+        "read faster, raise the limits, or choose a delivery policy that drops deltas";
+    /// The attempt's actor panicked, was killed or lost its thread. Retried.
+    AttemptLost = "attempt_lost",
+        "report it: this is a defect of the program";
+    /// The runtime shut down. Never retried.
+    ShutDown = "shut_down",
+        "start the runtime again";
 }
 
 impl fmt::Display for ErrorKind {
@@ -375,60 +358,7 @@ impl ApiError {
 
     /// What to try, for a person.
     pub fn advice(&self) -> &'static str {
-        match self.kind() {
-            ErrorKind::InvalidConfiguration => "correct the setting that the message names",
-            ErrorKind::InvalidRequest => {
-                "correct the request: the server says what it does not take"
-            }
-            ErrorKind::Authentication => "check the key, and that it belongs to this host",
-            ErrorKind::PermissionDenied => {
-                "check what the key may do, and the organization and project it is for"
-            }
-            ErrorKind::NotFound => "check the base URL and the model's name",
-            ErrorKind::ContextLengthExceeded => "shorten or compact the input",
-            ErrorKind::QuotaExceeded => "check the account's plan and billing",
-            ErrorKind::UsageLimitReached => "wait until the limit resets, or change the plan",
-            ErrorKind::UsageNotIncluded => "use another plan or an API key",
-            ErrorKind::ContentPolicy => "change the content that the server refuses",
-            ErrorKind::RateLimited => "wait, send less at once, or allow more attempts",
-            ErrorKind::Unavailable => {
-                "see the failures before it, and wait until the endpoint is back"
-            }
-            ErrorKind::Overloaded | ErrorKind::ServerError => {
-                "try again later; give the request id when you report it"
-            }
-            ErrorKind::UnexpectedStatus => "check that the base URL is that of the API itself",
-            ErrorKind::Dns => "check the host's name and the network",
-            ErrorKind::Connect => "check that the server runs and that the host and port are right",
-            ErrorKind::Tls => "check that the server speaks TLS on this port",
-            ErrorKind::Certificate => {
-                "check the host's name, the clock, and the certificate authorities that are trusted"
-            }
-            ErrorKind::ConnectTimeout => "check the network, or raise the connect timeout",
-            ErrorKind::ResponseHeadTimeout => {
-                "the server took the request and said nothing: raise the response head timeout if it is merely slow"
-            }
-            ErrorKind::FirstEventTimeout => {
-                "raise the first event timeout if the model is merely slow"
-            }
-            ErrorKind::IdleTimeout => "raise the idle timeout if the server is merely slow",
-            ErrorKind::ProgressTimeout => {
-                "the server keeps the connection alive without an answer: raise the progress timeout if it is merely slow"
-            }
-            ErrorKind::TotalTimeout => "raise the total timeout",
-            ErrorKind::Connection | ErrorKind::Truncated => {
-                "try again; if it repeats, look for a proxy that cuts long answers"
-            }
-            ErrorKind::Protocol => {
-                "check that the base URL is that of the API itself, and the wire"
-            }
-            ErrorKind::TooLarge => "raise the limit that the message names",
-            ErrorKind::Lagged => {
-                "read faster, raise the limits, or choose a delivery policy that drops deltas"
-            }
-            ErrorKind::AttemptLost => "report it: this is a defect of the program",
-            ErrorKind::ShutDown => "start the runtime again",
-        }
+        self.kind().advice()
     }
 
     /// The paragraph for people: what, where, how often, the request id, what to try.
@@ -594,9 +524,10 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_and_advice_of_its_own() {
-        let names: std::collections::BTreeSet<_> = ErrorKind::ALL.map(ErrorKind::as_str).into();
+        let names: std::collections::BTreeSet<_> =
+            ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(names.len(), ErrorKind::ALL.len());
-        for kind in ErrorKind::ALL {
+        for kind in ErrorKind::ALL.iter().copied() {
             let error = ApiError::new(kind, "what happened");
             assert_eq!(error.to_string(), format!("{kind}: what happened"));
             assert!(

@@ -122,22 +122,7 @@ fn can_help(error: &ApiError) -> bool {
         | ErrorKind::AttemptLost => true,
         // Request timeout, conflict, too early.
         ErrorKind::UnexpectedStatus => matches!(error.details().status, Some(408 | 409 | 425)),
-        ErrorKind::InvalidConfiguration
-        | ErrorKind::InvalidRequest
-        | ErrorKind::Authentication
-        | ErrorKind::PermissionDenied
-        | ErrorKind::NotFound
-        | ErrorKind::ContextLengthExceeded
-        | ErrorKind::QuotaExceeded
-        | ErrorKind::UsageLimitReached
-        | ErrorKind::UsageNotIncluded
-        | ErrorKind::ContentPolicy
-        | ErrorKind::Certificate
-        | ErrorKind::TotalTimeout
-        | ErrorKind::Protocol
-        | ErrorKind::TooLarge
-        | ErrorKind::Lagged
-        | ErrorKind::ShutDown => false,
+        _ => false,
     }
 }
 
@@ -182,7 +167,8 @@ mod tests {
     #[test]
     fn only_failures_that_may_pass_are_retried() {
         let retried: Vec<_> = ErrorKind::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|kind| {
                 matches!(
                     RetryPolicy::default().decide(&error(*kind), context(1)),
