@@ -309,6 +309,11 @@ impl ApiError {
         }))
     }
 
+    /// The error of a setting that is wrong, so that nothing was sent.
+    pub(crate) fn misconfigured(message: String) -> Self {
+        Self::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
+    }
+
     /// The error of an attempt that reported nothing.
     pub(crate) fn attempt_lost() -> Self {
         Self::new(

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{
     compression::RequestCompression,
-    endpoint::{Provider, Quirks, invalid},
+    endpoint::{Provider, Quirks},
     presets::Preset,
     settings::ProviderSettings,
     timeouts::Timeouts,
@@ -83,13 +83,15 @@ impl ProviderCatalog {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ApiError> {
         let path = path.as_ref();
         let source = format!("{}: ", path.display());
-        let text = fs::read_to_string(path)
-            .map_err(|error| invalid(format!("{source}can't be read")).with_source(error))?;
+        let text = fs::read_to_string(path).map_err(|error| {
+            ApiError::misconfigured(format!("{source}can't be read")).with_source(error)
+        })?;
         Self::named(source, &text)
     }
 
     fn named(source: String, text: &str) -> Result<Self, ApiError> {
-        let entries = entries(text).map_err(|message| invalid(format!("{source}{message}")))?;
+        let entries = entries(text)
+            .map_err(|message| ApiError::misconfigured(format!("{source}{message}")))?;
         Ok(Self { source, entries })
     }
 
@@ -109,7 +111,7 @@ impl ProviderCatalog {
             let presets = Preset::ALL.iter().map(|preset| preset.name);
             let names: Vec<_> = self.names().chain(presets).collect();
             let source = &self.source;
-            invalid(format!(
+            ApiError::misconfigured(format!(
                 "{source}no provider is named {name:?}; known are {}",
                 names.join(", ")
             ))

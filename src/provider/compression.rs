@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use super::endpoint::invalid;
 use crate::protocol::error::ApiError;
 
 /// How request bodies are sent.
@@ -29,7 +28,7 @@ impl RequestCompression {
     /// Refuses a request whose headers say already how its body is encoded: it would be encoded twice, or said wrongly.
     pub(crate) fn check(self, headers: &HeaderMap) -> Result<(), ApiError> {
         if self != Self::None && headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(invalid(
+            return Err(ApiError::misconfigured(
                 "header content-encoding is set, and so is `request_compression`, which sets it: leave out one of them"
                     .to_owned(),
             ));
@@ -48,7 +47,8 @@ impl RequestCompression {
             #[cfg(feature = "zstd")]
             Self::Zstd { level } => {
                 let encoded = zstd::bulk::compress(body, level).map_err(|error| {
-                    invalid("the body can't be compressed with zstd".to_owned()).with_source(error)
+                    ApiError::misconfigured("the body can't be compressed with zstd".to_owned())
+                        .with_source(error)
                 })?;
                 let name = http::HeaderValue::from_static("zstd");
                 headers.insert(header::CONTENT_ENCODING, name);

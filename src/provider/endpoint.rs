@@ -14,7 +14,7 @@ use super::{
     timeouts::Timeouts,
 };
 use crate::{
-    protocol::error::{ApiError, ErrorKind, Phase},
+    protocol::error::ApiError,
     secret::{
         Secret,
         redaction::{
@@ -108,11 +108,12 @@ impl Provider {
     /// `base_url` is part of every request.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when `base_url` is no `http` or `https` URL, or holds a fragment or credentials.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when `base_url` is no `http` or `https` URL, or holds a fragment or credentials.
     pub fn new(name: impl Into<String>, base_url: &str) -> Result<Self, ApiError> {
         let name = name.into();
-        let base_url = checked_base_url(base_url)
-            .map_err(|reason| invalid(format!("base URL of provider {name:?}: {reason}")))?;
+        let base_url = checked_base_url(base_url).map_err(|reason| {
+            ApiError::misconfigured(format!("base URL of provider {name:?}: {reason}"))
+        })?;
         Ok(Self::from_parts(name, base_url))
     }
 
@@ -179,7 +180,7 @@ impl Provider {
     /// Sets a header of every request, in place of an earlier one of that name.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when the name or the value can't be sent, or the transport sets that header
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when the name or the value can't be sent, or the transport sets that header
     /// itself. The message names the header; the value may be a secret.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
         let (name, value) = checked_header(name, value)?;
@@ -303,10 +304,6 @@ impl fmt::Debug for Provider {
     }
 }
 
-pub(super) fn invalid(message: String) -> ApiError {
-    ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
-}
-
 /// Says what is wrong without the URL itself, which may hold a key.
 fn checked_base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim())
@@ -330,15 +327,15 @@ fn checked_base_url(text: &str) -> Result<Url, String> {
 }
 
 fn checked_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ApiError> {
-    let header_name =
-        HeaderName::try_from(name).map_err(|_| invalid(format!("{name:?} is no header's name")))?;
+    let header_name = HeaderName::try_from(name)
+        .map_err(|_| ApiError::misconfigured(format!("{name:?} is no header's name")))?;
     if is_transport_header(&header_name) {
-        return Err(invalid(format!(
+        return Err(ApiError::misconfigured(format!(
             "header {header_name} is set by the transport"
         )));
     }
     let mut value = HeaderValue::try_from(value).map_err(|_| {
-        invalid(format!(
+        ApiError::misconfigured(format!(
             "header {header_name} has a value that can't be sent"
         ))
     })?;
@@ -391,6 +388,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::error::ErrorKind;
     use crate::provider::{BearerAuth, HeaderAuth};
 
     fn provider(base_url: &str) -> Provider {

@@ -1,7 +1,7 @@
 //! The providers that are known by name.
 
 use super::{
-    endpoint::{Provider, Quirks, invalid},
+    endpoint::{Provider, Quirks},
     settings::ProviderSettings,
 };
 use crate::{
@@ -232,7 +232,7 @@ impl Preset {
     pub fn named(name: &str) -> Result<&'static Self, ApiError> {
         Self::find(name).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|preset| preset.name).collect();
-            invalid(format!(
+            ApiError::misconfigured(format!(
                 "no provider is named {name:?}; known are {}",
                 names.join(", ")
             ))

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     auth::{BearerAuth, HeaderAuth},
     compression::RequestCompression,
-    endpoint::{Provider, Quirks, invalid},
+    endpoint::{Provider, Quirks},
     presets::Preset,
     timeouts::Timeouts,
 };
@@ -79,10 +79,12 @@ impl ProviderSettings {
     ) -> Result<Provider, ApiError> {
         let lookup = |variable: &str| lookup(variable).filter(|value| !value.trim().is_empty());
         self.build(name, &lookup).map_err(|error| match error {
-            Problem::Ours(message) => invalid(format!("provider {name:?}: {message}")),
+            Problem::Ours(message) => {
+                ApiError::misconfigured(format!("provider {name:?}: {message}"))
+            }
             Problem::Theirs(place, error) => {
                 let message = format!("provider {name:?}: {place}: {}", error.message());
-                let mut wrapped = invalid(message);
+                let mut wrapped = ApiError::misconfigured(message);
                 wrapped.details_mut().source = error.details().source.clone();
                 wrapped
             }

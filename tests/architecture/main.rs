@@ -97,11 +97,6 @@ const IN_CIRCLES: &[Known] = &[
         "the same",
     ),
     known(
-        "provider/compression.rs",
-        "provider/endpoint.rs",
-        "how a setting is refused stands with the endpoint",
-    ),
-    known(
         "provider/presets.rs",
         "provider/settings.rs",
         "presets are not yet constants of the settings",
