@@ -16,7 +16,7 @@ use super::{
     plan::{Surroundings, plan, plan_refusal},
     records::{CloseKind, ConnectionId, RecordedRequest, Side},
     request::{Refusal, RequestHead, take_head},
-    server::{Shared, Stop, told_to_stop},
+    shared::{Shared, Stop, told_to_stop},
 };
 
 /// The most bytes that are read ahead while an answer is sent: what a client may send before it has its answer. A

@@ -48,6 +48,7 @@ mod routes;
 mod script;
 mod script_fields;
 mod server;
+mod shared;
 
 use std::{
     fmt, io,
@@ -76,7 +77,7 @@ pub use self::{
 use self::{
     records::Records,
     script::ScriptCursor,
-    server::{Shared, Stop},
+    shared::{Shared, Stop},
 };
 
 /// The connections that [`LoopbackOptions::default`] allows at a time.

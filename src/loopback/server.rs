@@ -5,34 +5,13 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 use tracing::{debug, error, warn};
 
-use super::{connection::serve, records::Records, script::ScriptCursor};
+use super::{
+    connection::serve,
+    shared::{Shared, Stop, told_to_stop},
+};
 
 /// The pause after an accept that failed, as it does for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What the connections of one server have in common.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) records: Records,
-    pub(super) script: ScriptCursor,
-    pub(super) stream_pace: Duration,
-    pub(super) max_connections: usize,
-}
-
-/// How the connections end when the server stops.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Stop {
-    Close,
-    Reset,
-}
-
-/// Waits until the server is told to stop, or nobody is left to tell it.
-pub(super) async fn told_to_stop(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    match stop.wait_for(Option::is_some).await {
-        Ok(stop) => stop.unwrap_or(Stop::Close),
-        Err(_) => Stop::Close,
-    }
-}
 
 /// Accepts and serves connections until it is told to stop; then ends them, and returns when they have ended.
 pub(super) async fn run(

@@ -112,11 +112,6 @@ const IN_CIRCLES: &[Known] = &[
         "the same",
     ),
     known(
-        "loopback/connection.rs",
-        "loopback/server.rs",
-        "what connections share stands with what accepts them",
-    ),
-    known(
         "cli/mod.rs",
         "cli/ask.rs",
         "cli/mod.rs holds both the subcommands and what they share: the exit status, the wrong usage",
