@@ -1,14 +1,8 @@
 //! An event as one JSON object: the line that the command prints for it.
 
-use std::borrow::Cow;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use serde::{
-    Serialize, Serializer,
-    ser::{Error as _, SerializeMap},
-};
-use serde_json::value::RawValue;
-
-use super::{RateLimitSnapshot, RawJson, ResponseEvent, StreamAnomalies};
+use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies};
 
 /// The event as one JSON object, with serde_json's serializers only.
 ///
@@ -190,27 +184,6 @@ impl<M: SerializeMap> Fields<M> {
     }
 }
 
-/// JSON of the server's on one line. Several `data:` lines of an event bring line breaks, but never into a string.
-pub(crate) struct OneLine<'a>(pub(crate) &'a RawJson);
-
-impl OneLine<'_> {
-    fn text(&self) -> Cow<'_, str> {
-        let text = self.0.get();
-        match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
-            Some(_) => Cow::Owned(text.replace(['\n', '\r'], " ")),
-            None => Cow::Borrowed(text),
-        }
-    }
-}
-
-impl Serialize for OneLine<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.text();
-        let raw: &RawValue = serde_json::from_str(&text).map_err(S::Error::custom)?;
-        raw.serialize(serializer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::Duration};
@@ -218,7 +191,7 @@ mod tests {
     use super::*;
     use crate::protocol::{
         Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
-        OutputTextDelta, RateLimitBudget, RateLimitWindow, ReasoningContentDelta,
+        OutputTextDelta, RateLimitBudget, RateLimitWindow, RawJson, ReasoningContentDelta,
         ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, Restarted, TokenUsage,
         ToolCallInput, ToolCallInputDelta,
         error::{ApiError, ErrorKind},

@@ -3,6 +3,7 @@
 //! Data only. Nothing here opens a socket, waits or knows an actor.
 
 mod accumulator;
+mod anomalies;
 mod compaction;
 pub(crate) mod duration_notation;
 pub(crate) mod error;
@@ -19,13 +20,13 @@ mod tool;
 mod usage;
 
 pub use accumulator::{AccumulatedToolCall, Mismatch, ResponseAccumulator};
+pub use anomalies::StreamAnomalies;
 pub use compaction::{CompactionInput, CompactionOutput};
 pub use event::{
     Completed, Created, Incomplete, OtherEvent, OutputItem, OutputTextDelta, ReasoningContentDelta,
     ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseEvent, Restarted,
-    StreamAnomalies, ToolCallInput, ToolCallInputDelta,
+    ToolCallInput, ToolCallInputDelta,
 };
-pub(crate) use event_json::OneLine;
 pub use item::{
     Content, ContentPart, FunctionCallItem, FunctionCallOutputItem, MessageItem, ReasoningItem,
     ResponseItem, Role,
@@ -37,6 +38,7 @@ pub use prompt::{
 pub use rate_limit::{
     Credits, IndividualLimit, RateLimitBudget, RateLimitSnapshot, RateLimitWindow,
 };
+pub(crate) use raw::OneLine;
 pub use raw::RawJson;
 pub use text::{Id, Text};
 pub use tool::Tool;

@@ -1,8 +1,10 @@
 //! JSON kept as it was written.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _,
+};
 use serde_json::{Value, value::RawValue};
 
 /// A JSON text, byte for byte as the server or the caller wrote it, parsed only when asked.
@@ -77,7 +79,7 @@ impl fmt::Display for RawJson {
 /// Writes the text as it is. Only serde_json's serializers can; others get an error.
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
         raw.serialize(serializer)
     }
 }
@@ -87,6 +89,27 @@ impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
         Ok(Self(raw.get().into()))
+    }
+}
+
+/// JSON of the server's on one line. Several `data:` lines of an event bring line breaks, but never into a string.
+pub(crate) struct OneLine<'a>(pub(crate) &'a RawJson);
+
+impl OneLine<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        let text = self.0.get();
+        match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
+            Some(_) => Cow::Owned(text.replace(['\n', '\r'], " ")),
+            None => Cow::Borrowed(text),
+        }
+    }
+}
+
+impl Serialize for OneLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.text();
+        let raw: &RawValue = serde_json::from_str(&text).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 
