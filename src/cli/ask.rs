@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use super::{
-    ExitStatus, UsageError,
     console::{self, Console},
+    exit_status::ExitStatus,
     interrupts::Interrupts,
     logging,
     printer::{Printer, Shown, View},
@@ -28,6 +28,7 @@ use super::{
     provider_options::{ProviderOptions, Upstream},
     status_line::StatusLine,
     text_view::{Terminals, TextView},
+    usage_error::UsageError,
 };
 
 /// How long who reads stdout may take for one piece: a pager may be left open for days.

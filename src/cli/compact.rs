@@ -6,7 +6,8 @@ use actix_responses::protocol::{CompactionInput, CompactionOutput};
 use clap::{ArgAction, Args};
 
 use super::{
-    ExitStatus, UsageError, logging, prompt_options, provider_options::ProviderOptions, question,
+    exit_status::ExitStatus, logging, prompt_options, provider_options::ProviderOptions, question,
+    usage_error::UsageError,
 };
 
 /// Make a conversation shorter

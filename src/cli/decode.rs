@@ -14,8 +14,8 @@ use actix_responses::{
 use clap::Args;
 
 use super::{
-    ExitStatus, UsageError, console, files, json_lines, provider_options::WireName,
-    secrets::Secrets,
+    console, exit_status::ExitStatus, files, json_lines, provider_options::WireName,
+    secrets::Secrets, usage_error::UsageError,
 };
 
 /// How much is read at a time, and decoded unless `--chunk` says otherwise.

@@ -9,7 +9,7 @@ use std::{
 use actix_responses::protocol::RawJson;
 use serde_json::error::Category;
 
-use super::UsageError;
+use super::usage_error::UsageError;
 
 /// The most bytes that a file of arguments, or a prompt on stdin, may have. It is all held in memory and sent.
 pub(super) const MAX_INPUT_BYTES: u64 = 64 << 20;

@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-use super::{UsageError, secrets::Secrets};
+use super::{secrets::Secrets, usage_error::UsageError};
 
 /// Which events `-v` shows, and those that `-vv` adds.
 const LEVELS: [&str; 2] = ["actix_responses=debug", "actix_responses=trace"];

@@ -16,7 +16,10 @@ use actix_responses::{
 use clap::Args;
 use http::StatusCode;
 
-use super::{ExitStatus, UsageError, interrupts::Interrupts, logging, secrets::Secrets};
+use super::{
+    exit_status::ExitStatus, interrupts::Interrupts, logging, secrets::Secrets,
+    usage_error::UsageError,
+};
 
 /// Serve the embedded provider on 127.0.0.1 until Ctrl-C
 ///

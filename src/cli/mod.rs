@@ -1,9 +1,10 @@
-//! The command's subcommands, one file each, and what they share.
+//! The command's subcommands, one file each beside what they share.
 
 mod ask;
 mod compact;
 mod console;
 mod decode;
+mod exit_status;
 mod files;
 mod interrupts;
 mod json_lines;
@@ -17,11 +18,11 @@ mod question;
 mod secrets;
 mod status_line;
 mod text_view;
+mod usage_error;
 
-use std::{error::Error, fmt, process::ExitCode};
-
-use actix_responses::ApiError;
 use clap::{Parser, Subcommand};
+
+use self::exit_status::ExitStatus;
 
 /// Stream answers of the OpenAI Responses and Chat Completions APIs.
 ///
@@ -57,68 +58,6 @@ impl Arguments {
             ExitStatus::Usage
         })
     }
-}
-
-/// How the command ended, as it tells the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ExitStatus {
-    /// The answer is whole, or the reader of stdout has had enough of it.
-    Success = 0,
-    /// The request failed, or the answer is incomplete.
-    Failure = 1,
-    /// The command was used wrongly: nothing was sent.
-    Usage = 2,
-    /// A signal ended it: 128 and the number of SIGINT, whichever signal it was.
-    Interrupted = 130,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> Self {
-        Self::from(status as u8)
-    }
-}
-
-/// The command can't do what it was told: a flag, a variable or a file is wrong. It says which, and never holds a key.
-#[derive(Debug, PartialEq)]
-struct UsageError(String);
-
-impl UsageError {
-    fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-
-    /// An error of the library's about what `place` gave.
-    fn at(place: &str, error: &(dyn Error + 'static)) -> Self {
-        Self(format!("{place}: {}", with_causes(error)))
-    }
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A refusal before anything was sent.
-impl From<ApiError> for UsageError {
-    fn from(error: ApiError) -> Self {
-        Self(error.report())
-    }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    // An `ApiError` says its kind too, which for a wrong setting is no news.
-    let mut text = match error.downcast_ref::<ApiError>() {
-        Some(error) => error.message().to_owned(),
-        None => error.to_string(),
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

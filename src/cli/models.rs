@@ -4,7 +4,8 @@ use actix_responses::protocol::ModelList;
 use clap::{ArgAction, Args};
 
 use super::{
-    ExitStatus, UsageError, console, logging, provider_options::ProviderOptions, question,
+    console, exit_status::ExitStatus, logging, provider_options::ProviderOptions, question,
+    usage_error::UsageError,
 };
 
 /// List the models that a provider has, one a line

@@ -9,8 +9,9 @@ use actix_responses::protocol::{OutputSchema, Prompt, RawJson, ResponseItem, Too
 use clap::Args;
 
 use super::{
-    UsageError, files,
+    files,
     provider_options::{Upstream, variable},
+    usage_error::UsageError,
 };
 
 const MODEL_VARIABLE: &str = "OPENAI_MODEL";

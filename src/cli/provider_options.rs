@@ -14,7 +14,7 @@ use actix_responses::{
 };
 use clap::{Args, ValueEnum};
 
-use super::{UsageError, console, secrets::Secrets};
+use super::{console, secrets::Secrets, usage_error::UsageError};
 
 const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 const KEY_VARIABLE: &str = "OPENAI_API_KEY";

@@ -4,7 +4,10 @@ use std::io::{self, ErrorKind as IoErrorKind, Write as _};
 
 use actix_responses::{ApiError, ErrorKind, Runtime, retry::RetryPolicy};
 
-use super::{ExitStatus, UsageError, console, interrupts::Interrupts, provider_options::Upstream};
+use super::{
+    console, exit_status::ExitStatus, interrupts::Interrupts, provider_options::Upstream,
+    usage_error::UsageError,
+};
 
 /// Asks, waits for the answer, and prints what `shown` makes of it.
 pub(super) fn answer<T>(

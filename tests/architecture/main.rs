@@ -106,15 +106,6 @@ const IN_CIRCLES: &[Known] = &[
         "actors/supervisor/tending.rs",
         "the same",
     ),
-    known(
-        "cli/mod.rs",
-        "cli/ask.rs",
-        "cli/mod.rs holds both the subcommands and what they share: the exit status, the wrong usage",
-    ),
-    known("cli/mod.rs", "cli/compact.rs", "the same"),
-    known("cli/mod.rs", "cli/decode.rs", "the same"),
-    known("cli/mod.rs", "cli/loopback.rs", "the same"),
-    known("cli/mod.rs", "cli/models.rs", "the same"),
 ];
 
 const fn room(name: &'static str, rank: u8) -> Room {
