@@ -1,9 +1,6 @@
-//! The providers that are known by name.
+//! The providers that are known by name: plain data, of which `settings.rs` makes a provider.
 
-use super::{
-    endpoint::{Provider, Quirks},
-    settings::ProviderSettings,
-};
+use super::endpoint::{Provider, Quirks};
 use crate::{
     protocol::error::ApiError,
     wire::{
@@ -241,19 +238,6 @@ impl Preset {
 
     pub(super) fn find(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|preset| preset.name == name)
-    }
-
-    /// Makes the provider. `lookup` gives environment variables; blank ones count as unset. For another base URL or key
-    /// begin with [`ProviderSettings::from_preset`].
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a variable that it needs is unset, or holds what can't be
-    /// used; the message names it.
-    pub fn provider(
-        &'static self,
-        lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<Provider, ApiError> {
-        ProviderSettings::from_preset(self).provider(self.name, lookup)
     }
 
     /// What it wants differently in request bodies.

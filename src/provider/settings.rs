@@ -203,6 +203,21 @@ impl ProviderSettings {
     }
 }
 
+impl Preset {
+    /// Makes the provider. `lookup` gives environment variables; blank ones count as unset. For another base URL or key
+    /// begin with [`ProviderSettings::from_preset`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a variable that it needs is unset, or holds what can't be
+    /// used; the message names it.
+    pub fn provider(
+        &'static self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<Provider, ApiError> {
+        ProviderSettings::from_preset(self).provider(self.name, lookup)
+    }
+}
+
 /// What stands in the way of a provider.
 enum Problem {
     Ours(String),

@@ -92,11 +92,6 @@ const IN_CIRCLES: &[Known] = &[
         "the same",
     ),
     known(
-        "provider/presets.rs",
-        "provider/settings.rs",
-        "presets are not yet constants of the settings",
-    ),
-    known(
         "actors/supervisor/mod.rs",
         "actors/supervisor/shutdown.rs",
         "one actor, whose `impl` is split by noun",
