@@ -91,16 +91,6 @@ const IN_CIRCLES: &[Known] = &[
         "wire/responses/decode.rs",
         "the same",
     ),
-    known(
-        "actors/supervisor/mod.rs",
-        "actors/supervisor/shutdown.rs",
-        "one actor, whose `impl` is split by noun",
-    ),
-    known(
-        "actors/supervisor/mod.rs",
-        "actors/supervisor/tending.rs",
-        "the same",
-    ),
 ];
 
 const fn room(name: &'static str, rank: u8) -> Room {

@@ -3,8 +3,8 @@
 use actix::{ActorFutureExt, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 
 use super::{
-    StreamSupervisor,
     requests::{Body, State},
+    state::StreamSupervisor,
 };
 use crate::actors::{
     GetStatus, RequestId, RequestStatus, Subscribe, SubscribeError, SubscriptionId, Unsubscribe,

@@ -6,20 +6,14 @@
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    pin::Pin,
-    sync::Arc,
-    task::Waker,
-};
+use std::sync::Arc;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient};
-use tokio::time::{Instant, Sleep};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use tokio::time::Instant;
 
 use self::{
     attempts::Verdict,
-    requests::{Body, Request, State, StopReason},
-    shutdown::Closing,
+    requests::{Body, State, StopReason},
     tending::Tending,
 };
 use super::{
@@ -30,16 +24,9 @@ use super::{
         spec::Attempt,
     },
     audience::listener::Listener,
-    workers::{
-        pool::WorkerPool,
-        worker::{Mailbox, StartAttempt},
-    },
+    workers::worker::{Mailbox, StartAttempt},
 };
-use crate::{
-    protocol::{ResponseEvent, Restarted, error::ApiError},
-    retry::Breakers,
-    transport::TransportFactory,
-};
+use crate::protocol::{ResponseEvent, Restarted, error::ApiError};
 
 mod attempts;
 mod config;
@@ -48,37 +35,12 @@ mod questions;
 mod requests;
 mod retained;
 mod shutdown;
+mod state;
 mod submit;
 mod tending;
 
 pub use config::SupervisorConfig;
-
-/// Accepts requests and answers for them until each has ended. The [module](crate::actors) says who sends it
-/// what.
-pub struct StreamSupervisor {
-    config: SupervisorConfig,
-    pool: WorkerPool,
-    breakers: Breakers,
-    /// What the breakers count time from.
-    epoch: Instant,
-    requests: HashMap<RequestId, Request>,
-    /// Where all leases report to. They share it, because each address is three allocations.
-    report: Option<Arc<Recipient<AttemptEnded>>>,
-    /// How many of them have not ended.
-    live: usize,
-    next_id: u64,
-    /// Requests whose audience is here and has subscribers that are waited for.
-    tended: BTreeSet<RequestId>,
-    alarm: Option<Pin<Box<Sleep>>>,
-    /// Wakes [`Tending`].
-    waker: Option<Waker>,
-    /// Ended requests, the oldest first.
-    retained: VecDeque<(Instant, RequestId)>,
-    retained_bytes: usize,
-    /// Whether a look at them is on its way.
-    retention_is_due: bool,
-    closing: Option<Closing>,
-}
+pub use state::StreamSupervisor;
 
 /// To itself: the wait before the next attempt is over.
 struct RetryDue(RequestId);
@@ -88,31 +50,6 @@ impl Message for RetryDue {
 }
 
 impl StreamSupervisor {
-    /// A supervisor whose transports come from `factory`, for [`start`](Actor::start) within an actix `System`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a timeout of the provider makes no sense.
-    pub fn new(config: SupervisorConfig, factory: impl TransportFactory) -> Result<Self, ApiError> {
-        config.provider.timeouts.validate()?;
-        Ok(Self {
-            pool: WorkerPool::new(Arc::new(factory)),
-            breakers: Breakers::new(config.breaker),
-            epoch: Instant::now(),
-            requests: HashMap::new(),
-            report: None,
-            live: 0,
-            config,
-            next_id: 1,
-            tended: BTreeSet::new(),
-            alarm: None,
-            waker: None,
-            retained: VecDeque::new(),
-            retained_bytes: 0,
-            retention_is_due: false,
-            closing: None,
-        })
-    }
-
     fn start_attempt(
         &mut self,
         id: RequestId,

@@ -4,7 +4,7 @@ use actix::{Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapF
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::oneshot;
 
-use super::StreamSupervisor;
+use super::state::StreamSupervisor;
 use crate::{
     actors::{
         AttemptNotice, Compact, ListModels,

@@ -6,8 +6,8 @@ use actix::{AsyncContext, Context, Handler, Message};
 use tokio::time::Instant;
 
 use super::{
-    StreamSupervisor,
     requests::{Request, State},
+    state::StreamSupervisor,
 };
 use crate::actors::{RequestId, audience::Audience};
 

@@ -4,17 +4,10 @@ use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult
 use tokio::sync::oneshot;
 
 use super::{
-    StreamSupervisor,
     requests::{Request, State, StopReason},
+    state::{Closing, StreamSupervisor},
 };
 use crate::actors::{RequestId, Shutdown};
-
-/// A shutdown that has begun.
-#[derive(Default)]
-pub(super) struct Closing {
-    waiting: Vec<oneshot::Sender<()>>,
-    grace_is_over: bool,
-}
 
 /// To itself: the time that a shutdown gives running requests is over.
 struct GraceOver;

@@ -8,9 +8,9 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use super::{
-    StreamSupervisor,
     attempts::Attempts,
     requests::{Request, State},
+    state::StreamSupervisor,
 };
 use crate::{
     actors::{

@@ -8,7 +8,7 @@ use std::{
 use actix::{ActorFuture, Context};
 use tokio::time::Instant;
 
-use super::StreamSupervisor;
+use super::state::StreamSupervisor;
 use crate::actors::RequestId;
 
 impl StreamSupervisor {

@@ -1,0 +1,83 @@
+//! What the supervisor knows. Each file beside this one does a part of what it does.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    task::Waker,
+};
+
+use actix::Recipient;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+
+use super::{SupervisorConfig, requests::Request};
+use crate::{
+    actors::{RequestId, attempt::lease::AttemptEnded, workers::pool::WorkerPool},
+    protocol::error::ApiError,
+    retry::Breakers,
+    transport::TransportFactory,
+};
+
+/// Accepts requests and answers for them until each has ended. The [module](crate::actors) says who sends it
+/// what.
+pub struct StreamSupervisor {
+    pub(super) config: SupervisorConfig,
+    pub(super) pool: WorkerPool,
+    pub(super) breakers: Breakers,
+    /// What the breakers count time from.
+    pub(super) epoch: Instant,
+    pub(super) requests: HashMap<RequestId, Request>,
+    /// How many of them have not ended.
+    pub(super) live: usize,
+    /// Where all leases report to. They share it, because each address is three allocations.
+    pub(super) report: Option<Arc<Recipient<AttemptEnded>>>,
+    pub(super) next_id: u64,
+    /// Requests whose audience is here and has subscribers that are waited for.
+    pub(super) tended: BTreeSet<RequestId>,
+    pub(super) alarm: Option<Pin<Box<Sleep>>>,
+    /// Wakes [`Tending`](super::tending::Tending).
+    pub(super) waker: Option<Waker>,
+    /// Ended requests, the oldest first.
+    pub(super) retained: VecDeque<(Instant, RequestId)>,
+    pub(super) retained_bytes: usize,
+    /// Whether a look at them is on its way.
+    pub(super) retention_is_due: bool,
+    pub(super) closing: Option<Closing>,
+}
+
+/// A shutdown that has begun.
+#[derive(Default)]
+pub(super) struct Closing {
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
+    pub(super) grace_is_over: bool,
+}
+
+impl StreamSupervisor {
+    /// A supervisor whose transports come from `factory`, for [`start`](actix::Actor::start) within an actix `System`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a timeout of the provider makes no sense.
+    pub fn new(config: SupervisorConfig, factory: impl TransportFactory) -> Result<Self, ApiError> {
+        config.provider.timeouts.validate()?;
+        Ok(Self {
+            pool: WorkerPool::new(Arc::new(factory)),
+            breakers: Breakers::new(config.breaker),
+            epoch: Instant::now(),
+            requests: HashMap::new(),
+            report: None,
+            live: 0,
+            config,
+            next_id: 1,
+            tended: BTreeSet::new(),
+            alarm: None,
+            waker: None,
+            retained: VecDeque::new(),
+            retained_bytes: 0,
+            retention_is_due: false,
+            closing: None,
+        })
+    }
+}
