@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use tokio::time::Instant;
 
 use self::{
     attempts::Verdict,
-    requests::{Body, State, StopReason},
+    requests::{Body, State, StopReason, Waiting},
     tending::Tending,
 };
 use super::{
@@ -41,13 +41,6 @@ mod tending;
 
 pub use config::SupervisorConfig;
 pub use state::StreamSupervisor;
-
-/// To itself: the wait before the next attempt is over.
-struct RetryDue(RequestId);
-
-impl Message for RetryDue {
-    type Result = ();
-}
 
 impl StreamSupervisor {
     fn start_attempt(
@@ -145,13 +138,28 @@ impl StreamSupervisor {
         let Some(delay) = delay else {
             return self.start_attempt(id, listener, true, ctx);
         };
-        let timer = ctx.notify_later(RetryDue(id), delay);
-        request.state = State::Waiting {
+        let timer = ctx.run_later(delay, move |supervisor, ctx| supervisor.retry(id, ctx));
+        request.state = State::Waiting(Waiting {
             listener,
             timer,
             error,
-        };
+        });
         self.tend(id);
+    }
+
+    /// The wait before the next attempt is over.
+    fn retry(&mut self, id: RequestId, ctx: &mut Context<Self>) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let Some(Waiting { mut listener, .. }) = request.take_waiting() else {
+            return;
+        };
+        if listener.is_gone(request.spec.stream.when_deserted, Instant::now()) {
+            let audience = listener.cut_short(ResponseEvent::Cancelled);
+            return self.retire(id, audience, ctx);
+        }
+        self.start_attempt(id, listener, false, ctx);
     }
 
     /// Whether the request was live.
@@ -163,32 +171,24 @@ impl StreamSupervisor {
         let Some(request) = self.requests.get_mut(&id) else {
             return false;
         };
-        match &request.state {
-            State::Running(body) => {
-                if request.stopping.is_none() {
-                    request.stopping = Some(reason);
-                    body.stop(reason);
-                }
-                true
+        if let State::Running(body) = &request.state {
+            if request.stopping.is_none() {
+                request.stopping = Some(reason);
+                body.stop(reason);
             }
-            State::Waiting { timer, .. } => {
-                ctx.cancel_future(*timer);
-                let State::Waiting {
-                    listener, error, ..
-                } = request.take_state()
-                else {
-                    return false;
-                };
-                // A known error is not replaced by that of a shutdown.
-                let audience = listener.cut_short(match reason {
-                    StopReason::ShutDown => ResponseEvent::Failed(error),
-                    StopReason::Cancelled => reason.end(),
-                });
-                self.retire(id, audience, ctx);
-                true
-            }
-            State::Changing | State::Ended { .. } => false,
+            return true;
         }
+        let Some(waiting) = request.take_waiting() else {
+            return false;
+        };
+        ctx.cancel_future(waiting.timer);
+        // A known error is not replaced by that of a shutdown.
+        let audience = waiting.listener.cut_short(match reason {
+            StopReason::ShutDown => ResponseEvent::Failed(waiting.error),
+            StopReason::Cancelled => reason.end(),
+        });
+        self.retire(id, audience, ctx);
+        true
     }
 }
 
@@ -203,10 +203,8 @@ impl Actor for StreamSupervisor {
         ctx.spawn(Tending);
         ctx.run_interval(SWEEP_INTERVAL, |supervisor, _| {
             for (id, request) in &mut supervisor.requests {
-                if let State::Waiting {
-                    listener: Listener::Audience(audience),
-                    ..
-                } = &mut request.state
+                if let State::Waiting(waiting) = &mut request.state
+                    && let Listener::Audience(audience) = &mut waiting.listener
                 {
                     audience.sweep();
                     supervisor.tended.insert(*id);
@@ -263,26 +261,6 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             }
         };
         self.retire(id, audience, ctx);
-    }
-}
-
-impl Handler<RetryDue> for StreamSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, RetryDue(id): RetryDue, ctx: &mut Self::Context) {
-        let Some(request) = self.requests.get_mut(&id) else {
-            return;
-        };
-        match request.take_state() {
-            State::Waiting { mut listener, .. } => {
-                if listener.is_gone(request.spec.stream.when_deserted, Instant::now()) {
-                    let audience = listener.cut_short(ResponseEvent::Cancelled);
-                    return self.retire(id, audience, ctx);
-                }
-                self.start_attempt(id, listener, false, ctx);
-            }
-            other => request.state = other,
-        }
     }
 }
 

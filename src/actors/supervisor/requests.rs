@@ -32,17 +32,20 @@ pub(super) enum State {
     /// An attempt runs and holds the listener.
     Running(Body),
     /// The next attempt is due later.
-    Waiting {
-        listener: Listener,
-        timer: SpawnHandle,
-        /// Why the last one failed.
-        error: Arc<ApiError>,
-    },
+    Waiting(Waiting),
     /// The end is published; the audience is kept for those who come late or lag behind.
     Ended { audience: Box<Audience> },
 }
 
 const _: () = assert!(size_of::<State>() <= 32);
+
+/// What is kept between two attempts.
+pub(super) struct Waiting {
+    pub(super) listener: Listener,
+    pub(super) timer: SpawnHandle,
+    /// Why the last one failed.
+    pub(super) error: Arc<ApiError>,
+}
 
 /// The actor of the attempt that runs.
 pub(super) enum Body {
@@ -59,9 +62,15 @@ pub(super) enum StopReason {
 }
 
 impl Request {
-    /// The state, for a transition that puts another in its place at once.
-    pub(super) fn take_state(&mut self) -> State {
-        std::mem::replace(&mut self.state, State::Changing)
+    /// Ends the wait for the next attempt, if that is waited for. Another state follows at once.
+    pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
+        match std::mem::replace(&mut self.state, State::Changing) {
+            State::Waiting(waiting) => Some(waiting),
+            other => {
+                self.state = other;
+                None
+            }
+        }
     }
 }
 
@@ -69,10 +78,10 @@ impl State {
     /// The audience, if it is here.
     pub(super) fn audience(&mut self) -> Option<&mut Audience> {
         match self {
-            Self::Waiting {
+            Self::Waiting(Waiting {
                 listener: Listener::Audience(audience),
                 ..
-            }
+            })
             | Self::Ended { audience } => Some(audience),
             _ => None,
         }
@@ -81,7 +90,7 @@ impl State {
     pub(super) fn phase(&self) -> RequestPhase {
         match self {
             Self::Changing | Self::Running(_) => RequestPhase::Running,
-            Self::Waiting { .. } => RequestPhase::Waiting,
+            Self::Waiting(_) => RequestPhase::Waiting,
             Self::Ended { .. } => RequestPhase::Ended,
         }
     }

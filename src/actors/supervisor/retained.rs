@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use actix::{AsyncContext, Context, Handler, Message};
+use actix::{AsyncContext, Context};
 use tokio::time::Instant;
 
 use super::{
@@ -11,12 +11,8 @@ use super::{
 };
 use crate::actors::{RequestId, audience::Audience};
 
-/// To itself: ended requests may have been kept long enough.
-struct RetentionDue;
-
-impl Message for RetentionDue {
-    type Result = ();
-}
+/// How soon an ended request that could not be let go is looked at again.
+const RETENTION_CHECK: Duration = Duration::from_secs(1);
 
 impl StreamSupervisor {
     /// Takes a request that has ended off the live ones. Its audience is kept for those who come late, within the limits of that.
@@ -39,12 +35,24 @@ impl StreamSupervisor {
         let now = Instant::now();
         if !self.retention_is_due {
             self.retention_is_due = true;
-            ctx.notify_later(RetentionDue, self.config.retain);
+            ctx.run_later(self.config.retain, Self::check_retained);
         }
         self.retained.push_back((now, id));
         self.forget(now);
         self.tend(id);
         self.close_if_idle(ctx);
+    }
+
+    /// Ended requests may have been kept long enough.
+    fn check_retained(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        self.forget(now);
+        self.retention_is_due = !self.retained.is_empty();
+        if let Some((ended, _)) = self.retained.front() {
+            let due = (*ended + self.config.retain).saturating_duration_since(now);
+            // One that is still waited for is due already: it is looked at again soon, not at once.
+            ctx.run_later(due.max(RETENTION_CHECK), Self::check_retained);
+        }
     }
 
     /// Lets go of ended requests that are too old or too many. One that still has a subscriber to be waited for stays.
@@ -77,21 +85,3 @@ impl StreamSupervisor {
         }
     }
 }
-
-impl Handler<RetentionDue> for StreamSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: RetentionDue, ctx: &mut Self::Context) {
-        let now = Instant::now();
-        self.forget(now);
-        self.retention_is_due = !self.retained.is_empty();
-        if let Some((ended, _)) = self.retained.front() {
-            let due = (*ended + self.config.retain).saturating_duration_since(now);
-            // One that is still waited for is due already: it is looked at again soon, not at once.
-            ctx.notify_later(RetentionDue, due.max(RETENTION_CHECK));
-        }
-    }
-}
-
-/// How soon an ended request that could not be let go is looked at again.
-const RETENTION_CHECK: Duration = Duration::from_secs(1);

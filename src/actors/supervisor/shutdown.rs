@@ -1,6 +1,6 @@
 //! The end of the supervisor.
 
-use actix::{ActorContext, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{ActorContext, AsyncContext, Context, Handler, MessageResult};
 use tokio::sync::oneshot;
 
 use super::{
@@ -8,13 +8,6 @@ use super::{
     state::{Closing, StreamSupervisor},
 };
 use crate::actors::{RequestId, Shutdown};
-
-/// To itself: the time that a shutdown gives running requests is over.
-struct GraceOver;
-
-impl Message for GraceOver {
-    type Result = ();
-}
 
 impl StreamSupervisor {
     pub(super) fn is_closing(&self) -> bool {
@@ -49,6 +42,17 @@ impl StreamSupervisor {
         ctx.stop();
     }
 
+    /// The time that a shutdown gives running requests is over.
+    fn end_grace(&mut self, ctx: &mut Context<Self>) {
+        if let Some(closing) = &mut self.closing {
+            closing.grace_is_over = true;
+        }
+        for id in self.ids() {
+            self.stop(id, StopReason::ShutDown, ctx);
+        }
+        self.close_if_idle(ctx);
+    }
+
     /// The requests in the order in which they came: the same each time, so that a run can be repeated.
     fn ids(&self) -> Vec<RequestId> {
         let mut ids: Vec<_> = self.requests.keys().copied().collect();
@@ -67,26 +71,12 @@ impl Handler<Shutdown> for StreamSupervisor {
         // Those that wait for another attempt would have none.
         for id in self.ids() {
             let request = self.requests.get(&id);
-            if request.is_some_and(|request| matches!(request.state, State::Waiting { .. })) {
+            if request.is_some_and(|request| matches!(request.state, State::Waiting(_))) {
                 self.stop(id, StopReason::ShutDown, ctx);
             }
         }
-        ctx.notify_later(GraceOver, grace);
+        ctx.run_later(grace, Self::end_grace);
         self.close_if_idle(ctx);
         MessageResult(closed)
-    }
-}
-
-impl Handler<GraceOver> for StreamSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: GraceOver, ctx: &mut Self::Context) {
-        if let Some(closing) = &mut self.closing {
-            closing.grace_is_over = true;
-        }
-        for id in self.ids() {
-            self.stop(id, StopReason::ShutDown, ctx);
-        }
-        self.close_if_idle(ctx);
     }
 }
