@@ -352,25 +352,12 @@ fn step_aside(cx: &mut TaskContext<'_>) {
 
 /// Records an answer's end with the span of its attempt.
 fn record_end(span: &Span, end: &Terminal) {
-    match end {
-        Terminal::Completed(completed) => {
-            telemetry::record_answer(
-                span,
-                completed.response_id.as_deref(),
-                completed.token_usage.as_ref(),
-                "stop",
-            );
-        }
-        Terminal::Incomplete(incomplete) => {
-            telemetry::record_answer(
-                span,
-                incomplete.response_id.as_deref(),
-                incomplete.token_usage.as_ref(),
-                &incomplete.reason,
-            );
-        }
-        Terminal::Failed(error) => telemetry::record_error(span, error),
-    }
+    let (id, usage, reason) = match end {
+        Terminal::Completed(end) => (&end.response_id, &end.token_usage, "stop"),
+        Terminal::Incomplete(end) => (&end.response_id, &end.token_usage, &*end.reason),
+        Terminal::Failed(error) => return telemetry::record_error(span, error),
+    };
+    telemetry::record_answer(span, id.as_deref(), usage.as_ref(), reason);
 }
 
 /// Polls the actor's sockets and timers. One future for all of them: a `StreamHandler` would hand over one chunk at a time,

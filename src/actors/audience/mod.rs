@@ -163,18 +163,14 @@ impl Audience {
         if events.is_empty() {
             return;
         }
-        self.log.push(taken(events));
-        self.deliver(now);
-        self.trim();
+        self.append(taken(events), now);
     }
 
     /// Begins anew after output had been delivered, with a notice of it.
     pub(crate) fn restart(&mut self, notice: ResponseEvent, now: Instant) {
         self.output_delivered = false;
         self.preamble.clear();
-        self.log.push(smallvec![notice]);
-        self.deliver(now);
-        self.trim();
+        self.append(smallvec![notice], now);
     }
 
     /// Publishes the end, after everything before it. It is delivered when a subscriber has taken what precedes it.
@@ -188,9 +184,7 @@ impl Audience {
         }
         last.push(end);
         self.ended = true;
-        self.log.push(without_spare_room(mem::take(last)));
-        self.deliver(now);
-        self.trim();
+        self.append(without_spare_room(mem::take(last)), now);
     }
 
     /// Ends at once: what subscribers have not taken yet is skipped, and the end overtakes it.
@@ -391,6 +385,12 @@ impl Audience {
             }
             true
         });
+    }
+
+    fn append(&mut self, events: SmallVec<[ResponseEvent; 1]>, now: Instant) {
+        self.log.push(events);
+        self.deliver(now);
+        self.trim();
     }
 
     /// Sends everybody what they can take.
