@@ -4,8 +4,9 @@
 //! |---|---|---|---|---|
 //! | [`StreamSupervisor`] | the program or [`Runtime`](crate::Runtime) | the messages below | attempts to workers, [`AttemptNotice`] | [`Shutdown`] |
 //! | `Worker` | the supervisor, one for each arbiter | attempts | a sweep to its streams | the supervisor ends |
-//! | `QuestionActor` | a worker, one for each attempt at a compaction or a list of models | a stop | its end to the supervisor | the answer, a failure, deadline, stop |
 //! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
+//!
+//! Of a compaction or a list of models each attempt is a task of its worker's, for it receives nothing.
 //!
 //! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`],
 //! [`ListModels`] (both also within [`Submit`]) and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).

@@ -1,11 +1,10 @@
-//! `QuestionActor`: exactly one attempt at a question that has one answer, such as a compaction.
+//! The task that is exactly one attempt at a question with one answer, such as a compaction.
 //!
-//! Started by a worker for the supervisor. Receives [`Stop`]. Reports with the lease's
-//! [`AttemptEnded`](super::lease::AttemptEnded). Ends when the answer is whole, at a failure, a deadline or a stop.
+//! Started by a worker for the supervisor, which may abort it. Reports with the lease's
+//! [`AttemptEnded`](super::lease::AttemptEnded). Ends when the answer is whole, at a failure or a deadline.
 
 use std::{cell::Cell, rc::Rc};
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use serde::{Deserialize, de::IgnoredAny};
@@ -14,7 +13,7 @@ use tracing::Instrument;
 
 use super::{
     clock::{Clock, Limit},
-    lease::{Lease, Outcome, Stop},
+    lease::{Lease, Outcome},
     opening::open,
     spec::Attempt,
 };
@@ -31,25 +30,31 @@ use crate::{
     wire::{responses::CompactionStream, server_error},
 };
 
-pub(crate) struct QuestionActor {
+/// Runs the attempt. Whoever aborts it knows why, and what the asker is told.
+pub(crate) async fn run(
     attempt: Attempt,
-    lease: Lease,
+    mut lease: Lease,
     transport: Rc<Pooled>,
     _load: LoadShare,
-}
-
-impl QuestionActor {
-    pub(crate) fn new(
-        attempt: Attempt,
-        lease: Lease,
-        transport: Rc<Pooled>,
-        load: LoadShare,
-    ) -> Self {
-        Self {
-            attempt,
-            lease,
-            transport,
-            _load: load,
+) {
+    let question = lease.question();
+    let span = attempt.span(question.operation);
+    let asking = ask(question, attempt.clone(), transport.clone());
+    match asking.instrument(span.clone()).await {
+        Ok((answer, rest)) => {
+            if let Answer::Compaction(output) = &answer {
+                let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
+                telemetry::record_answer(&span, id, usage, "stop");
+            }
+            lease.set_outcome(Outcome::Answered(Box::new(answer)));
+            if let Some(body) = rest {
+                let spec = &attempt.spec;
+                transport.drain(&spec.origin, body, spec.provider.drain);
+            }
+        }
+        Err(error) => {
+            telemetry::record_error(&span, &error);
+            lease.set_outcome(Outcome::Failed(Box::new(error)));
         }
     }
 }
@@ -177,45 +182,5 @@ async fn within<T>(
         Some((at, limit)) => timeout_at(at, awaited)
             .await
             .map_err(|_| limit.error(phase.get())),
-    }
-}
-
-impl Actor for QuestionActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        let question = self.lease.question();
-        let span = self.attempt.span(question.operation);
-        let asking = ask(question, self.attempt.clone(), self.transport.clone());
-        let asking = asking.instrument(span.clone());
-        ctx.spawn(asking.into_actor(self).map(move |result, this, ctx| {
-            match result {
-                Ok((answer, rest)) => {
-                    if let Answer::Compaction(output) = &answer {
-                        let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
-                        telemetry::record_answer(&span, id, usage, "stop");
-                    }
-                    this.lease.set_outcome(Outcome::Answered(Box::new(answer)));
-                    if let Some(body) = rest {
-                        let spec = &this.attempt.spec;
-                        (this.transport).drain(&spec.origin, body, spec.provider.drain);
-                    }
-                }
-                Err(error) => {
-                    telemetry::record_error(&span, &error);
-                    this.lease.set_outcome(Outcome::Failed(Box::new(error)));
-                }
-            }
-            ctx.stop();
-        }));
-    }
-}
-
-/// The supervisor knows what it has told the attempt, and tells the asker.
-impl Handler<Stop> for QuestionActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }

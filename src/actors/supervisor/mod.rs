@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
 use self::{
@@ -24,7 +25,7 @@ use super::{
         spec::Attempt,
     },
     audience::listener::Listener,
-    workers::worker::{Mailbox, StartAttempt},
+    workers::worker::{Orders, StartAttempt},
 };
 use crate::protocol::{ResponseEvent, Restarted, error::ApiError};
 
@@ -58,15 +59,14 @@ impl StreamSupervisor {
             number: request.attempts.begin(&request.spec),
             refresh_auth,
         };
-        let (body, mailbox) = match listener {
+        let (body, orders) = match listener {
             Listener::Audience(_) => {
-                let (stream, mailbox) = actix::dev::channel::channel(ATTEMPT_MAILBOX);
-                (Body::Stream(Addr::new(stream)), Mailbox::Stream(mailbox))
+                let (stream, mailbox) = actix::dev::channel::channel(STREAM_MAILBOX);
+                (Body::Stream(Addr::new(stream)), Orders::Stream(mailbox))
             }
             Listener::Asker(_) => {
-                let (question, mailbox) = actix::dev::channel::channel(ATTEMPT_MAILBOX);
-                let question = Box::new(Addr::new(question));
-                (Body::Question(question), Mailbox::Question(mailbox))
+                let (task, aborted) = AbortHandle::new_pair();
+                (Body::Question(task), Orders::Question(aborted))
             }
         };
         request.state = State::Running(body);
@@ -87,7 +87,7 @@ impl StreamSupervisor {
                 reason = "one message for each attempt, and it must arrive"
             )]
             worker.do_send(StartAttempt {
-                mailbox,
+                orders,
                 attempt,
                 lease,
                 load,
@@ -192,8 +192,8 @@ impl StreamSupervisor {
     }
 }
 
-/// Messages that the mailbox of an attempt holds: subscriptions and the like, never data.
-const ATTEMPT_MAILBOX: usize = 16;
+/// Messages that the mailbox of a stream holds: subscriptions and the like, never data.
+const STREAM_MAILBOX: usize = 16;
 
 impl Actor for StreamSupervisor {
     type Context = Context<Self>;

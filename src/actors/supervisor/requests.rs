@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use actix::{Addr, SpawnHandle};
+use futures_util::future::AbortHandle;
 
 use super::attempts::Attempts;
 use crate::{
     actors::{
         RequestPhase,
-        attempt::{lease::Stop, question::QuestionActor, spec::RequestSpec, stream::StreamActor},
+        attempt::{lease::Stop, spec::RequestSpec, stream::StreamActor},
         audience::{Audience, listener::Listener},
     },
     protocol::{
@@ -47,11 +48,10 @@ pub(super) struct Waiting {
     pub(super) error: Arc<ApiError>,
 }
 
-/// The actor of the attempt that runs.
+/// What runs the attempt.
 pub(super) enum Body {
     Stream(Addr<StreamActor>),
-    /// An address has the size of three, and questions are rare.
-    Question(Box<Addr<QuestionActor>>),
+    Question(AbortHandle),
 }
 
 /// Why a request is ended before its time. The first one counts.
@@ -104,7 +104,7 @@ impl Body {
     pub(super) fn stop(&self, reason: StopReason) {
         match self {
             Self::Stream(stream) => stream.do_send(Stop(reason.end())),
-            Self::Question(question) => question.do_send(Stop(reason.end())),
+            Self::Question(task) => task.abort(),
         }
     }
 }

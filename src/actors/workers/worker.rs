@@ -1,7 +1,7 @@
 //! `Worker`: one for each arbiter that runs streams.
 //!
-//! Started by the supervisor. Receives [`StartAttempt`] and starts a [`StreamActor`] or a [`QuestionActor`]
-//! on its own arbiter, which shares its transport and so its connections. Sends its streams a `SweepDue` once a second and
+//! Started by the supervisor. Receives [`StartAttempt`] and starts a [`StreamActor`] or the task of a question on its own
+//! arbiter, which shares its transport and so its connections. Sends its streams a `SweepDue` once a second and
 //! `SweepsOver` at its end. Ends soon after the supervisor has dropped it.
 
 use std::{rc::Rc, sync::Arc};
@@ -10,13 +10,14 @@ use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WeakAddr,
     dev::channel::AddressReceiver,
 };
+use futures_util::future::{AbortRegistration, Abortable};
 
 use super::load::LoadShare;
 use crate::{
     actors::attempt::{
         alarm::SWEEP_INTERVAL,
         lease::{Lease, Outcome},
-        question::QuestionActor,
+        question,
         spec::Attempt,
         stream::{StreamActor, SweepDue, SweepsOver},
     },
@@ -24,9 +25,9 @@ use crate::{
     transport::{Pooled, TransportFactory},
 };
 
-/// From the supervisor: one attempt at a request. Its actor's mailbox exists already, so that the supervisor can send to it at once.
+/// From the supervisor: one attempt at a request. The way to it exists already, so that the supervisor can use it at once.
 pub(crate) struct StartAttempt {
-    pub(crate) mailbox: Mailbox,
+    pub(crate) orders: Orders,
     pub(crate) attempt: Attempt,
     pub(crate) lease: Lease,
     pub(crate) load: LoadShare,
@@ -36,10 +37,10 @@ impl Message for StartAttempt {
     type Result = ();
 }
 
-/// What the attempt's actor, which is of this kind, receives from.
-pub(crate) enum Mailbox {
+/// How the attempt, which is of this kind, hears the supervisor.
+pub(crate) enum Orders {
     Stream(AddressReceiver<StreamActor>),
-    Question(AddressReceiver<QuestionActor>),
+    Question(AbortRegistration),
 }
 
 pub(crate) struct Worker {
@@ -110,7 +111,7 @@ impl Handler<StartAttempt> for Worker {
 
     fn handle(&mut self, message: StartAttempt, _: &mut Self::Context) {
         let StartAttempt {
-            mailbox,
+            orders,
             attempt,
             mut lease,
             load,
@@ -119,15 +120,15 @@ impl Handler<StartAttempt> for Worker {
             Ok(transport) => transport,
             Err(error) => return lease.set_outcome(Outcome::Failed(Box::new(error))),
         };
-        match mailbox {
-            Mailbox::Stream(mailbox) => {
+        match orders {
+            Orders::Stream(mailbox) => {
                 let actor = StreamActor::new(attempt, lease, transport, load);
                 let stream: Addr<_> = Context::with_receiver(mailbox).run(actor);
                 self.streams.push(stream.downgrade());
             }
-            Mailbox::Question(mailbox) => {
-                let actor = QuestionActor::new(attempt, lease, transport, load);
-                let _question: Addr<_> = Context::with_receiver(mailbox).run(actor);
+            Orders::Question(aborted) => {
+                let question = question::run(attempt, lease, transport, load);
+                actix_rt::spawn(Abortable::new(question, aborted));
             }
         }
     }
@@ -235,7 +236,7 @@ mod tests {
                 refresh_auth: false,
             };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
-                mailbox: Mailbox::Stream(mailbox),
+                orders: Orders::Stream(mailbox),
                 lease: Lease::new(reporter, &attempt, Listener::Audience(Box::new(audience))),
                 attempt,
                 load: Load::default().share(),
