@@ -18,6 +18,8 @@ mod early_answer;
 mod framing;
 mod pooled;
 mod proxy;
+#[cfg(test)]
+pub(crate) mod silence;
 mod tls;
 
 pub use self::awc::{AwcTransport, AwcTransportFactory};

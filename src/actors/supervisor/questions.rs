@@ -177,10 +177,9 @@ impl Handler<ListModels> for StreamSupervisor {
 
 #[cfg(test)]
 mod tests {
-    use std::{rc::Rc, time::Duration};
+    use std::time::Duration;
 
     use actix::Actor;
-    use futures_core::future::LocalBoxFuture;
 
     use super::*;
     use crate::{
@@ -189,28 +188,8 @@ mod tests {
             attempt::lease::{AttemptEnded, Outcome},
         },
         provider::Provider,
-        transport::{
-            Transport, TransportError, TransportFactory, TransportRequest, TransportResponse,
-        },
+        transport::silence::Silence,
     };
-
-    /// Never answers.
-    struct Silence;
-
-    impl Transport for Silence {
-        fn send(
-            &self,
-            _: TransportRequest,
-        ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
-            Box::pin(std::future::pending())
-        }
-    }
-
-    impl TransportFactory for Silence {
-        fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
-            Ok(Rc::new(Self))
-        }
-    }
 
     #[actix_rt::test]
     async fn the_report_of_another_attempt_does_not_end_a_question() {

@@ -139,9 +139,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use futures_core::future::LocalBoxFuture;
-    use futures_util::stream;
-    use http::{HeaderMap, Method, StatusCode};
+    use http::{HeaderMap, Method};
     use tokio::{sync::mpsc, time::Instant};
 
     use super::*;
@@ -158,32 +156,8 @@ mod tests {
         protocol::error::ErrorKind,
         provider::{Accept, Provider},
         retry::RetryPolicy,
-        transport::{Transport, TransportError, TransportRequest, TransportResponse},
+        transport::silence::Silence,
     };
-
-    /// Answers with a head and nothing more.
-    struct Silence;
-
-    impl Transport for Silence {
-        fn send(
-            &self,
-            _: TransportRequest,
-        ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
-            Box::pin(async {
-                Ok(TransportResponse {
-                    status: StatusCode::OK,
-                    headers: HeaderMap::new(),
-                    body: Box::pin(stream::pending()),
-                })
-            })
-        }
-    }
-
-    impl TransportFactory for Silence {
-        fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
-            Ok(Rc::new(Self))
-        }
-    }
 
     /// Receives what the supervisor would.
     struct Reports(mpsc::UnboundedSender<Outcome>);
