@@ -1,4 +1,4 @@
-//! What the supervisor knows of a request's attempts, and the verdict on one that failed.
+//! What the supervisor knows of a request's attempts, and what follows one that failed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,6 @@ pub(crate) struct Attempts {
     failures: Vec<AttemptFailure>,
     refreshed: bool,
     observer: Option<Recipient<AttemptNotice>>,
-}
-
-/// What follows a failed attempt.
-pub(crate) enum Verdict {
-    /// The request ends with this error.
-    GiveUp(Arc<ApiError>),
-    /// Another attempt, after a delay.
-    Retry {
-        error: Arc<ApiError>,
-        delay: Duration,
-    },
-    /// Another attempt at once, with a new key.
-    RefreshAuth { error: Arc<ApiError> },
 }
 
 impl Attempts {
@@ -65,7 +52,7 @@ impl Attempts {
         mut error: ApiError,
         is_begun: bool,
         closing: bool,
-    ) -> Verdict {
+    ) -> (Arc<ApiError>, RetryDecision) {
         spec.complete(&mut error, self.number);
         self.failures.push(AttemptFailure {
             attempt: self.number,
@@ -80,7 +67,7 @@ impl Attempts {
             output_delivered: is_begun,
             can_refresh: spec.provider.auth.can_refresh() && !self.refreshed,
         };
-        let decision = match closing {
+        let mut decision = match closing {
             true => RetryDecision::GiveUp,
             false => spec.retry.decide(&error, context),
         };
@@ -93,6 +80,10 @@ impl Attempts {
         let now = Instant::now();
         let delay =
             delay.filter(|delay| spec.deadline.is_none_or(|deadline| now + *delay < deadline));
+        if delay.is_none() {
+            decision = RetryDecision::GiveUp;
+        }
+        self.refreshed |= decision == RetryDecision::RefreshAuth;
         let error = Arc::new(error);
         tracing::debug!(request = %spec.id, %error, retry_in = ?delay, "an attempt failed");
         self.notify(AttemptNotice::Failed {
@@ -100,14 +91,7 @@ impl Attempts {
             error: error.clone(),
             retry_in: delay,
         });
-        match (delay, decision) {
-            (None, _) => Verdict::GiveUp(error),
-            (Some(_), RetryDecision::RefreshAuth) => {
-                self.refreshed = true;
-                Verdict::RefreshAuth { error }
-            }
-            (Some(delay), _) => Verdict::Retry { error, delay },
-        }
+        (error, decision)
     }
 
     fn notify(&self, notice: AttemptNotice) {

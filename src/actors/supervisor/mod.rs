@@ -13,7 +13,6 @@ use futures_util::future::AbortHandle;
 use tokio::time::Instant;
 
 use self::{
-    attempts::Verdict,
     requests::{Body, State, StopReason, Waiting},
     tending::Tending,
 };
@@ -27,7 +26,10 @@ use super::{
     audience::listener::Listener,
     workers::worker::{Orders, StartAttempt},
 };
-use crate::protocol::{ResponseEvent, Restarted, error::ApiError};
+use crate::{
+    protocol::{ResponseEvent, Restarted, error::ApiError},
+    retry::RetryDecision,
+};
 
 mod attempts;
 mod config;
@@ -95,7 +97,7 @@ impl StreamSupervisor {
         }
     }
 
-    /// Does what the verdict on a failed attempt says.
+    /// Does what the policy says of a failed attempt.
     fn on_failure(
         &mut self,
         id: RequestId,
@@ -114,16 +116,14 @@ impl StreamSupervisor {
         error.details_mut().output_delivered = output_delivered;
         // A background response that the server has accepted goes on, and is paid for, whatever became of its stream.
         let is_begun = output_delivered || (request.spec.stream.is_background && is_accepted);
-        let verdict = request
+        let (error, decision) = request
             .attempts
             .judge(&request.spec, error, is_begun, closing);
         let now = Instant::now();
-        let (error, delay) = match verdict {
-            Verdict::GiveUp(error) => {
-                return self.retire(id, listener.fail(error, now), ctx);
-            }
-            Verdict::RefreshAuth { error } => (error, None),
-            Verdict::Retry { error, delay } => (error, Some(delay)),
+        let delay = match decision {
+            RetryDecision::GiveUp => return self.retire(id, listener.fail(error, now), ctx),
+            RetryDecision::RefreshAuth => None,
+            RetryDecision::RetryAfter(delay) => Some(delay),
         };
         if let Listener::Audience(audience) = &mut listener
             && output_delivered
