@@ -60,6 +60,11 @@ impl EventLog {
         Some(Delivery { batch, start: 0 })
     }
 
+    /// The event that came last.
+    pub(crate) fn last(&self) -> Option<Delivery> {
+        self.read(self.next.checked_sub(1)?)
+    }
+
     /// The oldest batch, if it must go for the log to be within its limits. The newest batch stays, whatever its size.
     pub(crate) fn excess(
         &self,

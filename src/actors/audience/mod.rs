@@ -195,32 +195,18 @@ impl Audience {
         }
         self.ended = true;
         self.log.push(smallvec![end]);
-        let Some(end) = self.log.newest() else {
-            return;
-        };
-        for subscription in mem::take(&mut self.subscriptions) {
-            // Withdraws a delivery that waits for room.
-            drop(subscription.blocked);
-            subscription.link.deliver_end(end.clone());
-        }
+        self.hurry();
     }
 
     /// Gives those who have yet to take the end nothing but it, without waiting for room.
     pub(crate) fn hurry(&mut self) {
         debug_assert!(self.ended);
-        let Some(end) = self
-            .log
-            .next()
-            .checked_sub(1)
-            .and_then(|last| self.log.read(last))
-        else {
+        let Some(end) = self.log.last() else {
             return;
         };
         for subscription in mem::take(&mut self.subscriptions) {
-            if subscription
-                .blocked
-                .is_none_or(|blocked| blocked.withdraw())
-            {
+            let blocked = subscription.blocked;
+            if blocked.is_none_or(|blocked| blocked.withdraw()) {
                 subscription.link.deliver_end(end.clone());
             }
         }
@@ -257,9 +243,7 @@ impl Audience {
                     }
                 }
                 Poll::Pending => {
-                    if let DeliveryPolicy::Wait { max_wait } = subscription.policy
-                        && now >= blocked.since + max_wait
-                    {
+                    if subscription.gives_up_at().is_some_and(|at| now >= at) {
                         subscription.lag(self.request);
                         moved = true;
                     }
@@ -280,15 +264,8 @@ impl Audience {
         if !self.may_be_blocked {
             return None;
         }
-        let waits = self.subscriptions.iter().filter_map(|subscription| {
-            match (&subscription.blocked, subscription.policy) {
-                (Some(blocked), DeliveryPolicy::Wait { max_wait }) => {
-                    Some(blocked.since + max_wait)
-                }
-                _ => None,
-            }
-        });
-        waits.min()
+        let subscriptions = self.subscriptions.iter();
+        subscriptions.filter_map(Subscription::gives_up_at).min()
     }
 
     /// Whether the stream should not be read any further for now.

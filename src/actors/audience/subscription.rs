@@ -129,6 +129,14 @@ impl Subscription {
         self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
     }
 
+    /// When it is waited for no longer.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        match (&self.blocked, self.policy) {
+            (Some(blocked), DeliveryPolicy::Wait { max_wait }) => Some(blocked.since + max_wait),
+            _ => None,
+        }
+    }
+
     /// Whether a batch is what comes next, as it is.
     pub(super) fn expects(&self, batch: &Delivery) -> bool {
         self.next == batch.first_sequence()
