@@ -97,15 +97,12 @@ async fn ask(
     let (mut rest, mut cut) = (None, None);
     loop {
         let due = clock.next(&timeouts, deadline, true, true);
-        let chunk = match within(due, &phase, body.next()).await {
-            Ok(Some(Ok(chunk))) => chunk,
+        let next = within(due, &phase, body.next()).await;
+        let chunk = match next.and_then(|chunk| Ok(chunk.transpose()?)) {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Ok(Some(Err(error))) => {
-                cut = Some(error.into());
-                break;
-            }
-            Err(over) => {
-                cut = Some(over);
+            Err(error) => {
+                cut = Some(error);
                 break;
             }
         };
