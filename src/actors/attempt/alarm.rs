@@ -1,4 +1,4 @@
-//! What wakes a stream at its next deadline.
+//! What wakes a stream, or the supervisor, at the next deadline.
 
 use std::{pin::Pin, task::Context, time::Duration};
 
@@ -12,9 +12,9 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// come late, or find the mailbox full.
 const TIMER_HORIZON: Duration = Duration::from_secs(2 * SWEEP_INTERVAL.as_secs());
 
-/// A timer for what is due soon, so that a stream on which nothing happens has none.
+/// A timer for what is due soon, so that a task in which nothing happens has none.
 #[derive(Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether no sweep follows that would look at what is due later.
     is_alone: bool,
@@ -22,13 +22,13 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// No sweep follows: from now on each deadline has a timer.
-    pub(super) fn sweeps_are_over(&mut self) {
+    pub(crate) fn sweeps_are_over(&mut self) {
         self.is_alone = true;
     }
 
     /// Makes sure that the task is woken at the next deadline, by a sweep or, when it is near, by the timer. That is set anew
     /// only for an earlier deadline: one that has moved on is looked at again when the timer goes off, so events do not touch it.
-    pub(super) fn set(&mut self, next: Instant, cx: &mut Context<'_>, now: Instant) {
+    pub(crate) fn set(&mut self, next: Instant, cx: &mut Context<'_>, now: Instant) {
         if !self.is_alone && next > now + TIMER_HORIZON {
             // One that is set already goes off in vain.
             self.timer.take_if(|timer| timer.is_elapsed());

@@ -2,20 +2,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    pin::Pin,
     sync::Arc,
     task::Waker,
 };
 
 use actix::Recipient;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{SupervisorConfig, requests::Request};
 use crate::{
-    actors::{RequestId, attempt::lease::AttemptEnded, workers::pool::WorkerPool},
+    actors::{
+        RequestId,
+        attempt::{alarm::Alarm, lease::AttemptEnded},
+        workers::pool::WorkerPool,
+    },
     protocol::error::ApiError,
     retry::Breakers,
     transport::TransportFactory,
@@ -37,7 +37,7 @@ pub struct StreamSupervisor {
     pub(super) next_id: u64,
     /// Requests whose audience is here and has subscribers that are waited for.
     pub(super) tended: BTreeSet<RequestId>,
-    pub(super) alarm: Option<Pin<Box<Sleep>>>,
+    pub(super) alarm: Alarm,
     /// Wakes [`Tending`](super::tending::Tending).
     pub(super) waker: Option<Waker>,
     /// Ended requests, the oldest first.
@@ -72,7 +72,7 @@ impl StreamSupervisor {
             config,
             next_id: 1,
             tended: BTreeSet::new(),
-            alarm: None,
+            alarm: Alarm::default(),
             waker: None,
             retained: VecDeque::new(),
             retained_bytes: 0,

@@ -54,13 +54,9 @@ impl StreamSupervisor {
         if self.closing.is_some() && self.tended.is_empty() {
             self.close_if_idle(ctx);
         }
-        let Some(next) = next else { return };
-        let mut alarm = Box::pin(tokio::time::sleep_until(next));
-        let unconstrained = std::pin::pin!(tokio::task::unconstrained(alarm.as_mut()));
-        if unconstrained.poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
+        if let Some(next) = next {
+            self.alarm.set(next, cx, now);
         }
-        self.alarm = Some(alarm);
     }
 }
 
