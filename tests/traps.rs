@@ -33,7 +33,7 @@
 //! | 29. WebSocket: an error frame without a status | not applicable: there is no WebSocket transport |
 //! | 30. WebSocket: falling back to HTTP | not applicable: there is no WebSocket transport |
 
-#[path = "behaviour/support/mod.rs"]
+#[path = "support/scripted/mod.rs"]
 #[allow(dead_code, reason = "a part of it is needed here")]
 mod support;
 

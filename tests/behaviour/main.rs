@@ -1,5 +1,6 @@
 //! How requests behave, over a scripted transport and with the clock paused: no sockets, no waiting.
 
+#[path = "../support/scripted/mod.rs"]
 mod support;
 mod turns;
 

@@ -1,4 +1,5 @@
-//! What tests that open sockets share: servers that follow a script, a TLS authority, embedded providers, and the program.
+//! What tests that open sockets share: servers that follow a script, a TLS authority, embedded providers, and the program. Those that
+//! open none take `scripted/` alone.
 #![allow(
     dead_code,
     unused_imports,
