@@ -162,11 +162,7 @@ impl StreamSupervisor {
         self.start_attempt(id, listener, false, ctx);
     }
 
-    /// Whether the request was live.
-    fn cancel(&mut self, id: RequestId, ctx: &mut Context<Self>) -> bool {
-        self.stop(id, StopReason::Cancelled, ctx)
-    }
-
+    /// Ends a request before its time. Whether it was live.
     fn stop(&mut self, id: RequestId, reason: StopReason, ctx: &mut Context<Self>) -> bool {
         let Some(request) = self.requests.get_mut(&id) else {
             return false;
@@ -272,6 +268,6 @@ impl Handler<CancelRequest> for StreamSupervisor {
         CancelRequest { request }: CancelRequest,
         ctx: &mut Self::Context,
     ) -> bool {
-        self.cancel(request, ctx)
+        self.stop(request, StopReason::Cancelled, ctx)
     }
 }

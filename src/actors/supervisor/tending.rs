@@ -8,7 +8,7 @@ use std::{
 use actix::{ActorFuture, Context};
 use tokio::time::Instant;
 
-use super::state::StreamSupervisor;
+use super::{requests::StopReason, state::StreamSupervisor};
 use crate::actors::RequestId;
 
 impl StreamSupervisor {
@@ -49,7 +49,7 @@ impl StreamSupervisor {
             abandoned_at.is_some() || audience.is_waiting()
         });
         for id in deserted {
-            self.cancel(id, ctx);
+            self.stop(id, StopReason::Cancelled, ctx);
         }
         if self.closing.is_some() && self.tended.is_empty() {
             self.close_if_idle(ctx);

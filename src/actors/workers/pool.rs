@@ -46,30 +46,24 @@ impl WorkerPool {
     /// Starts the workers; in an actix `System`.
     pub(crate) fn start(&mut self, workers: Workers) {
         let threads = match workers {
-            Workers::Current => {
-                self.slots.push(WorkerSlot {
-                    address: Worker::new(self.factory.clone()).start(),
-                    arbiter: None,
-                    load: Load::default(),
-                });
-                return;
-            }
+            Workers::Current => return self.slots.push(self.slot(None)),
             Workers::Threads(threads) => threads.max(1),
             Workers::PerProcessor => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        for _ in 0..threads {
-            let slot = self.slot_of_new_arbiter();
-            self.slots.push(slot);
-        }
+        let slots = (0..threads).map(|_| self.slot(Some(Arbiter::new())));
+        self.slots = slots.collect();
     }
 
-    fn slot_of_new_arbiter(&self) -> WorkerSlot {
-        let arbiter = Arbiter::new();
+    /// A new worker, on the supervisor's own arbiter or on another.
+    fn slot(&self, arbiter: Option<Arbiter>) -> WorkerSlot {
         let factory = self.factory.clone();
-        let address = Worker::start_in_arbiter(&arbiter.handle(), |_| Worker::new(factory));
+        let address = match &arbiter {
+            Some(arbiter) => Worker::start_in_arbiter(&arbiter.handle(), |_| Worker::new(factory)),
+            None => Worker::new(factory).start(),
+        };
         WorkerSlot {
             address,
-            arbiter: Some(arbiter),
+            arbiter,
             load: Load::default(),
         }
     }
@@ -84,7 +78,7 @@ impl WorkerPool {
                 worker = choice,
                 "a worker's arbiter is gone; starting another"
             );
-            self.slots[choice] = self.slot_of_new_arbiter();
+            self.slots[choice] = self.slot(Some(Arbiter::new()));
         }
         let slot = &self.slots[choice];
         Some((&slot.address, slot.load.share()))
