@@ -23,13 +23,17 @@ pub(crate) fn parsed<D: Dialect>(dialect: D, forget: fn(&mut D), body: &[u8]) ->
     (events, terminal, anomalies, stream.progress.events)
 }
 
-/// A dialect that reads no blocks and has no template.
+/// A dialect that takes no block and has no template.
 struct Forgetful<D> {
     dialect: D,
     forget: fn(&mut D),
 }
 
 impl<D: Dialect> Dialect for Forgetful<D> {
+    fn read_block(&mut self, _: &[u8], _: &mut Vec<ResponseEvent>) -> Option<usize> {
+        None
+    }
+
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         (self.forget)(&mut self.dialect);
         self.dialect.on_event(event, out)

@@ -98,9 +98,6 @@ pub(crate) enum TextPlace {
 
 /// What a dialect knows: SSE events in, response events out.
 pub(crate) trait Dialect {
-    /// Whether [`read_block`](Self::read_block) is worth a call. The decoder then goes through a chunk block by block.
-    const READS_BLOCKS: bool = false;
-
     /// Reads one event. Response events go to `out` in order; the terminal one does not, it is returned.
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step;
 
@@ -121,9 +118,7 @@ pub(crate) trait Dialect {
     /// Reads the SSE block that `bytes` begin with, if its bytes alone say what it means: one event that
     /// [`on_event`](Self::on_event) would have read with the same effects, and nothing that the SSE decoder has to know. Gives
     /// how many bytes it took.
-    fn read_block(&mut self, _bytes: &[u8], _out: &mut Vec<ResponseEvent>) -> Option<usize> {
-        None
-    }
+    fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize>;
 
     /// Takes note of a whole block, which the SSE decoder framed, and of the last event that came of it.
     fn learn_block(&mut self, _block: &[u8], _event: &ResponseEvent) {}

@@ -64,8 +64,7 @@ impl SseStream {
         }
         let mut rest = chunk;
         loop {
-            let is_between_events =
-                D::READS_BLOCKS && self.sse.is_between_events() && self.strays.is_empty();
+            let is_between_events = self.sse.is_between_events() && self.strays.is_empty();
             if is_between_events {
                 while let Some(taken) = dialect.read_block(rest, out) {
                     self.progress.events += 1;
@@ -149,7 +148,7 @@ impl<'a, D: Dialect> EventReader<'a, D> {
         }
     }
 
-    /// Reads one frame. Breaks at the terminal event, and after each event for a dialect that would rather read blocks.
+    /// Reads one frame. Breaks after each event: what follows may be a block that the dialect reads at sight.
     #[inline]
     fn read(&mut self, frame: Frame<'_>) -> ControlFlow<()> {
         match frame {
@@ -158,10 +157,7 @@ impl<'a, D: Dialect> EventReader<'a, D> {
                     return ControlFlow::Break(());
                 }
                 self.read_event(event);
-                match D::READS_BLOCKS || self.progress.state == State::Ended {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
+                ControlFlow::Break(())
             }
             Frame::Stray(line) => self.read_stray(line),
         }

@@ -72,8 +72,6 @@ pub(crate) struct ChatDialect {
 }
 
 impl Dialect for ChatDialect {
-    const READS_BLOCKS: bool = true;
-
     #[inline]
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
         let (text, block_bytes) = self.template.text_of_block(bytes)?;

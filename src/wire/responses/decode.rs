@@ -90,8 +90,6 @@ enum Loss {
 }
 
 impl Dialect for ResponsesDialect {
-    const READS_BLOCKS: bool = true;
-
     #[inline]
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
         let repeated = self.template.read_block(bytes, out)?;
