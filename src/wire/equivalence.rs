@@ -34,6 +34,8 @@ impl<D: Dialect> Dialect for Forgetful<D> {
         None
     }
 
+    fn note_block(&mut self, _: &[u8]) {}
+
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         (self.forget)(&mut self.dialect);
         self.dialect.on_event(event, out)

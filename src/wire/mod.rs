@@ -25,6 +25,7 @@ pub mod responses;
 pub(crate) mod server_error;
 mod sse_stream;
 mod strays;
+mod template;
 mod unread;
 
 pub use limits::StreamLimits;
@@ -120,8 +121,8 @@ pub(crate) trait Dialect {
     /// how many bytes it took.
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize>;
 
-    /// Takes note of a whole block, which the SSE decoder framed, and of the last event that came of it.
-    fn learn_block(&mut self, _block: &[u8], _event: &ResponseEvent) {}
+    /// Takes note of the whole block of the event that was read last.
+    fn note_block(&mut self, block: &[u8]);
 
     /// Ends the stream where no more events are to come: at the end of the body, or when the grace after
     /// [`Step::Finishing`] has passed. Without a known end this is

@@ -75,7 +75,6 @@ impl SseStream {
                     }
                 }
             }
-            let known = out.len();
             let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
             let fed = self.sse.feed_frames(rest, |frame| reader.read(frame));
             let taken = match (fed, reader.failure.take()) {
@@ -85,9 +84,8 @@ impl SseStream {
             if reader.terminal.is_some() {
                 return reader.terminal;
             }
-            let is_plain = is_between_events && reader.is_plain;
-            if is_plain && let [.., event] = &out[known..] {
-                dialect.learn_block(&rest[..taken], event);
+            if is_between_events && reader.is_plain {
+                dialect.note_block(&rest[..taken]);
             }
             if taken == rest.len() {
                 return None;

@@ -173,6 +173,31 @@ impl<'a> Chunk<'a> {
         self.choices.as_deref().unwrap_or_default()
     }
 
+    /// The choice and the member of its delta that have the text, if that is all that this chunk says.
+    pub(super) fn only_text(&self) -> Option<(u32, &'static str)> {
+        let [choice] = self.choices() else {
+            return None;
+        };
+        let delta = &choice.delta;
+        let is_blank = |text: &Option<Str<'_>>| text.as_ref().is_none_or(|text| text.is_empty());
+        let calls = delta.tool_calls.as_deref().unwrap_or_default();
+        let is_plain = self.usage.is_none()
+            && choice.usage.is_none()
+            && choice.logprobs.is_none()
+            && !choice.is_whole_message
+            && is_blank(&choice.finish_reason)
+            && !delta.has_attachments()
+            && is_blank(&delta.refusal)
+            && calls.is_empty();
+        let member = match (is_blank(&delta.content), delta.reasoning()) {
+            (false, None) => "content",
+            (true, Some(_)) if is_blank(&delta.reasoning_content) => "reasoning",
+            (true, Some(_)) => "reasoning_content",
+            _ => return None,
+        };
+        is_plain.then_some((choice.index, member))
+    }
+
     /// Whether a choice holds what is nowhere in the events that are made of it.
     pub(super) fn has_unread_parts(&self) -> bool {
         self.choices().iter().any(|choice| {

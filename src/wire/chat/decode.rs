@@ -27,7 +27,6 @@ use super::{
     item::OutputNumbers,
     lenient,
     object::Object,
-    template::Template,
 };
 use crate::{
     json::escapes::{with_marked_surrogates, without_lone_surrogates},
@@ -41,6 +40,7 @@ use crate::{
         answer::Answer,
         pieces::{excerpt, is_done},
         server_error::ServerError,
+        template::{Form, Template},
         unread::{Kind, Unread},
     },
 };
@@ -66,28 +66,33 @@ pub(crate) struct ChatDialect {
     has_model: bool,
     /// What the server said of a failure that its `finish_reason` names.
     failure: Option<ServerError>,
-    template: Template,
-    /// What is larger is for the SSE decoder to judge.
-    max_block_bytes: usize,
+    template: Template<Target>,
+}
+
+/// Where the text of chunks that repeat one another goes.
+#[derive(Clone, Copy, Default)]
+struct Target {
+    choice_index: u32,
+    is_reasoning: bool,
 }
 
 impl Dialect for ChatDialect {
     #[inline]
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
-        let (text, block_bytes) = self.template.text_of_block(bytes)?;
-        // Either would end the stream. The text itself changes no choice's end, so the stream goes on as it was.
-        let is_within_limits =
-            block_bytes <= self.max_block_bytes && self.numbers.size.has_room_for(text.len());
-        is_within_limits.then(|| {
-            self.add_text(&text, out);
-            block_bytes
-        })
+        self.repeat(bytes, Form::Block, out)
+    }
+
+    fn note_block(&mut self, block: &[u8]) {
+        self.template.frame(block);
     }
 
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         let is_error = event.event == Some("error");
-        if !is_error && let Some(text) = self.template.text_of(event.data) {
-            self.add_text(&text, out);
+        if !is_error
+            && self
+                .repeat(event.data.as_bytes(), Form::Data, out)
+                .is_some()
+        {
             return self.step(true);
         }
         let data = event.data.trim();
@@ -105,8 +110,15 @@ impl Dialect for ChatDialect {
         let step = match Chunk::parse(&marked) {
             Some(chunk) => {
                 let step = self.on_chunk(&chunk, data, out);
-                if !self.numbers.is_marked {
-                    self.template.learn(event.data, &chunk);
+                if !self.numbers.is_marked
+                    && let Some((choice_index, member)) = chunk.only_text()
+                {
+                    let target = Target {
+                        choice_index,
+                        is_reasoning: member != "content",
+                    };
+                    let names = ["choices", "delta", member];
+                    self.template.learn(event.data, &names, None, target);
                 }
                 step
             }
@@ -154,7 +166,7 @@ impl ChatDialect {
     pub(crate) fn new(limits: StreamLimits) -> Self {
         Self {
             numbers: OutputNumbers::new(limits),
-            max_block_bytes: limits.sse.max_line_bytes.min(limits.sse.max_event_bytes),
+            template: Template::new(limits.sse),
             ..Self::default()
         }
     }
@@ -163,18 +175,20 @@ impl ChatDialect {
         self.omits_finish_reason = quirks.omits_finish_reason;
     }
 
-    /// Adds a text that came in a chunk like the last one.
-    fn add_text(&mut self, text: &str, out: &mut Vec<ResponseEvent>) {
-        let target = self.template.target;
-        let choice = choice_at(&mut self.choices, target.choice_index, &mut self.numbers);
-        self.is_finish_unsure |= choice.finish.is_some();
+    /// Reads a chunk that repeats the template, and gives how many bytes it takes. The text changes no choice's end, so the stream
+    /// goes on as it was.
+    #[inline]
+    fn repeat(&mut self, bytes: &[u8], form: Form, out: &mut Vec<ResponseEvent>) -> Option<usize> {
+        let repeated = self.template.read(bytes, form)?;
+        let text = repeated.text;
+        // Where this text is empty, another field may count in its place. What has no room ends the stream.
+        let is_text = !text.is_empty() && self.numbers.size.has_room_for(text.len());
+        is_text.then_some(())?;
+        let (numbers, choices) = (&mut self.numbers, &mut self.choices);
+        self.is_finish_unsure |= add_text(text, *repeated.target, choices, numbers, out);
         self.has_usage_chunk = false;
-        if target.is_reasoning {
-            choice.reason(text, &mut self.numbers, out);
-        } else {
-            choice.say_alone(text, &mut self.numbers, out);
-        }
         self.unread.on_answer();
+        Some(repeated.bytes)
     }
 
     /// Reads a chunk, whose text is `data`.
@@ -617,6 +631,22 @@ fn choice_at<'a>(
             choices.len() - 1
         });
     &mut choices[position]
+}
+
+/// Adds a text to a choice. Whether that had ended.
+fn add_text(
+    text: &str,
+    target: Target,
+    choices: &mut Vec<Choice>,
+    numbers: &mut OutputNumbers,
+    out: &mut Vec<ResponseEvent>,
+) -> bool {
+    let choice = choice_at(choices, target.choice_index, numbers);
+    match target.is_reasoning {
+        true => choice.reason(text, numbers, out),
+        false => choice.say_alone(text, numbers, out),
+    }
+    choice.finish.is_some()
 }
 
 fn other_event(event: Option<&str>, data: &str, fields: &Object<'_>) -> OtherEvent {

@@ -14,7 +14,6 @@ pub(super) mod finish;
 mod item;
 mod lenient;
 mod object;
-mod template;
 mod tool_calls;
 
 pub use body::{ChatQuirks, DeveloperRole, MaxTokensField, ReasoningReplay, request_body};

@@ -1,11 +1,11 @@
 //! SSE events of the Responses API to response events.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, iter, sync::Arc};
 
 use serde_json::Value;
 
 use self::{
-    delta::{Address, DeltaKind},
+    delta::{Address, DeltaKind, Streamed, Target},
     ending::Ending,
     item::{input_text, member, part_text, string},
     output::{Key, Output},
@@ -13,13 +13,13 @@ use self::{
 };
 use super::{
     envelope::Envelope, event_types::EVENT_TYPES, first_response::FirstResponse,
-    known_text::KnownText, template::Template,
+    known_text::KnownText,
 };
 use crate::{
     json::escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
     protocol::{
-        Created, Id, OtherEvent, OutputItem, RateLimitSnapshot, RawJson, ReasoningSummaryPartAdded,
-        ResponseEvent, StreamAnomalies, Text,
+        Created, Id, OtherEvent, OutputItem, OutputTextDelta, RateLimitSnapshot, RawJson,
+        ReasoningSummaryPartAdded, ResponseEvent, StreamAnomalies, Text,
         error::{ApiError, ErrorKind},
     },
     sse::SseEvent,
@@ -27,6 +27,7 @@ use crate::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
         pieces::{excerpt, is_done},
+        template::{Form, Template},
         unread::Unread,
     },
 };
@@ -54,7 +55,10 @@ pub(crate) struct ResponsesDialect {
     part: Option<usize>,
     /// What the last delta ended with, if that is half a character.
     half: Option<Half>,
-    template: Template,
+    template: Template<Target>,
+    /// What has repeated the template since it was counted last.
+    streamed: Streamed,
+    max_input_bytes: usize,
     first_response: FirstResponse,
     is_created: bool,
     /// The model that answers, as an event said last.
@@ -92,22 +96,20 @@ enum Loss {
 impl Dialect for ResponsesDialect {
     #[inline]
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
-        let repeated = self.template.read_block(bytes, out)?;
-        self.note_sequence_number(repeated.sequence_number);
-        Some(repeated.bytes)
+        self.repeat(bytes, Form::Block, out)
     }
 
-    fn learn_block(&mut self, block: &[u8], event: &ResponseEvent) {
-        // What comes next may be the other half of a character.
-        if self.half.is_none() {
-            self.template.learn(block, event, self.part);
-        }
+    fn note_block(&mut self, block: &[u8]) {
+        self.template.frame(block);
     }
 
     fn on_event(&mut self, event: SseEvent<'_>, out: &mut Vec<ResponseEvent>) -> Step {
         let is_error = event.event.is_some_and(is_error_name);
-        if !is_error && let Some(repeated) = self.template.read_data(event.data, out) {
-            self.note_sequence_number(repeated.sequence_number);
+        if !is_error
+            && self
+                .repeat(event.data.as_bytes(), Form::Data, out)
+                .is_some()
+        {
             return Step::Continue;
         }
         self.settle();
@@ -183,7 +185,9 @@ impl ResponsesDialect {
             output: Output::new(limits),
             part: None,
             half: None,
-            template: Template::new(limits),
+            template: Template::new(limits.sse),
+            streamed: Streamed::default(),
+            max_input_bytes: limits.max_answer_bytes,
             first_response: FirstResponse::default(),
             is_created: false,
             model: None,
@@ -197,14 +201,49 @@ impl ResponsesDialect {
     }
 
     #[cfg(test)]
-    pub(super) fn forget_response(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.first_response = FirstResponse::default();
+        self.template.forget();
+    }
+
+    /// Reads a delta that repeats the template, and gives how many bytes it takes.
+    #[inline]
+    fn repeat(&mut self, bytes: &[u8], form: Form, out: &mut Vec<ResponseEvent>) -> Option<usize> {
+        let repeated = self.template.read(bytes, form)?;
+        let (text, address) = (repeated.text, &repeated.target.address);
+        self.streamed.note(text);
+        match repeated.target.kind {
+            // Made in its place: there is room for it before there is an event.
+            DeltaKind::OutputText => out.extend(iter::once_with(|| {
+                ResponseEvent::OutputTextDelta(OutputTextDelta {
+                    delta: Text::from(text),
+                    item_id: address.item_id.clone(),
+                    output_index: address.output_index,
+                    content_index: address.index,
+                    logprobs: None,
+                })
+            })),
+            kind => {
+                let is_input = matches!(kind, DeltaKind::Input(_));
+                // Who asks for more than that lets go of it.
+                if is_input && self.streamed.input.len() <= self.max_input_bytes {
+                    self.streamed.input.push_str(text);
+                }
+                out.push(kind.event(Text::from(text), address.clone(), None));
+            }
+        }
+        let (number, bytes) = (repeated.sequence_number, repeated.bytes);
+        self.note_sequence_number(number);
+        Some(bytes)
     }
 
     /// Counts what has repeated the template as streamed of its part.
     fn settle(&mut self) {
-        if let Some((part, streamed)) = self.template.take_streamed() {
-            self.output.add_streamed(part, streamed);
+        if self.streamed.bytes > 0 {
+            let streamed = std::mem::take(&mut self.streamed);
+            if let Some(part) = self.template.target.part {
+                self.output.add_streamed(part, streamed);
+            }
         }
     }
 
@@ -358,6 +397,16 @@ impl ResponsesDialect {
         if is_repaired || self.half.is_some() {
             self.on_split_delta(kind, address, raw, logprobs, out);
         } else {
+            if logprobs.is_none() && envelope.kind.0.is_some() {
+                let address = address.clone();
+                let target = Target {
+                    kind,
+                    address,
+                    part,
+                };
+                let number = Some("sequence_number");
+                self.template.learn(raw, &["delta"], number, target);
+            }
             self.push_text(kind, address, delta, logprobs, out);
         }
         Step::Continue
@@ -597,5 +646,7 @@ fn other(kind: &str, data: &str) -> ResponseEvent {
     })
 }
 
+#[cfg(test)]
+mod block_tests;
 #[cfg(test)]
 mod tests;

@@ -263,8 +263,7 @@ mod tests {
                 .map(|data| format!("data: {data}\n\n"))
                 .concat();
             let dialect = ResponsesDialect::new(SseLimits::default().into());
-            let parsed =
-                equivalence::parsed(dialect, ResponsesDialect::forget_response, body.as_bytes());
+            let parsed = equivalence::parsed(dialect, ResponsesDialect::forget, body.as_bytes());
             equivalence::check(Wire::Responses, body.as_bytes(), 7, &parsed);
         }
     }
@@ -300,7 +299,7 @@ mod tests {
             }
             let body = blocks.concat();
             let dialect = ResponsesDialect::new(SseLimits::default().into());
-            let parsed = equivalence::parsed(dialect, ResponsesDialect::forget_response, &body);
+            let parsed = equivalence::parsed(dialect, ResponsesDialect::forget, &body);
             equivalence::check(Wire::Responses, &body, chunk_bytes, &parsed);
         }
     }

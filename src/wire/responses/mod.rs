@@ -9,7 +9,6 @@ mod envelope;
 mod event_types;
 mod first_response;
 mod known_text;
-mod template;
 
 pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};
 pub(crate) use compaction::CompactionStream;

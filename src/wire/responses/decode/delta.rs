@@ -9,8 +9,9 @@ use crate::{
 };
 
 /// What a text is a part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum DeltaKind {
+    #[default]
     OutputText,
     Refusal,
     ReasoningSummary,
@@ -25,6 +26,43 @@ pub(super) struct Address {
     pub(super) call_id: Option<Id>,
     pub(super) output_index: Option<u32>,
     pub(super) index: Option<u32>,
+}
+
+/// Where the text of deltas that repeat one another goes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Target {
+    pub(super) kind: DeltaKind,
+    pub(super) address: Address,
+    /// Of the output, if it is known.
+    pub(super) part: Option<usize>,
+}
+
+/// What has been streamed of a text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Streamed {
+    pub(super) bytes: usize,
+    /// The last of them, which tells a text that goes on from another one.
+    pub(super) last: u8,
+    /// All of it, of a tool call's input: a call without the rest of its input can't be carried out.
+    pub(super) input: String,
+}
+
+impl Streamed {
+    #[inline]
+    pub(super) fn note(&mut self, text: &str) {
+        self.bytes += text.len();
+        if let Some(last) = text.as_bytes().last() {
+            self.last = *last;
+        }
+    }
+
+    pub(super) fn append(&mut self, more: &Self) {
+        if more.bytes > 0 {
+            self.bytes += more.bytes;
+            self.last = more.last;
+            self.input.push_str(&more.input);
+        }
+    }
 }
 
 impl DeltaKind {
@@ -93,6 +131,7 @@ impl DeltaKind {
     }
 
     /// The event of a piece of text.
+    #[inline]
     pub(super) fn event(
         self,
         delta: Text,

@@ -9,15 +9,12 @@ use foldhash::fast::FixedState;
 
 use self::{made::PutRight, matching::hash_of_said};
 use super::{
-    delta::{Address, DeltaKind},
+    delta::{Address, DeltaKind, Streamed},
     item::{Cut, ItemText, ItemView, elements_knowing, is_hosted},
 };
 use crate::{
     protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
-    wire::{
-        StreamLimits,
-        responses::{known_text::KnownText, template::Streamed},
-    },
+    wire::{StreamLimits, responses::known_text::KnownText},
 };
 
 mod made;

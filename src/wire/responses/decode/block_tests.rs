@@ -5,13 +5,14 @@ use crate::sse::SseLimits;
 use crate::wire::{
     Wire,
     equivalence::{self, Decoded, mutate, mutation},
-    responses::ResponsesDialect,
+    sse_stream::SseStream,
+    template::MAX_UNUSED,
 };
 
-/// Decodes without a template: the dialect learns from whole blocks alone, and is given none.
+/// Decodes without a template.
 fn parsed(body: &[u8]) -> Decoded {
     let dialect = ResponsesDialect::new(SseLimits::default().into());
-    equivalence::parsed(dialect, |_| {}, body)
+    equivalence::parsed(dialect, ResponsesDialect::forget, body)
 }
 
 fn check(body: &[u8], chunk_bytes: usize) {
@@ -27,15 +28,23 @@ fn block(number: u64, text: &str, padding: &str) -> String {
     )
 }
 
-fn learned(block: &str) -> Template {
-    let mut template = Template::new(SseLimits::default());
-    let (events, ..) = parsed(block.as_bytes());
-    template.learn(block.as_bytes(), &events[0], None);
-    template
+/// A dialect that has read a block, after one that it cannot learn from.
+fn learned_within(limits: SseLimits, block: &str) -> ResponsesDialect {
+    let mut dialect = ResponsesDialect::new(limits.into());
+    let mut stream = SseStream::new(SseLimits::default());
+    let body = [KEEPALIVE, block].concat();
+    stream.feed(&mut dialect, body.as_bytes(), &mut Vec::new());
+    dialect
 }
 
+fn learned(block: &str) -> ResponsesDialect {
+    learned_within(SseLimits::default(), block)
+}
+
+/// Whether what was learned of a block reads that block.
 fn is_learned(block: &str) -> bool {
-    !learned(block).block.is_empty()
+    let taken = learned(block).read_block(block.as_bytes(), &mut Vec::new());
+    taken == Some(block.len())
 }
 
 #[test]
@@ -54,14 +63,9 @@ fn a_block_that_differs_in_text_number_and_padding_only_is_read() {
     ] {
         let block = block(number, written, padding);
         let mut out = Vec::new();
-        let repeated = template.read_block(format!("{block}event: x").as_bytes(), &mut out);
-        assert_eq!(
-            repeated,
-            Some(Repeated {
-                sequence_number: Some(number),
-                bytes: block.len()
-            })
-        );
+        let taken = template.read_block(format!("{block}event: x").as_bytes(), &mut out);
+        assert_eq!(taken, Some(block.len()));
+        assert_eq!(template.answer.sequence_number, Some(number));
         assert_eq!(out, parsed(block.as_bytes()).0);
         assert!(matches!(&out[0], ResponseEvent::OutputTextDelta(event) if event.delta == text));
         let data = block
@@ -70,9 +74,11 @@ fn a_block_that_differs_in_text_number_and_padding_only_is_read() {
             .unwrap()
             .strip_prefix("data: ")
             .unwrap();
-        let framed = template.read_data(data, &mut out).unwrap();
-        assert_eq!((framed.bytes, &out[0]), (data.len(), &out[1]));
-        assert_eq!(template.read_data(&format!("{data} "), &mut out), None);
+        let taken = template.repeat(data.as_bytes(), Form::Data, &mut out);
+        assert_eq!((taken, &out[0]), (Some(data.len()), &out[1]));
+        let longer = format!("{data} ");
+        let taken = template.repeat(longer.as_bytes(), Form::Data, &mut out);
+        assert_eq!(taken, None);
     }
 }
 
@@ -104,16 +110,9 @@ fn numbers_that_rise_and_others_are_read_as_they_are() {
         for number in (9..=1_100).chain(jumps).chain(98..=101) {
             let block = block(number);
             let mut out = Vec::new();
-            let repeated = template.read_block(block.as_bytes(), &mut out);
-            let sequence_number = Some(number);
-            let bytes = block.len();
-            assert_eq!(
-                repeated,
-                Some(Repeated {
-                    sequence_number,
-                    bytes
-                })
-            );
+            let taken = template.read_block(block.as_bytes(), &mut out);
+            assert_eq!(taken, Some(block.len()));
+            assert_eq!(template.answer.sequence_number, Some(number));
             assert_eq!(out, parsed(block.as_bytes()).0);
         }
     }
@@ -238,11 +237,11 @@ fn only_a_plain_delta_in_a_plain_block_is_learned() {
 #[test]
 fn a_block_above_the_limits_is_left_to_the_decoder() {
     let small = block(1, "a", "x");
-    let mut template = Template::new(SseLimits {
+    let limits = SseLimits {
         max_line_bytes: small.len(),
         max_event_bytes: usize::MAX,
-    });
-    template.learn(small.as_bytes(), &parsed(small.as_bytes()).0[0], None);
+    };
+    let mut template = learned_within(limits, &small);
     let mut out = Vec::new();
     assert!(template.read_block(small.as_bytes(), &mut out).is_some());
     let large = block(1, "ab", "x");
@@ -252,15 +251,40 @@ fn a_block_above_the_limits_is_left_to_the_decoder() {
 
 #[test]
 fn streams_that_repeat_nothing_are_soon_not_learned_from_but_looked_at_again() {
-    let mut template = Template::new(SseLimits::default());
-    let mut learn = |item: usize| {
+    let mut dialect = learned(KEEPALIVE);
+    let mut stream = SseStream::new(SseLimits::default());
+    let mut is_learned = |item: usize| {
         let block = block(7, "a", "x").replace("msg_1", &format!("msg_{item}"));
-        template.learn(block.as_bytes(), &parsed(block.as_bytes()).0[0], None);
-        // It holds the number that is expected next.
-        template.block == block.replace(":7,", ":8,").as_bytes()
+        stream.feed(&mut dialect, block.as_bytes(), &mut Vec::new());
+        let address = &dialect.template.target.address;
+        address.item_id.as_deref() == Some(&*format!("msg_{item}"))
     };
-    let learned = (0..64).filter(|item| learn(*item)).count();
+    let learned = (0..64).filter(|item| is_learned(*item)).count();
     assert_eq!(learned, MAX_UNUSED + 3);
+}
+
+#[test]
+fn a_template_is_framed_as_the_first_whole_block_that_repeats_it() {
+    for end in ["\n", "\r\n"] {
+        let blocks = [
+            "data:{\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n".to_owned(),
+            block(9, "a", "x"),
+        ];
+        for block in blocks {
+            let block = block.replace('\n', end);
+            let mut dialect = ResponsesDialect::new(SseLimits::default().into());
+            let mut stream = SseStream::new(SseLimits::default());
+            let mut feed = |dialect: &mut _, bytes: &[u8]| {
+                stream.feed(dialect, bytes, &mut Vec::new());
+            };
+            for half in [&block[..20], &block[20..]] {
+                feed(&mut dialect, half.as_bytes());
+            }
+            feed(&mut dialect, block.as_bytes());
+            let taken = dialect.read_block(block.as_bytes(), &mut Vec::new());
+            assert_eq!(taken, Some(block.len()), "{block}");
+        }
+    }
 }
 
 /// Blocks that are alike and not: every one follows every other below.
