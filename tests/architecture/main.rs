@@ -67,11 +67,6 @@ const IN_CIRCLES: &[Known] = &[
         "cutting a text to an excerpt has no file of its own",
     ),
     known(
-        "wire/responses/envelope.rs",
-        "wire/responses/first_response.rs",
-        "two readers of one envelope",
-    ),
-    known(
         "wire/responses/decode/ending.rs",
         "wire/responses/decode.rs",
         "the decoder's parts share its `Loss`",

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{envelope::ResponseObject, known_text::KnownText};
+use super::{known_text::KnownText, response_object::ResponseObject};
 use crate::{
     json::members::{Member, Members},
     protocol::RawJson,

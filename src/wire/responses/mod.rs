@@ -9,6 +9,7 @@ mod envelope;
 mod event_types;
 mod first_response;
 mod known_text;
+mod response_object;
 
 pub use body::{BodyQuirks, ItemIds, compaction_body, request_body};
 pub(crate) use compaction::CompactionStream;

@@ -15,7 +15,7 @@ use crate::{
     wire::{
         Step, Terminal,
         chat::finish::{Finish, Meaning},
-        responses::envelope::{Envelope, ResponseObject},
+        responses::{envelope::Envelope, response_object::ResponseObject},
         server_error::ServerError,
     },
 };

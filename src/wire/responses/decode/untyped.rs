@@ -13,7 +13,7 @@ use crate::{
     wire::{
         Step,
         pieces::excerpt,
-        responses::envelope::{Envelope, ResponseObject},
+        responses::{envelope::Envelope, response_object::ResponseObject},
         server_error::ServerError,
     },
 };
