@@ -4,11 +4,31 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Terminal;
 use crate::protocol::{
-    Completed, Id, Incomplete, RawJson, StreamAnomalies, Text, TokenUsage,
+    Completed, Id, Incomplete, RawJson, ResponseEvent, StreamAnomalies, Text, TokenUsage,
     error::{ApiError, Phase},
 };
+
+/// How a stream ended, as its decoder tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Terminal {
+    /// The answer is whole.
+    Completed(Arc<Completed>),
+    /// The server stopped early and said why.
+    Incomplete(Arc<Incomplete>),
+    /// The server reported an error, or the stream ended or broke before its terminal event.
+    Failed(ApiError),
+}
+
+impl From<Terminal> for ResponseEvent {
+    fn from(terminal: Terminal) -> Self {
+        match terminal {
+            Terminal::Completed(completed) => Self::Completed(completed),
+            Terminal::Incomplete(incomplete) => Self::Incomplete(incomplete),
+            Terminal::Failed(error) => Self::Failed(Arc::new(error)),
+        }
+    }
+}
 
 /// What a stream has said about its answer as a whole. Each end carries all of it.
 #[derive(Clone, Debug, Default)]

@@ -44,14 +44,6 @@ const AGAINST_THE_RANKS: &[Known] = &[];
 /// Without these arrows no file is in a circle. Each is to go, and is then to be taken off.
 const IN_CIRCLES: &[Known] = &[
     known(
-        "wire/mod.rs",
-        "wire/answer.rs",
-        "wire/mod.rs holds both the words of a dialect and what chooses between the two",
-    ),
-    known("wire/mod.rs", "wire/chat/decode.rs", "the same"),
-    known("wire/mod.rs", "wire/responses/decode.rs", "the same"),
-    known("wire/mod.rs", "wire/sse_stream.rs", "the same"),
-    known(
         "wire/chat/body/conversation.rs",
         "wire/chat/body.rs",
         "what a body may be told (`ReasoningReplay`) stands with what makes it",

@@ -1,0 +1,162 @@
+//! The body of a response to its events, whatever the dialect.
+
+use super::{
+    Dialect, StreamLimits, Terminal, Wire,
+    chat::{ChatDialect, ChatQuirks},
+    responses::ResponsesDialect,
+    sse_stream::{SseStream, State},
+};
+use crate::protocol::{Id, ResponseEvent, StreamAnomalies, error::ApiError};
+
+enum AnyDialect {
+    Responses(Box<ResponsesDialect>),
+    Chat(Box<ChatDialect>),
+}
+
+/// Decodes one response body into events.
+///
+/// Synchronous and free of clocks and sockets: feed it what arrives, in pieces of any size; the events are the same.
+///
+/// ```
+/// use actix_responses::{protocol::ResponseEvent, wire::{StreamDecoder, StreamLimits, Terminal, Wire}};
+///
+/// let body = [
+///     r#"data: {"type":"response.output_text.delta","item_id":"msg_1","delta":"Hel"#,
+///     "lo\"}\n\n",
+///     r#"data: {"type":"response.completed","response":{"id":"resp_1","status":"completed"}}"#,
+///     "\n\n",
+/// ];
+/// let mut decoder = StreamDecoder::new(Wire::Responses, StreamLimits::default());
+/// let (mut events, mut end) = (Vec::new(), None);
+/// for chunk in body {
+///     end = end.or_else(|| decoder.feed(chunk.as_bytes(), &mut events));
+/// }
+/// // A body that ended before its terminal event is an error.
+/// let end = end.or_else(|| decoder.end_of_stream(&mut events));
+/// assert!(matches!(end, Some(Terminal::Completed(_))));
+/// assert!(events.iter().any(|event| matches!(event, ResponseEvent::OutputTextDelta(text) if &*text.delta == "Hello")));
+/// ```
+pub struct StreamDecoder {
+    stream: SseStream,
+    dialect: AnyDialect,
+}
+
+impl StreamDecoder {
+    /// A decoder for one response on the given wire.
+    pub fn new(wire: Wire, limits: StreamLimits) -> Self {
+        let dialect = match wire {
+            Wire::Responses => AnyDialect::Responses(Box::new(ResponsesDialect::new(limits))),
+            Wire::Chat => AnyDialect::Chat(Box::new(ChatDialect::new(limits))),
+        };
+        Self {
+            stream: SseStream::new(limits.sse),
+            dialect,
+        }
+    }
+
+    /// Names the request that the response answers, by its headers: its start and its end then say it.
+    pub fn set_request_id(&mut self, request_id: Id) {
+        match &mut self.dialect {
+            AnyDialect::Responses(dialect) => dialect.set_request_id(request_id),
+            AnyDialect::Chat(dialect) => dialect.set_request_id(request_id),
+        }
+    }
+
+    /// Decodes the next bytes. Events are appended to `out`; the terminal one is returned instead, once. What follows it,
+    /// in this chunk or a later one, is ignored.
+    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        match &mut self.dialect {
+            AnyDialect::Responses(dialect) => self.stream.feed(&mut **dialect, chunk, out),
+            AnyDialect::Chat(dialect) => self.stream.feed(&mut **dialect, chunk, out),
+        }
+    }
+
+    /// The body has ended. A last event without its blank line is still read, because servers send such; then the stream is
+    /// over: with the end that is known, or as truncated. `None` when it was over already.
+    pub fn end_of_stream(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        let terminal = match &mut self.dialect {
+            AnyDialect::Responses(dialect) => self.stream.read_residue(&mut **dialect, out),
+            AnyDialect::Chat(dialect) => self.stream.read_residue(&mut **dialect, out),
+        };
+        terminal.or_else(|| self.finish(out))
+    }
+
+    /// Ends the stream with what is known, as when the grace after [`is_finishing`](Self::is_finishing) has passed. `None`
+    /// when it was over already.
+    pub fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        if self.stream.progress.state == State::Ended {
+            return None;
+        }
+        self.stream.progress.state = State::Ended;
+        Some(match &mut self.dialect {
+            AnyDialect::Responses(dialect) => dialect.finish(out),
+            AnyDialect::Chat(dialect) => dialect.finish(out),
+        })
+    }
+
+    /// Whether the answer is whole and only what may follow it is waited for.
+    pub fn is_finishing(&self) -> bool {
+        self.stream.progress.state == State::Finishing
+    }
+
+    /// The same, and nothing speaks against it: servers exist that name an end in every chunk.
+    pub(crate) fn is_finishing_surely(&self) -> bool {
+        let is_sure = match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.is_finish_sure(),
+            AnyDialect::Chat(dialect) => dialect.is_finish_sure(),
+        };
+        self.is_finishing() && is_sure
+    }
+
+    /// Whether the terminal event has been read.
+    pub fn is_ended(&self) -> bool {
+        self.stream.progress.state == State::Ended
+    }
+
+    /// How often more of the answer, or its usage, has come while [`is_finishing`](Self::is_finishing).
+    pub(crate) fn went_on(&self) -> u64 {
+        self.stream.progress.went_on
+    }
+
+    /// Minds what a server wants differently on the Chat wire. The other has no such quirks.
+    #[must_use]
+    pub fn with_chat_quirks(mut self, quirks: &ChatQuirks) -> Self {
+        if let AnyDialect::Chat(dialect) = &mut self.dialect {
+            dialect.set_quirks(quirks);
+        }
+        self
+    }
+
+    /// How many SSE events have been read; comments are not among them.
+    pub fn events(&self) -> u64 {
+        self.stream.progress.events
+    }
+
+    /// Adds what is known of the answer to an error that did not come of its bytes, as when the connection broke.
+    pub(crate) fn complete(&self, error: &mut ApiError) {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.answer().complete(error),
+            AnyDialect::Chat(dialect) => dialect.answer().complete(error),
+        }
+    }
+
+    /// The `sequence_number` of the last event on the Responses wire: where a stored response is resumed. `None` on the Chat wire,
+    /// and of servers that do not count.
+    pub fn sequence_number(&self) -> Option<u64> {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.answer().sequence_number,
+            AnyDialect::Chat(dialect) => dialect.answer().sequence_number,
+        }
+    }
+
+    /// What was odd so far.
+    pub fn anomalies(&mut self) -> &StreamAnomalies {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.anomalies(),
+            AnyDialect::Chat(dialect) => dialect.anomalies(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
