@@ -5,8 +5,6 @@ mod extra;
 mod message;
 mod tools;
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +13,7 @@ use self::{
     conversation::messages,
     tools::{chat_tool, chat_tool_choice},
 };
+use super::quirks::{ChatQuirks, MaxTokensField};
 use crate::{
     protocol::{
         OutputFormat, OutputSchema, Prompt, ReasoningOptions, RequestOptions, error::ApiError,
@@ -24,61 +23,6 @@ use crate::{
 
 /// What the Responses API is asked for where Chat has `logprobs`.
 const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
-
-/// What a server wants differently in a body.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChatQuirks {
-    /// Whether the model's reasoning goes back to it.
-    pub reasoning_replay: ReasoningReplay,
-    /// What the limit of an answer is called.
-    pub max_tokens_field: MaxTokensField,
-    /// What becomes of `developer` messages.
-    pub developer_role: DeveloperRole,
-    /// Whether to leave out `stream_options`, for servers that refuse it. They then report usage as they see fit.
-    pub no_usage_request: bool,
-    /// Whether the server never sends a `finish_reason`. Its `[DONE]` then says that the answer is whole, where no call is
-    /// open and no piece was lost; without this only a usage chunk before it does.
-    pub omits_finish_reason: bool,
-    /// Whether what the model said goes back without the fields of other servers (`reasoning_details`, `annotations`,
-    /// `extra_content`, ...), for servers that refuse a message with fields that they do not know.
-    pub no_answer_extras: bool,
-}
-
-/// Whether the model's reasoning goes back to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReasoningReplay {
-    /// Its text does not. What else a server gave with it (signatures, sealed reasoning) goes back all the same.
-    #[default]
-    None,
-    /// Its text does too, in this field of the assistant's message, such as `reasoning_content`. Only what came after the
-    /// last message of the user: servers that want it want it while tools are being called, and some refuse older
-    /// reasoning.
-    Field(Cow<'static, str>),
-}
-
-/// What the limit of an answer's length is called.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum MaxTokensField {
-    /// `max_completion_tokens`, the name of today.
-    #[default]
-    MaxCompletionTokens,
-    /// `max_tokens`, the name before, which many servers know alone.
-    MaxTokens,
-}
-
-/// What becomes of messages whose role is `developer`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeveloperRole {
-    /// They are sent as `system`, which every server knows and OpenAI takes for the same.
-    #[default]
-    AsSystem,
-    /// They are sent as they are.
-    Kept,
-}
 
 /// Writes the body of `POST chat/completions`. It always asks for a stream, and for usage unless
 /// [`ChatQuirks::no_usage_request`] is set; what the prompt leaves open is not in it.
@@ -96,7 +40,7 @@ pub enum DeveloperRole {
 ///   Responses API means by its items (`caller`, `created_by`, ...) do not; nor does `extra` of what is itself left out. Where
 ///   several items give one message the same field, lists are joined, and else the last counts.
 /// - The sound of an answer goes back by its id and its annotations in Chat's form; see [`ChatQuirks::no_answer_extras`].
-/// - The text of reasoning is left out, or replayed: see [`ReasoningReplay`]. Left out are records of what a server's own
+/// - The text of reasoning is left out, or replayed: see [`ReasoningReplay`](super::ReasoningReplay). Left out are records of what a server's own
 ///   tools did (searches of the web and of files, code, images, MCP calls and lists) and ghost snapshots: the answer that
 ///   followed says what they found.
 ///

@@ -18,7 +18,6 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    body::ChatQuirks,
     choice::Choice,
     chunk::{Chunk, ChunkChoice, may_report},
     error_chunk::error_in,
@@ -27,6 +26,7 @@ use super::{
     item::OutputNumbers,
     lenient,
     object::Object,
+    quirks::ChatQuirks,
 };
 use crate::{
     json::escapes::{with_marked_surrogates, without_lone_surrogates},

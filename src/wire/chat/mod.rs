@@ -14,7 +14,9 @@ pub(super) mod finish;
 mod item;
 mod lenient;
 mod object;
+mod quirks;
 mod tool_calls;
 
-pub use body::{ChatQuirks, DeveloperRole, MaxTokensField, ReasoningReplay, request_body};
+pub use body::request_body;
 pub(crate) use decode::ChatDialect;
+pub use quirks::{ChatQuirks, DeveloperRole, MaxTokensField, ReasoningReplay};

@@ -5,15 +5,15 @@ use std::mem;
 use serde_json::{Map, Value};
 
 use super::{
-    ChatQuirks, DeveloperRole, ReasoningReplay,
     extra::Extra,
     invalid,
     message::{
         Call, CalledTool, ChatContent, Custom, Function, Message, Part, PartForm, append, no_part,
     },
 };
-use crate::protocol::{
-    Content, ContentPart, MessageItem, Prompt, ResponseItem, Role, error::ApiError,
+use crate::{
+    protocol::{Content, ContentPart, MessageItem, Prompt, ResponseItem, Role, error::ApiError},
+    wire::chat::quirks::{ChatQuirks, DeveloperRole, ReasoningReplay},
 };
 
 /// Writes the instructions and the conversation as messages.

@@ -3,7 +3,10 @@ use crate::{
     ErrorKind,
     protocol::{PromptTemplate, RawJson, ResponseEvent, ResponseItem, Tool},
     sse::SseEvent,
-    wire::{Dialect, chat::ChatDialect},
+    wire::{
+        Dialect,
+        chat::{ChatDialect, DeveloperRole, ReasoningReplay},
+    },
 };
 
 fn body_with(prompt: &Prompt, quirks: &ChatQuirks) -> Value {
