@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use self::envelope::Certainty;
+use self::page::cut;
 use crate::protocol::{
     duration_notation,
     error::{ApiError, ErrorKind},
@@ -16,8 +14,10 @@ use crate::protocol::{
 mod envelope;
 mod http_response;
 mod kinds;
+mod page;
 
-pub(crate) use http_response::{api_error_from_http, error_in, excerpt, request_id};
+pub(crate) use http_response::{api_error_from_http, error_in, request_id};
+pub(crate) use page::excerpt;
 
 /// The longest message that is kept of a server, in characters. As much is kept of what the model had written.
 const MAX_MESSAGE_CHARS: usize = 1000;
@@ -50,34 +50,6 @@ pub(crate) struct ServerError {
 }
 
 impl ServerError {
-    /// Reads what is an error or a whole answer, in any of the shapes that servers use. `None` when it names no error: no text,
-    /// and an object that has neither an error in it, nor a code, nor a message.
-    pub(crate) fn from_json(value: &Value) -> Option<Self> {
-        envelope::read(value, Certainty::Likely, 0).filter(|error| *error != Self::default())
-    }
-
-    /// Reads the value of a member that is named `error`. `None` when it is empty, zero, `false` or a success.
-    pub(crate) fn from_member(value: &Value) -> Option<Self> {
-        envelope::read(value, Certainty::Named, 0)
-    }
-
-    /// Reads the data of an event that is named `error`. That may say nothing more.
-    pub(crate) fn from_error_event(value: &Value) -> Self {
-        Self::from_member(value).unwrap_or_default()
-    }
-
-    /// Reads a text that reports an error: words, also with JSON in them, a page, or a number. `None` when it is empty or
-    /// `null`.
-    pub(crate) fn from_text(text: &str) -> Option<Self> {
-        envelope::read_text(text, 0)
-    }
-
-    /// The error that an object reports which may be anything: one that says so, has an error in it, or has a code beside its
-    /// message. It may say nothing more.
-    pub(crate) fn reported_by(value: &Value) -> Option<Self> {
-        envelope::read(value, Certainty::Unknown, 0)
-    }
-
     /// Fills what is absent.
     fn or(self, other: Self) -> Self {
         Self {
@@ -152,14 +124,6 @@ impl ServerError {
         details.resets_at = self.resets_at;
         details.retry_after = retry_after;
         error
-    }
-}
-
-/// At most `max_chars` characters of a text, with an ellipsis where it was cut.
-fn cut(text: &str, max_chars: usize) -> String {
-    match text.char_indices().nth(max_chars) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -44,16 +44,6 @@ const AGAINST_THE_RANKS: &[Known] = &[];
 /// Without these arrows no file is in a circle. Each is to go, and is then to be taken off.
 const IN_CIRCLES: &[Known] = &[
     known(
-        "wire/server_error/envelope.rs",
-        "wire/server_error.rs",
-        "what an envelope is read into stands with what reads it",
-    ),
-    known(
-        "wire/server_error/envelope.rs",
-        "wire/server_error/http_response.rs",
-        "cutting a text to an excerpt has no file of its own",
-    ),
-    known(
         "wire/responses/decode/ending.rs",
         "wire/responses/decode.rs",
         "the decoder's parts share its `Loss`",

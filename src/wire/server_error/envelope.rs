@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use super::{
     MAX_MESSAGE_CHARS, ServerError,
-    http_response::excerpt,
     kinds::{is_error_name, kind_of_baidu, kind_of_minimax, means_a_kind},
+    page::excerpt,
 };
 use crate::protocol::{duration_notation, error::ErrorKind};
 
 /// What is known of a value before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Certainty {
+enum Certainty {
     /// It may be anything: it is an error when it says so, or has a code beside its message.
     Unknown,
     /// It is an error or a whole answer: a message, a code or the name of an error is enough.
@@ -61,8 +61,38 @@ const COMMON: [&str; 10] = [
     "model",
 ];
 
+impl ServerError {
+    /// Reads what is an error or a whole answer, in any of the shapes that servers use. `None` when it names no error: no text,
+    /// and an object that has neither an error in it, nor a code, nor a message.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        read(value, Certainty::Likely, 0).filter(|error| *error != Self::default())
+    }
+
+    /// Reads the value of a member that is named `error`. `None` when it is empty, zero, `false` or a success.
+    pub(crate) fn from_member(value: &Value) -> Option<Self> {
+        read(value, Certainty::Named, 0)
+    }
+
+    /// Reads the data of an event that is named `error`. That may say nothing more.
+    pub(crate) fn from_error_event(value: &Value) -> Self {
+        Self::from_member(value).unwrap_or_default()
+    }
+
+    /// Reads a text that reports an error: words, also with JSON in them, a page, or a number. `None` when it is empty or
+    /// `null`.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        read_text(text, 0)
+    }
+
+    /// The error that an object reports which may be anything: one that says so, has an error in it, or has a code beside its
+    /// message. It may say nothing more.
+    pub(crate) fn reported_by(value: &Value) -> Option<Self> {
+        read(value, Certainty::Unknown, 0)
+    }
+}
+
 /// Reads an error out of a value. One that is known to be an error and says nothing is the default.
-pub(super) fn read(value: &Value, certainty: Certainty, depth: usize) -> Option<ServerError> {
+fn read(value: &Value, certainty: Certainty, depth: usize) -> Option<ServerError> {
     if depth > MAX_DEPTH {
         return None;
     }
@@ -89,7 +119,7 @@ fn read_number(value: &Value) -> Option<ServerError> {
 }
 
 /// Reads a text that reports an error: JSON, also behind `data:` or other words, a page, a number, or words.
-pub(super) fn read_text(text: &str, depth: usize) -> Option<ServerError> {
+fn read_text(text: &str, depth: usize) -> Option<ServerError> {
     let text = text.trim();
     if let Some(error) = error_in_text(text, depth) {
         return Some(error);
