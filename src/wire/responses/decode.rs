@@ -7,9 +7,10 @@ use serde_json::Value;
 use self::{
     delta::{Address, DeltaKind, Streamed, Target},
     ending::Ending,
+    error_words::{is_error_name, is_error_type, reported_in},
     item::{input_text, member, part_text, string},
+    loss::Loss,
     output::{Key, Output},
-    troubles::reported_in,
 };
 use super::{
     envelope::Envelope, event_types::EVENT_TYPES, first_response::FirstResponse,
@@ -32,9 +33,12 @@ use crate::{
     },
 };
 
+mod conclusion;
 mod delta;
 mod ending;
+mod error_words;
 mod item;
+mod loss;
 mod output;
 mod troubles;
 mod untyped;
@@ -80,17 +84,6 @@ struct Half {
     part: Option<usize>,
     address: Address,
     joined: JoinedText,
-}
-
-/// What of the answer may have been in an event that could not be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Loss {
-    #[default]
-    Nothing,
-    /// A piece of what a later object has whole.
-    Piece,
-    /// An item as it was done.
-    Item,
 }
 
 impl Dialect for ResponsesDialect {
@@ -595,28 +588,6 @@ impl ResponsesDialect {
         }
         self.item_id.clone()
     }
-}
-
-/// Whether SSE names an event so that it is an error whatever its data says.
-fn is_error_name(name: &str) -> bool {
-    name.eq_ignore_ascii_case("error")
-}
-
-/// Whether an event's type says that it is an error of the response, not of a tool.
-fn is_error_type(kind: &str) -> bool {
-    let ends_in = |name: &str| {
-        let at = kind.len().checked_sub(name.len());
-        at.and_then(|at| kind.get(at..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(name))
-    };
-    (ends_in("error") || ends_in("exception")) && !is_of_tool(kind)
-}
-
-/// Whether an event is about a tool that runs at the server. What goes wrong with it is for the model to read.
-fn is_of_tool(kind: &str) -> bool {
-    ["_call", "tool", "mcp"]
-        .iter()
-        .any(|name| kind.contains(name))
 }
 
 /// The model that `response.headers` and its like name, in their `headers` or their `metadata`.

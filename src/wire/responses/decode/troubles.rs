@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    Loss, ResponsesDialect, is_error_name, is_error_type, is_of_tool,
+    ResponsesDialect,
+    error_words::{has_words, is_error_name, is_error_type, is_of_tool, said, words_in},
     item::{elements, member, parse},
+    loss::Loss,
 };
 use crate::{
     json::walk::value_end,
@@ -112,7 +114,7 @@ impl ResponsesDialect {
                 return self.step();
             }
         }
-        let loss = loss_of(text);
+        let loss = Loss::of(text);
         // Words are no piece of an answer here: what is, is JSON.
         let is_malformed =
             loss == Loss::Nothing || self.unread.push(text, place, false) == Kind::Malformed;
@@ -168,51 +170,5 @@ impl ResponsesDialect {
             Some(error) => Step::End(self.answer.failed(error.into_api_error(None))),
             None => Step::Finishing { goes_on: false },
         }
-    }
-}
-
-/// The error that an event of an unknown type reports, if it does.
-pub(super) fn reported_in(kind: &str, envelope: &Envelope<'_>) -> Option<ApiError> {
-    let error = words_in(envelope.error.filter(|_| !is_of_tool(kind))?)?;
-    Some(error.into_api_error(None))
-}
-
-/// The error that the JSON of a member named `error` is, if it has words.
-pub(super) fn words_in(json: &str) -> Option<ServerError> {
-    ServerError::from_member(&parse(json)).filter(has_words)
-}
-
-pub(super) fn has_words(error: &ServerError) -> bool {
-    let message = error.message.as_deref();
-    message.is_some_and(|message| !message.trim().is_empty())
-}
-
-fn said(error: Option<ServerError>) -> ApiError {
-    match error {
-        Some(error) if error != ServerError::default() => error.into_api_error(None),
-        _ => ApiError::new(
-            ErrorKind::ServerError,
-            "the server sent an error event without a message",
-        ),
-    }
-}
-
-/// What of the answer was in an event that broke off.
-fn loss_of(text: &str) -> Loss {
-    let kind = text
-        .split_once("\"type\"")
-        .and_then(|(_, rest)| rest.split('"').nth(1));
-    match kind {
-        Some("response.output_item.done") => Loss::Item,
-        Some(
-            "response.created"
-            | "response.in_progress"
-            | "response.queued"
-            | "keepalive"
-            | "ping"
-            | "response.keep_alive"
-            | "response.heartbeat",
-        ) => Loss::Nothing,
-        _ => Loss::Piece,
     }
 }

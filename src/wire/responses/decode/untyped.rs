@@ -1,9 +1,10 @@
 //! Objects that are no event of the API: a whole response, a chunk of the other wire, an error.
 
 use super::{
-    Loss, ResponsesDialect,
+    ResponsesDialect,
     ending::Ending,
     item::{member, parse, string},
+    loss::Loss,
 };
 use crate::{
     protocol::{
