@@ -43,16 +43,6 @@ const AGAINST_THE_RANKS: &[Known] = &[];
 
 /// Without these arrows no file is in a circle. Each is to go, and is then to be taken off.
 const IN_CIRCLES: &[Known] = &[
-    known(
-        "wire/responses/decode/output.rs",
-        "wire/responses/decode/output/made.rs",
-        "one tracker, whose `impl` is split by noun",
-    ),
-    known(
-        "wire/responses/decode/output.rs",
-        "wire/responses/decode/output/matching.rs",
-        "the same",
-    ),
 ];
 
 const fn room(name: &'static str, rank: u8) -> Room {

@@ -3,11 +3,9 @@
 //! A server says each text several times: in deltas, in an event with the whole of it, in its item when that is done, and in the
 //! response object at the end. Some leave out one or the other. Whatever comes last and was not delivered by then is.
 
-use std::{hash::BuildHasher, ptr};
+use std::ptr;
 
-use foldhash::fast::FixedState;
-
-use self::{made::PutRight, matching::hash_of_said};
+use self::hashes::{hash, hash_of_said};
 use super::{
     delta::{Address, DeltaKind, Streamed},
     item::{Cut, ItemText, ItemView, elements_knowing, is_hosted},
@@ -17,6 +15,7 @@ use crate::{
     wire::{StreamLimits, responses::known_text::KnownText},
 };
 
+mod hashes;
 mod made;
 mod matching;
 
@@ -65,6 +64,14 @@ enum State {
     /// message waits for that until the next item comes, a call to the end.
     Waiting(OutputItem),
     Delivered,
+}
+
+/// An item as it can be delivered.
+enum PutRight {
+    Known(RawJson),
+    /// It says nothing, or has the input of no call or of several: what comes later may say better. The items are those to
+    /// deliver when nothing does.
+    Doubtful(Vec<RawJson>),
 }
 
 /// A text of an item.
@@ -716,8 +723,4 @@ impl Part {
             false => "",
         }
     }
-}
-
-fn hash(json: &str) -> u64 {
-    FixedState::default().hash_one(json)
 }

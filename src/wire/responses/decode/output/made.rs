@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::{Output, Part};
+use super::{Output, Part, PutRight};
 use crate::{
     protocol::{RawJson, ToolCallInput},
     wire::responses::decode::{
@@ -177,14 +177,6 @@ impl Output {
             &Value::from(status).to_string(),
         ))
     }
-}
-
-/// An item as it can be delivered.
-pub(super) enum PutRight {
-    Known(RawJson),
-    /// It says nothing, or has the input of no call or of several: what comes later may say better. The items are those to
-    /// deliver when nothing does.
-    Doubtful(Vec<RawJson>),
 }
 
 /// The last of pieces that each repeat all before and go on, if they do. `first` is what the first of them begins with.

@@ -1,15 +1,7 @@
 //! Which item an event, or an element of the final output, is about.
 
-use std::hash::{BuildHasher, Hash, Hasher};
-
-use foldhash::fast::FixedState;
-use serde_json::{Map, Value};
-
-use super::{Item, Key, Output, State};
-use crate::{
-    json::members::{Member, Members},
-    wire::responses::decode::item::{ItemText, ItemView},
-};
+use super::{Item, Key, Output, State, hashes::hash_of_said};
+use crate::wire::responses::decode::item::{ItemText, ItemView};
 
 impl Output {
     /// The item that an event belongs to.
@@ -176,30 +168,4 @@ impl Output {
         };
         name.is_some() && name == view.name && view.texts.iter().all(begins_alike)
     }
-}
-
-/// Of an item's texts and what is called with them. Of an item without any, of all but its ids and its status.
-pub(super) fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
-    view.name.hash(&mut hasher);
-    if view.input_member().is_some() {
-        // Written anew, it is the same.
-        let input = view.texts.first().map_or("", |text| text.text.trim());
-        match serde_json::from_str::<Value>(input) {
-            Ok(value) => value.hash(&mut hasher),
-            Err(_) if input.is_empty() => Value::Object(Map::new()).hash(&mut hasher),
-            Err(_) => input.hash(&mut hasher),
-        }
-        return hasher.finish();
-    }
-    for text in &view.texts {
-        (text.index, &*text.text).hash(&mut hasher);
-    }
-    if view.texts.iter().all(|text| text.text.is_empty()) {
-        let is_content = |name: &str| !matches!(name, "id" | "call_id" | "status");
-        for Member { name, value } in Members::of(json).filter(|member| is_content(member.name)) {
-            (name, &json[value]).hash(&mut hasher);
-        }
-    }
-    hasher.finish()
 }
