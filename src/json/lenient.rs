@@ -1,103 +1,48 @@
 //! Reading JSON that servers get nearly right.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use memchr::memchr;
 
-/// A string, borrowed where it has no escapes; `None` for a value of any other kind.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct LenientStr<'a>(pub(crate) Option<Cow<'a, str>>);
+use super::escapes::{unescape, without_lone_surrogates};
+
+/// The text of a JSON string; nothing for a value of another kind. `None` for a string with half a surrogate pair, of which the
+/// other half may be elsewhere.
+#[inline]
+pub(crate) fn text_of(json: &str) -> Option<Option<Cow<'_, str>>> {
+    let inside = json
+        .strip_prefix('"')
+        .and_then(|json| json.strip_suffix('"'));
+    Some(match inside {
+        None => None,
+        Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => Some(Cow::Borrowed(inside)),
+        Some(inside) => {
+            let mut text = String::with_capacity(inside.len());
+            Some(Cow::Owned(unescape(inside, &mut text).then_some(text)?))
+        }
+    })
+}
+
+/// The same, where half a surrogate pair becomes U+FFFD.
+#[inline]
+pub(crate) fn string(json: &str) -> Option<Cow<'_, str>> {
+    text_of(json).unwrap_or_else(|| serde_json::from_str(&without_lone_surrogates(json)).ok())
+}
 
 /// A whole number, also when written as a float or a string; `None` for anything else.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct LenientInt(pub(crate) Option<u64>);
-
-impl LenientInt {
-    /// As an index; one that is out of range is none.
-    pub(crate) fn index(self) -> Option<u32> {
-        self.0.and_then(|n| u32::try_from(n).ok())
-    }
-}
-
-/// Any JSON value, as far as it is of use here.
-enum Scalar<'a> {
-    Text(Cow<'a, str>),
-    Whole(u64),
-    Other,
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Borrowed(v)))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Owned(v.to_owned())))
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Whole(v))
-    }
-
-    fn visit_f64<E>(self, v: f64) -> Result<Self::Value, E> {
-        let is_whole = v.is_finite() && v >= 0.0 && v.fract() == 0.0;
-        Ok(match is_whole {
-            true => Scalar::Whole(v as u64),
-            false => Scalar::Other,
-        })
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-}
-
-impl<'de> Deserialize<'de> for LenientStr<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match deserializer.deserialize_any(ScalarVisitor)? {
-            Scalar::Text(text) => Some(text),
-            Scalar::Whole(_) | Scalar::Other => None,
-        }))
-    }
-}
-
-impl<'de> Deserialize<'de> for LenientInt {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(match deserializer.deserialize_any(ScalarVisitor)? {
-            Scalar::Text(text) => text.trim().parse().ok(),
-            Scalar::Whole(number) => Some(number),
-            Scalar::Other => None,
-        }))
-    }
+#[inline]
+pub(crate) fn count(json: &str) -> Option<u64> {
+    json.parse().ok().or_else(|| {
+        let text = string(json);
+        let number = text.as_deref().unwrap_or(json).trim();
+        let float = || {
+            number
+                .parse()
+                .ok()
+                .filter(|float: &f64| float.is_finite() && *float >= 0.0 && float.fract() == 0.0)
+        };
+        number.parse().ok().or_else(|| Some(float()? as u64))
+    })
 }
 
 /// How deep a JSON text is nested where it was read up to. It only counts: whether it is JSON is for the parser to say.
@@ -149,32 +94,30 @@ mod tests {
 
     #[test]
     fn values_of_another_kind_read_as_absent() {
-        assert!(
-            serde_json::from_str::<LenientStr<'_>>("7")
-                .unwrap()
-                .0
-                .is_none()
-        );
-        for json in ["null", "true", "-1", "1.5", "[1,[2]]", r#"{"a":{"b":1}}"#] {
-            assert_eq!(
-                serde_json::from_str::<LenientStr<'_>>(json).unwrap().0,
-                None,
-                "{json}"
-            );
-            assert_eq!(
-                serde_json::from_str::<LenientInt>(json).unwrap().0,
-                None,
-                "{json}"
-            );
+        for json in [
+            "null",
+            "true",
+            "-1",
+            "1.5",
+            "1e999",
+            "[1,[2]]",
+            r#"{"a":{"b":1}}"#,
+        ] {
+            assert_eq!((string(json), count(json)), (None, None), "{json}");
         }
-        assert_eq!(
-            serde_json::from_str::<LenientInt>("\"7\"").unwrap().0,
-            Some(7)
-        );
-        assert_eq!(
-            serde_json::from_str::<LenientInt>("7.0").unwrap().0,
-            Some(7)
-        );
-        assert_eq!(serde_json::from_str::<LenientInt>("\"x\"").unwrap().0, None);
+        assert_eq!(string("7"), None);
+        assert_eq!(string(r#""\ud83da""#).as_deref(), Some("\u{fffd}a"));
+        assert_eq!(text_of(r#""\ud83da""#), None);
+        for (json, number) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("\" 7 \"", Some(7)),
+            ("\"7.0\"", Some(7)),
+            ("\"x\"", None),
+            ("\"-7\"", None),
+            ("\"NaN\"", None),
+        ] {
+            assert_eq!(count(json), number, "{json}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use self::{
     delta::{Address, DeltaKind, Streamed, Target},
     ending::Ending,
     error_words::{is_error_name, is_error_type, reported_in},
-    item::{input_text, member, part_text, string},
+    item::{input_text, member, part_text},
     loss::Loss,
     output::{Key, Output},
 };
@@ -17,7 +17,10 @@ use super::{
     known_text::KnownText,
 };
 use crate::{
-    json::escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
+    json::{
+        escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
+        lenient::string,
+    },
     protocol::{
         Created, Id, OtherEvent, OutputItem, OutputTextDelta, RateLimitSnapshot, RawJson,
         ReasoningSummaryPartAdded, ResponseEvent, StreamAnomalies, Text,
@@ -108,8 +111,8 @@ impl Dialect for ResponsesDialect {
         self.settle();
         let known = Arc::clone(&self.known_text);
         match Envelope::read(event.data, &mut self.first_response, &known) {
-            Ok(envelope) => self.on_envelope(&event, event.data, envelope, out),
-            Err(_) => {
+            Some(envelope) => self.on_envelope(&event, event.data, envelope, out),
+            None => {
                 let data = event.data.trim();
                 let is_nothing = data.is_empty() || is_done(data);
                 if is_error && is_nothing {
@@ -122,7 +125,7 @@ impl Dialect for ResponsesDialect {
                     return Step::End(self.on_done_sentinel(out));
                 }
                 if let Cow::Owned(repaired) = without_lone_surrogates(data)
-                    && let Ok(envelope) =
+                    && let Some(envelope) =
                         Envelope::read(&repaired, &mut self.first_response, &known)
                 {
                     return self.on_envelope(&event, &repaired, envelope, out);
@@ -260,7 +263,7 @@ impl ResponsesDialect {
         envelope: Envelope<'_>,
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
-        self.note_sequence_number(envelope.sequence_number.0);
+        self.note_sequence_number(envelope.sequence_number);
         // "message" is what SSE calls an event that has no name.
         let name = event.event.filter(|name| *name != "message");
         if self.failure.is_some() {
@@ -270,7 +273,7 @@ impl ResponsesDialect {
             return self.error_event(&envelope, data, out);
         }
         let raw = event.data;
-        let kind: &str = match (&envelope.kind.0, name) {
+        let kind: &str = match (&envelope.kind, name) {
             (Some(kind), _) => kind,
             (None, Some(name)) => name,
             (None, None) => {
@@ -302,8 +305,7 @@ impl ResponsesDialect {
                 };
                 // A delta of the next item may have the same bytes as one of the last.
                 self.template.forget();
-                let item =
-                    OutputItem::new(envelope.output_index.index(), RawJson::from_walked(item));
+                let item = OutputItem::new(envelope.output_index, RawJson::from_walked(item));
                 if kind == "response.output_item.done" {
                     self.flush_half(out);
                     let is_sound = self.is_sound();
@@ -318,8 +320,8 @@ impl ResponsesDialect {
             "response.reasoning_summary_part.added" => {
                 ResponseEvent::ReasoningSummaryPartAdded(ReasoningSummaryPartAdded {
                     item_id: self.intern_item_id(&envelope),
-                    output_index: envelope.output_index.index(),
-                    summary_index: envelope.summary_index.index().unwrap_or(0),
+                    output_index: envelope.output_index,
+                    summary_index: envelope.summary_index.unwrap_or(0),
                 })
             }
             "response.created" => {
@@ -327,7 +329,7 @@ impl ResponsesDialect {
                     .response
                     .map(|response| (response.id, response.text))
                     .unzip();
-                let id = id.flatten().or(envelope.id.0);
+                let id = id.flatten().or(envelope.id);
                 self.answer.response_id = id.as_deref().map(Id::from);
                 let response = text.map(RawJson::from_walked);
                 if let Some(response) = &response {
@@ -374,7 +376,7 @@ impl ResponsesDialect {
         envelope: &Envelope<'_>,
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
-        let Some(delta) = &envelope.delta.0 else {
+        let Some(delta) = &envelope.delta else {
             if member(data, "delta").is_some_and(|delta| delta != "null") {
                 self.lose(Loss::Piece);
             }
@@ -390,7 +392,7 @@ impl ResponsesDialect {
         if is_repaired || self.half.is_some() {
             self.on_split_delta(kind, address, raw, logprobs, out);
         } else {
-            if logprobs.is_none() && envelope.kind.0.is_some() {
+            if logprobs.is_none() && envelope.kind.is_some() {
                 let address = address.clone();
                 let target = Target {
                     kind,
@@ -491,7 +493,7 @@ impl ResponsesDialect {
         {
             self.known_text = Arc::new(text);
         }
-        if envelope.content_index.0.is_none() && envelope.summary_index.0.is_none() {
+        if envelope.content_index.is_none() && envelope.summary_index.is_none() {
             // A delta without an index belongs to the next text, though it may have the bytes of one of this.
             self.template.forget();
         }
@@ -541,7 +543,7 @@ impl ResponsesDialect {
         if EVENT_TYPES.iter().any(|(known, _)| *known == kind) {
             return None;
         }
-        if envelope.kind.0.is_none() {
+        if envelope.kind.is_none() {
             // Named by SSE alone, after anything.
             if let Some(step) = self.on_untyped(envelope, data, out) {
                 return Some(step);
@@ -581,7 +583,7 @@ impl ResponsesDialect {
 
     /// The event's item id; a run of equal ones shares one allocation.
     fn intern_item_id(&mut self, envelope: &Envelope<'_>) -> Option<Id> {
-        let id = envelope.item_id.0.as_deref()?;
+        let id = envelope.item_id.as_deref()?;
         match &self.item_id {
             Some(last) if **last == *id => {}
             _ => self.item_id = Some(id.into()),

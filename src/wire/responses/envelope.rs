@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use memchr::memchr;
+#[cfg(any(test, fuzzing))]
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     response_object::{ResponseObject, present},
 };
 use crate::json::{
-    lenient::{LenientInt, LenientStr},
+    lenient::{count, text_of},
     members::Members,
 };
 
@@ -19,15 +20,15 @@ use crate::json::{
 /// and all others are walked over.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Envelope<'a> {
-    pub(super) kind: LenientStr<'a>,
-    pub(super) delta: LenientStr<'a>,
-    pub(super) item_id: LenientStr<'a>,
-    pub(super) call_id: LenientStr<'a>,
-    pub(super) id: LenientStr<'a>,
-    pub(super) sequence_number: LenientInt,
-    pub(super) output_index: LenientInt,
-    pub(super) content_index: LenientInt,
-    pub(super) summary_index: LenientInt,
+    pub(super) kind: Option<Cow<'a, str>>,
+    pub(super) delta: Option<Cow<'a, str>>,
+    pub(super) item_id: Option<Cow<'a, str>>,
+    pub(super) call_id: Option<Cow<'a, str>>,
+    pub(super) id: Option<Cow<'a, str>>,
+    pub(super) sequence_number: Option<u64>,
+    pub(super) output_index: Option<u32>,
+    pub(super) content_index: Option<u32>,
+    pub(super) summary_index: Option<u32>,
     pub(super) logprobs: Option<&'a str>,
     pub(super) item: Option<&'a str>,
     pub(super) response: Option<ResponseObject<'a>>,
@@ -41,31 +42,28 @@ pub(super) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads an event's JSON.
-    ///
-    /// # Errors
-    /// When it is not exactly one JSON object.
+    /// Reads an event's JSON. `None` when it is not exactly one object, or half a character is in what is read of it.
     pub(super) fn read(
         json: &'a str,
         first: &mut FirstResponse,
         known: &'a KnownText,
-    ) -> serde_json::Result<Self> {
+    ) -> Option<Self> {
         first.forget_unkept();
         if let Some(envelope) = Self::walk(json, first, known) {
-            return Ok(envelope);
+            return Some(envelope);
         }
         first.forget_unkept();
         Self::parse(json)
     }
 
     /// The same without a walk: the parser gives the members, with the escapes of their names.
-    fn parse(json: &'a str) -> serde_json::Result<Self> {
+    fn parse(json: &'a str) -> Option<Self> {
         let mut envelope = Self::default();
-        let members: HashMap<String, &'a RawValue> = serde_json::from_str(json)?;
+        let members: HashMap<String, &'a RawValue> = serde_json::from_str(json).ok()?;
         for (name, value) in members {
             envelope.take(&name, value.get())?;
         }
-        Ok(envelope)
+        Some(envelope)
     }
 
     /// Reads what a walk is enough for. `None` leaves it to the parser, which knows what is wrong, and reads names with escapes.
@@ -85,25 +83,25 @@ impl<'a> Envelope<'a> {
                 first.forget_unkept();
             }
             let value = &json[members.value(value)?];
-            let is_read = envelope.take(name, value).ok()?;
+            let is_read = envelope.take(name, value)?;
             (is_read || !name.contains('\\')).then_some(())?;
         }
         members.is_whole().then_some(envelope)
     }
 
-    /// Takes a member. Whether it is one that is read.
+    /// Takes a member, whose value is JSON. Whether it is one that is read. `None` for half a character.
     #[inline]
-    fn take(&mut self, name: &str, value: &'a str) -> serde_json::Result<bool> {
+    fn take(&mut self, name: &str, value: &'a str) -> Option<bool> {
         match name {
-            "type" => self.kind = text(value)?,
-            "delta" => self.delta = text(value)?,
-            "item_id" => self.item_id = text(value)?,
-            "call_id" => self.call_id = text(value)?,
-            "id" => self.id = text(value)?,
-            "sequence_number" => self.sequence_number = integer(value)?,
-            "output_index" => self.output_index = integer(value)?,
-            "content_index" => self.content_index = integer(value)?,
-            "summary_index" => self.summary_index = integer(value)?,
+            "type" => self.kind = text_of(value)?,
+            "delta" => self.delta = text_of(value)?,
+            "item_id" => self.item_id = text_of(value)?,
+            "call_id" => self.call_id = text_of(value)?,
+            "id" => self.id = text_of(value)?,
+            "sequence_number" => self.sequence_number = count(value),
+            "output_index" => self.output_index = index(value),
+            "content_index" => self.content_index = index(value),
+            "summary_index" => self.summary_index = index(value),
             "logprobs" => self.logprobs = present(value),
             "item" => self.item = present(value),
             "response" => self.response = present(value).map(ResponseObject::read),
@@ -113,37 +111,20 @@ impl<'a> Envelope<'a> {
             "part" => self.part = present(value),
             "arguments" => self.arguments = present(value),
             "input" => self.input = present(value),
-            _ => return Ok(false),
+            _ => return Some(false),
         }
-        Ok(true)
+        Some(true)
     }
 }
 
-/// Reads a value that has been walked over, as the parser does.
-fn text(json: &str) -> serde_json::Result<LenientStr<'_>> {
-    match json
-        .strip_prefix('"')
-        .and_then(|json| json.strip_suffix('"'))
-    {
-        Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => {
-            Ok(LenientStr(Some(Cow::Borrowed(inside))))
-        }
-        _ => serde_json::from_str(json),
-    }
-}
-
-/// The same of a number.
-fn integer(json: &str) -> serde_json::Result<LenientInt> {
-    match json.parse() {
-        Ok(number) => Ok(LenientInt(Some(number))),
-        Err(_) => serde_json::from_str(json),
-    }
+fn index(json: &str) -> Option<u32> {
+    u32::try_from(count(json)?).ok()
 }
 
 /// The walk reads what the parser reads, or leaves it alone.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check_walk(json: &str) {
-    let parsed = Envelope::parse(json).ok();
+    let parsed = Envelope::parse(json);
     let walked = Envelope::walk(
         json,
         &mut FirstResponse::default(),
@@ -156,16 +137,14 @@ pub(crate) fn check_walk(json: &str) {
     // Both read the values alike, so these are compared, too.
     for member in Members::of(json) {
         let value = &json[member.value];
-        assert_eq!(
-            text(value).ok(),
-            serde_json::from_str(value).ok(),
-            "{value}"
-        );
-        assert_eq!(
-            integer(value).ok(),
-            serde_json::from_str(value).ok(),
-            "{value}"
-        );
+        if let Ok(parsed) = serde_json::from_str::<Value>(value) {
+            assert_eq!(
+                text_of(value).flatten().as_deref(),
+                parsed.as_str(),
+                "{value}"
+            );
+            assert_eq!(parsed.as_u64().or(count(value)), count(value), "{value}");
+        }
     }
 }
 

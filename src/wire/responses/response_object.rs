@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::{
-    lenient::LenientStr,
+    lenient::string,
     members::{Member, Members},
 };
 
@@ -44,14 +44,9 @@ impl<'a> ResponseObject<'a> {
     /// Takes a member that has been walked over. It is the largest thing in a stream, so it is not parsed for the few of its
     /// fields that count. Of a repeated field the last counts.
     pub(super) fn take(&mut self, name: &str, json: &'a str) {
-        let text = || {
-            serde_json::from_str::<LenientStr<'a>>(json)
-                .unwrap_or_default()
-                .0
-        };
         match name {
-            "id" => self.id = text(),
-            "status" => self.status = text(),
+            "id" => self.id = string(json),
+            "status" => self.status = string(json),
             "usage" => self.usage = present(json),
             "error" => self.error = present(json),
             "output" => self.output = present(json),

@@ -6,10 +6,11 @@ use super::{
     ResponsesDialect,
     ending::{Ending, incomplete_reason},
     error_words::{has_words, words_in},
-    item::{Cut, has_elements, member, parse, string},
+    item::{Cut, has_elements, member, parse},
     loss::Loss,
 };
 use crate::{
+    json::lenient::string,
     protocol::{
         RawJson, ResponseEvent, Text,
         error::{ApiError, ErrorKind},

@@ -124,9 +124,9 @@ impl DeltaKind {
         };
         Address {
             item_id,
-            call_id: envelope.call_id.0.as_deref().map(Id::from),
-            output_index: envelope.output_index.index(),
-            index: index.index(),
+            call_id: envelope.call_id.as_deref().map(Id::from),
+            output_index: envelope.output_index,
+            index,
         }
     }
 

@@ -1,10 +1,8 @@
 //! Which end events and response objects name.
 
-use super::{
-    error_words::is_error_type,
-    item::{parse, string},
-};
+use super::{error_words::is_error_type, item::parse};
 use crate::{
+    json::lenient::string,
     protocol::Text,
     wire::{
         chat::finish::{Finish, Meaning},

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
 use serde_json::{Value, value::RawValue};
 
 use super::delta::DeltaKind;
 use crate::{
     json::{
-        escapes::{unescape, without_lone_surrogates},
+        escapes::without_lone_surrogates,
+        lenient::string,
         members::{Member, Members},
         walk::{skip_space, value_end, value_end_knowing},
     },
@@ -285,20 +285,6 @@ pub(super) fn input_text(json: &str) -> Option<Cow<'_, str>> {
 pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let members = Members::of(json).filter(|member| member.name == name);
     members.last().map(|member| &json[member.value])
-}
-
-/// A string's text. Half a surrogate pair becomes U+FFFD.
-pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
-    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    if memchr(b'\\', inside.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inside));
-    }
-    let mut text = String::with_capacity(inside.len());
-    match unescape(inside, &mut text) {
-        true => Some(text),
-        false => serde_json::from_str(&without_lone_surrogates(json)).ok(),
-    }
-    .map(Cow::Owned)
 }
 
 /// The elements of a JSON array that has been walked over; none of anything else.

@@ -154,7 +154,7 @@ impl ResponsesDialect {
         envelope: &Envelope<'_>,
         data: &str,
     ) -> Step {
-        let kind = envelope.kind.0.as_deref().or(name);
+        let kind = envelope.kind.as_deref().or(name);
         let is_other = kind.is_some_and(|kind| {
             let is_known = EVENT_TYPES.iter().any(|(known, _)| *known == kind);
             is_known && kind != "response.failed" && !is_error_type(kind)

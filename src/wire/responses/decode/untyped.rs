@@ -3,10 +3,11 @@
 use super::{
     ResponsesDialect,
     ending::Ending,
-    item::{member, parse, string},
+    item::{member, parse},
     loss::Loss,
 };
 use crate::{
+    json::lenient::string,
     protocol::{
         Id, RawJson, ResponseEvent,
         error::{ApiError, ErrorKind},
@@ -49,7 +50,7 @@ impl ResponsesDialect {
 
     /// Takes note of an object that means nothing.
     pub(super) fn on_nothing(&mut self, envelope: &Envelope<'_>, data: &str) -> Step {
-        if envelope.delta.0.is_some() || envelope.item.is_some() {
+        if envelope.delta.is_some() || envelope.item.is_some() {
             self.lose(Loss::Piece);
         }
         self.answer
