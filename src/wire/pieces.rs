@@ -46,18 +46,6 @@ pub(super) fn is_done(text: &str) -> bool {
     text.eq_ignore_ascii_case(DONE) || text.eq_ignore_ascii_case("DONE")
 }
 
-/// How much of an event that cannot be read its report quotes.
-pub(super) const EXCERPT_CHARS: usize = 80;
-
-/// The beginning of such an event.
-pub(super) fn excerpt(data: &str) -> String {
-    let mut excerpt: String = data.chars().take(EXCERPT_CHARS).collect();
-    if excerpt.len() < data.len() {
-        excerpt.push_str("...");
-    }
-    excerpt
-}
-
 const DONE: &str = "[DONE]";
 
 /// Where the data ends that `text` begins with, if it does.

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use self::page::cut;
-use crate::protocol::{
-    duration_notation,
-    error::{ApiError, ErrorKind},
+use crate::{
+    json::excerpt::cut,
+    protocol::{
+        duration_notation,
+        error::{ApiError, ErrorKind},
+    },
 };
 
 mod envelope;

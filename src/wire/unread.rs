@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{TextPlace, pieces::excerpt, server_error};
+use super::{TextPlace, server_error};
+use crate::json::excerpt::excerpt;
 
 /// How much of the words of a server is kept that are no events.
 const MAX_WORDS_BYTES: usize = 2 * 1024;

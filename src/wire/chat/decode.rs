@@ -29,7 +29,10 @@ use super::{
     quirks::ChatQuirks,
 };
 use crate::{
-    json::escapes::{with_marked_surrogates, without_lone_surrogates},
+    json::{
+        escapes::{with_marked_surrogates, without_lone_surrogates},
+        excerpt::excerpt,
+    },
     protocol::{
         Created, Id, OtherEvent, RawJson, ResponseEvent, StreamAnomalies,
         error::{ApiError, ErrorKind},
@@ -38,7 +41,7 @@ use crate::{
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
-        pieces::{excerpt, is_done},
+        pieces::is_done,
         server_error::ServerError,
         template::{Form, Template},
         unread::{Kind, Unread},

@@ -10,7 +10,7 @@ use super::{
     item::{Extra, Grown, Item, OutputNumbers, OutputPlace},
 };
 use crate::{
-    json::lenient::JsonDepth,
+    json::{excerpt::excerpt, lenient::JsonDepth},
     protocol::{Id, ResponseEvent, StreamAnomalies, Text, ToolCallInput, ToolCallInputDelta},
 };
 
@@ -208,7 +208,7 @@ impl ToolCalls {
                         .into_output(place.output_index),
                 )),
                 None => anomalies.malformed(|| {
-                    let input: String = call.input.text.chars().take(100).collect();
+                    let input = excerpt(&call.input.text);
                     format!("a tool call without a name (input {input:?})")
                 }),
             }
@@ -389,8 +389,9 @@ impl ToolCall {
                 self.delivered = 0;
             }
             Fit::Excess => {
-                let excess = input.chars().take(100).collect::<String>();
-                anomalies.malformed(|| format!("more after a tool call's arguments: {excess:?}"));
+                anomalies.malformed(|| {
+                    format!("more after a tool call's arguments: {:?}", excerpt(input))
+                });
                 return String::new();
             }
         }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     json::{
         escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
+        excerpt::excerpt,
         lenient::string,
     },
     protocol::{
@@ -30,7 +31,7 @@ use crate::{
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
-        pieces::{excerpt, is_done},
+        pieces::is_done,
         template::{Form, Template},
         unread::Unread,
     },

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::json::excerpt::cut;
+
 /// How much of a body that is no JSON is shown, in characters.
 const MAX_EXCERPT_CHARS: usize = 200;
 
@@ -46,12 +48,4 @@ fn without_tags(body: &str) -> String {
     }
     text.push_str(rest);
     text
-}
-
-/// At most `max_chars` characters of a text, with an ellipsis where it was cut.
-pub(super) fn cut(text: &str, max_chars: usize) -> String {
-    match text.char_indices().nth(max_chars) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }

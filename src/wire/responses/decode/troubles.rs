@@ -9,7 +9,7 @@ use super::{
     loss::Loss,
 };
 use crate::{
-    json::walk::value_end,
+    json::{excerpt::excerpt, walk::value_end},
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind},
@@ -17,7 +17,6 @@ use crate::{
     sse::SseEvent,
     wire::{
         Dialect, Step, Terminal, TextPlace,
-        pieces::excerpt,
         responses::{envelope::Envelope, event_types::EVENT_TYPES},
         server_error::ServerError,
         unread::Kind,

@@ -7,14 +7,13 @@ use super::{
     loss::Loss,
 };
 use crate::{
-    json::lenient::string,
+    json::{excerpt::excerpt, lenient::string},
     protocol::{
         Id, RawJson, ResponseEvent,
         error::{ApiError, ErrorKind},
     },
     wire::{
         Step,
-        pieces::excerpt,
         responses::{envelope::Envelope, response_object::ResponseObject},
         server_error::ServerError,
     },

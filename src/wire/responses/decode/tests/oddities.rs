@@ -1,7 +1,7 @@
 //! What servers get wrong in an event.
 
 use super::*;
-use crate::wire::pieces::EXCERPT_CHARS;
+use crate::json::excerpt::EXCERPT_CHARS;
 
 #[test]
 fn what_cannot_be_read_is_counted_and_the_first_reason_kept() {
@@ -29,7 +29,7 @@ fn what_cannot_be_read_is_counted_and_the_first_reason_kept() {
 fn an_unreadable_event_is_quoted_to_a_bound() {
     let decoded = decode(&["é".repeat(1_000)]);
     let reason = decoded.anomalies.first_malformed.unwrap();
-    assert!(reason.ends_with(&format!(": {}...", "é".repeat(EXCERPT_CHARS))));
+    assert!(reason.ends_with(&format!(": {}…", "é".repeat(EXCERPT_CHARS))));
 }
 
 #[test]
