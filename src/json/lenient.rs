@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use serde_json::Value;
 
 use super::escapes::{unescape, without_lone_surrogates};
 
@@ -43,6 +44,16 @@ pub(crate) fn count(json: &str) -> Option<u64> {
         };
         number.parse().ok().or_else(|| Some(float()? as u64))
     })
+}
+
+/// The same of a value that was parsed, and of a negative number. What is behind the point is left out.
+pub(crate) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        number => number
+            .as_i64()
+            .or_else(|| number.as_f64().map(|number| number as i64)),
+    }
 }
 
 /// How deep a JSON text is nested where it was read up to. It only counts: whether it is JSON is for the parser to say.

@@ -7,6 +7,7 @@ use super::{
     OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, Role, TokenUsage, Tool,
     error::{ApiError, ErrorKind, Phase},
 };
+use crate::json::{excerpt::cut, lenient::integer};
 
 /// A conversation to compact.
 ///
@@ -189,11 +190,7 @@ impl CompactionOutput {
             id: answer.id.as_str().map(str::to_owned),
             items,
             usage: TokenUsage::from_json(&answer.usage),
-            // Some servers send a float.
-            created_at: answer
-                .created_at
-                .as_i64()
-                .or_else(|| answer.created_at.as_f64().map(|seconds| seconds as i64)),
+            created_at: integer(&answer.created_at),
             raw,
         })
     }
@@ -229,7 +226,7 @@ fn error_message(error: &str) -> String {
         message: String,
     }
     serde_json::from_str(error).map_or_else(
-        |_| error.chars().take(SHOWN_CHARS).collect(),
+        |_| cut(error, SHOWN_CHARS),
         |WithMessage { message }| message,
     )
 }

@@ -1,12 +1,13 @@
 //! The models that a server has.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     RawJson,
     error::{ApiError, ErrorKind, Phase},
 };
+use crate::json::lenient::integer;
 
 /// The models that a server has.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,7 @@ struct Entry {
     slug: Option<String>,
     model: Option<String>,
     name: Option<String>,
-    created: Option<serde_json::Number>,
+    created: Option<Value>,
     owned_by: Option<String>,
 }
 
@@ -112,12 +113,7 @@ impl Model {
         let id = entry.id.or(entry.slug).or(entry.model).or(entry.name)?;
         Some(Self {
             id,
-            // Some servers send a float.
-            created: entry.created.and_then(|created| {
-                created
-                    .as_i64()
-                    .or_else(|| created.as_f64().map(|seconds| seconds as i64))
-            }),
+            created: entry.created.as_ref().and_then(integer),
             owned_by: entry.owned_by,
             raw: RawJson::from_raw(raw),
         })

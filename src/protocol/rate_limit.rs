@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::duration_notation;
+use crate::json::lenient::integer;
 
 /// Where a caller stands against one family of a server's limits, as of one response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -386,15 +387,6 @@ fn float(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => text.trim().parse().ok(),
         number => number.as_f64(),
-    }
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::String(text) => text.trim().parse().ok(),
-        number => number
-            .as_i64()
-            .or_else(|| number.as_f64().map(|number| number as i64)),
     }
 }
 

@@ -16,23 +16,23 @@ use tree::Tree;
 
 /// Every folder of `src` and every file right in it.
 const ROOMS: &[Room] = &[
-    room("protocol", 0),
     room("json", 0),
     room("sse", 0),
     room("duration", 0),
-    room("wire", 1),
-    room("secret", 1),
-    room("telemetry", 1),
-    room("retry", 2),
-    room("loopback", 2),
-    room("transport", 3),
-    room("provider", 4),
-    room("actors", 5),
-    room("runtime", 6),
-    room("lib", 7),
-    room("fuzzing", 7),
-    room("cli", 8),
-    room("main", 9),
+    room("protocol", 1),
+    room("wire", 2),
+    room("secret", 2),
+    room("telemetry", 2),
+    room("retry", 3),
+    room("loopback", 3),
+    room("transport", 4),
+    room("provider", 5),
+    room("actors", 6),
+    room("runtime", 7),
+    room("lib", 8),
+    room("fuzzing", 8),
+    room("cli", 9),
+    room("main", 10),
 ];
 
 /// What `loopback` needs of the crate. The command alone uses it.

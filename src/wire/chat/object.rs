@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 use serde_json::value::RawValue;
 
 use super::chunk::text_of;
+use crate::json::lenient::count;
 
 /// The fields of a JSON object; those that are null are absent, and of one that comes twice the last counts.
 pub(super) struct Object<'a>(HashMap<String, &'a RawValue>);
@@ -50,8 +51,6 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u32> {
-        let text = self.text(name)?;
-        let text = text.trim();
-        text.strip_suffix(".0").unwrap_or(text).parse().ok()
+        u32::try_from(count(self.get(name)?.get())?).ok()
     }
 }

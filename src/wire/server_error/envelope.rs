@@ -11,7 +11,10 @@ use super::{
     kinds::{is_error_name, kind_of_baidu, kind_of_minimax, means_a_kind},
     page::excerpt,
 };
-use crate::protocol::{duration_notation, error::ErrorKind};
+use crate::{
+    json::lenient::integer,
+    protocol::{duration_notation, error::ErrorKind},
+};
 
 /// What is known of a value before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +115,7 @@ fn read(value: &Value, certainty: Certainty, depth: usize) -> Option<ServerError
 fn read_number(value: &Value) -> Option<ServerError> {
     let code = code_of(value)?;
     Some(ServerError {
-        status: integer_of(value).and_then(http_status),
+        status: integer(value).and_then(http_status),
         code: Some(code),
         ..ServerError::default()
     })
@@ -283,7 +286,7 @@ fn read_nested(object: &Map<String, Value>, depth: usize) -> Option<(ServerError
 fn read_flat(object: &Map<String, Value>, own: Certainty, depth: usize) -> ServerError {
     let is_named = own == Certainty::Named;
     let text = |name: &str| member(object, name).and_then(text_of);
-    let number = |name: &str| member(object, name).and_then(integer_of);
+    let number = |name: &str| member(object, name).and_then(integer);
     let mut words = WORDS
         .into_iter()
         .find_map(|name| words_of(member(object, name)?, own, depth));
@@ -459,7 +462,7 @@ fn denies_error(object: &Map<String, Value>, own: Certainty) -> bool {
         text.is_some_and(is_success_word)
     };
     let is_status = |name: &str| {
-        let status = member(object, name).and_then(integer_of);
+        let status = member(object, name).and_then(integer);
         status.is_some_and(|status| (200..300).contains(&status))
     };
     own != Certainty::Named
@@ -574,14 +577,6 @@ fn json_or_text(value: &Value) -> Option<String> {
 fn path_of(value: &Value) -> Option<String> {
     let parts: Vec<_> = value.as_array()?.iter().filter_map(text_of).collect();
     (!parts.is_empty()).then(|| parts.join("."))
-}
-
-fn integer_of(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64().or_else(|| Some(number.as_f64()? as i64)),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
 }
 
 fn http_status(number: i64) -> Option<u16> {
