@@ -23,8 +23,8 @@ use crate::{
         lenient::string,
     },
     protocol::{
-        Created, Id, OtherEvent, OutputItem, OutputTextDelta, RateLimitSnapshot, RawJson,
-        ReasoningSummaryPartAdded, ResponseEvent, StreamAnomalies, Text,
+        Created, Id, OtherEvent, OutputItem, RateLimitSnapshot, RawJson, ReasoningSummaryPartAdded,
+        ResponseEvent, StreamAnomalies, Text,
         error::{ApiError, ErrorKind},
     },
     sse::SseEvent,
@@ -204,30 +204,23 @@ impl ResponsesDialect {
     }
 
     /// Reads a delta that repeats the template, and gives how many bytes it takes.
-    #[inline]
+    #[inline(always)] // As `Template::read`.
     fn repeat(&mut self, bytes: &[u8], form: Form, out: &mut Vec<ResponseEvent>) -> Option<usize> {
         let repeated = self.template.read(bytes, form)?;
-        let (text, address) = (repeated.text, &repeated.target.address);
+        let text = repeated.text;
+        let Target { kind, address, .. } = repeated.target;
         self.streamed.note(text);
-        match repeated.target.kind {
+        // Who asks for more than that lets go of it.
+        if matches!(kind, DeltaKind::Input(_)) && self.streamed.input.len() <= self.max_input_bytes
+        {
+            self.streamed.input.push_str(text);
+        }
+        match kind {
             // Made in its place: there is room for it before there is an event.
             DeltaKind::OutputText => out.extend(iter::once_with(|| {
-                ResponseEvent::OutputTextDelta(OutputTextDelta {
-                    delta: Text::from(text),
-                    item_id: address.item_id.clone(),
-                    output_index: address.output_index,
-                    content_index: address.index,
-                    logprobs: None,
-                })
+                DeltaKind::OutputText.event(Text::from(text), address, None)
             })),
-            kind => {
-                let is_input = matches!(kind, DeltaKind::Input(_));
-                // Who asks for more than that lets go of it.
-                if is_input && self.streamed.input.len() <= self.max_input_bytes {
-                    self.streamed.input.push_str(text);
-                }
-                out.push(kind.event(Text::from(text), address.clone(), None));
-            }
+            kind => out.push(kind.event(Text::from(text), address, None)),
         }
         let (number, bytes) = (repeated.sequence_number, repeated.bytes);
         self.note_sequence_number(number);
@@ -393,8 +386,9 @@ impl ResponsesDialect {
         if is_repaired || self.half.is_some() {
             self.on_split_delta(kind, address, raw, logprobs, out);
         } else {
-            if logprobs.is_none() && envelope.kind.is_some() {
-                let address = address.clone();
+            let is_plain = logprobs.is_none() && envelope.kind.is_some();
+            self.push_text(kind, &address, delta, logprobs, out);
+            if is_plain {
                 let target = Target {
                     kind,
                     address,
@@ -403,7 +397,6 @@ impl ResponsesDialect {
                 let number = Some("sequence_number");
                 self.template.learn(raw, &["delta"], number, target);
             }
-            self.push_text(kind, address, delta, logprobs, out);
         }
         Step::Continue
     }
@@ -427,7 +420,7 @@ impl ResponsesDialect {
         let mut joined = half.map(|half| half.joined).unwrap_or_default();
         let text = joined.next(&piece, is_marked);
         if !text.is_empty() {
-            self.push_text(kind, address.clone(), &text, logprobs, out);
+            self.push_text(kind, &address, &text, logprobs, out);
         }
         if joined != JoinedText::default() {
             self.flush_half(out);
@@ -447,7 +440,7 @@ impl ResponsesDialect {
         if let Some(mut half) = self.half.take() {
             let part = std::mem::replace(&mut self.part, half.part);
             let replacement = half.joined.finish();
-            self.push_text(half.kind, half.address, replacement, None, out);
+            self.push_text(half.kind, &half.address, replacement, None, out);
             self.part = part;
         }
     }
@@ -455,7 +448,7 @@ impl ResponsesDialect {
     fn push_text(
         &mut self,
         kind: DeltaKind,
-        address: Address,
+        address: &Address,
         text: &str,
         logprobs: Option<RawJson>,
         out: &mut Vec<ResponseEvent>,
@@ -502,7 +495,7 @@ impl ResponsesDialect {
         let is_sound = self.is_sound();
         let rest = part.map_or("", |part| self.output.whole(part, &text, is_sound));
         if !rest.is_empty() {
-            out.push(kind.event(Text::from(rest), address, None));
+            out.push(kind.event(Text::from(rest), &address, None));
         }
     }
 

@@ -131,19 +131,15 @@ impl DeltaKind {
     }
 
     /// The event of a piece of text.
-    #[inline]
+    #[inline(always)] // As `Template::read`.
     pub(super) fn event(
         self,
         delta: Text,
-        address: Address,
+        address: &Address,
         logprobs: Option<RawJson>,
     ) -> ResponseEvent {
-        let Address {
-            item_id,
-            call_id,
-            output_index,
-            index,
-        } = address;
+        let item_id = address.item_id.clone();
+        let (output_index, index) = (address.output_index, address.index);
         match self {
             Self::OutputText => ResponseEvent::OutputTextDelta(OutputTextDelta {
                 delta,
@@ -174,7 +170,7 @@ impl DeltaKind {
             Self::Input(input) => ResponseEvent::ToolCallInputDelta(ToolCallInputDelta {
                 delta,
                 item_id,
-                call_id,
+                call_id: address.call_id.clone(),
                 output_index,
                 input,
             }),

@@ -558,7 +558,7 @@ impl Output {
                     output_index: item.output_index,
                     index: Some(text.index),
                 };
-                out.push(text.kind.event(Text::from(rest), address, None));
+                out.push(text.kind.event(Text::from(rest), &address, None));
             }
         }
     }
