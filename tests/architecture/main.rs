@@ -41,16 +41,11 @@ const LOOPBACK_USES: [&str; 4] = ["protocol", "json", "wire", "duration"];
 /// Arrows against the ranks that are known. There is none.
 const AGAINST_THE_RANKS: &[Known] = &[];
 
-/// Without these arrows no file is in a circle. Each is to go, and is then to be taken off.
-const IN_CIRCLES: &[Known] = &[
-];
+/// Without these arrows no file is in a circle. There is none.
+const IN_CIRCLES: &[Known] = &[];
 
 const fn room(name: &'static str, rank: u8) -> Room {
     Room { name, rank }
-}
-
-const fn known(from: &'static str, to: &'static str, why: &'static str) -> Known {
-    Known { from, to, why }
 }
 
 /// The folder `src`: named by the build where its tests run elsewhere, beside the manifest otherwise.
