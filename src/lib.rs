@@ -18,7 +18,6 @@
 //!   [`Timeouts`](provider::Timeouts).
 //! - [`actors`]: who owns state, and the messages that programs send and receive.
 //! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
-//! - [`duration`]: durations as people write them.
 //!
 //! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `runtime` all
 //! others, `toml` and `zstd` what their names say; `cli`, the default, is the command.
@@ -31,6 +30,7 @@
 #[cfg(feature = "runtime")]
 pub mod actors;
 #[cfg(any(feature = "runtime", feature = "loopback"))]
+#[doc(hidden)] // for the command, which is a crate of its own
 pub mod duration;
 #[cfg(all(fuzzing, feature = "runtime"))]
 #[doc(hidden)]

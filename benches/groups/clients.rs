@@ -9,7 +9,8 @@ use actix_responses::{
     Runtime,
     actors::{Delivery, SubmitRequest, Subscriber, SupervisorConfig, Workers},
     protocol::{Prompt, ResponseEvent},
-    provider::{DrainLimits, Provider},
+    provider::Provider,
+    transport::DrainLimits,
 };
 use async_openai::{
     config::OpenAIConfig,

@@ -9,9 +9,7 @@ use std::{
 
 use actix_responses::{
     duration::parse_duration,
-    loopback::{
-        AfterReplies, DEFAULT_MAX_CONNECTIONS, Loopback, LoopbackOptions, Reply, ReplyBody, Script,
-    },
+    loopback::{AfterReplies, Loopback, LoopbackOptions, Reply, ReplyBody, Script},
 };
 use clap::Args;
 use http::StatusCode;
@@ -36,7 +34,7 @@ pub(super) struct Serve {
     pace: Duration,
 
     /// The most connections at a time; further ones wait
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CONNECTIONS)]
+    #[arg(long, value_name = "N", default_value_t = LoopbackOptions::default().max_connections)]
     max_connections: usize,
 
     /// A JSON file that says what to do with each request in turn

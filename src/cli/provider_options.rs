@@ -8,7 +8,7 @@ use actix_responses::{
     duration::parse_duration,
     loopback::{Loopback, LoopbackOptions},
     provider::{Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
-    retry::{MAX_ATTEMPTS_LIMIT, RetryPolicy},
+    retry::RetryPolicy,
     transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots},
     wire::Wire,
 };
@@ -80,7 +80,7 @@ pub(super) struct ProviderOptions {
     ca_file: Option<PathBuf>,
 
     /// How many attempts there may be, the first included [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS_LIMIT)))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(RetryPolicy::MAX_ATTEMPTS)))]
     max_attempts: Option<u32>,
 
     #[command(flatten)]

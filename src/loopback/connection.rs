@@ -187,7 +187,7 @@ impl Connection<'_> {
                     return Received::ClientGone(kind);
                 }
                 if self.read[seen..].contains(&b'\n')
-                    || self.read.len() > super::MAX_REQUEST_HEAD_BYTES
+                    || self.read.len() > super::request::MAX_REQUEST_HEAD_BYTES
                 {
                     break;
                 }

@@ -66,22 +66,15 @@ use tracing::{error, info};
 pub use self::{
     answer::{AnsweredCall, DefaultAnswer},
     event::{OutgoingEvent, sse_text},
-    records::{
-        CloseKind, ConnectionClose, ConnectionId, ConnectionRecord, MAX_RECORDED_BODY_BYTES,
-        MAX_RECORDED_CONNECTIONS, MAX_RECORDED_REQUESTS, RecordedRequest, Side,
-    },
+    records::{CloseKind, ConnectionClose, ConnectionId, ConnectionRecord, RecordedRequest, Side},
     reply::{Action, Chunks, Comments, Fault, Framing, Position, Reply, ReplyBody},
-    request::{MAX_REQUEST_BODY_BYTES, MAX_REQUEST_HEAD_BYTES, MAX_REQUEST_HEADERS},
-    script::{AfterReplies, MAX_SCRIPT_FILE_BYTES, Script, ScriptError},
+    script::{AfterReplies, Script, ScriptError},
 };
 use self::{
     records::Records,
     script::ScriptCursor,
     shared::{Shared, Stop},
 };
-
-/// The connections that [`LoopbackOptions::default`] allows at a time.
-pub const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 
 /// What a loopback server is to do, and where. The default gives default answers on any free port, at full speed.
 #[derive(Clone, Debug)]
@@ -93,7 +86,7 @@ pub struct LoopbackOptions {
     /// The time between two events of a stream whose reply names none. Something like 25 ms lets a person see it
     /// streaming.
     pub pace: Duration,
-    /// The most connections at a time; further ones wait, unaccepted, until one is closed.
+    /// The most connections at a time, by default 4,096; further ones wait, unaccepted, until one is closed.
     pub max_connections: usize,
 }
 
@@ -103,7 +96,7 @@ impl Default for LoopbackOptions {
             port: 0,
             script: Script::default(),
             pace: Duration::ZERO,
-            max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_connections: 4096,
         }
     }
 }
@@ -198,8 +191,8 @@ impl Loopback {
         format!("http://{}/v1", self.address)
     }
 
-    /// The requests that came in whole, oldest first; the latest [`MAX_RECORDED_REQUESTS`] of them, or fewer when
-    /// their bodies have more than [`MAX_RECORDED_BODY_BYTES`] together.
+    /// The requests that came in whole, oldest first; the latest 4,096 of them, or fewer when
+    /// their bodies have more than 64 MiB together.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.records.requests()
     }
@@ -209,7 +202,7 @@ impl Loopback {
         self.shared.records.request_count()
     }
 
-    /// The connections, oldest first: all that are open, and the latest [`MAX_RECORDED_CONNECTIONS`] that are not.
+    /// The connections, oldest first: all that are open, and the latest 4,096 that are not.
     pub fn connections(&self) -> Vec<ConnectionRecord> {
         self.shared.records.connections()
     }

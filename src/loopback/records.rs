@@ -13,11 +13,11 @@ use http::{HeaderMap, Method};
 use tokio::sync::Notify;
 
 /// The most requests on record; the oldest are forgotten first.
-pub const MAX_RECORDED_REQUESTS: usize = 4096;
+const MAX_RECORDED_REQUESTS: usize = 4096;
 /// The most bytes of request bodies on record; the oldest requests are forgotten first.
-pub const MAX_RECORDED_BODY_BYTES: usize = 64 << 20;
+const MAX_RECORDED_BODY_BYTES: usize = 64 << 20;
 /// The most closed connections on record; the oldest are forgotten first.
-pub const MAX_RECORDED_CONNECTIONS: usize = 4096;
+const MAX_RECORDED_CONNECTIONS: usize = 4096;
 
 /// Tells the connections of one server apart; the first is 1.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -6,11 +6,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 /// The most bytes of a request line and its headers; more is answered with 431.
-pub const MAX_REQUEST_HEAD_BYTES: usize = 64 << 10;
+pub(super) const MAX_REQUEST_HEAD_BYTES: usize = 64 << 10;
 /// The most headers of a request; more are answered with 431.
-pub const MAX_REQUEST_HEADERS: usize = 128;
+const MAX_REQUEST_HEADERS: usize = 128;
 /// The most bytes of a request's body, without its framing; more is answered with 413.
-pub const MAX_REQUEST_BODY_BYTES: usize = 32 << 20;
+const MAX_REQUEST_BODY_BYTES: usize = 32 << 20;
 /// The most bytes of the line before a chunk.
 const MAX_CHUNK_LINE_BYTES: usize = 1 << 10;
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::reply::{Reply, ReplyBody};
 
 /// The most bytes a script file or a recorded stream may have. Both are held in memory.
-pub const MAX_SCRIPT_FILE_BYTES: u64 = 64 << 20;
+const MAX_SCRIPT_FILE_BYTES: u64 = 64 << 20;
 
 /// The replies to the requests, in the order in which the requests arrive, over all connections.
 ///
@@ -69,7 +69,7 @@ pub enum ScriptError {
         /// What the system said.
         source: io::Error,
     },
-    /// The script, or a file it names, is larger than [`MAX_SCRIPT_FILE_BYTES`].
+    /// The script, or a file it names, is larger than 64 MiB.
     #[error("{} is larger than {MAX_SCRIPT_FILE_BYTES} bytes", path.display())]
     TooLarge {
         /// The file.

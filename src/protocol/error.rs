@@ -78,7 +78,7 @@ kinds! {
     Overloaded = "overloaded",
         "try again later; give the request id when you report it";
     /// The attempt was not sent, because the last ones all found the endpoint down
-    /// ([`CircuitBreaker`](crate::retry::CircuitBreaker)). Retried, when the endpoint is tried again.
+    /// ([`BreakerPolicy`](crate::retry::BreakerPolicy)). Retried, when the endpoint is tried again.
     Unavailable = "unavailable",
         "see the failures before it, and wait until the endpoint is back";
     /// The server failed (other 5xx, `server_error`). Retried.

@@ -84,7 +84,7 @@ pub struct Quirks {
 
 /// What a request asks to be answered with: its `accept` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accept {
+pub(crate) enum Accept {
     /// A stream of events.
     EventStream,
     /// One JSON document.
@@ -93,7 +93,7 @@ pub enum Accept {
 
 impl Accept {
     /// The media type.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::EventStream => "text/event-stream",
             Self::Json => "application/json",
@@ -270,7 +270,12 @@ impl Provider {
     ///
     /// A header of a later kind replaces those of its name: this client's own, the provider's, the request's, `accept` and
     /// `content-type`, and what the [`AuthProvider`] gave. Headers that hold a secret are marked sensitive.
-    pub fn headers_for(&self, request: &HeaderMap, accept: Accept, auth: &HeaderMap) -> HeaderMap {
+    pub(crate) fn headers_for(
+        &self,
+        request: &HeaderMap,
+        accept: Accept,
+        auth: &HeaderMap,
+    ) -> HeaderMap {
         // As many as mostly come together, so that the map does not grow.
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));

@@ -10,13 +10,14 @@ mod settings;
 mod timeouts;
 mod turn_state;
 
-pub use crate::transport::DrainLimits;
 pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoAuth};
 #[cfg(feature = "toml")]
 pub use catalog::ProviderCatalog;
 pub use compression::RequestCompression;
-pub use endpoint::{Accept, Provider, Quirks};
+pub(crate) use endpoint::Accept;
+pub use endpoint::{Provider, Quirks};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
-pub use timeouts::{MAX_TRAILER, Timeouts};
+pub(crate) use timeouts::MAX_TRAILER;
+pub use timeouts::Timeouts;
 pub use turn_state::TurnState;

@@ -27,7 +27,7 @@ pub struct Timeouts {
     /// says that it is still at work.
     pub progress: Option<Duration>,
     /// Behind a `finish_reason` on the Chat wire, for what may follow it: the usage, `[DONE]`, and from some gateways the rest of
-    /// the answer. What comes of these begins the time anew, up to [`MAX_TRAILER`] in all; then the answer counts as whole.
+    /// the answer. What comes of these begins the time anew, up to 30 s in all; then the answer counts as whole.
     /// 5 s: gateways that count tokens themselves take up to some seconds. Zero waits for nothing.
     pub trailer: Duration,
     /// The request with all its attempts and the waits between them. None: see above.
@@ -36,7 +36,7 @@ pub struct Timeouts {
 
 /// How long the first `finish_reason` of a Chat stream may lie back while more comes, before the answer counts as whole. 30 s: no
 /// gateway is known that goes on for longer, and a server that repeats a chunk for ever must end.
-pub const MAX_TRAILER: Duration = Duration::from_secs(30);
+pub(crate) const MAX_TRAILER: Duration = Duration::from_secs(30);
 
 impl Default for Timeouts {
     fn default() -> Self {

@@ -31,7 +31,7 @@ impl Default for BreakerPolicy {
 ///
 /// It knows no clock: moments are durations since any fixed one.
 #[derive(Clone, Debug)]
-pub struct CircuitBreaker {
+pub(super) struct CircuitBreaker {
     policy: BreakerPolicy,
     state: State,
 }
@@ -57,7 +57,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
 impl CircuitBreaker {
     /// A closed breaker.
-    pub fn new(policy: BreakerPolicy) -> Self {
+    pub(super) fn new(policy: BreakerPolicy) -> Self {
         Self {
             policy,
             state: State::Closed { failures: 0 },
@@ -68,7 +68,7 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// How long to wait before asking again makes sense.
-    pub fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+    pub(super) fn admit(&mut self, now: Duration) -> Result<(), Duration> {
         match self.state {
             State::Closed { .. } => Ok(()),
             State::Open { until, .. } if now < until => Err(until - now),
@@ -86,7 +86,7 @@ impl CircuitBreaker {
     }
 
     /// Takes the outcome of an attempt that was admitted: its error, or none when the endpoint answered.
-    pub fn record(&mut self, error: Option<&ApiError>, now: Duration) {
+    pub(super) fn record(&mut self, error: Option<&ApiError>, now: Duration) {
         match error {
             Some(error) if is_down(error) => self.on_failure(now),
             _ => self.state = State::Closed { failures: 0 },
@@ -94,7 +94,7 @@ impl CircuitBreaker {
     }
 
     /// An attempt that was admitted ended without telling anything of the endpoint, as when it was cancelled.
-    pub fn forget(&mut self, now: Duration) {
+    pub(super) fn forget(&mut self, now: Duration) {
         if let State::HalfOpen { pause, .. } = self.state {
             self.state = State::Open { until: now, pause };
         }

@@ -7,9 +7,7 @@ mod hint;
 mod policy;
 
 pub use self::backoff::{ExponentialBackoff, InvalidBackoff};
-pub use breaker::{BreakerPolicy, CircuitBreaker};
+pub use breaker::BreakerPolicy;
 pub(crate) use breakers::Breakers;
 pub(crate) use hint::delay_from_headers;
-pub use policy::{
-    AttemptContext, MAX_ATTEMPTS_LIMIT, RetryAfterOutput, RetryDecision, RetryPolicy,
-};
+pub use policy::{AttemptContext, RetryAfterOutput, RetryDecision, RetryPolicy};

@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::ExponentialBackoff;
 use crate::protocol::error::{ApiError, ErrorKind};
 
-/// The most attempts that a policy accepts: beyond it a request is not being retried but hammered.
-pub const MAX_ATTEMPTS_LIMIT: u32 = 100;
-
 /// What to do when an attempt fails after a part of the answer had been delivered, or after the server had accepted a
 /// `background` response, which goes on without its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,7 +21,7 @@ pub enum RetryAfterOutput {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// How many attempts a request may have, the first included; 1 never retries. Default 5. Values outside
-    /// 1..=[`MAX_ATTEMPTS_LIMIT`] are clamped.
+    /// 1..=[`MAX_ATTEMPTS`](Self::MAX_ATTEMPTS) are clamped.
     pub max_attempts: u32,
     /// What to do once output was delivered. Default: fail.
     pub after_output: RetryAfterOutput,
@@ -70,9 +67,12 @@ pub enum RetryDecision {
 }
 
 impl RetryPolicy {
+    /// The most attempts that a policy accepts: beyond it a request is not being retried but hammered.
+    pub const MAX_ATTEMPTS: u32 = 100;
+
     /// `max_attempts` within its bounds.
     pub fn attempts(&self) -> u32 {
-        self.max_attempts.clamp(1, MAX_ATTEMPTS_LIMIT)
+        self.max_attempts.clamp(1, Self::MAX_ATTEMPTS)
     }
 
     /// Decides what follows a failed attempt.

@@ -64,7 +64,7 @@ const MAX_TARGETS: usize = 8;
 /// is one for each timeout in use; mostly that is one.
 const MAX_CLIENTS: usize = 8;
 
-/// Makes an [`AwcTransport`] for each arbiter. They share the certificates and the TLS sessions that can be resumed.
+/// Makes a transport over awc for each arbiter. They share the certificates and the TLS sessions that can be resumed.
 #[derive(Clone)]
 pub struct AwcTransportFactory {
     tls: Arc<ClientConfig>,
@@ -111,7 +111,7 @@ impl TransportFactory for AwcTransportFactory {
 /// A redirect is a response like any other: following it could carry the key to another host. Bodies come as the server sent
 /// them; a compressed one is refused, since unpacking would hold back events.
 #[derive(Debug)]
-pub struct AwcTransport {
+struct AwcTransport {
     clients: Rc<Clients>,
 }
 

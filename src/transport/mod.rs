@@ -22,7 +22,7 @@ mod proxy;
 pub(crate) mod silence;
 mod tls;
 
-pub use self::awc::{AwcTransport, AwcTransportFactory};
+pub use self::awc::AwcTransportFactory;
 pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
 pub use self::proxy::ProxyConfig;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_responses::{Runtime, provider::MAX_TRAILER, wire::Wire};
+use actix_responses::{Runtime, wire::Wire};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -10,6 +10,9 @@ use crate::support::{
     assert_elapsed, collect, failure, names, provider, start_with, text,
     transport::{Exchange, ScriptedTransport},
 };
+
+/// The longest that anything is waited for behind a `finish_reason`.
+const MAX_TRAILER: Duration = Duration::from_secs(30);
 
 fn chunk(delta: Value, finish_reason: Option<&str>) -> String {
     let choice = json!({"index": 0, "delta": delta, "finish_reason": finish_reason});

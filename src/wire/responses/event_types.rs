@@ -2,7 +2,7 @@
 
 /// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventForm {
+pub(crate) enum EventForm {
     /// It has a variant of [`ResponseEvent`](crate::protocol::ResponseEvent).
     Typed,
     /// It ends the stream.
@@ -16,7 +16,7 @@ use EventForm::{PassThrough, Terminal, Typed};
 
 /// The types of the `ResponseStreamEvent` union of OpenAI's published OpenAPI description (2026-08-21), and what becomes of
 /// each. A type that is not listed passes through.
-pub const EVENT_TYPES: [(&str, EventForm); 58] = [
+pub(crate) const EVENT_TYPES: &[(&str, EventForm)] = &[
     ("error", Terminal),
     ("response.audio.delta", PassThrough),
     ("response.audio.done", PassThrough),

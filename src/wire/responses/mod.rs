@@ -1,6 +1,4 @@
 //! The Responses dialect.
-//!
-//! [`EVENT_TYPES`] says what becomes of every event type of the API.
 
 mod body;
 mod compaction;
@@ -16,4 +14,5 @@ pub(crate) use compaction::CompactionStream;
 pub(crate) use decode::ResponsesDialect;
 #[cfg(fuzzing)]
 pub(crate) use envelope::check_walk;
-pub use event_types::{EVENT_TYPES, EventForm};
+#[cfg(test)]
+pub(crate) use event_types::{EVENT_TYPES, EventForm};

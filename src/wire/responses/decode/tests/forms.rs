@@ -36,7 +36,7 @@ fn event_of(kind: &str) -> String {
 
 #[test]
 fn every_type_of_the_api_has_the_form_that_the_table_says() {
-    for (kind, form) in EVENT_TYPES {
+    for &(kind, form) in EVENT_TYPES {
         let data = event_of(kind);
         let decoded = decode(&[&data]);
         assert_eq!(decoded.anomalies, StreamAnomalies::default(), "{kind}");
