@@ -184,7 +184,7 @@ impl Runtime {
                 subscriber,
             })
             .await;
-        let subscription = joined.unwrap_or(Err(SubscribeError::UnknownRequest { request }))?;
+        let subscription = joined.unwrap_or(Err(SubscribeError::ShutDown))?;
         Ok(ResponseStream::new(
             self.clone(),
             request,
@@ -243,10 +243,8 @@ impl Runtime {
 
     /// Shuts the supervisor down: no new requests, and those that run have `grace` to end. It returns when all have.
     pub async fn shutdown(&self, grace: Duration) {
-        if let Ok(closed) = self.supervisor().send(Shutdown { grace }).await {
-            // An error means that the supervisor ended first, which is what was waited for.
-            let _ = closed.await;
-        }
+        // An error means that the supervisor ended first, which is what was waited for.
+        let _ = self.supervisor().send(Shutdown { grace }).await;
     }
 }
 

@@ -127,7 +127,7 @@ impl Message for Subscribe {
     type Result = Result<SubscriptionId, SubscribeError>;
 }
 
-/// Why a subscription was refused.
+/// Why there is no subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
@@ -157,6 +157,9 @@ pub enum SubscribeError {
         /// The sequence number of the next event.
         next: u64,
     },
+    /// The supervisor has ended, and its requests with it.
+    #[error("the runtime was shut down")]
+    ShutDown,
 }
 
 /// Ends a subscription. No event follows, not even a final one. The reply says whether there was one.
@@ -256,7 +259,7 @@ impl Message for AttemptNotice {
 
 /// Ends the supervisor: no request is accepted any more, those that run get `grace` to end, then they fail with
 /// [`ErrorKind::ShutDown`](crate::ErrorKind). Failed attempts are not repeated: a request that waits for its next attempt ends at
-/// once, with the error of the last. The reply is ready when all have ended.
+/// once, with the error of the last. The reply comes when all have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
     /// How long running requests may go on.
@@ -264,7 +267,7 @@ pub struct Shutdown {
 }
 
 impl Message for Shutdown {
-    type Result = oneshot::Receiver<()>;
+    type Result = ();
 }
 
 /// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.

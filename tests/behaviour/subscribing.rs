@@ -5,7 +5,9 @@ use std::time::Duration;
 use actix::Actor;
 use actix_responses::{
     ErrorKind,
-    actors::{Cursor, DeliveryPolicy, SubmitRequest, Subscribe, SubscribeError, Subscriber},
+    actors::{
+        Cursor, DeliveryPolicy, Shutdown, SubmitRequest, Subscribe, SubscribeError, Subscriber,
+    },
     protocol::ResponseEvent,
 };
 use futures_util::StreamExt;
@@ -138,6 +140,22 @@ async fn a_cursor_that_has_fallen_off_the_log_says_so() {
             .await
             .is_ok()
     );
+}
+
+#[actix_rt::test]
+async fn a_runtime_that_was_shut_down_knows_no_request_and_says_so() {
+    let (runtime, _) = start([Exchange::stream(answer())]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    while stream.next().await.is_some() {}
+    let () = runtime
+        .supervisor()
+        .send(Shutdown {
+            grace: Duration::ZERO,
+        })
+        .await
+        .unwrap();
+    let gone = runtime.subscribe(stream.request(), Cursor::Start).await;
+    assert_eq!(gone.err(), Some(SubscribeError::ShutDown));
 }
 
 #[actix_rt::test]

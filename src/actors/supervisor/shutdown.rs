@@ -1,6 +1,6 @@
 //! The end of the supervisor.
 
-use actix::{ActorContext, AsyncContext, Context, Handler, MessageResult};
+use actix::{ActorContext, AsyncContext, Context, Handler, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{
@@ -62,7 +62,7 @@ impl StreamSupervisor {
 }
 
 impl Handler<Shutdown> for StreamSupervisor {
-    type Result = MessageResult<Shutdown>;
+    type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Shutdown { grace }: Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let (done, closed) = oneshot::channel();
@@ -77,6 +77,7 @@ impl Handler<Shutdown> for StreamSupervisor {
         }
         ctx.run_later(grace, Self::end_grace);
         self.close_if_idle(ctx);
-        MessageResult(closed)
+        // An error means that the supervisor ended first, which is what was waited for.
+        Box::pin(async { closed.await.unwrap_or(()) })
     }
 }
