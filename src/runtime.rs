@@ -233,7 +233,7 @@ impl Runtime {
         answer
     }
 
-    /// Cancels a request. Whether it was still live.
+    /// Cancels a request, and waits until it has ended. Whether it was cancelled: not one that had ended, or was about to.
     pub async fn cancel(&self, request: RequestId) -> bool {
         self.supervisor()
             .send(CancelRequest { request })

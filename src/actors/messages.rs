@@ -177,7 +177,7 @@ impl Message for Unsubscribe {
 
 /// Cancels a request: its connection is closed, events that are not yet in a mailbox are skipped, and every subscriber gets
 /// [`Cancelled`](crate::protocol::ResponseEvent::Cancelled) — or the end that was already on its way. A question gets an error
-/// that says so, or the answer that was on its way. The reply says whether the request was still live.
+/// that says so, or the answer that was on its way. The reply comes when the request has ended, and says whether it was cancelled.
 #[derive(Clone, Copy, Debug)]
 pub struct CancelRequest {
     /// Which request.

@@ -1,14 +1,18 @@
 //! Ends that the caller wants.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use actix::Actor;
 use actix_responses::{
-    actors::{CancelRequest, SubmitRequest, Subscriber, Unsubscribe, WhenDeserted},
+    Runtime,
+    actors::{CancelRequest, RequestId, SubmitRequest, Subscriber, Unsubscribe, WhenDeserted},
     protocol::ResponseEvent,
 };
 use futures_util::StreamExt;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::support::{
     assert_elapsed, events::*, prompt, recorder::Recorder, settle, start, start_with, steady_retry,
@@ -40,6 +44,35 @@ async fn cancelling_closes_the_connection_and_tells_every_subscriber() {
     settle().await;
     assert_eq!(seen.names(), ["created", "output_text_delta", "cancelled"]);
     assert_eq!(transport.open(), 0);
+}
+
+#[actix_rt::test]
+async fn a_cancel_that_came_too_late_says_so() {
+    // Whom to ask; then, when the end is about to be read, the answer.
+    let running: Arc<OnceLock<(Runtime, RequestId)>> = Arc::default();
+    let (told, mut answers) = mpsc::unbounded_channel();
+    let asked = running.clone();
+    let exchange = Exchange::stream(created())
+        .wait(Duration::from_secs(1))
+        .then(move || {
+            let (runtime, request) = asked.get().expect("it runs");
+            let request = *request;
+            for _ in 0..2 {
+                let cancelled = runtime.supervisor().send(CancelRequest { request });
+                let told = told.clone();
+                actix_rt::spawn(async move { told.send(cancelled.await).expect("a listener") });
+            }
+        })
+        .chunk(completed());
+    let (runtime, _) = start([exchange]);
+    let mut stream = runtime.stream(prompt()).await.unwrap();
+    let is_first = running.set((runtime.clone(), stream.request())).is_ok();
+    assert!(is_first);
+    assert_eq!(stream.next().await.unwrap().unwrap().name(), "created");
+    assert_eq!(stream.next().await.unwrap().unwrap().name(), "completed");
+    for _ in 0..2 {
+        assert_eq!(answers.recv().await, Some(Ok(false)));
+    }
 }
 
 #[actix_rt::test]

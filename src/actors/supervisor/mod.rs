@@ -6,14 +6,14 @@
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
 use futures_util::future::AbortHandle;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use self::{
-    requests::{Body, State, StopReason, Waiting},
+    requests::{Body, State, StopReason, Stopping, Waiting},
     tending::Tending,
 };
 use super::{
@@ -162,14 +162,15 @@ impl StreamSupervisor {
         self.start_attempt(id, listener, false, ctx);
     }
 
-    /// Ends a request before its time. Whether it was live.
+    /// Ends a request before its time. Whether it was live; an attempt that runs may have ended all the same, see [`Stopping`].
     fn stop(&mut self, id: RequestId, reason: StopReason, ctx: &mut Context<Self>) -> bool {
         let Some(request) = self.requests.get_mut(&id) else {
             return false;
         };
         if let State::Running(body) = &request.state {
             if request.stopping.is_none() {
-                request.stopping = Some(reason);
+                let askers = Vec::new();
+                request.stopping = Some(Box::new(Stopping { reason, askers }));
                 body.stop(reason);
             }
             return true;
@@ -232,6 +233,16 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             return;
         };
         let stopping = request.stopping.take();
+        let reason = stopping.as_ref().map(|stopping| stopping.reason);
+        let is_cancelled = reason == Some(StopReason::Cancelled)
+            && matches!(
+                outcome,
+                Outcome::Stopped | Outcome::Failed(_) | Outcome::Lost
+            );
+        for asker in stopping.into_iter().flat_map(|stopping| stopping.askers) {
+            // Nobody may be waiting any more.
+            let _ = asker.send(is_cancelled);
+        }
         let origin = &request.spec.origin;
         let now = self.epoch.elapsed();
         match &outcome {
@@ -241,7 +252,7 @@ impl Handler<AttemptEnded> for StreamSupervisor {
                 self.breakers.forget(origin, now);
             }
         }
-        let audience = match (outcome, stopping) {
+        let audience = match (outcome, reason) {
             (Outcome::Ended | Outcome::Stopped, _) => listener.ended(),
             (Outcome::Answered(answer), _) => listener.answer(Ok(*answer)),
             (Outcome::Deserted, _) => listener.cut_short(ResponseEvent::Cancelled),
@@ -261,13 +272,18 @@ impl Handler<AttemptEnded> for StreamSupervisor {
 }
 
 impl Handler<CancelRequest> for StreamSupervisor {
-    type Result = bool;
+    type Result = ResponseFuture<bool>;
 
-    fn handle(
-        &mut self,
-        CancelRequest { request }: CancelRequest,
-        ctx: &mut Self::Context,
-    ) -> bool {
-        self.stop(request, StopReason::Cancelled, ctx)
+    fn handle(&mut self, message: CancelRequest, ctx: &mut Self::Context) -> Self::Result {
+        let was_live = self.stop(message.request, StopReason::Cancelled, ctx);
+        let request = self.requests.get_mut(&message.request);
+        match request.and_then(|request| request.stopping.as_mut()) {
+            Some(stopping) => {
+                let (asker, answer) = oneshot::channel();
+                stopping.askers.push(asker);
+                Box::pin(async { answer.await.unwrap_or(false) })
+            }
+            None => Box::pin(ready(was_live)),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::{Addr, SpawnHandle};
 use futures_util::future::AbortHandle;
+use tokio::sync::oneshot;
 
 use super::attempts::Attempts;
 use crate::{
@@ -22,8 +23,15 @@ pub(super) struct Request {
     pub(super) spec: Arc<RequestSpec>,
     pub(super) state: State,
     pub(super) attempts: Attempts,
-    /// Why the attempt that runs was told to stop. It may have ended just before.
-    pub(super) stopping: Option<StopReason>,
+    /// That the attempt which runs was told to stop. It may have ended just before.
+    pub(super) stopping: Option<Box<Stopping>>,
+}
+
+/// An attempt was told to stop, and has not said yet how it ended.
+pub(super) struct Stopping {
+    pub(super) reason: StopReason,
+    /// Who wants to know whether that came in time.
+    pub(super) askers: Vec<oneshot::Sender<bool>>,
 }
 
 /// Small, because nearly all requests run, and the table of them doubles when it is full.

@@ -44,6 +44,7 @@ enum Step {
     Hang,
     Panic,
     StopArbiter,
+    Do(Arc<dyn Fn() + Send + Sync>),
 }
 
 impl Exchange {
@@ -133,6 +134,11 @@ impl Exchange {
     /// The arbiter that reads the body stops.
     pub(crate) fn stopping_the_arbiter(self) -> Self {
         self.step(Step::StopArbiter)
+    }
+
+    /// Something happens elsewhere, just before what follows is read.
+    pub(crate) fn then(self, action: impl Fn() + Send + Sync + 'static) -> Self {
+        self.step(Step::Do(Arc::new(action)))
     }
 
     fn step(mut self, step: Step) -> Self {
@@ -246,6 +252,7 @@ impl Transport for ScriptedTransport {
                                         return Some((Err(error), (Vec::new().into_iter(), guard)));
                                     }
                                     Step::Hang => pending().await,
+                                    Step::Do(action) => action(),
                                     Step::Panic => panic!("a scripted panic"),
                                     Step::StopArbiter => {
                                         actix_rt::Arbiter::current().stop();
