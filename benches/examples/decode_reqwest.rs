@@ -4,13 +4,13 @@
 //! is what `actix-responses loopback` prints.
 
 use actix_responses::protocol::{Prompt, ResponseEvent};
-use actix_responses::wire::{StreamDecoder, StreamLimits, Terminal, Wire, responses};
+use actix_responses::wire::{StreamDecoder, StreamLimits, Terminal, Wire};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [url, prompt] = [1, 2].map(|n| std::env::args().nth(n).expect("a URL and a prompt"));
     let prompt = Prompt::user(prompt).with_model("demo");
-    let body = responses::request_body(&prompt, Default::default())?;
+    let body = Wire::Responses.request_body(&prompt, &Default::default())?;
     let request = reqwest::Client::new().post(format!("{url}/responses"));
     let request = request.header("content-type", "application/json");
     let mut response = request.body(body).send().await?.error_for_status()?;

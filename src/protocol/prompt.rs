@@ -170,7 +170,7 @@ pub struct RequestOptions {
     /// with `reasoning` set and `store` false. An empty list asks for nothing.
     pub include: Option<Vec<String>>,
     /// Whether the server keeps the response. When it is false, nothing that the server has stored can be referred to: see
-    /// [`ItemIds`](crate::wire::responses::ItemIds).
+    /// [`ItemIds`](crate::wire::ItemIds).
     pub store: Option<bool>,
     /// The stored response that this one continues.
     pub previous_response_id: Option<String>,

@@ -1,24 +1,17 @@
 //! Providers of one's own, from a TOML file.
 
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use toml::{Table, Value};
 
 use super::{
-    compression::RequestCompression,
-    endpoint::{Provider, Quirks},
-    presets::Preset,
-    settings::ProviderSettings,
-    timeouts::Timeouts,
+    compression::RequestCompression, endpoint::Provider, presets::Preset,
+    settings::ProviderSettings, timeouts::Timeouts,
 };
 use crate::{
     duration::parse_duration,
     protocol::error::ApiError,
-    wire::{
-        Wire,
-        chat::{DeveloperRole, MaxTokensField, ReasoningReplay},
-        responses::ItemIds,
-    },
+    wire::{ItemIds, Quirks, Wire},
 };
 
 /// The providers of a TOML file, and beside them every [`Preset`].
@@ -249,9 +242,8 @@ fn timeouts_of(value: Value) -> Result<Timeouts, String> {
 
 fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
     let mut keys = Keys::new("quirks.", value)?;
-    let Quirks { responses, chat } = &mut quirks;
     if let Some(store) = keys.boolean("store")? {
-        responses.default_store = Some(store);
+        quirks.default_store = Some(store);
     }
     let item_ids = [
         ("when_stored", ItemIds::WhenStored),
@@ -259,36 +251,27 @@ fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
         ("never", ItemIds::Never),
     ];
     if let Some(item_ids) = keys.choice("item_ids", &item_ids)? {
-        responses.item_ids = item_ids;
+        quirks.item_ids = item_ids;
     }
     if let Some(field) = keys.text("reasoning_field")? {
-        chat.reasoning_replay = match field.is_empty() {
-            true => ReasoningReplay::None,
-            false => ReasoningReplay::Field(Cow::Owned(field)),
-        };
+        quirks.reasoning_field = (!field.is_empty()).then_some(field.into());
     }
-    let fields = [
-        ("max_tokens", MaxTokensField::MaxTokens),
-        ("max_completion_tokens", MaxTokensField::MaxCompletionTokens),
-    ];
-    if let Some(field) = keys.choice("max_tokens_field", &fields)? {
-        chat.max_tokens_field = field;
+    let fields = [("max_tokens", true), ("max_completion_tokens", false)];
+    if let Some(has_max_tokens) = keys.choice("max_tokens_field", &fields)? {
+        quirks.has_max_tokens = has_max_tokens;
     }
-    let roles = [
-        ("as_system", DeveloperRole::AsSystem),
-        ("kept", DeveloperRole::Kept),
-    ];
-    if let Some(role) = keys.choice("developer_role", &roles)? {
-        chat.developer_role = role;
+    let roles = [("as_system", false), ("kept", true)];
+    if let Some(is_kept) = keys.choice("developer_role", &roles)? {
+        quirks.has_developer_role = is_kept;
     }
     if let Some(is_asked_for) = keys.boolean("usage_request")? {
-        chat.no_usage_request = !is_asked_for;
+        quirks.no_usage_request = !is_asked_for;
     }
     if let Some(is_sent) = keys.boolean("finish_reason")? {
-        chat.omits_finish_reason = !is_sent;
+        quirks.omits_finish_reason = !is_sent;
     }
     if let Some(are_sent) = keys.boolean("answer_extras")? {
-        chat.no_answer_extras = !are_sent;
+        quirks.no_answer_extras = !are_sent;
     }
     keys.end()?;
     Ok(quirks)
@@ -450,9 +433,9 @@ mod tests {
         assert_eq!(timeouts.progress, None);
         assert_eq!(timeouts.trailer, Duration::from_secs(5));
         assert_eq!(timeouts.total, Some(Duration::from_secs(900)));
-        let field = ReasoningReplay::Field("reasoning_content".into());
-        assert_eq!(provider.quirks.chat.reasoning_replay, field);
-        assert_eq!(provider.quirks.responses.default_store, Some(true));
+        let quirks = &provider.quirks;
+        assert_eq!(quirks.reasoning_field.as_deref(), Some("reasoning_content"));
+        assert_eq!(quirks.default_store, Some(true));
     }
 
     #[test]
@@ -470,9 +453,9 @@ mod tests {
         let local = catalog.provider("ollama", unset).unwrap();
         assert_eq!(local.host(), "localhost:11434");
         // A quirk of the file's leaves the preset's others.
-        let quirks = catalog.settings("seek").unwrap().quirks.unwrap().chat;
+        let quirks = catalog.settings("seek").unwrap().quirks.unwrap();
         assert!(quirks.no_usage_request && quirks.no_answer_extras);
-        assert_eq!(quirks.max_tokens_field, MaxTokensField::MaxTokens);
+        assert!(quirks.has_max_tokens);
         let error = catalog.provider("seek", unset).unwrap_err();
         assert!(error.message().contains("DEEPSEEK_API_KEY"), "{error}");
         let error = catalog.provider("gork", unset).unwrap_err();

@@ -23,7 +23,7 @@ use crate::{
         },
     },
     transport::{DrainLimits, is_transport_header},
-    wire::{Wire, chat::ChatQuirks, responses::BodyQuirks},
+    wire::{Quirks, Wire},
 };
 
 /// The `user-agent` of a request whose provider names no other.
@@ -70,16 +70,6 @@ pub struct Provider {
     /// How many attempts a request to it may have, the first included, instead of what the
     /// [`RetryPolicy`](crate::retry::RetryPolicy) of all providers says. That of a single request goes before.
     pub max_attempts: Option<u32>,
-}
-
-/// What a provider wants differently, by dialect.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Quirks {
-    /// In the bodies of the Responses wire.
-    pub responses: BodyQuirks,
-    /// In the bodies of the Chat wire.
-    pub chat: ChatQuirks,
 }
 
 /// What a request asks to be answered with: its `accept` header.

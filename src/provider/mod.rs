@@ -15,7 +15,7 @@ pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoA
 pub use catalog::ProviderCatalog;
 pub use compression::RequestCompression;
 pub(crate) use endpoint::Accept;
-pub use endpoint::{Provider, Quirks};
+pub use endpoint::Provider;
 pub use presets::Preset;
 pub use settings::ProviderSettings;
 pub(crate) use timeouts::MAX_TRAILER;

@@ -1,12 +1,9 @@
 //! The providers that are known by name: plain data, of which `settings.rs` makes a provider.
 
-use super::endpoint::{Provider, Quirks};
+use super::endpoint::Provider;
 use crate::{
     protocol::error::ApiError,
-    wire::{
-        Wire,
-        chat::{DeveloperRole, MaxTokensField, ReasoningReplay},
-    },
+    wire::{Quirks, Wire},
 };
 
 /// A provider that is known by name: where it is and how it wants to be asked. Plain data.
@@ -52,10 +49,10 @@ pub struct Preset {
     pub store: Option<bool>,
     /// The field in which Chat messages bring reasoning back, where that is wanted.
     pub reasoning_field: Option<&'static str>,
-    /// What Chat calls the limit of an answer.
-    pub max_tokens_field: MaxTokensField,
-    /// What becomes of `developer` messages on the Chat wire.
-    pub developer_role: DeveloperRole,
+    /// Whether Chat calls the limit of an answer `max_tokens`.
+    pub has_max_tokens: bool,
+    /// Whether Chat has `developer` messages.
+    pub has_developer_role: bool,
     /// Whether Chat asks for usage; where it does not, usage comes anyway.
     pub usage_request: bool,
     /// Whether what the model said goes back over Chat with fields that are some server's own.
@@ -77,8 +74,8 @@ const SERVICE: Preset = Preset {
     store: None,
     reasoning_field: None,
     // What servers know that were made before `max_completion_tokens`, and those that came later know too.
-    max_tokens_field: MaxTokensField::MaxTokens,
-    developer_role: DeveloperRole::AsSystem,
+    has_max_tokens: true,
+    has_developer_role: false,
     usage_request: true,
     answer_extras: true,
 };
@@ -104,8 +101,8 @@ static PRESETS: [Preset; 12] = [
             ("openai-project", "OPENAI_PROJECT_ID"),
             ("openai-project", "OPENAI_PROJECT"),
         ],
-        max_tokens_field: MaxTokensField::MaxCompletionTokens,
-        developer_role: DeveloperRole::Kept,
+        has_max_tokens: false,
+        has_developer_role: true,
         ..SERVICE
     },
     Preset {
@@ -119,8 +116,8 @@ static PRESETS: [Preset; 12] = [
         env_query: &[(API_VERSION, "OPENAI_API_VERSION")],
         // Reasoning is found again only by its id, and that only when it was stored.
         store: Some(true),
-        max_tokens_field: MaxTokensField::MaxCompletionTokens,
-        developer_role: DeveloperRole::Kept,
+        has_max_tokens: false,
+        has_developer_role: true,
         ..SERVICE
     },
     Preset {
@@ -149,7 +146,7 @@ static PRESETS: [Preset; 12] = [
         title: "Groq",
         base_url: Some("https://api.groq.com/openai/v1"),
         key_env: "GROQ_API_KEY",
-        max_tokens_field: MaxTokensField::MaxCompletionTokens,
+        has_max_tokens: false,
         // It refuses fields that it does not know, even the `annotations` that it sends.
         answer_extras: false,
         ..SERVICE
@@ -242,17 +239,15 @@ impl Preset {
 
     /// What it wants differently in request bodies.
     pub fn quirks(&self) -> Quirks {
-        let mut quirks = Quirks::default();
-        quirks.responses.default_store = self.store;
-        let chat = &mut quirks.chat;
-        if let Some(field) = self.reasoning_field {
-            chat.reasoning_replay = ReasoningReplay::Field(field.into());
+        Quirks {
+            default_store: self.store,
+            reasoning_field: self.reasoning_field.map(Into::into),
+            has_max_tokens: self.has_max_tokens,
+            has_developer_role: self.has_developer_role,
+            no_usage_request: !self.usage_request,
+            no_answer_extras: !self.answer_extras,
+            ..Quirks::default()
         }
-        chat.max_tokens_field = self.max_tokens_field;
-        chat.developer_role = self.developer_role;
-        chat.no_usage_request = !self.usage_request;
-        chat.no_answer_extras = !self.answer_extras;
-        quirks
     }
 
     /// Completes a base URL that names only the host, as Azure's portal gives it. The provider's query says which API is meant.

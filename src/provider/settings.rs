@@ -5,11 +5,15 @@ use std::fmt;
 use super::{
     auth::{BearerAuth, HeaderAuth},
     compression::RequestCompression,
-    endpoint::{Provider, Quirks},
+    endpoint::Provider,
     presets::Preset,
     timeouts::Timeouts,
 };
-use crate::{protocol::error::ApiError, secret::redaction::is_secret_name, wire::Wire};
+use crate::{
+    protocol::error::ApiError,
+    secret::redaction::is_secret_name,
+    wire::{Quirks, Wire},
+};
 
 /// The header of a key that is sent as `Bearer KEY`.
 const AUTHORIZATION: &str = "authorization";

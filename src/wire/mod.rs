@@ -5,13 +5,15 @@
 
 mod answer;
 mod body;
-pub mod chat;
+mod chat;
 mod dialect;
 #[cfg(test)]
 pub(crate) mod equivalence;
 mod limits;
 mod pieces;
-pub mod responses;
+mod quirks;
+mod request;
+pub(crate) mod responses;
 pub(crate) mod server_error;
 mod sse_stream;
 mod strays;
@@ -23,4 +25,6 @@ pub use answer::Terminal;
 pub use dialect::Wire;
 pub(crate) use dialect::{Dialect, Step, TextPlace};
 pub use limits::StreamLimits;
+pub use quirks::{ItemIds, Quirks};
+pub use responses::compaction_body;
 pub use stream_decoder::StreamDecoder;

@@ -2,7 +2,8 @@
 
 use super::{
     Dialect, StreamLimits, Terminal, Wire,
-    chat::{ChatDialect, ChatQuirks},
+    chat::ChatDialect,
+    quirks::Quirks,
     responses::ResponsesDialect,
     sse_stream::{SseStream, State},
 };
@@ -118,9 +119,9 @@ impl StreamDecoder {
         self.stream.progress.went_on
     }
 
-    /// Minds what a server wants differently on the Chat wire. The other has no such quirks.
+    /// Minds what is different in a server's streams: [`Quirks::omits_finish_reason`].
     #[must_use]
-    pub fn with_chat_quirks(mut self, quirks: &ChatQuirks) -> Self {
+    pub fn with_quirks(mut self, quirks: &Quirks) -> Self {
         if let AnyDialect::Chat(dialect) = &mut self.dialect {
             dialect.set_quirks(quirks);
         }

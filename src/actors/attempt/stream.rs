@@ -104,7 +104,7 @@ impl StreamActor {
         let opening = open(attempt, transport.clone(), phase.clone(), head_limit);
         Self {
             decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits)
-                .with_chat_quirks(&spec.provider.quirks.chat),
+                .with_quirks(&spec.provider.quirks),
             spec,
             lease,
             stage: Stage::Opening {

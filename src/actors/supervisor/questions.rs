@@ -45,7 +45,7 @@ impl StreamSupervisor {
             return Err(error.with_phase(Phase::Prepare));
         }
         spec.url = spec.provider.url_for("responses/compact", &[]);
-        spec.body = compaction_body(&input, spec.provider.quirks.responses)?;
+        spec.body = compaction_body(&input, &spec.provider.quirks)?;
         spec.model = input.model.unwrap_or_default();
         let question = Question {
             operation: "compact",

@@ -19,12 +19,11 @@ use crate::{
         audience::{Audience, listener::Listener},
     },
     protocol::{
-        Prompt, ResponseEvent,
+        ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    wire::{self, Wire},
 };
 
 impl StreamSupervisor {
@@ -117,7 +116,8 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             observer,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
-        spec.body = request_body(&prompt, &spec.provider)?;
+        let Provider { wire, quirks, .. } = &*spec.provider;
+        spec.body = wire.request_body(&prompt, quirks)?;
         spec.accept = Accept::EventStream;
         spec.stream = StreamOptions {
             limits: self.config.limits,
@@ -143,12 +143,5 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             request,
             subscriptions,
         })
-    }
-}
-
-fn request_body(prompt: &Prompt, provider: &Provider) -> Result<Bytes, ApiError> {
-    match provider.wire {
-        Wire::Responses => wire::responses::request_body(prompt, provider.quirks.responses),
-        Wire::Chat => wire::chat::request_body(prompt, &provider.quirks.chat),
     }
 }

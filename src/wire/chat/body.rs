@@ -13,46 +13,21 @@ use self::{
     conversation::messages,
     tools::{chat_tool, chat_tool_choice},
 };
-use super::quirks::{ChatQuirks, MaxTokensField};
 use crate::{
     protocol::{
         OutputFormat, OutputSchema, Prompt, ReasoningOptions, RequestOptions, error::ApiError,
     },
-    wire::body::{invalid, refuse_infinite, required_model, write_object},
+    wire::{
+        body::{invalid, refuse_infinite, required_model, write_object},
+        quirks::Quirks,
+    },
 };
 
 /// What the Responses API is asked for where Chat has `logprobs`.
 const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
 
-/// Writes the body of `POST chat/completions`. It always asks for a stream, and for usage unless
-/// [`ChatQuirks::no_usage_request`] is set; what the prompt leaves open is not in it.
-///
-/// Items become messages:
-/// - The instructions are the first message, of the system.
-/// - Consecutive items of the model become one assistant message as soon as a call is among them: its text, and its calls in
-///   their order. Text alone stays a message of its own.
-/// - Outputs follow the message that holds their call, wherever they stand in the input, because servers insist on it.
-/// - One text is a string, which every server takes. Several are a list of parts, but for those of an answer, which are one
-///   text, and those of a tool's output, which are lines of one: there some servers insist on a string. A text with `extra`
-///   is always a part.
-/// - The fields in `extra` go out where Chat has them: those of a part on the part, those of a call on the call, those of a
-///   message or an output on the message, those of reasoning on the message that it led to. Nulls and what only the
-///   Responses API means by its items (`caller`, `created_by`, ...) do not; nor does `extra` of what is itself left out. Where
-///   several items give one message the same field, lists are joined, and else the last counts.
-/// - The sound of an answer goes back by its id and its annotations in Chat's form; see [`ChatQuirks::no_answer_extras`].
-/// - The text of reasoning is left out, or replayed: see [`ReasoningReplay`](super::ReasoningReplay). Left out are records of what a server's own
-///   tools did (searches of the web and of files, code, images, MCP calls and lists) and ghost snapshots: the answer that
-///   followed says what they found.
-///
-/// Functions, custom tools and `tool_choice` are written in Chat's nested form; other tools as they are, for the server to
-/// judge. Not sent, because Chat has no place for them and nothing is lost: `reasoning.summary`, `reasoning.context`,
-/// `include` (but for log probabilities, which Chat asks for by `logprobs`), `max_tool_calls` and `truncation`. `extra` may hold any field that is not already written.
-///
-/// # Errors
-/// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named; when a number is not finite; when `extra` repeats a field; when
-/// the prompt needs what Chat does not have: stored responses, conversations and templates, background, and items and parts
-/// of a message that have no Chat form; when `extra` of an item or a part holds a field that its Chat form writes itself.
-pub fn request_body(prompt: &Prompt, quirks: &ChatQuirks) -> Result<Bytes, ApiError> {
+/// The body of `POST chat/completions`; see [`Wire::request_body`](crate::wire::Wire::request_body).
+pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
     refuse_what_chat_has_not(options)?;
     let model = required_model(&options.model)?;
@@ -82,9 +57,9 @@ pub fn request_body(prompt: &Prompt, quirks: &ChatQuirks) -> Result<Bytes, ApiEr
             .and_then(|reasoning| reasoning.effort.as_ref());
         fields.put_some("reasoning_effort", &effort)?;
         fields.put_some("verbosity", &options.verbosity)?;
-        let max_tokens = match quirks.max_tokens_field {
-            MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
-            MaxTokensField::MaxTokens => "max_tokens",
+        let max_tokens = match quirks.has_max_tokens {
+            true => "max_tokens",
+            false => "max_completion_tokens",
         };
         fields.put_some(max_tokens, &options.max_output_tokens)?;
         fields.put_some("temperature", &options.temperature)?;
@@ -132,7 +107,7 @@ fn refuse_what_chat_has_not(options: &RequestOptions) -> Result<(), ApiError> {
 }
 
 /// The caller's options, with a request for usage among them.
-fn stream_options(options: &RequestOptions, quirks: &ChatQuirks) -> Option<Value> {
+fn stream_options(options: &RequestOptions, quirks: &Quirks) -> Option<Value> {
     let given = options.stream_options.clone();
     if quirks.no_usage_request {
         return given;

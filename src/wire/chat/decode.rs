@@ -26,7 +26,6 @@ use super::{
     item::OutputNumbers,
     lenient,
     object::Object,
-    quirks::ChatQuirks,
 };
 use crate::{
     json::{
@@ -42,6 +41,7 @@ use crate::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
         pieces::is_done,
+        quirks::Quirks,
         server_error::ServerError,
         template::{Form, Template},
         unread::{Kind, Unread},
@@ -174,7 +174,7 @@ impl ChatDialect {
         }
     }
 
-    pub(crate) fn set_quirks(&mut self, quirks: &ChatQuirks) {
+    pub(crate) fn set_quirks(&mut self, quirks: &Quirks) {
         self.omits_finish_reason = quirks.omits_finish_reason;
     }
 

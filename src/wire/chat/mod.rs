@@ -1,7 +1,7 @@
 //! The Chat Completions dialect.
 //!
 //! A Chat stream has no items: its chunks carry pieces of text, reasoning and tool calls. `decode` makes of them the items
-//! and events that the Responses API would have sent; [`request_body`] makes messages of items.
+//! and events that the Responses API would have sent; `request_body` makes messages of items.
 
 mod body;
 mod choice;
@@ -14,9 +14,7 @@ pub(super) mod finish;
 mod item;
 mod lenient;
 mod object;
-mod quirks;
 mod tool_calls;
 
-pub use body::request_body;
+pub(crate) use body::request_body;
 pub(crate) use decode::ChatDialect;
-pub use quirks::{ChatQuirks, DeveloperRole, MaxTokensField, ReasoningReplay};

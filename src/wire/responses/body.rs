@@ -9,10 +9,11 @@ use serde_json::Value;
 use self::input::Input;
 use crate::{
     protocol::{CompactionInput, OutputFormat, Prompt, error::ApiError},
-    wire::body::{named_model, refuse_infinite, required_model, write_object},
+    wire::{
+        body::{named_model, refuse_infinite, required_model, write_object},
+        quirks::Quirks,
+    },
 };
-
-pub use self::input::ItemIds;
 
 /// What the server is asked for so that reasoning can go on without anything stored.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
@@ -66,29 +67,8 @@ const COMPACTION_FIELDS: &[&str] = &[
     "tools",
 ];
 
-/// What a provider wants differently in a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BodyQuirks {
-    /// `store` where the prompt leaves it open. Absent leaves it to the server, which stores. Azure needs true, or it does
-    /// not find reasoning again.
-    pub default_store: Option<bool>,
-    /// Whether items are sent with the ids that the server gave them.
-    pub item_ids: ItemIds,
-}
-
-/// Writes the body of `POST responses`. It always asks for a stream; what the prompt leaves open is not in it, and no null
-/// is.
-///
-/// - Without tools, of the prompt's or of a template's, `parallel_tool_calls` is left out too: the API refuses it alone.
-/// - `include` becomes `["reasoning.encrypted_content"]` when the prompt leaves it open, sets `reasoning` and `store` is
-///   false: nothing else would bring the reasoning back. Models that do not reason refuse it, hence the second condition.
-/// - Ids of items: see [`ItemIds`].
-///
-/// # Errors
-/// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when neither a model nor a template, which names one, is given; when a number is
-/// not finite; or when `extra` repeats a field that has its own place.
-pub fn request_body(prompt: &Prompt, quirks: BodyQuirks) -> Result<Bytes, ApiError> {
+/// The body of `POST responses`; see [`Wire::request_body`](crate::wire::Wire::request_body).
+pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
     let has_template =
         options.template.is_some() || options.extra.get(TEMPLATE).is_some_and(Value::is_object);
@@ -153,11 +133,11 @@ pub fn request_body(prompt: &Prompt, quirks: BodyQuirks) -> Result<Bytes, ApiErr
 }
 
 /// Writes the body of `POST responses/compact`. What the input leaves open is not in it, and no null is. Ids of items: see
-/// [`ItemIds`].
+/// [`ItemIds`](crate::wire::ItemIds).
 ///
 /// # Errors
 /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named, or `extra` repeats a field that has its own place.
-pub fn compaction_body(input: &CompactionInput, quirks: BodyQuirks) -> Result<Bytes, ApiError> {
+pub fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Result<Bytes, ApiError> {
     let model = required_model(&input.model)?;
     let store = input.store.or(quirks.default_store);
     write_object(|fields| {

@@ -13,23 +13,20 @@ use super::{
 };
 use crate::{
     protocol::{Content, ContentPart, MessageItem, Prompt, ResponseItem, Role, error::ApiError},
-    wire::chat::quirks::{ChatQuirks, DeveloperRole, ReasoningReplay},
+    wire::quirks::Quirks,
 };
 
 /// Writes the instructions and the conversation as messages.
 pub(super) fn messages<'a>(
     prompt: &'a Prompt,
-    quirks: &'a ChatQuirks,
+    quirks: &'a Quirks,
 ) -> Result<Vec<Message<'a>>, ApiError> {
     let mut conversation = Conversation {
         messages: Vec::new(),
         reasoning: String::new(),
         reasoning_extra: Extra::default(),
         quirks,
-        reasoning_field: match &quirks.reasoning_replay {
-            ReasoningReplay::Field(field) => Some(field),
-            ReasoningReplay::None => None,
-        },
+        reasoning_field: quirks.reasoning_field.as_deref(),
     };
     if let Some(instructions) = prompt
         .instructions
@@ -57,7 +54,7 @@ pub(super) fn messages<'a>(
 
 struct Conversation<'a> {
     messages: Vec<Message<'a>>,
-    quirks: &'a ChatQuirks,
+    quirks: &'a Quirks,
     /// Reasoning that waits for the message it led to: its text, and what a server needs back beside that.
     reasoning: String,
     reasoning_extra: Extra<'a>,
@@ -72,8 +69,8 @@ impl<'a> Conversation<'a> {
             }
             ResponseItem::Message(message) => {
                 self.place_reasoning();
-                let role = match (&message.role, self.quirks.developer_role) {
-                    (Role::Developer, DeveloperRole::AsSystem) => "system",
+                let role = match (&message.role, self.quirks.has_developer_role) {
+                    (Role::Developer, false) => "system",
                     (role, _) => role.as_str(),
                 };
                 let content = message.content.as_ref().map(ChatContent::of).transpose()?;

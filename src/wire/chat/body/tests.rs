@@ -3,18 +3,15 @@ use crate::{
     ErrorKind,
     protocol::{PromptTemplate, RawJson, ResponseEvent, ResponseItem, Tool},
     sse::SseEvent,
-    wire::{
-        Dialect,
-        chat::{ChatDialect, DeveloperRole, ReasoningReplay},
-    },
+    wire::{Dialect, chat::ChatDialect},
 };
 
-fn body_with(prompt: &Prompt, quirks: &ChatQuirks) -> Value {
+fn body_with(prompt: &Prompt, quirks: &Quirks) -> Value {
     serde_json::from_slice(&request_body(prompt, quirks).unwrap()).unwrap()
 }
 
 fn body(prompt: &Prompt) -> Value {
-    body_with(prompt, &ChatQuirks::default())
+    body_with(prompt, &Quirks::default())
 }
 
 fn prompt(items: Value) -> Prompt {
@@ -27,7 +24,7 @@ fn messages_of(items: Value) -> Value {
 }
 
 fn refusal(prompt: &Prompt) -> String {
-    let error = request_body(prompt, &ChatQuirks::default()).unwrap_err();
+    let error = request_body(prompt, &Quirks::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     error.message().to_owned()
 }
@@ -44,7 +41,7 @@ fn a_plain_question_is_a_short_body() {
         &Prompt::user("Hi")
             .with_model("m")
             .with_instructions("Be brief."),
-        &ChatQuirks::default(),
+        &Quirks::default(),
     )
     .unwrap();
     assert_eq!(
@@ -153,11 +150,11 @@ fn options_are_written_under_chats_names() {
 
 #[test]
 fn quirks_change_names_and_leave_things_out() {
-    let quirks = ChatQuirks {
-        max_tokens_field: MaxTokensField::MaxTokens,
+    let quirks = Quirks {
+        has_max_tokens: true,
         no_usage_request: true,
-        developer_role: DeveloperRole::Kept,
-        ..ChatQuirks::default()
+        has_developer_role: true,
+        ..Quirks::default()
     };
     let mut prompt = prompt(json!([{"role": "developer", "content": "a"}]));
     prompt.options.max_output_tokens = Some(9);
@@ -173,7 +170,7 @@ fn a_schema_becomes_a_response_format_with_its_order() {
     let schema = RawJson::parse(r#"{"properties": {"z":{}, "a":{}}}"#).unwrap();
     let schema = OutputSchema::new("answer", schema).with_description("What to say.");
     let prompt = prompt(json!([])).with_output_schema(schema);
-    let bytes = request_body(&prompt, &ChatQuirks::default()).unwrap();
+    let bytes = request_body(&prompt, &Quirks::default()).unwrap();
     let text = std::str::from_utf8(&bytes).unwrap();
     let expected = r#""response_format":{"type":"json_schema","json_schema":{"name":"answer","description":"What to say.","schema":{"properties": {"z":{}, "a":{}}},"strict":true}}"#;
     assert!(text.contains(expected), "{text}");
@@ -388,9 +385,9 @@ fn reasoning_is_replayed_only_where_asked_and_only_for_this_turn() {
         messages
     };
     assert_eq!(body(&prompt)["messages"], expected(false));
-    let quirks = ChatQuirks {
-        reasoning_replay: ReasoningReplay::Field("reasoning_content".into()),
-        ..ChatQuirks::default()
+    let quirks = Quirks {
+        reasoning_field: Some("reasoning_content".into()),
+        ..Quirks::default()
     };
     assert_eq!(body_with(&prompt, &quirks)["messages"], expected(true));
 }
@@ -540,9 +537,9 @@ fn what_the_decoder_gives_can_be_sent_back() {
             .any(|item| matches!(item, ResponseItem::Unknown(_))),
         "{items:?}"
     );
-    let quirks = ChatQuirks {
-        reasoning_replay: ReasoningReplay::Field("reasoning_content".into()),
-        ..ChatQuirks::default()
+    let quirks = Quirks {
+        reasoning_field: Some("reasoning_content".into()),
+        ..Quirks::default()
     };
     assert_eq!(
         body_with(&Prompt::new(items).with_model("m"), &quirks)["messages"],

@@ -5,37 +5,6 @@ use serde_json::Value;
 
 use crate::protocol::ResponseItem;
 
-/// Whether items of the input carry the ids that a server gave them.
-///
-/// A server looks up an item that comes with an id. If it has stored it, that is how reasoning without encrypted content
-/// finds its way back; if not, the request fails ("Item with id 'rs_...' not found").
-///
-/// Only messages, reasoning and calls of functions, custom tools, the local shell and web search are sent without: the id of
-/// other items is what something else refers to, or the API requires it. Unknown items are always sent as they are.
-/// Reasoning that has neither encrypted content nor text of its own, nor fields in `extra`, is an id and nothing else, so it
-/// is left out where ids are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ItemIds {
-    /// Unless `store` is false.
-    #[default]
-    WhenStored,
-    /// In every request.
-    Always,
-    /// In no request.
-    Never,
-}
-
-impl ItemIds {
-    pub(super) fn are_sent(self, store: Option<bool>) -> bool {
-        match self {
-            Self::WhenStored => store != Some(false),
-            Self::Always => true,
-            Self::Never => false,
-        }
-    }
-}
-
 /// `input`: the conversation, with or without the ids of its items.
 pub(super) struct Input<'a> {
     pub(super) items: &'a [ResponseItem],

@@ -3,19 +3,23 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::protocol::{
-    OutputSchema, PromptTemplate, RawJson, ReasoningOptions, ResponseItem, Tool,
-    error::{ErrorKind, Phase},
+use crate::{
+    protocol::{
+        OutputSchema, PromptTemplate, RawJson, ReasoningOptions, ResponseItem, Tool,
+        error::{ErrorKind, Phase},
+    },
+    wire::ItemIds,
 };
 
-fn body(prompt: &Prompt, quirks: BodyQuirks) -> Value {
+fn body(prompt: &Prompt, quirks: &Quirks) -> Value {
     serde_json::from_slice(&request_body(prompt, quirks).unwrap()).unwrap()
 }
 
-fn quirks(default_store: Option<bool>, item_ids: ItemIds) -> BodyQuirks {
-    BodyQuirks {
+fn quirks(default_store: Option<bool>, item_ids: ItemIds) -> Quirks {
+    Quirks {
         default_store,
         item_ids,
+        ..Quirks::default()
     }
 }
 
@@ -165,7 +169,7 @@ fn prompts_become_bodies() {
             json!({"temperature": 0.1}),
         ),
     ] {
-        assert_eq!(body(&prompt, BodyQuirks::default()), hello_body(expected));
+        assert_eq!(body(&prompt, &Quirks::default()), hello_body(expected));
     }
 }
 
@@ -179,7 +183,7 @@ fn a_provider_can_have_another_default_for_store() {
         (Some(true), Some(false), Some(true)),
     ] {
         let prompt = changed(|p| p.options.store = store);
-        let body = body(&prompt, quirks(default_store, ItemIds::default()));
+        let body = body(&prompt, &quirks(default_store, ItemIds::default()));
         assert_eq!(body.get("store").and_then(Value::as_bool), expected);
     }
 }
@@ -230,21 +234,18 @@ fn every_field_that_is_written_is_refused_in_extra() {
     let prompt = full_prompt();
     let mut expected = names(PROMPT_FIELDS);
     expected.insert(TEMPLATE.to_owned());
-    assert_eq!(written(body(&prompt, BodyQuirks::default())), expected);
+    assert_eq!(written(body(&prompt, &Quirks::default())), expected);
     let twice = prompt.clone().with_extra(TEMPLATE, json!({"id": "pmpt_2"}));
-    let error = request_body(&twice, BodyQuirks::default()).unwrap_err();
+    let error = request_body(&twice, &Quirks::default()).unwrap_err();
     assert!(error.message().contains("`prompt`"), "{error}");
-    let compaction = compaction_body(
-        &CompactionInput::from_prompt(&prompt),
-        BodyQuirks::default(),
-    )
-    .unwrap();
+    let compaction =
+        compaction_body(&CompactionInput::from_prompt(&prompt), &Quirks::default()).unwrap();
     assert_eq!(
         written(serde_json::from_slice(&compaction).unwrap()),
         names(COMPACTION_FIELDS)
     );
     for name in PROMPT_FIELDS {
-        let error = request_body(&hello().with_extra(*name, 1), BodyQuirks::default()).unwrap_err();
+        let error = request_body(&hello().with_extra(*name, 1), &Quirks::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
         assert_eq!(
             error.message(),
@@ -254,7 +255,7 @@ fn every_field_that_is_written_is_refused_in_extra() {
     for name in COMPACTION_FIELDS {
         let mut input = CompactionInput::new("m", vec![]);
         input.extra.insert((*name).to_owned(), json!(1));
-        let error = compaction_body(&input, BodyQuirks::default()).unwrap_err();
+        let error = compaction_body(&input, &Quirks::default()).unwrap_err();
         assert!(error.message().contains(name), "{error}");
     }
 }
@@ -270,7 +271,7 @@ fn a_template_takes_the_place_of_a_model() {
         Prompt::new(vec![]).with_extra(TEMPLATE, template.clone()),
     ] {
         assert_eq!(
-            body(&prompt, BodyQuirks::default()),
+            body(&prompt, &Quirks::default()),
             json!({"stream": true, "prompt": template, "input": []})
         );
     }
@@ -294,14 +295,14 @@ fn what_cannot_be_sent_is_refused() {
             "`top_p` is not a finite number",
         ),
     ] {
-        let error = request_body(&prompt, BodyQuirks::default()).unwrap_err();
+        let error = request_body(&prompt, &Quirks::default()).unwrap_err();
         assert_eq!(
             (error.kind(), error.message()),
             (ErrorKind::InvalidConfiguration, message)
         );
         assert_eq!(error.details().phase, Some(Phase::Prepare));
     }
-    let error = compaction_body(&CompactionInput::default(), BodyQuirks::default()).unwrap_err();
+    let error = compaction_body(&CompactionInput::default(), &Quirks::default()).unwrap_err();
     assert_eq!(error.message(), "no model is named");
 }
 
@@ -350,11 +351,11 @@ fn ids_are_left_out_when_nothing_is_stored() {
         });
         let quirks = quirks(default_store, item_ids);
         assert_eq!(
-            &body(&prompt, quirks)["input"],
+            &body(&prompt, &quirks)["input"],
             sent,
             "{store:?} {quirks:?}"
         );
-        let compaction = compaction_body(&CompactionInput::from_prompt(&prompt), quirks).unwrap();
+        let compaction = compaction_body(&CompactionInput::from_prompt(&prompt), &quirks).unwrap();
         let compaction: Value = serde_json::from_slice(&compaction).unwrap();
         assert_eq!(&compaction["input"], sent, "{store:?} {quirks:?}");
     }
@@ -370,7 +371,7 @@ fn unknown_items_schemas_and_tools_are_sent_byte_for_byte() {
     prompt.tools = vec![Tool::from_raw(raw(r#"{"type":"function", "name":"f"}"#))];
     let schema = OutputSchema::new("a", raw(r#"{"z":{}, "a":1e2}"#));
     prompt.output_format = Some(schema.into());
-    let body = request_body(&prompt, BodyQuirks::default()).unwrap();
+    let body = request_body(&prompt, &Quirks::default()).unwrap();
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
         r#"{"model":"m","stream":true,"input":[{"type" : "hologram","id":1.0}],"#.to_owned()
@@ -383,7 +384,7 @@ fn unknown_items_schemas_and_tools_are_sent_byte_for_byte() {
 #[test]
 fn a_compaction_asks_for_no_stream() {
     let input = CompactionInput::new("m", items(json!([{"role": "user", "content": "a"}])));
-    let body = compaction_body(&input, BodyQuirks::default()).unwrap();
+    let body = compaction_body(&input, &Quirks::default()).unwrap();
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
         r#"{"model":"m","input":[{"role":"user","content":"a"}]}"#

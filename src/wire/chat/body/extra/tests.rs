@@ -3,7 +3,7 @@ use proptest::{collection, prelude::*, sample};
 use super::*;
 use crate::{
     protocol::{Prompt, ResponseItem},
-    wire::chat::{ChatQuirks, ReasoningReplay, request_body},
+    wire::{Quirks, chat::request_body},
 };
 
 fn prompt(items: Value) -> Prompt {
@@ -11,13 +11,13 @@ fn prompt(items: Value) -> Prompt {
     Prompt::new(items).with_model("m")
 }
 
-fn messages_with(items: Value, quirks: &ChatQuirks) -> Value {
+fn messages_with(items: Value, quirks: &Quirks) -> Value {
     let body = request_body(&prompt(items), quirks).unwrap();
     serde_json::from_slice::<Value>(&body).unwrap()["messages"].take()
 }
 
 fn messages_of(items: Value) -> Value {
-    messages_with(items, &ChatQuirks::default())
+    messages_with(items, &Quirks::default())
 }
 
 fn cache() -> Value {
@@ -186,10 +186,10 @@ fn what_chat_has_no_use_for_stays_behind() {
 
 #[test]
 fn a_server_that_refuses_other_servers_fields_gets_none_in_what_the_model_said() {
-    let quirks = ChatQuirks {
+    let quirks = Quirks {
         no_answer_extras: true,
-        reasoning_replay: ReasoningReplay::Field("reasoning".into()),
-        ..ChatQuirks::default()
+        reasoning_field: Some("reasoning".into()),
+        ..Quirks::default()
     };
     assert_eq!(
         messages_with(
@@ -217,9 +217,9 @@ fn a_field_that_is_written_anyway_is_refused_by_name() {
         item[name] = json!(1);
         item
     };
-    let quirks = ChatQuirks {
-        reasoning_replay: ReasoningReplay::Field("reasoning".into()),
-        ..ChatQuirks::default()
+    let quirks = Quirks {
+        reasoning_field: Some("reasoning".into()),
+        ..Quirks::default()
     };
     for (items, named) in [
         (json!([with(call.clone(), "function")]), "`function`"),

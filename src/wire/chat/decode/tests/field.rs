@@ -54,9 +54,8 @@ impl Read {
     }
 }
 
-fn read_in(body: &[u8], chunk_bytes: usize, quirks: &ChatQuirks) -> Read {
-    let mut decoder =
-        StreamDecoder::new(Wire::Chat, StreamLimits::default()).with_chat_quirks(quirks);
+fn read_in(body: &[u8], chunk_bytes: usize, quirks: &Quirks) -> Read {
+    let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default()).with_quirks(quirks);
     let mut events = Vec::new();
     let mut feed = |chunk| decoder.feed(chunk, &mut events);
     let terminal = body.chunks(chunk_bytes).find_map(&mut feed);
@@ -102,10 +101,10 @@ fn read_in(body: &[u8], chunk_bytes: usize, quirks: &ChatQuirks) -> Read {
 }
 
 fn read(body: &str) -> Read {
-    read_with(body, &ChatQuirks::default())
+    read_with(body, &Quirks::default())
 }
 
-fn read_with(body: &str, quirks: &ChatQuirks) -> Read {
+fn read_with(body: &str, quirks: &Quirks) -> Read {
     let whole = read_in(body.as_bytes(), body.len().max(1), quirks);
     for chunk_bytes in [7, 1] {
         let read = read_in(body.as_bytes(), chunk_bytes, quirks);
@@ -182,7 +181,7 @@ proptest! {
             let between = if glue.contains(&at) { "\n" } else { "\n\n" };
             format!("data: {event}{between}")
         }).collect();
-        let read = read_in(body.as_bytes(), body.len(), &ChatQuirks::default());
+        let read = read_in(body.as_bytes(), body.len(), &Quirks::default());
         let is_completed = matches!(read.end, Some(ResponseEvent::Completed(_)));
         for [_, _, arguments, status] in &read.calls {
             let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(arguments).into_iter().collect();

@@ -175,9 +175,9 @@ fn an_end_without_a_reason_says_what_is_known() {
             "{read:?}"
         );
     }
-    let quirks = ChatQuirks {
+    let quirks = Quirks {
         omits_finish_reason: true,
-        ..ChatQuirks::default()
+        ..Quirks::default()
     };
     for (events, expected) in [
         (vec![text("a"), done()], "completed without a reason"),
