@@ -17,10 +17,9 @@ use futures_util::StreamExt;
 
 #[actix_rt::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let loopback = Loopback::start(LoopbackOptions {
-        pace: Duration::from_millis(5),
-        ..LoopbackOptions::default()
-    })?;
+    let mut options = LoopbackOptions::default();
+    options.pace = Duration::from_millis(5);
+    let loopback = Loopback::start(options)?;
     // Against OpenAI it is `Provider::openai().with_auth(BearerAuth::from_env("OPENAI_API_KEY")?)`.
     let runtime = Runtime::start(Provider::new("loopback", &loopback.base_url())?)?;
     let prompt = Prompt::user("What is a stream?")

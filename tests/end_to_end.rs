@@ -10,7 +10,7 @@ use actix_responses::{
     loopback::{CloseKind, ConnectionClose, Loopback, Reply, Script, Side},
     protocol::ResponseEvent,
     provider::Provider,
-    retry::{ExponentialBackoff, RetryAfterOutput},
+    retry::RetryAfterOutput,
     wire::Wire,
 };
 use futures_util::StreamExt;
@@ -159,8 +159,8 @@ async fn a_stream_cut_or_reset_anywhere_is_a_failure_and_a_restart_mends_it() {
             let loopback = provider(Script::new([reply]));
             let runtime = start_with(&loopback, |c| {
                 c.retry.after_output = RetryAfterOutput::Restart;
-                let base = Duration::from_millis(1);
-                c.retry.backoff = ExponentialBackoff::new(base, 1.0, 0.0, base).unwrap();
+                c.retry.backoff.base = Duration::from_millis(1);
+                c.retry.backoff.cap = Duration::from_millis(1);
                 c.workers = Workers::Current;
             });
             let events = collect(&runtime).await;

@@ -279,12 +279,10 @@ fn chunks_of_any_size_carry_the_same_bytes() {
 #[test]
 fn a_pace_keeps_the_pieces_apart() {
     let pace = Duration::from_millis(10);
-    let loopback = Loopback::start(LoopbackOptions {
-        script: Script::always(Reply::sse(STREAM)),
-        pace,
-        ..LoopbackOptions::default()
-    })
-    .unwrap();
+    let mut options = LoopbackOptions::default();
+    options.script = Script::always(Reply::sse(STREAM));
+    options.pace = pace;
+    let loopback = Loopback::start(options).unwrap();
     let started = Instant::now();
     assert_eq!(
         Client::posting(&loopback, "/", &json!({})).answer().body,
@@ -598,10 +596,8 @@ fn a_stopped_server_closes_its_connections_and_frees_its_port() {
     assert_eq!(client.rest(), (String::new(), End::Fin));
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 
-    let again = LoopbackOptions {
-        port,
-        ..LoopbackOptions::default()
-    };
+    let mut again = LoopbackOptions::default();
+    again.port = port;
     let loopback = Loopback::start(again.clone()).expect("the same port");
     assert_eq!(loopback.base_url(), format!("http://127.0.0.1:{port}/v1"));
     let error = Loopback::start(again).expect_err("the port is taken");
@@ -638,11 +634,9 @@ fn a_killed_server_resets_its_connections() {
 
 #[test]
 fn connections_over_the_limit_wait_for_one_to_close() {
-    let loopback = Loopback::start(LoopbackOptions {
-        max_connections: 1,
-        ..LoopbackOptions::default()
-    })
-    .unwrap();
+    let mut options = LoopbackOptions::default();
+    options.max_connections = 1;
+    let loopback = Loopback::start(options).unwrap();
     let mut first = Client::connect(&loopback);
     first.post("/v1/responses", &json!({}));
     assert_eq!(first.answer().status, 200);
@@ -728,11 +722,9 @@ fn a_missing_file_is_named() {
         );
     }
 
-    let error = Loopback::start(LoopbackOptions {
-        script: Script::always(Reply::sse_file(&recorded)),
-        ..LoopbackOptions::default()
-    })
-    .expect_err("a missing file");
+    let mut options = LoopbackOptions::default();
+    options.script = Script::always(Reply::sse_file(&recorded));
+    let error = Loopback::start(options).expect_err("a missing file");
     let text = with_causes(&error);
     assert!(
         text.starts_with("loading the script of the loopback server: reading "),

@@ -245,10 +245,9 @@ async fn compressed_answer_is_refused_and_not_unpacked() {
 async fn endless_answers_end_in_bounded_memory() {
     let line = "x".repeat(10_000);
     let chunked = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-    let limits = SseLimits {
-        max_line_bytes: 1 << 20,
-        max_event_bytes: 1 << 20,
-    };
+    let mut limits = SseLimits::default();
+    limits.max_line_bytes = 1 << 20;
+    limits.max_event_bytes = 1 << 20;
     for (begin, endless, kind) in [
         (
             "HTTP/1.1 500 Oops\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),

@@ -367,11 +367,9 @@ async fn many_streams_end_once_and_leave_nothing_behind() {
     let server = Server::start(streams, rest);
     let before = Held::from_here();
 
-    let timeouts = Timeouts {
-        // Ten thousand connections at once fill the queue of any server.
-        connect: patience,
-        ..Timeouts::default()
-    };
+    let mut timeouts = Timeouts::default();
+    // Ten thousand connections at once fill the queue of any server.
+    timeouts.connect = patience;
     let provider = Provider::new("soak", &server.base_url)
         .expect("a URL")
         .with_timeouts(timeouts);

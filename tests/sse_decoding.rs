@@ -530,7 +530,10 @@ proptest! {
         max_event_bytes in 0usize..10,
     ) {
         let decode = |chunks: Vec<&[u8]>| {
-            let mut decoder = SseDecoder::new(SseLimits { max_line_bytes, max_event_bytes });
+            let mut limits = SseLimits::default();
+            limits.max_line_bytes = max_line_bytes;
+            limits.max_event_bytes = max_event_bytes;
+            let mut decoder = SseDecoder::new(limits);
             let mut data = Vec::new();
             let mut push = |seen: SseEvent<'_>| {
                 data.push(seen.data.to_owned());

@@ -128,14 +128,10 @@ impl Clients {
         match client {
             Client::Ours => self.ours(script, DrainLimits::default()).await,
             Client::OursWithoutDrain => {
-                self.ours(
-                    script,
-                    DrainLimits {
-                        time: Duration::ZERO,
-                        bytes: 0,
-                    },
-                )
-                .await
+                let mut drain = DrainLimits::default();
+                drain.time = Duration::ZERO;
+                drain.bytes = 0;
+                self.ours(script, drain).await
             }
             Client::OursStream => self.ours_stream(script).await,
             Client::AwcRaw => self.awc_raw(script).await,

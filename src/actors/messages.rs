@@ -71,6 +71,13 @@ impl SubmitRequest {
         self
     }
 
+    /// Sets headers of this request alone.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
     /// Sets when it is tried again.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
@@ -308,10 +315,31 @@ impl Compact {
         self
     }
 
+    /// Sets headers of this request alone.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets when it is tried again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
     /// Sets the turn that it belongs to.
     #[must_use]
     pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
         self.turn_state = Some(turn_state);
+        self
+    }
+
+    /// Sets who is told of each attempt.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
+        self.observer = Some(observer);
         self
     }
 }
@@ -354,6 +382,27 @@ impl ListModels {
     #[must_use]
     pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
         self.provider = Some(provider);
+        self
+    }
+
+    /// Sets headers of this request alone.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets when it is tried again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Sets who is told of each attempt.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
+        self.observer = Some(observer);
         self
     }
 }

@@ -81,13 +81,12 @@ enum AfterOutput {
 
 impl RetryOptions {
     fn policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            after_output: match self.retry_after_output {
-                AfterOutput::Fail => RetryAfterOutput::Fail,
-                AfterOutput::Restart => RetryAfterOutput::Restart,
-            },
-            ..RetryPolicy::default()
-        }
+        let mut policy = RetryPolicy::default();
+        policy.after_output = match self.retry_after_output {
+            AfterOutput::Fail => RetryAfterOutput::Fail,
+            AfterOutput::Restart => RetryAfterOutput::Restart,
+        };
+        policy
     }
 }
 

@@ -117,7 +117,7 @@ impl Faults {
 
     fn reply(&self) -> Result<Reply, UsageError> {
         let mut reply = match &self.recording {
-            Some(path) => Reply::with_body(ReplyBody::SseFile(path.clone())),
+            Some(path) => Reply::new(ReplyBody::SseFile(path.clone())),
             None => Reply::default(),
         };
         reply.status = self.status;
@@ -162,12 +162,11 @@ impl Serve {
             }
             None => self.faults.script()?,
         };
-        let options = LoopbackOptions {
-            port: self.port,
-            script,
-            pace: self.pace,
-            max_connections: self.max_connections,
-        };
+        let mut options = LoopbackOptions::default();
+        options.port = self.port;
+        options.script = script;
+        options.pace = self.pace;
+        options.max_connections = self.max_connections;
         if !self.quiet {
             logging::start(1, Secrets::default())?;
         }

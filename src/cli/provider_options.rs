@@ -181,11 +181,10 @@ impl ProviderOptions {
         } = match self.chosen()? {
             Some(chosen) => chosen,
             None => {
-                let loopback = Loopback::start(LoopbackOptions {
-                    pace: EMBEDDED_PACE,
-                    ..LoopbackOptions::default()
-                })
-                .map_err(|error| UsageError::at("the embedded provider", &error))?;
+                let mut options = LoopbackOptions::default();
+                options.pace = EMBEDDED_PACE;
+                let loopback = Loopback::start(options)
+                    .map_err(|error| UsageError::at("the embedded provider", &error))?;
                 let mut settings = ProviderSettings::default();
                 settings.base_url = Some(loopback.base_url());
                 settings.wire = self.wire.map(Wire::from);
@@ -323,20 +322,17 @@ impl ProviderOptions {
 
     /// Plain HTTP asks for no certificates, and reading the platform's takes longer than everything else before the request.
     fn tls(&self, provider: &Provider) -> Result<TlsConfig, UsageError> {
-        if provider.base_url().scheme() == "http" {
-            return Ok(TlsConfig {
-                roots: TlsRoots::Web,
-                extra_ca_file: self.ca_file.clone(),
-            });
+        let mut tls = TlsConfig::default();
+        tls.extra_ca_file = self.ca_file.clone();
+        match provider.base_url().scheme() {
+            "http" => tls.roots = TlsRoots::Web,
+            _ if self.ca_file.is_none() => {
+                return TlsConfig::from_env(variable)
+                    .map_err(|error| UsageError::at("certificate authorities", &error));
+            }
+            _ => {}
         }
-        match &self.ca_file {
-            Some(path) => Ok(TlsConfig {
-                extra_ca_file: Some(path.clone()),
-                ..TlsConfig::default()
-            }),
-            None => Ok(TlsConfig::from_env(variable)
-                .map_err(|error| UsageError::at("certificate authorities", &error))?),
-        }
+        Ok(tls)
     }
 }
 

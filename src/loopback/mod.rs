@@ -8,13 +8,12 @@
 //! use actix_responses::loopback::{Loopback, LoopbackOptions, Reply, Script};
 //! use http::StatusCode;
 //!
-//! let loopback = Loopback::start(LoopbackOptions {
-//!     script: Script::new([
-//!         Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "1"),
-//!         Reply::default().cut_after_events(5),
-//!     ]),
-//!     ..LoopbackOptions::default()
-//! })?;
+//! let mut options = LoopbackOptions::default();
+//! options.script = Script::new([
+//!     Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "1"),
+//!     Reply::default().cut_after_events(5),
+//! ]);
+//! let loopback = Loopback::start(options)?;
 //! println!("ask {}/responses", loopback.base_url());
 //! # Ok::<(), actix_responses::loopback::LoopbackError>(())
 //! ```
@@ -78,6 +77,7 @@ use self::{
 
 /// What a loopback server is to do, and where. The default gives default answers on any free port, at full speed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LoopbackOptions {
     /// The port on 127.0.0.1; 0 is any free one.
     pub port: u16,

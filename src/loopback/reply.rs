@@ -181,7 +181,7 @@ pub struct Comments {
 /// The body.
 impl Reply {
     /// Makes a reply with this body.
-    pub fn with_body(body: ReplyBody) -> Self {
+    pub fn new(body: ReplyBody) -> Self {
         Self {
             body,
             ..Self::default()
@@ -190,27 +190,27 @@ impl Reply {
 
     /// Makes a reply that is a JSON value.
     pub fn json(value: Value) -> Self {
-        Self::with_body(ReplyBody::Json(value))
+        Self::new(ReplyBody::Json(value))
     }
 
     /// Makes a reply that is a plain text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::with_body(ReplyBody::Text(text.into()))
+        Self::new(ReplyBody::Text(text.into()))
     }
 
     /// Makes a reply that streams these bytes.
     pub fn sse(bytes: impl Into<Bytes>) -> Self {
-        Self::with_body(ReplyBody::Sse(bytes.into()))
+        Self::new(ReplyBody::Sse(bytes.into()))
     }
 
     /// Makes a reply that streams a recorded file.
     pub fn sse_file(path: impl Into<PathBuf>) -> Self {
-        Self::with_body(ReplyBody::SseFile(path.into()))
+        Self::new(ReplyBody::SseFile(path.into()))
     }
 
     /// Makes a reply that streams these events.
     pub fn events(events: impl IntoIterator<Item = OutgoingEvent>) -> Self {
-        Self::with_body(ReplyBody::Events(events.into_iter().collect()))
+        Self::new(ReplyBody::Events(events.into_iter().collect()))
     }
 
     /// Makes a reply that refuses with an error object.

@@ -91,7 +91,7 @@ fn compact(answer: DefaultAnswer, _stream: bool) -> Reply {
 fn models(request: &RecordedRequest) -> Reply {
     let known = request.headers.get(http::header::IF_NONE_MATCH);
     if known.is_some_and(|etag| etag.as_bytes() == MODELS_ETAG.as_bytes()) {
-        return Reply::with_body(super::ReplyBody::Empty)
+        return Reply::new(super::ReplyBody::Empty)
             .with_status(StatusCode::NOT_MODIFIED)
             .with_header("etag", MODELS_ETAG);
     }

@@ -297,7 +297,7 @@ mod tests {
                     first,
                     Reply::json(serde_json::json!({"a": null})).with_chunks(Chunks::Whole),
                     Reply::sse("data: 1\n\n"),
-                    Reply::with_body(ReplyBody::Empty),
+                    Reply::new(ReplyBody::Empty),
                     Reply::default(),
                 ],
                 after: AfterReplies::Cycle,

@@ -86,6 +86,13 @@ impl OutputSchema {
         self.description = Some(description.into());
         self
     }
+
+    /// Sets whether the server holds the model to it.
+    #[must_use]
+    pub fn with_strict(mut self, is_strict: bool) -> Self {
+        self.strict = Some(is_strict);
+        self
+    }
 }
 
 /// A prompt that the server keeps (`prompt`): instructions, tools, settings and a model, with room for values.
@@ -251,6 +258,20 @@ impl Prompt {
     #[must_use]
     pub fn with_tool(mut self, tool: Tool) -> Self {
         self.tools.push(tool);
+        self
+    }
+
+    /// Sets whether the model may call several tools at once.
+    #[must_use]
+    pub fn with_parallel_tool_calls(mut self, is_allowed: bool) -> Self {
+        self.parallel_tool_calls = Some(is_allowed);
+        self
+    }
+
+    /// Sets everything else. What other methods set of it, such as the model, is lost.
+    #[must_use]
+    pub fn with_options(mut self, options: RequestOptions) -> Self {
+        self.options = options;
         self
     }
 

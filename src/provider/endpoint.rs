@@ -159,6 +159,34 @@ impl Provider {
         self
     }
 
+    /// Sets what is read of a body after the answer has ended.
+    #[must_use]
+    pub fn with_drain(mut self, drain: DrainLimits) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Sets what the server wants differently.
+    #[must_use]
+    pub fn with_quirks(mut self, quirks: Quirks) -> Self {
+        self.quirks = quirks;
+        self
+    }
+
+    /// Sets how request bodies are compressed.
+    #[must_use]
+    pub fn with_request_compression(mut self, compression: RequestCompression) -> Self {
+        self.request_compression = compression;
+        self
+    }
+
+    /// Sets how many attempts a request may have.
+    #[must_use]
+    pub fn with_max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
     /// Adds a query parameter to every request. The order is kept; name and value are encoded here.
     #[must_use]
     pub fn with_query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

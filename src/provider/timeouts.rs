@@ -9,6 +9,7 @@ use crate::protocol::error::{ApiError, ErrorKind, Phase};
 /// There is no limit on the whole by default, because an answer of any length is fine while it keeps coming: that it does is
 /// what [`idle`](Self::idle) watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Resolving the host and connecting, together; then the TLS handshake, as much again. 5 s: a round trip takes less than
     /// a second anywhere, and a lost packet is sent again after one and after three.

@@ -4,65 +4,53 @@ use std::time::Duration;
 
 use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
 
+use crate::protocol::error::{ApiError, ErrorKind, Phase};
+
 /// Delays that grow from retry to retry, with jitter so that clients that failed together do not return together.
 ///
 /// Each delay is drawn afresh: two requests share no sequence.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ExponentialBackoff {
-    base: Duration,
-    multiplier: f64,
-    jitter: f64,
-    cap: Duration,
-}
-
-/// A backoff that could not work.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidBackoff {
-    /// No wait at all between attempts would hammer the server.
-    #[error("the base delay is zero")]
-    ZeroBase,
-    /// The first delay would already be over the cap.
-    #[error("the base delay is above the cap")]
-    BaseAboveCap,
-    /// Delays would shrink, or not be numbers.
-    #[error("the multiplier is not a number of 1 or more")]
-    Multiplier,
-    /// A delay could become negative.
-    #[error("the jitter is not a fraction between 0 and 1")]
-    Jitter,
+pub struct ExponentialBackoff {
+    /// The first delay. Default 200 ms.
+    pub base: Duration,
+    /// How many times the last each further delay is, at least 1. Default 2.
+    pub multiplier: f64,
+    /// The fraction by which a delay may differ from that, up or down (never above `cap`), from 0 to 1. Default 0.1.
+    pub jitter: f64,
+    /// What no delay is above. Default 30 s.
+    pub cap: Duration,
 }
 
 impl ExponentialBackoff {
-    /// The first delay is `base`, each further one `multiplier` times the last, none above `cap`; `jitter` is the fraction
-    /// by which a delay may differ from that, up or down (never above `cap`).
+    /// Refuses what could not work. The supervisor asks this of every policy before it sends anything.
     ///
     /// # Errors
-    /// When a value makes no sense; the error names it.
-    pub fn new(
-        base: Duration,
-        multiplier: f64,
-        jitter: f64,
-        cap: Duration,
-    ) -> Result<Self, InvalidBackoff> {
-        if base.is_zero() {
-            return Err(InvalidBackoff::ZeroBase);
+    /// [`ErrorKind::InvalidConfiguration`] when a value makes no sense; the message names it.
+    pub fn validate(&self) -> Result<(), ApiError> {
+        let wrong = [
+            // It would hammer the server.
+            (self.base.is_zero(), "the base delay is zero"),
+            (self.base > self.cap, "the base delay is above the cap"),
+            // Delays would shrink, or not be numbers.
+            (
+                !(self.multiplier.is_finite() && self.multiplier >= 1.0),
+                "the multiplier is not a number of 1 or more",
+            ),
+            // A delay could become negative.
+            (
+                !(0.0..=1.0).contains(&self.jitter),
+                "the jitter is not a fraction between 0 and 1",
+            ),
+        ];
+        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
+            Some((_, message)) => {
+                let message = format!("backoff: {message}");
+                let error = ApiError::new(ErrorKind::InvalidConfiguration, message);
+                Err(error.with_phase(Phase::Prepare))
+            }
+            None => Ok(()),
         }
-        if base > cap {
-            return Err(InvalidBackoff::BaseAboveCap);
-        }
-        if !(multiplier.is_finite() && multiplier >= 1.0) {
-            return Err(InvalidBackoff::Multiplier);
-        }
-        if !(0.0..=1.0).contains(&jitter) {
-            return Err(InvalidBackoff::Jitter);
-        }
-        Ok(Self {
-            base,
-            multiplier,
-            jitter,
-            cap,
-        })
     }
 
     /// The delay before the n-th retry; the first is 1. Zero is read as 1.
@@ -135,20 +123,25 @@ mod tests {
 
     #[test]
     fn values_that_make_no_sense_are_refused() {
-        let (ms, s) = (Duration::from_millis(1), Duration::from_secs(1));
-        let cases = [
-            (Duration::ZERO, 2.0, 0.1, s, InvalidBackoff::ZeroBase),
-            (s, 2.0, 0.1, ms, InvalidBackoff::BaseAboveCap),
-            (ms, 0.5, 0.1, s, InvalidBackoff::Multiplier),
-            (ms, f64::NAN, 0.1, s, InvalidBackoff::Multiplier),
-            (ms, 2.0, 1.5, s, InvalidBackoff::Jitter),
-            (ms, 2.0, f64::NAN, s, InvalidBackoff::Jitter),
+        type Change = fn(&mut ExponentialBackoff);
+        let changes: [(Change, &str); 6] = [
+            (
+                |backoff| backoff.base = Duration::ZERO,
+                "base delay is zero",
+            ),
+            (|backoff| backoff.cap = Duration::ZERO, "above the cap"),
+            (|backoff| backoff.multiplier = 0.5, "multiplier"),
+            (|backoff| backoff.multiplier = f64::NAN, "multiplier"),
+            (|backoff| backoff.jitter = 1.5, "jitter"),
+            (|backoff| backoff.jitter = f64::NAN, "jitter"),
         ];
-        for (base, multiplier, jitter, cap, expected) in cases {
-            assert_eq!(
-                ExponentialBackoff::new(base, multiplier, jitter, cap),
-                Err(expected)
-            );
+        for (change, expected) in changes {
+            let mut backoff = ExponentialBackoff::default();
+            assert_eq!(backoff.validate(), Ok(()));
+            change(&mut backoff);
+            let error = backoff.validate().expect_err(expected);
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            assert!(error.message().contains(expected), "{error}");
         }
     }
 
@@ -159,7 +152,8 @@ mod tests {
         ) {
             let base = Duration::from_millis(base);
             let cap = Duration::from_secs(30);
-            let backoff = ExponentialBackoff::new(base, factor, jitter, cap).unwrap();
+            let backoff = ExponentialBackoff { base, multiplier: factor, jitter, cap };
+            backoff.validate().unwrap();
             let nominal = base.mul_f64(factor.powi(retry as i32 - 1).min(1e9)).min(cap);
             let delay = backoff.delay(retry);
             prop_assert!(delay <= cap);

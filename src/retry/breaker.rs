@@ -6,6 +6,7 @@ use crate::protocol::error::{ApiError, ErrorKind, Phase};
 
 /// When an endpoint counts as down, and how soon it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BreakerPolicy {
     /// How many attempts in a row, of whichever requests, must find the endpoint down. Default 50: ten requests that each used
     /// up their attempts, and not one answer in between. 0 turns the breaker off.

@@ -6,7 +6,7 @@ mod breakers;
 mod hint;
 mod policy;
 
-pub use self::backoff::{ExponentialBackoff, InvalidBackoff};
+pub use self::backoff::ExponentialBackoff;
 pub use breaker::BreakerPolicy;
 pub(crate) use breakers::Breakers;
 pub(crate) use hint::delay_from_headers;

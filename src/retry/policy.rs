@@ -19,6 +19,7 @@ pub enum RetryAfterOutput {
 
 /// When a request is tried again, and how soon. One budget covers every kind of failure.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// How many attempts a request may have, the first included; 1 never retries. Default 5. Values outside
     /// 1..=[`MAX_ATTEMPTS`](Self::MAX_ATTEMPTS) are clamped.

@@ -9,6 +9,7 @@ use std::fmt;
 /// several MB. The defaults of 32 MiB leave room above that, while a server that never ends a line
 /// cannot fill the memory. Buffers grow only with what arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SseLimits {
     /// Bytes of one line, without its terminator; a leading byte order mark counts. Also bounds
     /// `event` and `id`.

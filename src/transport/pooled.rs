@@ -17,6 +17,7 @@ use super::{BodyStream, Transport, TransportError, TransportRequest, TransportRe
 ///
 /// Subscribers do not wait for it. Where a limit is reached first the connection is closed. Zero closes it at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DrainLimits {
     /// How long. 50 ms: the end of the body is mostly in the same packet as the terminal event, or one behind.
     pub time: Duration,

@@ -12,6 +12,7 @@ use crate::protocol::error::ApiError;
 
 /// Which certificate authorities are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsConfig {
     /// Where the authorities come from.
     pub roots: TlsRoots,

@@ -12,6 +12,7 @@ use crate::{
 /// `max_answer_bytes` and `max_answer_parts` bound what that can hold. On the Responses wire they bound what is kept to deliver what
 /// a server says late: above them the stream goes on as it comes, and nothing of it is put right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamLimits {
     /// Of a line and of an event.
     pub sse: SseLimits,

@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use actix_responses::{
-    ErrorKind, protocol::ResponseEvent, retry::RetryAfterOutput, transport::TransportErrorKind,
+    ErrorKind, Runtime,
+    actors::{SubmitRequest, SupervisorConfig},
+    protocol::ResponseEvent,
+    provider::Provider,
+    retry::RetryAfterOutput,
+    transport::TransportErrorKind,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::support::{
-    assert_elapsed, collect, events::*, failure, names, prompt, provider, start, start_with,
-    steady_retry, text, transport::Exchange,
+    assert_elapsed, collect,
+    events::*,
+    failure, names, prompt, provider, start, start_with, steady_retry, text,
+    transport::{Exchange, ScriptedTransport},
 };
 
 fn refused() -> Exchange {
@@ -385,4 +392,28 @@ async fn a_background_response_that_was_not_accepted_is_posted_again() {
         assert_eq!(text(&stream.collect::<Vec<_>>().await), "Hello");
         assert_eq!(transport.requests().len(), 2);
     }
+}
+
+#[actix_rt::test]
+async fn a_backoff_that_makes_no_sense_is_refused_before_anything_is_sent() {
+    let (runtime, transport) = start([Exchange::stream(answer())]);
+    let mut retry = steady_retry(2);
+    retry.backoff.base = Duration::ZERO;
+    let request = SubmitRequest::new(prompt()).with_retry(retry.clone());
+    let refused = runtime.submit(request).await.err().expect("a refusal");
+    assert_eq!(refused.kind(), ErrorKind::InvalidConfiguration);
+    assert!(
+        refused.message().contains("base delay is zero"),
+        "{refused}"
+    );
+    assert!(transport.requests().is_empty());
+
+    let provider = Provider::new("scripted", "http://scripted.test/v1").unwrap();
+    let mut config = SupervisorConfig::new(provider);
+    config.retry = retry;
+    let refused = Runtime::with_transport(config, ScriptedTransport::new([])).err();
+    assert_eq!(
+        refused.map(|error| error.kind()),
+        Some(ErrorKind::InvalidConfiguration)
+    );
 }

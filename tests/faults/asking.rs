@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use actix_responses::{
-    Runtime, actors::SupervisorConfig, provider::Provider, retry::ExponentialBackoff,
-};
+use actix_responses::{Runtime, actors::SupervisorConfig, provider::Provider};
 use tokio::time::Instant;
 
 use crate::support::{PATIENCE, Ran, asking, program, run};
@@ -19,9 +17,8 @@ pub(crate) fn start_with(base_url: &str, change: impl FnOnce(&mut Provider, &mut
     change(&mut provider, &mut max_attempts);
     let mut config = SupervisorConfig::new(provider);
     config.retry.max_attempts = max_attempts;
-    let millisecond = Duration::from_millis(1);
-    config.retry.backoff =
-        ExponentialBackoff::new(millisecond, 1.0, 0.0, millisecond).expect("a backoff");
+    config.retry.backoff.base = Duration::from_millis(1);
+    config.retry.backoff.cap = Duration::from_millis(1);
     Runtime::with_config(config).expect("a configuration")
 }
 

@@ -13,10 +13,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 /// Limits that a small input can pass.
-const SMALL: SseLimits = SseLimits {
-    max_line_bytes: 200,
-    max_event_bytes: 300,
-};
+fn small() -> SseLimits {
+    let mut limits = SseLimits::default();
+    limits.max_line_bytes = 200;
+    limits.max_event_bytes = 300;
+    limits
+}
 
 /// The body in chunks whose sizes the first byte gives: 0 is the whole of it.
 fn chunks(size: u8, body: &[u8]) -> Vec<&[u8]> {
@@ -105,7 +107,7 @@ pub fn sse(input: &[u8]) {
     let Some((size, body)) = input.split_first() else {
         return;
     };
-    for limits in [SMALL, SseLimits::default()] {
+    for limits in [small(), SseLimits::default()] {
         let (whole, _) = decode_sse(&[body], limits);
         let (cut, _) = decode_sse(&chunks(*size, body), limits);
         assert_eq!(cut, whole);
@@ -122,7 +124,7 @@ pub fn sse_memory(input: &[u8], held: impl Fn() -> isize) {
     };
     let chunks = chunks(*size, body);
     let before = held();
-    let mut decoder = SseDecoder::new(SMALL);
+    let mut decoder = SseDecoder::new(small());
     for chunk in chunks {
         if decoder.feed(chunk, |_| ControlFlow::Continue(())).is_err() {
             break;
@@ -130,7 +132,7 @@ pub fn sse_memory(input: &[u8], held: impl Fn() -> isize) {
         // A line, a joined line, the data, the type and two ids; a buffer may be twice as large as what it holds, and what
         // is not UTF-8 grows threefold in an id.
         let bound =
-            2 * (2 * SMALL.max_line_bytes + SMALL.max_event_bytes + 7 * SMALL.max_line_bytes);
+            2 * (2 * small().max_line_bytes + small().max_event_bytes + 7 * small().max_line_bytes);
         assert!(
             held() - before <= bound as isize,
             "{} bytes held",
@@ -169,7 +171,7 @@ pub fn stream(wire: Wire, input: &[u8]) {
     let Some((size, body)) = input.split_first() else {
         return;
     };
-    for limits in [SMALL, SseLimits::default()] {
+    for limits in [small(), SseLimits::default()] {
         let whole = decode(wire, &[body], limits);
         assert_eq!(decode(wire, &chunks(*size, body), limits), whole);
         let bytes: Vec<&[u8]> = body.chunks(1).collect();

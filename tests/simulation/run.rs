@@ -17,7 +17,7 @@ use actix_responses::{
     },
     protocol::{CompactionInput, CompactionOutput, ModelList, Prompt, ResponseEvent, ResponseItem},
     provider::{Provider, Timeouts},
-    retry::{ExponentialBackoff, RetryAfterOutput, RetryPolicy},
+    retry::{RetryAfterOutput, RetryPolicy},
 };
 use actix_rt::System;
 use http::HeaderValue;
@@ -87,14 +87,12 @@ impl Simulation {
         world.set_supervisor(Some(runtime.supervisor().clone()));
         // Each request has a provider of its own, so that nobody else holds it: what still does at the end has leaked.
         let with_total = |provider: Provider, total| {
-            let timeouts = Timeouts {
-                response_head: HEAD_TIMEOUT,
-                compaction_head: HEAD_TIMEOUT,
-                idle: IDLE_TIMEOUT,
-                trailer: TRAILER_TIMEOUT,
-                total,
-                ..Timeouts::default()
-            };
+            let mut timeouts = Timeouts::default();
+            timeouts.response_head = HEAD_TIMEOUT;
+            timeouts.compaction_head = HEAD_TIMEOUT;
+            timeouts.idle = IDLE_TIMEOUT;
+            timeouts.trailer = TRAILER_TIMEOUT;
+            timeouts.total = total;
             Arc::new(provider.with_timeouts(timeouts))
         };
         let at = |host: String| {
@@ -518,14 +516,13 @@ impl Simulation {
 }
 
 fn retry_policy(max_attempts: usize, after_output: RetryAfterOutput) -> RetryPolicy {
-    let backoff =
-        ExponentialBackoff::new(BACKOFF, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
-    RetryPolicy {
-        max_attempts: max_attempts as u32,
-        after_output,
-        backoff,
-        max_requested_delay: MAX_REQUESTED_DELAY,
-    }
+    let mut policy = RetryPolicy::default();
+    policy.max_attempts = max_attempts as u32;
+    policy.after_output = after_output;
+    policy.backoff.base = BACKOFF;
+    policy.backoff.jitter = 0.0;
+    policy.max_requested_delay = MAX_REQUESTED_DELAY;
+    policy
 }
 
 /// What a compaction says.

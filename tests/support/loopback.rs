@@ -10,11 +10,9 @@ use super::PATIENCE;
 pub(crate) const FIRST: ConnectionId = ConnectionId(1);
 
 pub(crate) fn provider(script: Script) -> Loopback {
-    Loopback::start(LoopbackOptions {
-        script,
-        ..LoopbackOptions::default()
-    })
-    .expect("a provider on a free port")
+    let mut options = LoopbackOptions::default();
+    options.script = script;
+    Loopback::start(options).expect("a provider on a free port")
 }
 
 /// A provider that answers every request the same way.

@@ -63,10 +63,10 @@ impl Identity {
 
     /// Trusts this authority and no other.
     pub(crate) fn trusted(&self) -> TlsConfig {
-        TlsConfig {
-            roots: TlsRoots::ExtraOnly,
-            extra_ca_file: Some(self.ca_file.clone()),
-        }
+        let mut tls = TlsConfig::default();
+        tls.roots = TlsRoots::ExtraOnly;
+        tls.extra_ca_file = Some(self.ca_file.clone());
+        tls
     }
 
     /// The server's side of a connection; the handshake begins with the first read.

@@ -33,6 +33,7 @@ pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
 
 /// Bounds of what a request keeps for its subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AudienceLimits {
     /// How many events the log keeps. Default 8,192: a long answer of some thousand deltas, whole.
     pub log_events: usize,

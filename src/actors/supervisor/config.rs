@@ -9,7 +9,8 @@ use crate::{
     wire::StreamLimits,
 };
 
-/// How a supervisor runs its requests. Any value of a field is fine but a provider whose timeouts are zero.
+/// How a supervisor runs its requests. Any value of a field is fine but a provider whose timeouts are zero, and a backoff that makes no
+/// sense.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SupervisorConfig {

@@ -59,9 +59,10 @@ impl StreamSupervisor {
     /// A supervisor whose transports come from `factory`, for [`start`](actix::Actor::start) within an actix `System`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a timeout of the provider makes no sense.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a timeout of the provider, or the backoff, makes no sense.
     pub fn new(config: SupervisorConfig, factory: impl TransportFactory) -> Result<Self, ApiError> {
         config.provider.timeouts.validate()?;
+        config.retry.backoff.validate()?;
         Ok(Self {
             pool: WorkerPool::new(Arc::new(factory)),
             breakers: Breakers::new(config.breaker),

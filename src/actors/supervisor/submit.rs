@@ -61,6 +61,8 @@ impl StreamSupervisor {
         self.check_open()?;
         let provider = provider.unwrap_or_else(|| self.config.provider.clone());
         provider.check(&headers)?;
+        let retry = self.retry_policy(retry, &provider);
+        retry.backoff.validate()?;
         let total = provider.timeouts.total;
         Ok(RequestSpec {
             id: RequestId(self.next_id),
@@ -72,7 +74,7 @@ impl StreamSupervisor {
             headers,
             body: Bytes::new(),
             turn_state,
-            retry: self.retry_policy(retry, &provider),
+            retry,
             stream: StreamOptions::default(),
             deadline: total.map(|total| Instant::now() + total),
             provider,

@@ -20,11 +20,10 @@ impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = &mut Rng::new(seed);
         let is_long = rng.chance(3);
-        let limits = AudienceLimits {
-            log_events: rng.pick(&[4, 16, 64, 8_192]),
-            log_bytes: rng.pick(&[1_024, 16 * 1_024, 2 * 1_024 * 1_024]),
-            lag_events: rng.pick(&[1, 4, 32, 1_024]),
-        };
+        let mut limits = AudienceLimits::default();
+        limits.log_events = rng.pick(&[4, 16, 64, 8_192]);
+        limits.log_bytes = rng.pick(&[1_024, 16 * 1_024, 2 * 1_024 * 1_024]);
+        limits.lag_events = rng.pick(&[1, 4, 32, 1_024]);
         let count = match is_long {
             true => 1,
             false => rng.weighted(&[(4, 1), (3, 2), (2, 3), (1, 6)]),
@@ -69,11 +68,9 @@ impl Plan {
             false => rng.weighted(&[(5, 0), (3, 1), (2, 2), (1, 4)]),
         };
         if opens {
-            self.breaker = BreakerPolicy {
-                failures: rng.between(2, 3) as u32,
-                pause: rng.pick(&[ms(50), ms(100), ms(300)]),
-                max_pause: ms(400),
-            };
+            self.breaker.failures = rng.between(2, 3) as u32;
+            self.breaker.pause = rng.pick(&[ms(50), ms(100), ms(300)]);
+            self.breaker.max_pause = ms(400);
             for request in &mut self.requests {
                 request.attempts.truncate(1);
             }

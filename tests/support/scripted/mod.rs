@@ -11,7 +11,7 @@ use actix_responses::{
     actors::{SupervisorConfig, Workers},
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
-    retry::{ExponentialBackoff, RetryPolicy},
+    retry::RetryPolicy,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -65,13 +65,11 @@ pub(crate) fn provider(config: &mut SupervisorConfig, change: impl FnOnce(&mut P
 
 /// A policy whose delays are 100 ms, 200 ms, 400 ms, ... to the millisecond.
 pub(crate) fn steady_retry(max_attempts: u32) -> RetryPolicy {
-    let base = Duration::from_millis(100);
-    let backoff = ExponentialBackoff::new(base, 2.0, 0.0, Duration::from_secs(30)).expect("valid");
-    RetryPolicy {
-        max_attempts,
-        backoff,
-        ..RetryPolicy::default()
-    }
+    let mut policy = RetryPolicy::default();
+    policy.max_attempts = max_attempts;
+    policy.backoff.base = Duration::from_millis(100);
+    policy.backoff.jitter = 0.0;
+    policy
 }
 
 pub(crate) fn prompt() -> Prompt {
