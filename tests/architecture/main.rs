@@ -1,6 +1,7 @@
 //! Which file may use what. See ARCHITECTURE.md, "Directions".
 
 mod made_up;
+mod options;
 mod rules;
 mod source;
 mod tree;
