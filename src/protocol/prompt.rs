@@ -45,6 +45,9 @@ pub enum OutputFormat {
     JsonObject,
     /// JSON that follows a schema (`json_schema`).
     JsonSchema(OutputSchema),
+    /// Another, as the server has it, with its `type`: a regular expression, a grammar, ...
+    #[serde(untagged)]
+    Other(RawJson),
 }
 
 impl From<OutputSchema> for OutputFormat {
@@ -214,8 +217,8 @@ pub struct RequestOptions {
     pub safety_identifier: Option<String>,
     /// The older name of that.
     pub user: Option<String>,
-    /// Body fields without a name here, such as `client_metadata`. One that repeats a field of a [`Prompt`] is refused when
-    /// the body is built.
+    /// Body fields without a name here, such as `client_metadata`. When the body is built, one is refused that a [`Prompt`] has a
+    /// field for, by whichever name the wire has it: also where the prompt leaves that open.
     pub extra: Map<String, Value>,
 }
 

@@ -36,11 +36,12 @@ impl Wire {
     ///
     /// Functions, custom tools and `tool_choice` are written in Chat's nested form; other tools as they are, for the server to
     /// judge. Not sent, because Chat has no place for them and nothing is lost: `reasoning.summary`, `reasoning.context`,
-    /// `include` (but for log probabilities, which Chat asks for by `logprobs`), `max_tool_calls` and `truncation`. `extra` may hold any field that is not already written.
+    /// `include` (but for log probabilities, which Chat asks for by `logprobs`), `max_tool_calls` and `truncation`.
     ///
     /// # Errors
     /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when neither a model nor a template, which names one, is given; when a
-    /// number is not finite; or when `extra` repeats a field that has its own place. On the Chat wire also when the prompt needs
+    /// number is not finite; or when `extra` holds what a field of the
+    /// prompt says on this wire. On the Chat wire also when the prompt needs
     /// what Chat does not have: stored responses, conversations and templates, background, and items and parts of a message that
     /// have no Chat form; and when `extra` of an item or a part holds a field that its Chat form writes itself.
     pub fn request_body(self, prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {

@@ -15,13 +15,41 @@ use self::{
 };
 use crate::{
     protocol::{
-        OutputFormat, OutputSchema, Prompt, ReasoningOptions, RequestOptions, error::ApiError,
+        OutputFormat, OutputSchema, Prompt, RawJson, ReasoningOptions, RequestOptions,
+        error::ApiError,
     },
     wire::{
         body::{invalid, refuse_infinite, required_model, write_object},
         quirks::Quirks,
     },
 };
+
+/// What [`request_body`] writes of a prompt; `extra` may hold none of them.
+const PROMPT_FIELDS: &[&str] = &[
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "metadata",
+    "model",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+];
 
 /// What the Responses API is asked for where Chat has `logprobs`.
 const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
@@ -78,7 +106,7 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
         fields.put_some("metadata", &options.metadata)?;
         fields.put_some("safety_identifier", &options.safety_identifier)?;
         fields.put_some("user", &options.user)?;
-        fields.put_extra(&options.extra, &[])
+        fields.put_extra(&options.extra, PROMPT_FIELDS)
     })
 }
 
@@ -124,7 +152,11 @@ fn stream_options(options: &RequestOptions, quirks: &Quirks) -> Option<Value> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ResponseFormat<'a> {
     JsonObject,
-    JsonSchema { json_schema: &'a OutputSchema },
+    JsonSchema {
+        json_schema: &'a OutputSchema,
+    },
+    #[serde(untagged)]
+    Other(&'a RawJson),
 }
 
 impl<'a> ResponseFormat<'a> {
@@ -132,6 +164,7 @@ impl<'a> ResponseFormat<'a> {
         match format {
             OutputFormat::JsonObject => Self::JsonObject,
             OutputFormat::JsonSchema(json_schema) => Self::JsonSchema { json_schema },
+            OutputFormat::Other(raw) => Self::Other(raw),
         }
     }
 }

@@ -4,7 +4,6 @@ mod input;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
 
 use self::input::Input;
 use crate::{
@@ -18,10 +17,7 @@ use crate::{
 /// What the server is asked for so that reasoning can go on without anything stored.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 
-/// What a template of the server's goes under. `extra` may hold it where the options do not.
-const TEMPLATE: &str = "prompt";
-
-/// What else [`request_body`] writes of a prompt; `extra` may hold none of them.
+/// What [`request_body`] writes of a prompt; `extra` may hold none of them.
 const PROMPT_FIELDS: &[&str] = &[
     "background",
     "conversation",
@@ -34,6 +30,7 @@ const PROMPT_FIELDS: &[&str] = &[
     "model",
     "parallel_tool_calls",
     "previous_response_id",
+    "prompt",
     "prompt_cache_key",
     "prompt_cache_retention",
     "reasoning",
@@ -70,8 +67,7 @@ const COMPACTION_FIELDS: &[&str] = &[
 /// The body of `POST responses`; see [`Wire::request_body`](crate::wire::Wire::request_body).
 pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
-    let has_template =
-        options.template.is_some() || options.extra.get(TEMPLATE).is_some_and(Value::is_object);
+    let has_template = options.template.is_some();
     let model = match has_template {
         true => named_model(&options.model),
         false => Some(required_model(&options.model)?),
@@ -86,7 +82,7 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
     write_object(|fields| {
         fields.put_some("model", &model)?;
         fields.put("stream", &true)?;
-        fields.put_some(TEMPLATE, &options.template)?;
+        fields.put_some("prompt", &options.template)?;
         fields.put_some("instructions", &text(&prompt.instructions))?;
         fields.put(
             "input",

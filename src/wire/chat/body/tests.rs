@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     ErrorKind,
@@ -132,11 +134,12 @@ fn options_are_written_under_chats_names() {
             json!({"response_format": {"type": "json_object"}}),
         ),
         (
-            prompt(json!([]))
-                .with_extra("seed", 7)
-                .with_extra("response_format", json!({"type": "json_object"})),
-            json!({"seed": 7, "response_format": {"type": "json_object"}}),
+            prompt(json!([])).with_output_format(OutputFormat::Other(
+                json!({"type": "regex", "regex": "a+"}).into(),
+            )),
+            json!({"response_format": {"type": "regex", "regex": "a+"}}),
         ),
+        (prompt(json!([])).with_extra("seed", 7), json!({"seed": 7})),
     ];
     for (prompt, fields) in cases {
         let mut expected = json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "messages": []});
@@ -490,20 +493,49 @@ fn what_has_no_chat_form_is_refused_by_name() {
             }),
             "`reasoning.budget`",
         ),
-        (
-            prompt(json!([])).with_extra("messages", json!([])),
-            "`messages`",
-        ),
-        (
-            prompt(json!([]))
-                .with_max_output_tokens(1)
-                .with_extra("max_completion_tokens", 2),
-            "`max_completion_tokens`",
-        ),
     ];
     for (prompt, named) in prompts {
         let message = refusal(&prompt);
         assert!(message.contains(named), "{message}");
+    }
+}
+
+#[test]
+fn every_field_that_may_be_written_is_refused_in_extra() {
+    let mut prompt = prompt(json!([])).with_tool(Tool::hosted("a"));
+    prompt.parallel_tool_calls = Some(true);
+    prompt.output_format = Some(OutputFormat::JsonObject);
+    let options = &mut prompt.options;
+    options.reasoning.get_or_insert_default().effort = Some("low".into());
+    options.verbosity = Some("low".into());
+    options.store = Some(true);
+    options.prompt_cache_key = Some("k".into());
+    options.prompt_cache_retention = Some("24h".into());
+    options.service_tier = Some("flex".into());
+    options.max_output_tokens = Some(16);
+    options.temperature = Some(1.0);
+    options.top_p = Some(0.5);
+    options.top_logprobs = Some(2);
+    options.tool_choice = Some(json!("auto"));
+    options.metadata = Some([("a".to_owned(), "b".to_owned())].into());
+    options.safety_identifier = Some("s".into());
+    options.user = Some("u".into());
+    let mut written = BTreeSet::new();
+    for has_max_tokens in [true, false] {
+        let quirks = Quirks {
+            has_max_tokens,
+            ..Quirks::default()
+        };
+        let body = body_with(&prompt, &quirks);
+        written.extend(body.as_object().unwrap().keys().cloned());
+    }
+    assert!(written.iter().eq(PROMPT_FIELDS), "{written:?}");
+    for name in PROMPT_FIELDS {
+        let message = refusal(&Prompt::user("a").with_model("m").with_extra(*name, 1));
+        assert_eq!(
+            message,
+            format!("`extra` holds `{name}`, which has a field of its own")
+        );
     }
 }
 

@@ -86,10 +86,6 @@ fn prompts_become_bodies() {
                 "variables": {"city": "Oslo", "map": {"type": "input_image", "file_id": "f"}}}}),
         ),
         (
-            hello().with_extra("prompt", json!({"id": "pmpt_1", "version": null})),
-            json!({"prompt": {"id": "pmpt_1", "version": null}}),
-        ),
-        (
             changed(|p| {
                 p.tools = vec![Tool::hosted("web_search")];
                 p.parallel_tool_calls = Some(false);
@@ -128,6 +124,10 @@ fn prompts_become_bodies() {
         (
             hello().with_output_format(OutputFormat::JsonObject),
             json!({"text": {"format": {"type": "json_object"}}}),
+        ),
+        (
+            hello().with_output_format(OutputFormat::Other(json!({"type": "grammar"}).into())),
+            json!({"text": {"format": {"type": "grammar"}}}),
         ),
         // Encrypted reasoning is asked for where nothing else brings reasoning back.
         (
@@ -232,12 +232,10 @@ fn every_field_that_is_written_is_refused_in_extra() {
             .collect::<BTreeSet<_>>()
     };
     let prompt = full_prompt();
-    let mut expected = names(PROMPT_FIELDS);
-    expected.insert(TEMPLATE.to_owned());
-    assert_eq!(written(body(&prompt, &Quirks::default())), expected);
-    let twice = prompt.clone().with_extra(TEMPLATE, json!({"id": "pmpt_2"}));
-    let error = request_body(&twice, &Quirks::default()).unwrap_err();
-    assert!(error.message().contains("`prompt`"), "{error}");
+    assert_eq!(
+        written(body(&prompt, &Quirks::default())),
+        names(PROMPT_FIELDS)
+    );
     let compaction =
         compaction_body(&CompactionInput::from_prompt(&prompt), &Quirks::default()).unwrap();
     assert_eq!(
@@ -268,7 +266,6 @@ fn a_template_takes_the_place_of_a_model() {
         Prompt::new(vec![])
             .with_template(PromptTemplate::new("pmpt_1"))
             .with_model(" "),
-        Prompt::new(vec![]).with_extra(TEMPLATE, template.clone()),
     ] {
         assert_eq!(
             body(&prompt, &Quirks::default()),
@@ -282,10 +279,6 @@ fn what_cannot_be_sent_is_refused() {
     for (prompt, message) in [
         (Prompt::user("a"), "no model is named"),
         (Prompt::user("a").with_model(" "), "no model is named"),
-        (
-            Prompt::user("a").with_extra(TEMPLATE, json!(null)),
-            "no model is named",
-        ),
         (
             changed(|p| p.options.temperature = Some(f64::NAN)),
             "`temperature` is not a finite number",
