@@ -151,7 +151,7 @@ impl StreamDecoder {
     }
 
     /// What was odd so far.
-    pub fn anomalies(&mut self) -> &StreamAnomalies {
+    pub fn anomalies(&self) -> &StreamAnomalies {
         match &self.dialect {
             AnyDialect::Responses(dialect) => dialect.anomalies(),
             AnyDialect::Chat(dialect) => dialect.anomalies(),
