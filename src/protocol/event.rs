@@ -20,6 +20,56 @@ use super::{
 /// [`Failed`](Self::Failed) and [`Cancelled`](Self::Cancelled), and nothing follows it ([`is_final`](Self::is_final)).
 ///
 /// Both dialects arrive as these events. A clone is cheap: texts are short or shared.
+///
+/// The test of a subscriber makes them itself: each payload has a default, or is made of what it cannot be without, and its other
+/// fields are set.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use actix_responses::{ApiError, ErrorKind, protocol::*};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut created = Created::default();
+/// created.response_id = Some("resp_1".into());
+/// let item = OutputItem::new(Some(0), RawJson::parse(r#"{"type":"message","role":"assistant"}"#)?);
+/// let mut text = OutputTextDelta::new("Hello");
+/// text.item_id = Some("msg_1".into());
+/// let error = Arc::new(ApiError::new(ErrorKind::Overloaded, "busy"));
+/// let mut completed = Completed::default();
+/// completed.token_usage = Some(TokenUsage { input_tokens: 3, ..TokenUsage::default() });
+/// let mut incomplete = Incomplete::default();
+/// incomplete.reason = "max_output_tokens".into();
+/// let mut limits = RateLimitSnapshot::default();
+/// limits.requests = Some(RateLimitBudget { remaining: Some(9), ..RateLimitBudget::default() });
+/// let mut anomalies = StreamAnomalies::default();
+/// anomalies.malformed_events = 1;
+/// completed.anomalies = anomalies;
+///
+/// let events = [
+///     ResponseEvent::Created(created),
+///     ResponseEvent::OutputItemAdded(item.clone()),
+///     ResponseEvent::OutputItemDone(item),
+///     ResponseEvent::OutputTextDelta(text),
+///     ResponseEvent::RefusalDelta(RefusalDelta::new("I can't")),
+///     ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta::new(0, "In short")),
+///     ResponseEvent::ReasoningContentDelta(ReasoningContentDelta::new(0, "Let me see")),
+///     ResponseEvent::ReasoningSummaryPartAdded(ReasoningSummaryPartAdded::new(0)),
+///     ResponseEvent::ToolCallInputDelta(ToolCallInputDelta::new(ToolCallInput::FunctionArguments, "{")),
+///     ResponseEvent::RateLimits(Arc::new(limits)),
+///     ResponseEvent::ModelsEtag("1".into()),
+///     ResponseEvent::ServerModel("gpt-5".into()),
+///     ResponseEvent::ServerReasoningIncluded,
+///     ResponseEvent::Other(OtherEvent::new("ping", RawJson::parse("{}")?)),
+///     ResponseEvent::Restarted(Arc::new(Restarted::new(2, Duration::ZERO, error.clone()))),
+///     ResponseEvent::Completed(Arc::new(completed)),
+///     ResponseEvent::Incomplete(Arc::new(incomplete)),
+///     ResponseEvent::Failed(error),
+///     ResponseEvent::Cancelled,
+/// ];
+/// assert_eq!(events.iter().filter(|event| event.is_final()).count(), 4);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ResponseEvent {
@@ -152,6 +202,19 @@ pub struct OutputTextDelta {
     pub logprobs: Option<RawJson>,
 }
 
+impl OutputTextDelta {
+    /// More text.
+    pub fn new(delta: impl Into<Text>) -> Self {
+        Self {
+            delta: delta.into(),
+            item_id: None,
+            output_index: None,
+            content_index: None,
+            logprobs: None,
+        }
+    }
+}
+
 /// `response.refusal.delta`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -168,6 +231,19 @@ pub struct RefusalDelta {
     pub logprobs: Option<RawJson>,
 }
 
+impl RefusalDelta {
+    /// More text.
+    pub fn new(delta: impl Into<Text>) -> Self {
+        Self {
+            delta: delta.into(),
+            item_id: None,
+            output_index: None,
+            content_index: None,
+            logprobs: None,
+        }
+    }
+}
+
 /// `response.reasoning_summary_text.delta`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -180,6 +256,18 @@ pub struct ReasoningSummaryDelta {
     pub output_index: Option<u32>,
     /// The part of the summary.
     pub summary_index: u32,
+}
+
+impl ReasoningSummaryDelta {
+    /// More text of the part with this index.
+    pub fn new(summary_index: u32, delta: impl Into<Text>) -> Self {
+        Self {
+            delta: delta.into(),
+            item_id: None,
+            output_index: None,
+            summary_index,
+        }
+    }
 }
 
 /// `response.reasoning_text.delta`, and the reasoning of a Chat stream under whichever name.
@@ -196,6 +284,18 @@ pub struct ReasoningContentDelta {
     pub content_index: u32,
 }
 
+impl ReasoningContentDelta {
+    /// More text of the part with this index.
+    pub fn new(content_index: u32, delta: impl Into<Text>) -> Self {
+        Self {
+            delta: delta.into(),
+            item_id: None,
+            output_index: None,
+            content_index,
+        }
+    }
+}
+
 /// `response.reasoning_summary_part.added`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -206,6 +306,17 @@ pub struct ReasoningSummaryPartAdded {
     pub output_index: Option<u32>,
     /// The new part of the summary.
     pub summary_index: u32,
+}
+
+impl ReasoningSummaryPartAdded {
+    /// The part with this index.
+    pub fn new(summary_index: u32) -> Self {
+        Self {
+            item_id: None,
+            output_index: None,
+            summary_index,
+        }
+    }
 }
 
 /// Which kind of tool call an input delta belongs to.
@@ -237,6 +348,19 @@ pub struct ToolCallInputDelta {
     pub input: ToolCallInput,
 }
 
+impl ToolCallInputDelta {
+    /// More of what a tool of this kind is called with.
+    pub fn new(input: ToolCallInput, delta: impl Into<Text>) -> Self {
+        Self {
+            delta: delta.into(),
+            item_id: None,
+            call_id: None,
+            output_index: None,
+            input,
+        }
+    }
+}
+
 /// An event without a form of its own.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -245,6 +369,16 @@ pub struct OtherEvent {
     pub event: Id,
     /// Its JSON, byte for byte.
     pub raw: RawJson,
+}
+
+impl OtherEvent {
+    /// An event of this type.
+    pub fn new(event: impl Into<Id>, raw: RawJson) -> Self {
+        Self {
+            event: event.into(),
+            raw,
+        }
+    }
 }
 
 /// A new attempt after output had been delivered.
@@ -257,6 +391,17 @@ pub struct Restarted {
     pub delay: Duration,
     /// What ended the attempt before.
     pub error: Arc<ApiError>,
+}
+
+impl Restarted {
+    /// What announces an attempt.
+    pub fn new(attempt: u32, delay: Duration, error: Arc<ApiError>) -> Self {
+        Self {
+            attempt,
+            delay,
+            error,
+        }
+    }
 }
 
 /// How a whole answer ended.

@@ -11,6 +11,14 @@ use crate::{actors::RequestId, protocol::ResponseEvent};
 ///
 /// Events that were ready together travel together, so the cost of a message is shared. The events are shared between all
 /// subscribers; a clone costs a reference count.
+///
+/// ```
+/// use actix_responses::{actors::Delivery, protocol::ResponseEvent};
+///
+/// let delivery = Delivery::of(7.into(), 3, vec![ResponseEvent::Cancelled]);
+/// assert_eq!(delivery.next_sequence(), 4);
+/// assert!(delivery.is_final());
+/// ```
 #[derive(Clone)]
 pub struct Delivery {
     // Two words, for every message to every subscriber holds it.
@@ -65,6 +73,15 @@ impl Delivery {
             batch: Batch::new(request, first_sequence, events),
             start: 0,
         }
+    }
+
+    /// A delivery such as a subscriber gets, for the test of one: events with consecutive numbers.
+    ///
+    /// # Panics
+    /// Without an event.
+    pub fn of(request: RequestId, first_sequence: u64, events: Vec<ResponseEvent>) -> Self {
+        assert!(!events.is_empty(), "a delivery holds an event");
+        Self::new(request, first_sequence, events.into())
     }
 
     /// The request that the events belong to.
