@@ -28,8 +28,8 @@ pub use event::{
     ToolCallInput, ToolCallInputDelta,
 };
 pub use item::{
-    Content, ContentPart, FunctionCallItem, FunctionCallOutputItem, MessageItem, ReasoningItem,
-    ResponseItem, Role,
+    Content, ContentPart, FunctionCallItem, MessageItem, ReasoningItem, ResponseItem, Role,
+    ToolCallOutputItem,
 };
 pub use model_list::{Model, ModelList};
 pub use prompt::{

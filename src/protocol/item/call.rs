@@ -26,8 +26,8 @@ objects! {
         namespace: String,
     }
 
-    /// What a function returned.
-    FunctionCallOutputItem {
+    /// What a function or a tool that takes free text returned.
+    ToolCallOutputItem {
         /// The output: text, or parts for images and files.
         output: Content,
     } optional {
@@ -37,9 +37,9 @@ objects! {
         id: String,
         /// `in_progress`, `completed` or `incomplete`.
         status: String,
-        /// The function's name.
+        /// The tool's name.
         name: String,
-        /// The namespace of the function.
+        /// The namespace of the tool.
         namespace: String,
     }
 
@@ -58,21 +58,6 @@ objects! {
         status: String,
         /// The namespace of the tool.
         namespace: String,
-    }
-
-    /// What a tool that takes free text returned.
-    CustomToolCallOutputItem {
-        /// The output: text, or parts for images and files.
-        output: Content,
-    } optional {
-        /// The id of the call that it answers.
-        call_id: String,
-        /// The server's id.
-        id: String,
-        /// `in_progress`, `completed` or `incomplete`.
-        status: String,
-        /// The tool's name.
-        name: String,
     }
 
     /// The model runs a command on the caller's machine (the first form of the shell tool).

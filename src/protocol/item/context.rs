@@ -4,24 +4,16 @@ use super::{content::Content, tagged::objects};
 use crate::protocol::RawJson;
 
 objects! {
-    /// A conversation up to here, compacted and sealed by the server.
+    /// A conversation up to here, or the context that a model works in, compacted and sealed by the server.
     CompactionItem {} optional {
-        /// The sealed conversation.
+        /// What is sealed.
         encrypted_content: String,
         /// The server's id.
         id: String,
     }
 
-    /// The context that a model works in, compacted and sealed by the server.
-    ContextCompactionItem {} optional {
-        /// The sealed context.
-        encrypted_content: String,
-        /// The server's id.
-        id: String,
-    }
-
-    /// Asks, as the last item of a request's input, for a [`CompactionItem`] instead of an answer.
-    CompactionTriggerItem {} optional {
+    /// What its type alone says, such as the wish for a compaction.
+    MarkerItem {} optional {
         /// The server's id.
         id: String,
     }
@@ -46,12 +38,6 @@ objects! {
         tools: RawJson,
         /// Whose message brings them.
         role: String,
-        /// The server's id.
-        id: String,
-    }
-
-    /// Other settings from here on.
-    ConfigurationUpdateItem {} optional {
         /// The server's id.
         id: String,
     }

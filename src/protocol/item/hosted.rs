@@ -24,17 +24,11 @@ objects! {
         sources: RawJson,
     }
 
-    /// A page that was opened.
+    /// A page that was opened or searched.
     WebPage {} optional {
         /// Its address.
         url: String,
-    }
-
-    /// A page that was searched.
-    WebPageSearch {} optional {
-        /// Its address.
-        url: String,
-        /// What was looked for.
+        /// What was looked for in it.
         pattern: String,
     }
 
@@ -114,7 +108,7 @@ objects! {
         id: String,
     }
 
-    /// The server called a tool of an MCP server.
+    /// The server called a tool of an MCP server, or asks whether it may; that has neither output, error nor status.
     McpCallItem {} optional {
         /// The request's label of the MCP server.
         server_label: String,
@@ -128,25 +122,13 @@ objects! {
         error: RawJson,
         /// The approval that allowed it.
         approval_request_id: String,
-        /// The server's id.
+        /// The server's id, which the answer to a question must name.
         id: String,
         /// `in_progress`, `calling`, `completed`, `incomplete` or `failed`.
         status: String,
     }
 
-    /// The server asks whether it may call a tool of an MCP server.
-    McpApprovalRequestItem {} optional {
-        /// The request's label of the MCP server.
-        server_label: String,
-        /// The tool's name.
-        name: String,
-        /// The arguments: the text of a JSON object.
-        arguments: String,
-        /// The server's id, which the answer must name.
-        id: String,
-    }
-
-    /// The answer to that.
+    /// The answer to the question whether the server may call a tool.
     McpApprovalResponseItem {
         /// The id of the request that it answers.
         approval_request_id: String,
@@ -168,7 +150,7 @@ tagged! {
         /// It opened a page.
         OpenPage(WebPage) = "open_page",
         /// It looked for something in a page.
-        FindInPage(WebPageSearch) = "find_in_page",
+        FindInPage(WebPage) = "find_in_page",
     }
 }
 

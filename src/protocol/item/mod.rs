@@ -1,6 +1,6 @@
 //! The items of a conversation.
 //!
-//! [`ResponseItem`] has a variant for each type of item that the API names, with a struct of the same name behind it. What
+//! [`ResponseItem`] has a variant for each type of item that the API names, with a struct behind it: of the same name, but where types look alike. What
 //! an item of a known type holds besides is kept in `extra`; an item that has no typed form is kept byte for byte. So an
 //! item can be read, stored and sent back without loss:
 //!
@@ -22,22 +22,22 @@ use serde::{Serialize, Serializer};
 
 pub use call::{
     ApplyPatchCallItem, ApplyPatchCallOutputItem, ComputerCallItem, ComputerCallOutputItem,
-    CustomToolCallItem, CustomToolCallOutputItem, FunctionCallItem, FunctionCallOutputItem,
-    LocalShellAction, LocalShellCallItem, LocalShellCallOutputItem, LocalShellExec, ShellCallItem,
-    ShellCallOutputItem, ToolSearchCallItem, ToolSearchOutputItem,
+    CustomToolCallItem, FunctionCallItem, LocalShellAction, LocalShellCallItem,
+    LocalShellCallOutputItem, LocalShellExec, ShellCallItem, ShellCallOutputItem,
+    ToolCallOutputItem, ToolSearchCallItem, ToolSearchOutputItem,
 };
 pub use content::{
     Content, ContentPart, InputAudioPart, InputFilePart, InputImagePart, OutputTextPart,
     RefusalPart, TextPart,
 };
 pub use context::{
-    AdditionalToolsItem, AgentMessageItem, CompactionItem, CompactionTriggerItem,
-    ConfigurationUpdateItem, ContextCompactionItem, GhostSnapshotItem, ItemReferenceItem,
+    AdditionalToolsItem, AgentMessageItem, CompactionItem, GhostSnapshotItem, ItemReferenceItem,
+    MarkerItem,
 };
 pub use hosted::{
-    CodeInterpreterCallItem, FileSearchCallItem, ImageGenerationCallItem, McpApprovalRequestItem,
-    McpApprovalResponseItem, McpCallItem, McpListToolsItem, ProgramItem, ProgramOutputItem,
-    WebPage, WebPageSearch, WebSearch, WebSearchAction, WebSearchCallItem,
+    CodeInterpreterCallItem, FileSearchCallItem, ImageGenerationCallItem, McpApprovalResponseItem,
+    McpCallItem, McpListToolsItem, ProgramItem, ProgramOutputItem, WebPage, WebSearch,
+    WebSearchAction, WebSearchCallItem,
 };
 pub use message::{MessageItem, ReasoningItem, Role};
 
@@ -54,11 +54,11 @@ tagged! {
         /// A call of a function.
         FunctionCall(FunctionCallItem) = "function_call",
         /// What the function returned.
-        FunctionCallOutput(FunctionCallOutputItem) = "function_call_output",
+        FunctionCallOutput(ToolCallOutputItem) = "function_call_output",
         /// A call of a tool that takes free text.
         CustomToolCall(CustomToolCallItem) = "custom_tool_call",
         /// What that tool returned.
-        CustomToolCallOutput(CustomToolCallOutputItem) = "custom_tool_call_output",
+        CustomToolCallOutput(ToolCallOutputItem) = "custom_tool_call_output",
         /// A command for the caller's machine.
         LocalShellCall(LocalShellCallItem) = "local_shell_call",
         /// What it printed.
@@ -96,15 +96,15 @@ tagged! {
         /// A call of an MCP server's tool.
         McpCall(McpCallItem) = "mcp_call",
         /// The question whether such a call is allowed.
-        McpApprovalRequest(McpApprovalRequestItem) = "mcp_approval_request",
+        McpApprovalRequest(McpCallItem) = "mcp_approval_request",
         /// The answer to it.
         McpApprovalResponse(McpApprovalResponseItem) = "mcp_approval_response",
         /// The conversation so far, compacted. `compaction_summary`, an older name of the type, is read and written too.
         Compaction(CompactionItem) = "compaction",
         /// The context so far, compacted.
-        ContextCompaction(ContextCompactionItem) = "context_compaction",
+        ContextCompaction(CompactionItem) = "context_compaction",
         /// The wish for a compaction.
-        CompactionTrigger(CompactionTriggerItem) = "compaction_trigger",
+        CompactionTrigger(MarkerItem) = "compaction_trigger",
         /// Stands for a stored item.
         ItemReference(ItemReferenceItem) = "item_reference",
         /// A message between agents.
@@ -112,7 +112,7 @@ tagged! {
         /// More tools.
         AdditionalTools(AdditionalToolsItem) = "additional_tools",
         /// Other settings.
-        ConfigurationUpdate(ConfigurationUpdateItem) = "configuration_update",
+        ConfigurationUpdate(MarkerItem) = "configuration_update",
         /// A state of the caller's files.
         GhostSnapshot(GhostSnapshotItem) = "ghost_snapshot",
     }
@@ -167,14 +167,14 @@ impl ResponseItem {
 
     /// What the function returned that the model called under `call_id`.
     pub fn function_call_output(call_id: impl Into<String>, output: impl Into<Content>) -> Self {
-        let mut item = FunctionCallOutputItem::new(output);
+        let mut item = ToolCallOutputItem::new(output);
         item.call_id = Some(call_id.into());
         Self::FunctionCallOutput(item)
     }
 
     /// What the free-text tool returned that the model called under `call_id`.
     pub fn custom_tool_call_output(call_id: impl Into<String>, output: impl Into<Content>) -> Self {
-        let mut item = CustomToolCallOutputItem::new(output);
+        let mut item = ToolCallOutputItem::new(output);
         item.call_id = Some(call_id.into());
         Self::CustomToolCallOutput(item)
     }

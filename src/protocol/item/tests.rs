@@ -346,7 +346,7 @@ fn constructors_write_what_the_api_documents() {
             json!({"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}),
         ),
         (
-            ResponseItem::CompactionTrigger(CompactionTriggerItem::new()),
+            ResponseItem::CompactionTrigger(MarkerItem::new()),
             json!({"type": "compaction_trigger"}),
         ),
     ] {
