@@ -10,4 +10,5 @@ pub use self::backoff::ExponentialBackoff;
 pub use breaker::BreakerPolicy;
 pub(crate) use breakers::Breakers;
 pub(crate) use hint::delay_from_headers;
-pub use policy::{AttemptContext, RetryAfterOutput, RetryDecision, RetryPolicy};
+pub(crate) use policy::{AttemptContext, RetryDecision};
+pub use policy::{RetryAfterOutput, RetryPolicy};

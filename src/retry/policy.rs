@@ -46,19 +46,19 @@ impl Default for RetryPolicy {
 
 /// What a decision is made of, besides the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AttemptContext {
+pub(crate) struct AttemptContext {
     /// The attempt that failed; the first is 1.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// Whether a part of the answer was delivered, by this attempt or, since the last `Restarted`, an earlier one; or the server
     /// has accepted a `background` response.
-    pub output_delivered: bool,
+    pub(crate) output_delivered: bool,
     /// Whether the provider's auth can get a new key and has not just done so.
-    pub can_refresh: bool,
+    pub(crate) can_refresh: bool,
 }
 
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryDecision {
+pub(crate) enum RetryDecision {
     /// Start another attempt after this time.
     RetryAfter(Duration),
     /// Ask the auth provider for a new key and start another attempt at once.
@@ -76,8 +76,22 @@ impl RetryPolicy {
         self.max_attempts.clamp(1, Self::MAX_ATTEMPTS)
     }
 
+    /// How long to wait before the next attempt after the one of this number, the first of which is 1, failed; `None` where there is
+    /// to be none. A new key is not thought of.
+    pub fn delay(&self, error: &ApiError, attempt: u32) -> Option<Duration> {
+        let context = AttemptContext {
+            attempt,
+            output_delivered: error.details().output_delivered,
+            can_refresh: false,
+        };
+        match self.decide(error, context) {
+            RetryDecision::RetryAfter(delay) => Some(delay),
+            RetryDecision::RefreshAuth | RetryDecision::GiveUp => None,
+        }
+    }
+
     /// Decides what follows a failed attempt.
-    pub fn decide(&self, error: &ApiError, context: AttemptContext) -> RetryDecision {
+    pub(crate) fn decide(&self, error: &ApiError, context: AttemptContext) -> RetryDecision {
         if context.attempt >= self.attempts() {
             return RetryDecision::GiveUp;
         }
@@ -214,6 +228,17 @@ mod tests {
             let decision = RetryPolicy::default().decide(&error, context(1));
             assert_eq!(decision != RetryDecision::GiveUp, retried, "{status}");
         }
+    }
+
+    #[test]
+    fn a_delay_is_told_to_whoever_asks() {
+        let policy = RetryPolicy::default();
+        let mut broken = error(ErrorKind::Connection);
+        assert!(policy.delay(&broken, 1).is_some());
+        assert_eq!(policy.delay(&broken, 5), None);
+        broken.details_mut().output_delivered = true;
+        assert_eq!(policy.delay(&broken, 1), None);
+        assert_eq!(policy.delay(&error(ErrorKind::Authentication), 1), None);
     }
 
     #[test]

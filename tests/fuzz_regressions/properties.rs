@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use actix_responses::{
     ApiError, ErrorKind,
     protocol::{RateLimitSnapshot, RawJson, ResponseEvent, ResponseItem},
-    retry::{AttemptContext, RetryDecision, RetryPolicy},
+    retry::RetryPolicy,
     sse::{DecodeError, SseDecoder, SseLimits},
     wire::{StreamDecoder, Terminal, Wire},
 };
@@ -217,11 +217,7 @@ fn error_is_sound(error: &ApiError) {
     assert!(serde_json::from_str::<Value>(&json).is_ok());
     // Whatever a server writes, the policy waits no longer than it says.
     let policy = RetryPolicy::default();
-    let context = AttemptContext {
-        attempt: 1,
-        ..AttemptContext::default()
-    };
-    if let RetryDecision::RetryAfter(delay) = policy.decide(error, context) {
+    if let Some(delay) = policy.delay(error, 1) {
         assert!(
             !delay.is_zero() && delay <= policy.max_requested_delay,
             "{delay:?}"
