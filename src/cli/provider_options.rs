@@ -9,7 +9,7 @@ use actix_responses::{
     loopback::{Loopback, LoopbackOptions},
     provider::{Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
     retry::RetryPolicy,
-    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TlsRoots},
+    transport::{AwcTransportFactory, ProxyConfig, TlsConfig},
     wire::Wire,
 };
 use clap::{Args, ValueEnum};
@@ -325,7 +325,7 @@ impl ProviderOptions {
         let mut tls = TlsConfig::default();
         tls.extra_ca_file = self.ca_file.clone();
         match provider.base_url().scheme() {
-            "http" => tls.roots = TlsRoots::Web,
+            "http" => tls.native_roots = false,
             _ if self.ca_file.is_none() => {
                 return TlsConfig::from_env(variable)
                     .map_err(|error| UsageError::at("certificate authorities", &error));

@@ -26,7 +26,7 @@ pub use self::awc::AwcTransportFactory;
 pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
 pub use self::proxy::ProxyConfig;
-pub use self::tls::{TlsConfig, TlsRoots};
+pub use self::tls::TlsConfig;
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///

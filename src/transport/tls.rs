@@ -11,31 +11,28 @@ use super::{TransportError, TransportErrorKind};
 use crate::protocol::error::ApiError;
 
 /// Which certificate authorities are trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsConfig {
-    /// Where the authorities come from.
-    pub roots: TlsRoots,
+    /// Whether Mozilla's list is, as it was when this program was built: what browsers trust works in a bare container. Default true.
+    pub web_roots: bool,
+    /// Whether the platform's are: what an administrator has added works, too. On Linux `SSL_CERT_FILE` and `SSL_CERT_DIR` name others
+    /// in their place. Those that can't be read are logged and left out. Default true.
+    pub native_roots: bool,
     /// A PEM file with further authorities, such as a company's own. Nothing but certificates is read from it. A blank path
     /// is none, so that an environment variable can be passed on as it is.
     /// Authorities in it that can't be read are logged and left out, unless there is no other.
     pub extra_ca_file: Option<PathBuf>,
 }
 
-/// Where certificate authorities come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsRoots {
-    /// Both of the following: what browsers trust works in a bare container, and what an administrator has added works too.
-    /// Native ones that can't be read are logged and left out.
-    #[default]
-    WebAndNative,
-    /// Mozilla's list, as it was when this program was built.
-    Web,
-    /// The platform's. On Linux `SSL_CERT_FILE` and `SSL_CERT_DIR` name others in their place.
-    Native,
-    /// None but those of [`TlsConfig::extra_ca_file`].
-    ExtraOnly,
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            web_roots: true,
+            native_roots: true,
+            extra_ca_file: None,
+        }
+    }
 }
 
 /// The variable that names a file of authorities, as OpenSSL and what is built on it read it.
@@ -72,17 +69,17 @@ impl TlsConfig {
     /// Reads the certificates. It blocks on files and is meant to be done once, not per connection or worker.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TransportError> {
         let mut store = RootCertStore::empty();
-        if matches!(self.roots, TlsRoots::WebAndNative | TlsRoots::Web) {
+        if self.web_roots {
             store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        if matches!(self.roots, TlsRoots::WebAndNative | TlsRoots::Native) {
+        if self.native_roots {
             add_native(&mut store);
         }
         if let Some(path) = self.extra_ca_file.as_ref().filter(|path| !is_blank(path)) {
             store.extend(read_file(path)?.roots);
         }
         if store.is_empty() {
-            let message = "no certificate authority to trust: set `extra_ca_file` or other `roots`";
+            let message = "no certificate authority to trust: set `extra_ca_file`, `web_roots` or `native_roots`";
             return Err(TransportError::new(
                 TransportErrorKind::InvalidRequest,
                 message,
@@ -154,7 +151,8 @@ mod tests {
 
     fn only(extra_ca_file: Option<PathBuf>) -> TlsConfig {
         TlsConfig {
-            roots: TlsRoots::ExtraOnly,
+            web_roots: false,
+            native_roots: false,
             extra_ca_file,
         }
     }
@@ -170,7 +168,8 @@ mod tests {
     fn blank_path_is_no_file() {
         for path in ["", " "] {
             let config = TlsConfig {
-                roots: TlsRoots::Web,
+                web_roots: true,
+                native_roots: false,
                 extra_ca_file: Some(path.into()),
             };
             let config = config.client_config().unwrap();

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use actix_responses::transport::{TlsConfig, TlsRoots};
+use actix_responses::transport::TlsConfig;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -64,7 +64,8 @@ impl Identity {
     /// Trusts this authority and no other.
     pub(crate) fn trusted(&self) -> TlsConfig {
         let mut tls = TlsConfig::default();
-        tls.roots = TlsRoots::ExtraOnly;
+        tls.web_roots = false;
+        tls.native_roots = false;
         tls.extra_ca_file = Some(self.ca_file.clone());
         tls
     }
