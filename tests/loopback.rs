@@ -15,8 +15,8 @@ use std::{
 };
 
 use actix_responses::loopback::{
-    Action, CloseKind, Comments, DefaultAnswer, Loopback, LoopbackError, LoopbackOptions, Position,
-    Reply, Script, ScriptError, Side, sse_text,
+    Action, CloseKind, DefaultAnswer, Loopback, LoopbackError, LoopbackOptions, Position, Reply,
+    Script, ScriptError, Side, sse_text,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -510,9 +510,8 @@ fn a_stalled_stream_says_nothing_more() {
 fn comments_keep_a_silent_stream_alive() {
     let lasting = Some(Duration::from_millis(6));
     let every = Duration::from_millis(2);
-    let comments = |at, lasting| {
-        Reply::sse(STREAM).with_fault(at, Action::Comments(Comments { every, lasting }))
-    };
+    let comments =
+        |at, lasting| Reply::sse(STREAM).with_fault(at, Action::Comments { every, lasting });
     let loopback = provider(Script::new([
         comments(Position::Events(1), lasting),
         comments(Position::BodyEnd, None),

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     event::event_ends,
-    reply::{Action, Chunks, Comments, Fault, Position},
+    reply::{Action, Chunks, Fault, Position},
 };
 
 /// The comment that keeps a silent stream alive.
@@ -121,7 +121,7 @@ impl Layout {
         // A comment must not come inside of a chunk.
         let comments = faults
             .iter()
-            .filter(|fault| matches!(fault.action, Action::Comments(_)));
+            .filter(|fault| matches!(fault.action, Action::Comments { .. }));
         ends.extend(comments.map(|fault| layout.end_of_event_at(fault.at)));
         ends.sort_unstable();
         ends.dedup();
@@ -198,7 +198,7 @@ impl Layout {
 
     /// Where on the wire a fault happens.
     fn offset_of(&self, fault: &Fault) -> usize {
-        if let Action::Comments(_) = fault.action {
+        if let Action::Comments { .. } = fault.action {
             return self.offset_of_body_byte(self.end_of_event_at(fault.at));
         }
         match fault.at {
@@ -259,7 +259,7 @@ impl Layout {
             Action::Hang => Step::Hang,
             Action::Stall(duration) => Step::Wait(*duration),
             Action::Send(bytes) => Step::Write(bytes.clone()),
-            Action::Comments(Comments { every, lasting }) => Step::Comments {
+            Action::Comments { every, lasting } => Step::Comments {
                 bytes: if self.chunked {
                     Bytes::from(format!("{:x}\r\n{COMMENT}\r\n", COMMENT.len()))
                 } else {

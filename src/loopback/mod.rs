@@ -66,7 +66,7 @@ pub use self::{
     answer::{AnsweredCall, DefaultAnswer},
     event::{OutgoingEvent, sse_text},
     records::{CloseKind, ConnectionClose, ConnectionId, ConnectionRecord, RecordedRequest, Side},
-    reply::{Action, Chunks, Comments, Fault, Framing, Position, Reply, ReplyBody},
+    reply::{Action, Chunks, Fault, Framing, Position, Reply, ReplyBody},
     script::{AfterReplies, Script, ScriptError},
 };
 use self::{

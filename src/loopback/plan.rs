@@ -197,7 +197,7 @@ fn push_header(head: &mut BytesMut, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loopback::{Action, Chunks, Comments, Position};
+    use crate::loopback::{Action, Chunks, Position};
 
     const KEEP: Surroundings = Surroundings {
         knows_chunks: true,
@@ -352,10 +352,10 @@ mod tests {
     fn comments_wait_for_the_event_and_the_chunk_to_end() {
         let every = Duration::from_secs(1);
         let comments = |at| {
-            let action = Action::Comments(Comments {
+            let action = Action::Comments {
                 every,
                 lasting: Some(every),
-            });
+            };
             Reply::sse(STREAM)
                 .with_chunks(Chunks::Whole)
                 .with_fault(at, action)

@@ -147,7 +147,7 @@ pub enum Position {
 /// In a script file: `"cut"`, `"reset"`, `"hang"`, `{"stall": "2s"}`, `{"send": "..."}` or
 /// `{"comments": {"every": "1s", "lasting": "10s"}}`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Closes the connection with FIN.
     Cut,
@@ -163,19 +163,14 @@ pub enum Action {
     Send(Bytes),
     /// Sends nothing but comments, then goes on. Begins behind the event in which its position lies, since a comment
     /// inside of an event would damage it.
-    Comments(Comments),
-}
-
-/// How long, and how often, comments keep a silent stream alive.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Comments {
-    /// The time before each comment.
-    #[serde(deserialize_with = "script_fields::duration")]
-    pub every: Duration,
-    /// The time until the answer goes on; without it, it does not until the client closes the connection.
-    #[serde(default, deserialize_with = "script_fields::optional_duration")]
-    pub lasting: Option<Duration>,
+    Comments {
+        /// The time before each comment.
+        #[serde(deserialize_with = "script_fields::duration")]
+        every: Duration,
+        /// The time until the answer goes on; without it, it does not until the client closes the connection.
+        #[serde(default, deserialize_with = "script_fields::optional_duration")]
+        lasting: Option<Duration>,
+    },
 }
 
 /// The body.
@@ -332,10 +327,10 @@ impl Reply {
     pub fn comments_after_events(self, events: usize, every: Duration) -> Self {
         self.with_fault(
             Position::Events(events),
-            Action::Comments(Comments {
+            Action::Comments {
                 every,
                 lasting: None,
-            }),
+            },
         )
     }
 }

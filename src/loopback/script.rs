@@ -192,7 +192,7 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::loopback::{Action, Chunks, Comments, Framing, OutgoingEvent, Position};
+    use crate::loopback::{Action, Chunks, Framing, OutgoingEvent, Position};
 
     fn statuses(script: Script, requests: usize) -> Vec<Option<u16>> {
         let cursor = ScriptCursor::new(script);
@@ -282,10 +282,10 @@ mod tests {
         .comments_after_events(1, every)
         .with_fault(
             Position::Events(2),
-            Action::Comments(Comments {
+            Action::Comments {
                 every,
                 lasting: Some(Duration::from_secs(300)),
-            }),
+            },
         )
         .reset_after_bytes(9)
         .hold_open()
