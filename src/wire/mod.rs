@@ -26,5 +26,4 @@ pub use dialect::Wire;
 pub(crate) use dialect::{Dialect, Step, TextPlace};
 pub use limits::StreamLimits;
 pub use quirks::{ItemIds, Quirks};
-pub use responses::compaction_body;
 pub use stream_decoder::StreamDecoder;

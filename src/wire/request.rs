@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Wire, chat, quirks::Quirks, responses};
-use crate::protocol::{Prompt, error::ApiError};
+use super::{Wire, body::invalid, chat, quirks::Quirks, responses};
+use crate::protocol::{CompactionInput, Prompt, error::ApiError};
 
 impl Wire {
     /// Writes the body of a request. It always asks for a stream; what the prompt leaves open is not in it, and no null is.
@@ -48,6 +48,25 @@ impl Wire {
         match self {
             Self::Responses => responses::request_body(prompt, quirks),
             Self::Chat => chat::request_body(prompt, quirks),
+        }
+    }
+
+    /// Writes the body of a compaction (`POST responses/compact`), which only the Responses API has. What the input leaves open is
+    /// not in it, and no null is. Ids of items: see [`ItemIds`](super::ItemIds).
+    ///
+    /// # Errors
+    /// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) on another wire, when no model is named, or `extra` holds what a field
+    /// of the input says.
+    pub fn compaction_body(
+        self,
+        input: &CompactionInput,
+        quirks: &Quirks,
+    ) -> Result<Bytes, ApiError> {
+        match self {
+            Self::Responses => responses::compaction_body(input, quirks),
+            Self::Chat => Err(invalid(
+                "compaction is part of the Responses API, and this provider speaks another wire",
+            )),
         }
     }
 }

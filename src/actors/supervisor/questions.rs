@@ -12,11 +12,8 @@ use crate::{
         audience::listener::{AnswerLimit, Asker, Listener, Question},
         messages::{Answer, Asked, Submit},
     },
-    protocol::{
-        CompactionOutput, ModelList,
-        error::{ApiError, ErrorKind, Phase},
-    },
-    wire::{Wire, responses::compaction_body},
+    protocol::{CompactionOutput, ModelList, error::ApiError},
+    provider::Provider,
 };
 
 /// How many bytes a list of models may have. The longest there is, of some hundred models with their prices, has half a
@@ -38,14 +35,9 @@ impl StreamSupervisor {
             observer,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
-        if spec.provider.wire != Wire::Responses {
-            let message =
-                "compaction is part of the Responses API, and this provider speaks another wire";
-            let error = ApiError::new(ErrorKind::InvalidConfiguration, message);
-            return Err(error.with_phase(Phase::Prepare));
-        }
+        let Provider { wire, quirks, .. } = &*spec.provider;
+        spec.body = wire.compaction_body(&input, quirks)?;
         spec.url = spec.provider.url_for("responses/compact", &[]);
-        spec.body = compaction_body(&input, &spec.provider.quirks)?;
         spec.model = input.model.unwrap_or_default();
         let question = Question {
             operation: "compact",

@@ -128,12 +128,8 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
     })
 }
 
-/// Writes the body of `POST responses/compact`. What the input leaves open is not in it, and no null is. Ids of items: see
-/// [`ItemIds`](crate::wire::ItemIds).
-///
-/// # Errors
-/// [`InvalidConfiguration`](crate::ErrorKind::InvalidConfiguration) when no model is named, or `extra` repeats a field that has its own place.
-pub fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Result<Bytes, ApiError> {
+/// The body of `POST responses/compact`; see [`Wire::compaction_body`](crate::wire::Wire::compaction_body).
+pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Result<Bytes, ApiError> {
     let model = required_model(&input.model)?;
     let store = input.store.or(quirks.default_store);
     write_object(|fields| {

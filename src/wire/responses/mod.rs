@@ -9,8 +9,7 @@ mod first_response;
 mod known_text;
 mod response_object;
 
-pub use body::compaction_body;
-pub(crate) use body::request_body;
+pub(crate) use body::{compaction_body, request_body};
 pub(crate) use compaction::CompactionStream;
 pub(crate) use decode::ResponsesDialect;
 #[cfg(fuzzing)]
