@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Id, RateLimitSnapshot, RawJson, ResponseItem, StreamAnomalies, Text, TokenUsage,
     error::ApiError,
-    saying::{event_says_something, item_says_something},
+    saying::{event_changes_answer, event_says_something, item_says_something},
 };
 
 /// One thing that happened to a request, in the order in which it happened.
@@ -484,6 +484,15 @@ impl ResponseEvent {
             Self::ToolCallInputDelta(input) => !input.delta.is_empty(),
             Self::Other(other) => event_says_something(&other.event, &other.raw),
             _ => false,
+        }
+    }
+
+    /// Whether it changes the answer: begins it, or an item, or adds to one. Signs of life do not.
+    pub(crate) fn is_progress(&self) -> bool {
+        match self {
+            Self::Created(_) | Self::OutputItemAdded(_) => true,
+            Self::Other(other) => event_changes_answer(&other.event, &other.raw),
+            other => other.is_output() || other.is_final(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
@@ -84,6 +84,19 @@ pub(super) fn event_says_something(name: &str, event: &RawJson) -> bool {
     !is_sign_of_life
         && !name.starts_with("codex.")
         && says_something(event, |name| CONTENTS.contains(&name))
+}
+
+/// Whether an event says something, or how an item goes on that the server works at, such as a search.
+pub(super) fn event_changes_answer(name: &str, event: &RawJson) -> bool {
+    #[derive(Deserialize)]
+    struct Place {
+        item_id: Option<IgnoredAny>,
+    }
+    let names_item = || {
+        let place = serde_json::from_str::<Place>(event.get());
+        place.is_ok_and(|place| place.item_id.is_some())
+    };
+    event_says_something(name, event) || (name.starts_with("response.") && names_item())
 }
 
 /// Whether there is a text in a member that counts, however deep. What is no object, or can not be read, may say anything.

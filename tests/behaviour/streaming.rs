@@ -198,20 +198,73 @@ async fn idle_timeout_counts_any_byte_and_ends_a_silent_stream() {
 
 #[actix_rt::test]
 async fn progress_timeout_ends_a_stream_that_only_keeps_alive() {
-    let mut exchange = Exchange::stream(created());
+    let signs_of_life = [
+        ": ping\n\n",
+        "event: ping\ndata: {}\n\n",
+        "event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":4}\n\n",
+        "data: {\"type\":\"response.keep_alive\"}\n\n",
+        "data: {\"type\":\"codex.rate_limits\"}\n\n",
+        &in_progress(),
+        &delta(""),
+        "data: \n\n",
+    ];
+    for sign in signs_of_life {
+        let mut exchange = Exchange::stream(created());
+        for _ in 0..20 {
+            exchange = exchange
+                .wait(Duration::from_secs(10))
+                .chunk(sign.to_owned());
+        }
+        let (runtime, _) = start_with([exchange.held_open()], |config| {
+            config.retry.max_attempts = 1;
+            provider(config, |p| {
+                p.timeouts.progress = Some(Duration::from_secs(60))
+            });
+        });
+        let before = tokio::time::Instant::now();
+        let events = collect(&runtime).await;
+        assert_eq!(
+            failure(&events).kind(),
+            ErrorKind::ProgressTimeout,
+            "{sign}"
+        );
+        assert_elapsed(before, Duration::from_secs(60));
+    }
+}
+
+#[actix_rt::test]
+async fn the_first_event_is_one_that_begins_the_answer() {
+    let mut exchange = Exchange::stream("event: ping\ndata: {}\n\n");
     for _ in 0..20 {
-        exchange = exchange.wait(Duration::from_secs(10)).chunk(": ping\n\n");
+        exchange = exchange.wait(Duration::from_secs(10)).chunk(in_progress());
     }
     let (runtime, _) = start_with([exchange.held_open()], |config| {
         config.retry.max_attempts = 1;
         provider(config, |p| {
-            p.timeouts.progress = Some(Duration::from_secs(60))
+            p.timeouts.first_event = Some(Duration::from_secs(60))
         });
     });
     let before = tokio::time::Instant::now();
     let events = collect(&runtime).await;
-    assert_eq!(failure(&events).kind(), ErrorKind::ProgressTimeout);
+    assert_eq!(failure(&events).kind(), ErrorKind::FirstEventTimeout);
     assert_elapsed(before, Duration::from_secs(60));
+}
+
+#[actix_rt::test]
+async fn what_a_tool_of_the_server_does_is_progress() {
+    let searching =
+        r#"data: {"type":"response.web_search_call.searching","item_id":"ws_1","output_index":0}"#;
+    let mut exchange = Exchange::stream(created());
+    for _ in 0..6 {
+        let chunk = format!("{searching}\n\n");
+        exchange = exchange.wait(Duration::from_secs(50)).chunk(chunk);
+    }
+    let (runtime, _) = start_with([exchange.chunk(completed())], |config| {
+        provider(config, |p| {
+            p.timeouts.progress = Some(Duration::from_secs(60))
+        });
+    });
+    assert_eq!(names(&collect(&runtime).await).last(), Some(&"completed"));
 }
 
 #[actix_rt::test]

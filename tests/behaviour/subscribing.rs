@@ -7,6 +7,7 @@ use actix_responses::{
     ErrorKind,
     actors::{
         Cursor, DeliveryPolicy, Shutdown, SubmitRequest, Subscribe, SubscribeError, Subscriber,
+        WhenDeserted,
     },
     protocol::ResponseEvent,
 };
@@ -15,7 +16,7 @@ use futures_util::StreamExt;
 use crate::support::{
     collect,
     events::*,
-    prompt,
+    prompt, provider,
     recorder::{Recorder, Seen},
     settle, start, start_with, steady_retry,
     transport::Exchange,
@@ -367,4 +368,36 @@ async fn a_stuck_subscriber_does_not_keep_an_ended_request_for_ever() {
         panic!("{last:?}")
     };
     assert_eq!(error.kind(), ErrorKind::Lagged);
+}
+
+#[actix_rt::test]
+async fn for_ever_is_a_time_like_any_other() {
+    let (runtime, _) = start_with(
+        [Exchange::status(503), Exchange::stream(answer())],
+        |config| {
+            config.retain = Duration::MAX;
+            provider(config, |p| {
+                p.timeouts.connect = Duration::MAX;
+                p.timeouts.response_head = Duration::MAX;
+                p.timeouts.idle = Duration::MAX;
+                p.timeouts.trailer = Duration::MAX;
+                p.timeouts.first_event = Some(Duration::MAX);
+                p.timeouts.progress = Some(Duration::MAX);
+                p.timeouts.total = Some(Duration::MAX);
+            });
+        },
+    );
+    let (subscriber, seen) = recorder(Recorder::new());
+    let mut request = SubmitRequest::new(prompt());
+    request.when_deserted = WhenDeserted::Linger(Duration::MAX);
+    let policy = DeliveryPolicy::Wait {
+        max_wait: Duration::MAX,
+    };
+    request.subscribers = vec![subscriber.with_policy(policy)];
+    runtime.supervisor().send(request).await.unwrap().unwrap();
+    while seen.ends() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(seen.names(), ANSWER);
+    runtime.shutdown(Duration::MAX).await;
 }

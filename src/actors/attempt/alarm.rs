@@ -1,7 +1,13 @@
-//! What wakes a stream, or the supervisor, at the next deadline.
+//! What wakes a stream, or the supervisor, at the next deadline, and what is done before somebody is called late.
 
-use std::{pin::Pin, task::Context, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use actix_rt::task::JoinHandle;
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep};
 
 /// How often it is looked whether subscribers still exist, and what is due soon. A stream that delivers notices the former at once;
@@ -51,5 +57,38 @@ impl Alarm {
             self.timer = None;
             cx.waker().wake_by_ref();
         }
+    }
+}
+
+/// Ends once the runtime has looked at all sockets. Timers alone do not tell who is late: a process that stood still for longer than
+/// a limit finds them due while what came in that time lies in its sockets yet.
+///
+/// It is a task, which only the runtime wakes; whoever waits for it may be polled for other reasons.
+fn sockets_looked_at() -> JoinHandle<()> {
+    actix_rt::spawn(tokio::task::yield_now())
+}
+
+/// Waits for something until then, and looks once more before it gives up.
+pub(crate) async fn until<T>(at: Instant, awaited: impl Future<Output = T>) -> Option<T> {
+    let mut awaited = pin!(awaited);
+    if let Ok(done) = tokio::time::timeout_at(at, awaited.as_mut()).await {
+        return Some(done);
+    }
+    // It has nothing to fail with but a panic or the end of the runtime.
+    let _ = sockets_looked_at().await;
+    awaited.now_or_never()
+}
+
+/// The same for who is polled: whether the sockets have been looked at since a deadline passed.
+#[derive(Default)]
+pub(crate) struct SecondLook(Option<(Instant, JoinHandle<()>)>);
+
+impl SecondLook {
+    pub(crate) fn is_done(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        let looking = match &mut self.0 {
+            Some((known, looking)) if *known == deadline => looking,
+            _ => &mut self.0.insert((deadline, sockets_looked_at())).1,
+        };
+        matches!(looking.poll_unpin(cx), Poll::Ready(_))
     }
 }

@@ -111,8 +111,11 @@ impl Clock {
     ) -> Option<(Instant, Limit)> {
         let whole = timeouts.total.unwrap_or_default();
         let mut next = total.map(|at| (at, Limit::Total(whole)));
-        let mut bound = |at: Instant, limit| {
-            if next.is_none_or(|(before, _)| at <= before) {
+        // What would be after the end of time is never.
+        let mut bound = |since: Instant, patience, limit| {
+            if let Some(at) = since.checked_add(patience)
+                && next.is_none_or(|(before, _)| at <= before)
+            {
                 next = Some((at, limit));
             }
         };
@@ -123,21 +126,19 @@ impl Clock {
             _ if !is_read => {}
             Milestone::Finishing { first, last } => {
                 let trailer = timeouts.trailer.min(MAX_TRAILER);
-                bound(
-                    (last + trailer).min(first + MAX_TRAILER),
-                    Limit::Trailer(trailer),
-                );
+                let since = last.min(first + (MAX_TRAILER - trailer));
+                bound(since, trailer, Limit::Trailer(trailer));
             }
             Milestone::Head(head) => {
                 if let Some(first) = timeouts.first_event
                     && !had_event
                 {
-                    bound(head + first, Limit::FirstEvent(first));
+                    bound(head, first, Limit::FirstEvent(first));
                 }
                 if let Some(progress) = timeouts.progress {
-                    bound(self.event + progress, Limit::Progress(progress));
+                    bound(self.event, progress, Limit::Progress(progress));
                 }
-                bound(self.byte + timeouts.idle, Limit::Idle(timeouts.idle));
+                bound(self.byte, timeouts.idle, Limit::Idle(timeouts.idle));
             }
         }
         next
@@ -254,6 +255,24 @@ mod tests {
             Clock::new(now).next(&Timeouts::default(), None, false, true),
             None
         );
+    }
+
+    #[test]
+    fn a_limit_beyond_the_end_of_time_is_none() {
+        let timeouts = Timeouts {
+            first_event: Some(Duration::MAX),
+            idle: Duration::MAX,
+            progress: Some(Duration::MAX),
+            trailer: Duration::MAX,
+            ..Timeouts::default()
+        };
+        let now = Instant::now();
+        let mut clock = Clock::new(now);
+        clock.on_head(now);
+        assert_eq!(clock.next(&timeouts, None, false, true), None);
+        clock.on_progress(true, false, now);
+        let (at, _) = clock.next(&timeouts, None, true, true).expect("a trailer");
+        assert_eq!(at - now, MAX_TRAILER);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::{cell::Cell, rc::Rc};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use serde::{Deserialize, de::IgnoredAny};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
+    alarm::until,
     clock::{Clock, Limit},
     lease::{Lease, Outcome},
     opening::open,
@@ -54,7 +55,7 @@ pub(crate) async fn run(
         }
         Err(error) => {
             telemetry::record_error(&span, &error);
-            lease.set_outcome(Outcome::Failed(Box::new(error)));
+            lease.fail(error, &attempt.spec);
         }
     }
 }
@@ -176,8 +177,8 @@ async fn within<T>(
 ) -> Result<T, ApiError> {
     match due {
         None => Ok(awaited.await),
-        Some((at, limit)) => timeout_at(at, awaited)
+        Some((at, limit)) => until(at, awaited)
             .await
-            .map_err(|_| limit.error(phase.get())),
+            .ok_or_else(|| limit.error(phase.get())),
     }
 }

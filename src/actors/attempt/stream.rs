@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::{
-    alarm::Alarm,
+    alarm::{Alarm, SecondLook},
     clock::{Clock, Limit},
     head::{ForeignBody, header_events},
     lease::{Lease, Outcome, Stop},
@@ -35,6 +35,7 @@ use crate::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
+    retry::RetryAfterOutput,
     secret::Secrets,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
@@ -69,8 +70,11 @@ pub(crate) struct StreamActor {
     transport: Rc<Pooled>,
     clock: Clock,
     alarm: Alarm,
+    second_look: SecondLook,
     /// Whether anything of this attempt was published.
     published: bool,
+    /// Whether an event of this attempt changed the answer.
+    has_progress: bool,
     congested: bool,
     span: Span,
     load: Option<LoadShare>,
@@ -117,7 +121,9 @@ impl StreamActor {
             transport,
             clock: Clock::new(now),
             alarm: Alarm::default(),
+            second_look: SecondLook::default(),
             published: false,
+            has_progress: false,
             congested: false,
             span,
             load: Some(load),
@@ -146,7 +152,7 @@ impl StreamActor {
         let Stage::Reading { body, foreign } = &mut self.stage else {
             return None;
         };
-        let events_before = self.decoder.events();
+        let events_before = self.events.len();
         let went_on_before = self.decoder.went_on();
         let (mut read, mut body_over) = (false, false);
         let mut terminal = None;
@@ -205,7 +211,12 @@ impl StreamActor {
         if read {
             self.clock.on_byte(now);
         }
-        if self.decoder.events() > events_before {
+        if self.is_watched()
+            && self.events[events_before..]
+                .iter()
+                .any(ResponseEvent::is_progress)
+        {
+            self.has_progress = true;
             self.clock.on_event(now);
         }
         let went_on = self.decoder.went_on() > went_on_before;
@@ -234,7 +245,7 @@ impl StreamActor {
                 details.phase.get_or_insert(Phase::Body);
                 self.secrets.scrub(&mut error);
                 telemetry::record_error(span, &error);
-                self.lease.set_outcome(Outcome::Failed(Box::new(error)));
+                self.lease.fail(error, &self.spec);
             }
             end => {
                 record_end(span, &end);
@@ -265,15 +276,35 @@ impl StreamActor {
         }
     }
 
-    /// What has taken too long, if anything has.
-    fn overdue(&mut self, limit: Option<(Instant, Limit)>, now: Instant) -> Option<Terminal> {
-        let (deadline, limit) = limit?;
-        if now < deadline {
-            return None;
-        }
+    /// Whether a limit is set on events that change the answer.
+    fn is_watched(&self) -> bool {
+        let timeouts = &self.spec.provider.timeouts;
+        timeouts.progress.is_some() || timeouts.first_event.is_some()
+    }
+
+    /// What follows from a limit that has passed.
+    fn overdue(&mut self, limit: Limit) -> Option<Terminal> {
         match limit {
             Limit::Trailer(_) => self.decoder.finish(&mut self.events),
             _ => Some(Terminal::Failed(limit.error(self.phase()))),
+        }
+    }
+
+    /// Delivers what was read.
+    fn publish(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
+        if self.events.is_empty() {
+            return;
+        }
+        self.published = true;
+        let audience = self.lease.audience();
+        audience.publish(&mut self.events, now);
+        audience.poll(cx, now);
+        // What has just blocked is waited for from now on.
+        if audience.is_congested() != self.congested {
+            cx.waker().wake_by_ref();
+        }
+        if audience.output_delivered() && self.spec.retry.after_output == RetryAfterOutput::Fail {
+            self.spec.let_body_go();
         }
     }
 
@@ -308,22 +339,22 @@ impl StreamActor {
             return self.on_terminal(terminal, now, span, ctx);
         }
         let timeouts = &self.spec.provider.timeouts;
-        let had_event = self.decoder.events() > 0;
-        let limit = (self.clock).next(timeouts, self.spec.deadline, had_event, !congested);
-        match self.overdue(limit, now) {
-            Some(Terminal::Failed(error)) => return self.fail(error, now, span, ctx),
-            Some(end) => return self.on_terminal(end, now, span, ctx),
-            None => {}
-        }
-        if !self.events.is_empty() {
-            self.published = true;
-            self.lease.audience().publish(&mut self.events, now);
-            self.lease.audience().poll(cx, now);
-            // What has just blocked is waited for from now on.
-            if self.lease.audience().is_congested() != self.congested {
-                cx.waker().wake_by_ref();
+        let limit = (self.clock).next(timeouts, self.spec.deadline, self.has_progress, !congested);
+        if let Some((deadline, limit)) = limit
+            && now >= deadline
+        {
+            // What came while the process stood still is no silence.
+            let is_silence = !matches!(limit, Limit::Total(_));
+            if is_silence && !self.second_look.is_done(deadline, cx) {
+                return self.publish(cx, now);
+            }
+            match self.overdue(limit) {
+                Some(Terminal::Failed(error)) => return self.fail(error, now, span, ctx),
+                Some(end) => return self.on_terminal(end, now, span, ctx),
+                None => {}
             }
         }
+        self.publish(cx, now);
         let when_deserted = self.spec.stream.when_deserted;
         let abandoned_at = self.lease.audience().abandoned_at(when_deserted, now);
         if abandoned_at.is_some_and(|at| now >= at) {

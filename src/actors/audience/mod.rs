@@ -314,7 +314,7 @@ impl Audience {
         match policy {
             WhenDeserted::KeepGoing => None,
             WhenDeserted::Cancel => Some(since),
-            WhenDeserted::Linger(time) => Some(since + time),
+            WhenDeserted::Linger(time) => since.checked_add(time),
         }
     }
 

@@ -132,7 +132,9 @@ impl Subscription {
     /// When it is waited for no longer.
     pub(super) fn gives_up_at(&self) -> Option<Instant> {
         match (&self.blocked, self.policy) {
-            (Some(blocked), DeliveryPolicy::Wait { max_wait }) => Some(blocked.since + max_wait),
+            (Some(blocked), DeliveryPolicy::Wait { max_wait }) => {
+                blocked.since.checked_add(max_wait)
+            }
             _ => None,
         }
     }
