@@ -27,8 +27,8 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// Counts the failures of one endpoint. While it is open, attempts fail at once; when its pause is over it is half open: one
-/// attempt goes through as a probe, and its outcome closes the breaker or opens it for longer.
+/// Counts the failures of one endpoint. While it is open, no attempt is sent; when its pause is over it is half open: a few
+/// attempts go through as probes. The first good head of a response closes the breaker, and the first failure opens it for longer.
 ///
 /// It knows no clock: moments are durations since any fixed one.
 #[derive(Clone, Debug)]
@@ -48,12 +48,17 @@ enum State {
     },
     HalfOpen {
         pause: Duration,
+        probes: u32,
+        /// Of the first of them.
         probe_since: Duration,
     },
 }
 
-/// How long a probe keeps others waiting: longer than connecting takes, shorter than a head may. A probe that says nothing for
-/// so long lets another through.
+/// How many attempts a half-open breaker lets through: one could be the one that the server does not like.
+const PROBES: u32 = 3;
+
+/// How long probes keep others waiting: longer than connecting takes, shorter than a head may. Probes that say nothing for
+/// so long let others through.
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
 impl CircuitBreaker {
@@ -73,12 +78,17 @@ impl CircuitBreaker {
         match self.state {
             State::Closed { .. } => Ok(()),
             State::Open { until, .. } if now < until => Err(until - now),
-            State::HalfOpen { pause, probe_since } if now < probe_since + PROBE_PATIENCE => {
-                Err(pause)
+            State::HalfOpen { ref mut probes, .. } if *probes < PROBES => {
+                *probes += 1;
+                Ok(())
             }
+            State::HalfOpen {
+                pause, probe_since, ..
+            } if now < probe_since + PROBE_PATIENCE => Err(pause),
             State::Open { pause, .. } | State::HalfOpen { pause, .. } => {
                 self.state = State::HalfOpen {
                     pause,
+                    probes: 1,
                     probe_since: now,
                 };
                 Ok(())
@@ -86,7 +96,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Takes the outcome of an attempt that was admitted: its error, or none when the endpoint answered.
+    /// Takes what an attempt that was admitted found: an error, or none when the endpoint answered, which a good head shows already.
     pub(super) fn record(&mut self, error: Option<&ApiError>, now: Duration) {
         match error {
             Some(error) if is_down(error) => self.on_failure(now),
@@ -96,8 +106,12 @@ impl CircuitBreaker {
 
     /// An attempt that was admitted ended without telling anything of the endpoint, as when it was cancelled.
     pub(super) fn forget(&mut self, now: Duration) {
-        if let State::HalfOpen { pause, .. } = self.state {
-            self.state = State::Open { until: now, pause };
+        if let State::HalfOpen { pause, probes, .. } = &mut self.state {
+            *probes -= 1;
+            if *probes == 0 {
+                let pause = *pause;
+                self.state = State::Open { until: now, pause };
+            }
         }
     }
 
@@ -117,13 +131,13 @@ impl CircuitBreaker {
                 failures: failures.saturating_add(1),
             },
             State::Closed { .. } => State::Open {
-                until: now + pause,
+                until: now.saturating_add(pause),
                 pause,
             },
             State::HalfOpen { pause, .. } => {
-                let pause = (pause * 2).min(max_pause);
+                let pause = pause.saturating_mul(2).min(max_pause);
                 State::Open {
-                    until: now + pause,
+                    until: now.saturating_add(pause),
                     pause,
                 }
             }
@@ -200,10 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn after_the_pause_one_probe_goes_through_and_decides() {
+    fn after_the_pause_a_few_probes_go_through_and_the_first_decides() {
         let mut breaker = opened();
-        assert_eq!(breaker.admit(secs(1)), Ok(()));
-        assert_eq!(breaker.admit(secs(1)), Err(secs(1)), "one probe at a time");
+        for _ in 0..PROBES {
+            assert_eq!(breaker.admit(secs(1)), Ok(()));
+        }
+        assert_eq!(breaker.admit(secs(1)), Err(secs(1)), "no more at a time");
         breaker.record(Some(&down()), secs(1));
         assert_eq!(
             breaker.admit(secs(2)),
@@ -231,11 +247,15 @@ mod tests {
     #[test]
     fn a_probe_that_tells_nothing_lets_another_through() {
         let mut breaker = opened();
-        assert_eq!(breaker.admit(secs(1)), Ok(()));
+        for _ in 0..PROBES {
+            assert_eq!(breaker.admit(secs(1)), Ok(()));
+        }
         breaker.forget(secs(1));
         assert_eq!(breaker.admit(secs(1)), Ok(()));
         assert!(breaker.admit(secs(2)).is_err());
         assert_eq!(breaker.admit(secs(1) + PROBE_PATIENCE), Ok(()));
+        breaker.forget(secs(40));
+        assert_eq!(breaker.admit(secs(40)), Ok(()), "none is under way");
     }
 
     #[test]

@@ -28,16 +28,18 @@ impl Breakers {
         }
     }
 
-    /// Whether an attempt may be sent; otherwise the error that it gets.
-    pub(crate) fn admit(&mut self, origin: &str, now: Duration) -> Result<(), ApiError> {
+    /// Whether an attempt may be sent; otherwise the error that it gets. True when its head is to be [recorded](Self::record) as
+    /// soon as it is there: the endpoint is in trouble.
+    pub(crate) fn admit(&mut self, origin: &str, now: Duration) -> Result<bool, ApiError> {
         match self.by_origin.get_mut(origin) {
             Some(Endpoint {
                 breaker,
                 last_error,
             }) => breaker
                 .admit(now)
+                .map(|()| true)
                 .map_err(|wait| unavailable(wait, last_error)),
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
@@ -97,15 +99,17 @@ mod tests {
         let spared = breakers.admit("http://a", now).unwrap_err();
         assert_eq!(spared.kind(), ErrorKind::Unavailable);
         assert!(spared.message().contains("refused"), "{spared}");
-        assert_eq!(breakers.admit("http://b", now), Ok(()));
+        assert_eq!(breakers.admit("http://b", now), Ok(false));
         // It was not sent, so it tells nothing.
         breakers.record("http://a", Some(&spared), now);
         let later = now + Duration::from_secs(1);
-        assert_eq!(breakers.admit("http://a", later), Ok(()), "the probe");
+        for _ in 0..3 {
+            assert_eq!(breakers.admit("http://a", later), Ok(true), "a probe");
+        }
         assert!(breakers.admit("http://a", later).is_err());
         let lost = ApiError::attempt_lost();
         breakers.record("http://a", Some(&lost), later);
-        assert_eq!(breakers.admit("http://a", later), Ok(()), "another");
+        assert_eq!(breakers.admit("http://a", later), Ok(true), "another");
         breakers.record("http://a", None, later);
         assert!(breakers.by_origin.is_empty());
     }

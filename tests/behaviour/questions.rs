@@ -94,23 +94,35 @@ async fn a_question_that_runs_has_the_grace_of_a_shutdown() {
 async fn a_cancelled_question_that_was_the_probe_lets_another_through() {
     let refused = || Exchange::error(TransportErrorKind::Connect, "connection refused");
     for ask in QUESTIONS {
-        let exchanges = [refused(), refused(), Exchange::silence(), answer()];
+        let silence = Exchange::silence;
+        let exchanges = [
+            refused(),
+            refused(),
+            silence(),
+            silence(),
+            silence(),
+            answer(),
+        ];
+        let pause = Duration::from_secs(31);
         let (runtime, transport) = start_with(exchanges, |config| {
             config.retry.max_attempts = 1;
             config.breaker.failures = 2;
+            // Nobody waits for so long.
+            config.breaker.pause = pause;
+            config.breaker.max_pause = pause;
         });
         for _ in 0..2 {
             assert_eq!(kind(ask(runtime.clone())).await, Some(ErrorKind::Connect));
         }
         let spared = ask(runtime.clone());
         assert_eq!(kind(spared).await, Some(ErrorKind::Unavailable));
-        tokio::time::sleep(Duration::from_millis(1001)).await;
-        let probe = ask(runtime.clone());
+        tokio::time::sleep(pause + Duration::from_millis(1)).await;
+        let probes = [0; 3].map(|_| ask(runtime.clone()));
         settle().await;
-        assert_eq!(transport.requests().len(), 3, "the probe");
+        assert_eq!(transport.requests().len(), 5, "the probes");
         let held_back = ask(runtime.clone());
         assert_eq!(kind(held_back).await, Some(ErrorKind::Unavailable));
-        probe.abort();
+        probes.iter().for_each(|probe| probe.abort());
         settle().await;
         assert_eq!(transport.open(), 0);
         assert_eq!(kind(ask(runtime.clone())).await, None, "another probe");

@@ -254,9 +254,8 @@ async fn a_lost_worker_is_replaced_and_its_request_tried_again() {
 #[actix_rt::test]
 async fn a_dead_endpoint_is_spared_and_then_probed() {
     let refused = || Exchange::error(TransportErrorKind::Connect, "connection refused");
-    let exchanges = (0..4)
-        .map(|_| refused())
-        .chain([refused(), Exchange::stream(answer())]);
+    let answers = (0..47).map(|_| Exchange::stream(answer()));
+    let exchanges = (0..4 + PROBES).map(|_| refused()).chain(answers);
     let (runtime, transport) = start_with(exchanges, |config| {
         config.retry.max_attempts = 1;
         config.breaker.failures = 4;
@@ -264,26 +263,73 @@ async fn a_dead_endpoint_is_spared_and_then_probed() {
     for _ in 0..4 {
         assert_eq!(failure(&collect(&runtime).await).kind(), ErrorKind::Connect);
     }
-    for _ in 0..50 {
-        let events = collect(&runtime).await;
-        let error = failure(&events);
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.message().contains("connection refused"), "{error}");
-    }
+    let collecting: Vec<_> = (0..50)
+        .map(|_| {
+            let runtime = runtime.clone();
+            actix_rt::spawn(async move { collect(&runtime).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(transport.requests().len(), 4, "nothing was sent");
-    tokio::time::sleep(Duration::from_millis(1001)).await;
-    assert_eq!(
-        failure(&collect(&runtime).await).kind(),
-        ErrorKind::Connect,
-        "the probe"
-    );
-    assert_eq!(
-        failure(&collect(&runtime).await).kind(),
-        ErrorKind::Unavailable
-    );
-    tokio::time::sleep(Duration::from_millis(2001)).await;
-    assert_eq!(names(&collect(&runtime).await), ANSWER);
-    assert_eq!(transport.requests().len(), 6);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(transport.requests().len(), 4 + PROBES);
+    let mut failed = 0;
+    for collecting in collecting {
+        let events = collecting.await.unwrap();
+        match &*names(&events) {
+            ["connect"] => failed += 1,
+            answer => assert_eq!(answer, ANSWER),
+        }
+    }
+    assert_eq!((failed, transport.requests().len()), (PROBES, 4 + 50));
+}
+
+/// How many attempts a half-open breaker lets through.
+const PROBES: usize = 3;
+
+#[actix_rt::test]
+async fn a_good_head_closes_the_breaker_while_its_answer_still_comes() {
+    let refused = || Exchange::error(TransportErrorKind::Connect, "connection refused");
+    let exchanges = (0..2)
+        .map(|_| refused())
+        .chain((0..5).map(|_| Exchange::stream(created()).held_open()));
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.retry.max_attempts = 1;
+        config.breaker.failures = 2;
+    });
+    for _ in 0..2 {
+        assert_eq!(failure(&collect(&runtime).await).kind(), ErrorKind::Connect);
+    }
+    let reading: Vec<_> = (0..5)
+        .map(|_| {
+            let runtime = runtime.clone();
+            actix_rt::spawn(async move { collect(&runtime).await })
+        })
+        .collect();
+    // The pause, and one for those that the probes held back.
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(transport.requests().len(), 2 + 5);
+    reading.iter().for_each(|reading| reading.abort());
+}
+
+#[actix_rt::test]
+async fn a_request_is_kept_from_a_dead_endpoint_for_so_long_and_then_it_counts() {
+    let refused = || Exchange::error(TransportErrorKind::Connect, "connection refused");
+    let (runtime, transport) = start_with([refused(), refused()], |config| {
+        config.retry.max_attempts = 1;
+        config.breaker.failures = 2;
+        config.breaker.pause = Duration::from_secs(31);
+        config.breaker.max_pause = Duration::from_secs(31);
+    });
+    for _ in 0..2 {
+        assert_eq!(names(&collect(&runtime).await), ["connect"]);
+    }
+    let events = collect(&runtime).await;
+    let error = failure(&events);
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("connection refused"), "{error}");
+    assert_eq!(error.details().attempts.len(), 1);
+    assert_eq!(transport.requests().len(), 2);
 }
 
 #[actix_rt::test]

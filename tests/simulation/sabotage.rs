@@ -198,7 +198,7 @@ const SPOILS: &[(&str, Spoil, &str)] = &[
         "nothing_is_sent_after_a_shutdown_began",
     ),
     (
-        "an endpoint is spared for a probe that is gone",
+        "an endpoint is spared that was not found down",
         spare_for_nothing,
         "who_is_spared_was_found_down",
     ),
@@ -677,22 +677,21 @@ fn start_in_a_shutdown(plan: &Plan, record: &mut Record) -> bool {
     true
 }
 
-fn spare_for_nothing(_: &Plan, record: &mut Record) -> bool {
-    let notices = record.requests.iter_mut().flat_map(|r| &mut r.notices);
-    let mut spared = notices.filter(|(_, notice)| {
-        matches!(
-            notice,
-            Notice::Failed {
-                kind: ErrorKind::Unavailable,
-                ..
-            }
-        )
+/// Puts off what follows the first failure of all.
+fn spare_for_nothing(plan: &Plan, record: &mut Record) -> bool {
+    let questions = record.requests[plan.requests.len()..].iter_mut();
+    let failures = questions.filter_map(|request| {
+        let is_failure = |(_, notice): &(_, _)| matches!(notice, Notice::Failed { .. });
+        let at = request.notices.iter().position(is_failure)?;
+        Some(&mut request.notices[at..])
     });
-    let Some((at, _)) = spared.next() else {
-        return false;
-    };
-    *at += Duration::from_secs(60);
-    true
+    match failures.min_by_key(|notices| notices[0].0) {
+        Some([_, (started, Notice::Started { .. }), ..]) if plan.is_spared() => {
+            *started += Duration::from_secs(1);
+            true
+        }
+        _ => false,
+    }
 }
 
 fn leave_an_actor(_: &Plan, record: &mut Record) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
-use super::spec::Attempt;
+use super::spec::{Attempt, RequestSpec};
 use crate::{
     actors::{
         RequestId,
@@ -14,7 +14,10 @@ use crate::{
         },
         messages::Answer,
     },
-    protocol::{ResponseEvent, error::ApiError},
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
 };
 
 /// How an attempt ended.
@@ -46,6 +49,8 @@ pub(crate) struct AttemptEnded {
     pub(crate) request: RequestId,
     pub(crate) attempt: u32,
     pub(crate) outcome: Outcome,
+    /// Whether the provider's auth can get a new key. It is the program's code, so an attempt asks it.
+    pub(crate) can_refresh: bool,
     pub(crate) listener: Listener,
 }
 
@@ -60,6 +65,7 @@ pub(crate) struct Lease {
     request: RequestId,
     attempt: u32,
     outcome: Outcome,
+    can_refresh: bool,
     /// Taken only by the drop.
     listener: Option<Listener>,
 }
@@ -75,6 +81,7 @@ impl Lease {
             request: attempt.spec.id,
             attempt: attempt.number,
             outcome: Outcome::Lost,
+            can_refresh: false,
             listener: Some(listener),
         }
     }
@@ -93,6 +100,13 @@ impl Lease {
             Some(Listener::Asker(asker)) => asker.question,
             _ => unreachable!("a question is lent its asker, and only the drop takes it"),
         }
+    }
+
+    /// Sets the error that the supervisor is told.
+    pub(crate) fn fail(&mut self, error: ApiError, spec: &RequestSpec) {
+        self.can_refresh =
+            error.kind() == ErrorKind::Authentication && spec.provider.auth.can_refresh();
+        self.outcome = Outcome::Failed(Box::new(error));
     }
 
     /// Sets what the supervisor is told.
@@ -114,6 +128,7 @@ impl Drop for Lease {
                 request: self.request,
                 attempt: self.attempt,
                 outcome,
+                can_refresh: self.can_refresh,
                 listener,
             });
         }

@@ -5,8 +5,9 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
+use tokio::time::Instant;
 
-use super::{clock::Limit, spec::Attempt};
+use super::{alarm::until, clock::Limit, spec::Attempt};
 use crate::{
     protocol::{
         RateLimitSnapshot,
@@ -55,11 +56,15 @@ pub(crate) async fn open(
     head_limit: Duration,
 ) -> Result<(TransportResponse, Secrets), Refusal> {
     let head = head(&attempt, &transport, &phase);
-    let (response, secrets, is_conditional) = tokio::time::timeout(head_limit, head)
-        .await
-        .map_err(|_| Limit::Head(head_limit).error(phase.get()))??;
+    let head = match Instant::now().checked_add(head_limit) {
+        Some(at) => until(at, head).await,
+        None => Some(head.await),
+    };
+    let (response, secrets, is_conditional) =
+        head.ok_or_else(|| Limit::Head(head_limit).error(phase.get()))??;
     let is_unchanged = is_conditional && response.status == StatusCode::NOT_MODIFIED;
     if response.status.is_success() || is_unchanged {
+        attempt.report_head();
         return Ok((response, secrets));
     }
     // The head is there, so its limit does not count any more: what it says is an error that is known.
@@ -94,11 +99,10 @@ async fn head(
         turn_state.apply(&mut headers);
     }
     let secrets = Secrets::of(&headers, &spec.url);
-    let body = match spec.body.is_empty() {
-        true => spec.body.clone(),
-        false => provider
-            .request_compression
-            .encode(&spec.body, &mut headers)?,
+    let body = spec.body();
+    let body = match body.is_empty() {
+        true => body,
+        false => provider.request_compression.encode(&body, &mut headers)?,
     };
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {

@@ -1,7 +1,11 @@
 //! What identifies a request and what every attempt at it needs.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use actix::{Message, Recipient};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
@@ -53,8 +57,8 @@ pub(crate) struct RequestSpec {
     pub(crate) origin: Arc<str>,
     pub(crate) accept: Accept,
     pub(crate) headers: HeaderMap,
-    /// As it is written; each attempt compresses it as its provider wants.
-    pub(crate) body: Bytes,
+    /// As it is written; each attempt compresses it as its provider wants. Empty once no attempt can follow.
+    pub(crate) body: Mutex<Bytes>,
     pub(crate) turn_state: Option<TurnState>,
     pub(crate) retry: RetryPolicy,
     pub(crate) stream: StreamOptions,
@@ -79,9 +83,28 @@ pub(crate) struct Attempt {
     pub(crate) number: u32,
     /// Whether it is to have another key than the one before.
     pub(crate) refresh_auth: bool,
+    /// Who hears of the response's head at once, if somebody waits for that.
+    pub(crate) on_head: Option<Recipient<HeadArrived>>,
+}
+
+/// To the supervisor: the endpoint of a request has answered.
+pub(crate) struct HeadArrived(pub(crate) RequestId);
+
+impl Message for HeadArrived {
+    type Result = ();
 }
 
 impl Attempt {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "at most one for each attempt, and it must arrive"
+    )]
+    pub(crate) fn report_head(&self) {
+        if let Some(on_head) = &self.on_head {
+            on_head.do_send(HeadArrived(self.spec.id));
+        }
+    }
+
     /// The span that covers it.
     pub(crate) fn span(&self, operation: &'static str) -> tracing::Span {
         let spec = &self.spec;
@@ -97,6 +120,16 @@ impl Attempt {
 }
 
 impl RequestSpec {
+    pub(crate) fn body(&self) -> Bytes {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        body.clone()
+    }
+
+    /// No attempt follows: what it would send is let go.
+    pub(crate) fn let_body_go(&self) {
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
+    }
+
     /// Adds to an error what it can't know itself.
     pub(crate) fn complete(&self, error: &mut ApiError, attempt: u32) {
         let details = error.details_mut();

@@ -45,12 +45,13 @@ impl Attempts {
     }
 
     /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy, which is told
-    /// whether the answer `is_begun`. While `closing`, nothing is tried again.
+    /// whether the answer `is_begun`, and whether the attempt's auth `can_refresh`. While `closing`, nothing is tried again.
     pub(crate) fn judge(
         &mut self,
         spec: &RequestSpec,
         mut error: ApiError,
         is_begun: bool,
+        can_refresh: bool,
         closing: bool,
     ) -> (Arc<ApiError>, RetryDecision) {
         spec.complete(&mut error, self.number);
@@ -65,7 +66,7 @@ impl Attempts {
         let context = AttemptContext {
             attempt: self.number,
             output_delivered: is_begun,
-            can_refresh: spec.provider.auth.can_refresh() && !self.refreshed,
+            can_refresh: can_refresh && !self.refreshed,
         };
         let mut decision = match closing {
             true => RetryDecision::GiveUp,
@@ -77,9 +78,10 @@ impl Attempts {
             RetryDecision::RetryAfter(delay) => Some(delay),
         };
         // A wait beyond the total deadline would only end in another error, which says less.
-        let now = Instant::now();
-        let delay =
-            delay.filter(|delay| spec.deadline.is_none_or(|deadline| now + *delay < deadline));
+        let left = spec
+            .deadline
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let delay = delay.filter(|delay| left.is_none_or(|left| *delay < left));
         if delay.is_none() {
             decision = RetryDecision::GiveUp;
         }

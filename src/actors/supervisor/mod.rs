@@ -6,7 +6,7 @@
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
 
-use std::{future::ready, sync::Arc};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
 use futures_util::future::AbortHandle;
@@ -21,7 +21,7 @@ use super::{
     attempt::{
         alarm::SWEEP_INTERVAL,
         lease::{AttemptEnded, Lease, Outcome},
-        spec::Attempt,
+        spec::{Attempt, HeadArrived},
     },
     audience::listener::Listener,
     workers::worker::{Orders, StartAttempt},
@@ -46,20 +46,26 @@ pub use config::SupervisorConfig;
 pub use state::StreamSupervisor;
 
 impl StreamSupervisor {
-    fn start_attempt(
-        &mut self,
-        id: RequestId,
-        listener: Listener,
-        refresh_auth: bool,
-        ctx: &mut Context<Self>,
-    ) {
+    fn start_attempt(&mut self, id: RequestId, listener: Listener, ctx: &mut Context<Self>) {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
+        let origin = &request.spec.origin;
+        let admitted = self.breakers.admit(origin, self.epoch.elapsed());
+        if let Err(refused) = &admitted
+            && let Some(wait) = request.spare(refused)
+        {
+            tracing::debug!(request = %id, error = %refused, ?wait, "an attempt is put off");
+            let error = Arc::new(refused.clone());
+            return self.wait(id, listener, wait, error, ctx);
+        }
+        request.spared = Duration::ZERO;
+        let is_watched = admitted == Ok(true);
         let attempt = Attempt {
             spec: request.spec.clone(),
             number: request.attempts.begin(&request.spec),
-            refresh_auth,
+            refresh_auth: std::mem::take(&mut request.refresh_auth),
+            on_head: is_watched.then(|| ctx.address().recipient()),
         };
         let (body, orders) = match listener {
             Listener::Audience(_) => {
@@ -76,10 +82,7 @@ impl StreamSupervisor {
             .report
             .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
         let mut lease = Lease::new(report.clone(), &attempt, listener);
-        if let Err(error) = self
-            .breakers
-            .admit(&request.spec.origin, self.epoch.elapsed())
-        {
+        if let Err(error) = admitted {
             return lease.set_outcome(Outcome::Failed(Box::new(error)));
         }
         // Without a worker, the drop of the lease ends the attempt as lost.
@@ -102,6 +105,7 @@ impl StreamSupervisor {
         &mut self,
         id: RequestId,
         mut error: ApiError,
+        can_refresh: bool,
         mut listener: Listener,
         ctx: &mut Context<Self>,
     ) {
@@ -116,9 +120,10 @@ impl StreamSupervisor {
         error.details_mut().output_delivered = output_delivered;
         // A background response that the server has accepted goes on, and is paid for, whatever became of its stream.
         let is_begun = output_delivered || (request.spec.stream.is_background && is_accepted);
-        let (error, decision) = request
-            .attempts
-            .judge(&request.spec, error, is_begun, closing);
+        let (error, decision) =
+            request
+                .attempts
+                .judge(&request.spec, error, is_begun, can_refresh, closing);
         let now = Instant::now();
         let delay = match decision {
             RetryDecision::GiveUp => return self.retire(id, listener.fail(error, now), ctx),
@@ -136,14 +141,29 @@ impl StreamSupervisor {
             audience.restart(ResponseEvent::Restarted(Arc::new(notice)), now);
         }
         let Some(delay) = delay else {
-            return self.start_attempt(id, listener, true, ctx);
+            request.refresh_auth = true;
+            return self.start_attempt(id, listener, ctx);
         };
+        self.wait(id, listener, delay, error, ctx);
+    }
+
+    /// Puts the next attempt off, for which the last error is the reason.
+    fn wait(
+        &mut self,
+        id: RequestId,
+        listener: Listener,
+        delay: Duration,
+        error: Arc<ApiError>,
+        ctx: &mut Context<Self>,
+    ) {
         let timer = ctx.run_later(delay, move |supervisor, ctx| supervisor.retry(id, ctx));
-        request.state = State::Waiting(Waiting {
-            listener,
-            timer,
-            error,
-        });
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.state = State::Waiting(Waiting {
+                listener,
+                timer,
+                error,
+            });
+        }
         self.tend(id);
     }
 
@@ -159,7 +179,7 @@ impl StreamSupervisor {
             let audience = listener.cut_short(ResponseEvent::Cancelled);
             return self.retire(id, audience, ctx);
         }
-        self.start_attempt(id, listener, false, ctx);
+        self.start_attempt(id, listener, ctx);
     }
 
     /// Ends a request before its time. Whether it was live; an attempt that runs may have ended all the same, see [`Stopping`].
@@ -223,6 +243,7 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             request: id,
             attempt,
             outcome,
+            can_refresh,
             listener,
         } = message;
         let Some(request) = self
@@ -261,13 +282,24 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             | (Outcome::Lost, Some(reason)) => listener.cut_short(reason.end()),
             // A known error is not replaced by that of a shutdown.
             (Outcome::Failed(error), Some(StopReason::ShutDown) | None) => {
-                return self.on_failure(id, *error, listener, ctx);
+                return self.on_failure(id, *error, can_refresh, listener, ctx);
             }
             (Outcome::Lost, None) => {
-                return self.on_failure(id, ApiError::attempt_lost(), listener, ctx);
+                return self.on_failure(id, ApiError::attempt_lost(), false, listener, ctx);
             }
         };
         self.retire(id, audience, ctx);
+    }
+}
+
+impl Handler<HeadArrived> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, HeadArrived(id): HeadArrived, _: &mut Self::Context) {
+        if let Some(request) = self.requests.get(&id) {
+            let now = self.epoch.elapsed();
+            self.breakers.record(&request.spec.origin, None, now);
+        }
     }
 }
 

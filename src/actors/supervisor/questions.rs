@@ -36,7 +36,7 @@ impl StreamSupervisor {
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         let Provider { wire, quirks, .. } = &*spec.provider;
-        spec.body = wire.compaction_body(&input, quirks)?;
+        spec.body = wire.compaction_body(&input, quirks)?.into();
         spec.url = spec.provider.url_for("responses/compact", &[]);
         spec.model = input.model.unwrap_or_default();
         let question = Question {
@@ -208,6 +208,7 @@ mod tests {
                 request,
                 attempt,
                 outcome: Outcome::Lost,
+                can_refresh: false,
                 listener: Listener::Asker(Box::new(Asker { question, answer })),
             };
             supervisor.send(ended).await.expect("a supervisor");

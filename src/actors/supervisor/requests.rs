@@ -1,10 +1,10 @@
 //! The table of requests, and what each of them may be doing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Addr, SpawnHandle};
 use futures_util::future::AbortHandle;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::attempts::Attempts;
 use crate::{
@@ -25,6 +25,10 @@ pub(super) struct Request {
     pub(super) attempts: Attempts,
     /// That the attempt which runs was told to stop. It may have ended just before.
     pub(super) stopping: Option<Box<Stopping>>,
+    /// Whether the next attempt is to have another key.
+    pub(super) refresh_auth: bool,
+    /// How long it has been kept from an endpoint that is down since its last attempt.
+    pub(super) spared: Duration,
 }
 
 /// An attempt was told to stop, and has not said yet how it ended.
@@ -33,6 +37,10 @@ pub(super) struct Stopping {
     /// Who wants to know whether that came in time.
     pub(super) askers: Vec<oneshot::Sender<bool>>,
 }
+
+/// How long a request waits for an endpoint that is down before that counts as an attempt: as long as such a pause may be by
+/// default.
+const MAX_SPARED: Duration = Duration::from_secs(30);
 
 /// Small, because nearly all requests run, and the table of them doubles when it is full.
 pub(super) enum State {
@@ -70,6 +78,21 @@ pub(super) enum StopReason {
 }
 
 impl Request {
+    /// How long to wait where the breaker does not let an attempt through. `None` when it has waited long enough, or can not.
+    pub(super) fn spare(&mut self, refused: &ApiError) -> Option<Duration> {
+        let wait = refused.details().retry_after?;
+        let spared = self.spared.saturating_add(wait);
+        let left = self
+            .spec
+            .deadline
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let may_wait = spared <= MAX_SPARED && left.is_none_or(|left| wait < left);
+        may_wait.then(|| {
+            self.spared = spared;
+            wait
+        })
+    }
+
     /// Ends the wait for the next attempt, if that is waited for. Another state follows at once.
     pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
         match std::mem::replace(&mut self.state, State::Changing) {

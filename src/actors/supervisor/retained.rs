@@ -31,6 +31,7 @@ impl StreamSupervisor {
             return self.close_if_idle(ctx);
         };
         self.retained_bytes += audience.bytes();
+        request.spec.let_body_go();
         request.state = State::Ended { audience };
         let now = Instant::now();
         if !self.retention_is_due {
@@ -49,7 +50,7 @@ impl StreamSupervisor {
         self.forget(now);
         self.retention_is_due = !self.retained.is_empty();
         if let Some((ended, _)) = self.retained.front() {
-            let due = (*ended + self.config.retain).saturating_duration_since(now);
+            let due = self.config.retain.saturating_sub(now - *ended);
             // One that is still waited for is due already: it is looked at again soon, not at once.
             ctx.run_later(due.max(RETENTION_CHECK), Self::check_retained);
         }
@@ -59,8 +60,8 @@ impl StreamSupervisor {
     pub(super) fn forget(&mut self, now: Instant) {
         let mut kept = VecDeque::new();
         while let Some((ended, id)) = self.retained.pop_front() {
-            let due =
-                now >= ended + self.config.retain || self.retained_bytes > self.config.retain_bytes;
+            let is_old = now - ended >= self.config.retain;
+            let due = is_old || self.retained_bytes > self.config.retain_bytes;
             if !due {
                 self.retained.push_front((ended, id));
                 break;

@@ -1,9 +1,11 @@
 //! How a request is accepted.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use actix::{Context, Handler, Recipient};
-use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
@@ -72,11 +74,11 @@ impl StreamSupervisor {
             accept: Accept::Json,
             model: String::new(),
             headers,
-            body: Bytes::new(),
+            body: Mutex::default(),
             turn_state,
             retry,
             stream: StreamOptions::default(),
-            deadline: total.map(|total| Instant::now() + total),
+            deadline: total.and_then(|total| Instant::now().checked_add(total)),
             provider,
         })
     }
@@ -96,10 +98,12 @@ impl StreamSupervisor {
             state: State::Changing,
             attempts: Attempts::new(observer),
             stopping: None,
+            refresh_auth: false,
+            spared: Duration::ZERO,
         };
         self.requests.insert(id, request);
         self.live += 1;
-        self.start_attempt(id, listener, false, ctx);
+        self.start_attempt(id, listener, ctx);
     }
 }
 
@@ -119,7 +123,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         let Provider { wire, quirks, .. } = &*spec.provider;
-        spec.body = wire.request_body(&prompt, quirks)?;
+        spec.body = wire.request_body(&prompt, quirks)?.into();
         spec.accept = Accept::EventStream;
         spec.stream = StreamOptions {
             limits: self.config.limits,

@@ -136,9 +136,8 @@ impl Handler<StartAttempt> for Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Mutex, time::Duration};
 
-    use bytes::Bytes;
     use http::{HeaderMap, Method};
     use tokio::{sync::mpsc, time::Instant};
 
@@ -184,7 +183,7 @@ mod tests {
             origin: provider.origin().clone(),
             accept: Accept::EventStream,
             headers: HeaderMap::new(),
-            body: Bytes::new(),
+            body: Mutex::default(),
             turn_state: None,
             retry: RetryPolicy::default(),
             stream: StreamOptions::default(),
@@ -208,6 +207,7 @@ mod tests {
                 spec: spec.clone(),
                 number: 1,
                 refresh_auth: false,
+                on_head: None,
             };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
                 orders: Orders::Stream(mailbox),

@@ -109,7 +109,7 @@ impl View<'_> {
                         let waited = *next - *at;
                         findings.check(
                             "a_retry_comes_when_it_is_due",
-                            waited >= *delay && waited <= *delay + SOON,
+                            waited >= *delay && waited <= *delay + SOON + self.patience(),
                             || format!("request {}: {waited:?} in place of {delay:?}", self.number),
                         );
                     }
@@ -132,14 +132,45 @@ impl View<'_> {
         }
     }
 
-    /// An endpoint is spared while it was found down a short while ago, or while a probe is on its way.
+    /// How long an attempt may be put off because of its endpoint.
+    fn patience(&self) -> Duration {
+        match self.plan.is_spared() {
+            true => MAX_SPARED,
+            false => Duration::ZERO,
+        }
+    }
+
+    /// When attempts were due that were put off.
+    fn put_off(&self) -> impl Iterator<Item = Duration> {
+        let pairs = self.request.notices.windows(2);
+        pairs.filter_map(|pair| match pair {
+            [
+                (
+                    failed,
+                    Notice::Failed {
+                        retry_in: Some(delay),
+                        ..
+                    },
+                ),
+                (started, Notice::Started { .. }),
+            ] if *started > *failed + *delay + SOON => Some(*failed + *delay),
+            _ => None,
+        })
+    }
+
+    /// An endpoint is spared while it was found down a short while ago, or while probes are on their way.
     pub(super) fn check_breaker(&self, findings: &mut Findings) {
         let others = &self.record.requests[self.plan.requests.len()..];
-        for (spared_at, notice) in &self.request.notices {
-            let is_unavailable = |notice: &Notice| matches!(notice, Notice::Failed { kind, .. } if *kind == ErrorKind::Unavailable);
-            if !is_unavailable(notice) {
-                continue;
-            }
+        for spared_at in &self.put_off().collect::<Vec<_>>() {
+            let found_down =
+                others
+                    .iter()
+                    .flat_map(|other| &other.notices)
+                    .filter(|(at, notice)| {
+                        at <= spared_at
+                            && matches!(notice, Notice::Failed { kind, .. } if is_down(*kind))
+                    });
+            let is_open = found_down.count() >= self.plan.breaker.failures as usize;
             let holds = others.iter().any(|other| {
                 let under_way = |attempt: &AttemptRecord| {
                     attempt.sent_at <= *spared_at
@@ -158,12 +189,15 @@ impl View<'_> {
                 };
                 other.attempts.iter().any(under_way) || other.notices.iter().any(is_recent)
             });
-            findings.check("who_is_spared_was_found_down", holds, || {
+            findings.check("who_is_spared_was_found_down", is_open && holds, || {
                 format!("request {}: spared at {spared_at:?}", self.number)
             });
         }
     }
 }
+
+/// How long a request waits at most for an endpoint that is down.
+const MAX_SPARED: Duration = Duration::from_secs(30);
 
 /// What a breaker counts, in whichever phase.
 fn is_down(kind: ErrorKind) -> bool {
