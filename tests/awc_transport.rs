@@ -60,6 +60,7 @@ fn request(url: impl AsRef<str>) -> TransportRequest {
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
         connect_timeout: Duration::from_secs(5),
+        may_be_repeated: false,
     }
 }
 
@@ -334,7 +335,7 @@ async fn redirect_is_a_response_and_is_not_followed() {
 #[actix_rt::test]
 async fn answer_that_can_not_be_read_is_an_error_that_says_why() {
     use TransportErrorKind::{InvalidResponse, Send, TooLarge};
-    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(97));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(257));
     let long = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(140_000));
     let gzip = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nok";
     for (sent, kind, said) in [
@@ -344,7 +345,7 @@ async fn answer_that_can_not_be_read_is_an_error_that_says_why() {
             InvalidResponse,
             "not HTTP",
         ),
-        (&many, TooLarge, "96 headers"),
+        (&many, TooLarge, "has 257 fields, and the limit is 256"),
         (&long, TooLarge, "128 KiB"),
         ("", Send, "before the response's head"),
         (
@@ -353,14 +354,19 @@ async fn answer_that_can_not_be_read_is_an_error_that_says_why() {
             "before the response's head",
         ),
         (
-            "HTTP/1.1 200 OK\r\n\r\nbody",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
             InvalidResponse,
-            "neither content-length nor chunked",
+            "not HTTP",
         ),
         (
-            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 103 Early Hints\r\n\r\n",
+            Send,
+            "before the response's head",
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             InvalidResponse,
-            "(103)",
+            "(101)",
         ),
         (gzip, InvalidResponse, "gzip"),
     ] {
@@ -398,34 +404,179 @@ async fn response_without_a_body_needs_no_length() {
 }
 
 #[actix_rt::test]
-async fn http_1_0_body_is_read_until_the_server_closes() {
-    let address = answer("HTTP/1.0 200 OK\r\n\r\ndata: 1\n\n");
-    let response = send(&transport(), format!("http://{address}/"))
-        .await
-        .unwrap();
-    assert_eq!(read_to_end(response.body).await.unwrap(), "data: 1\n\n");
+async fn what_awc_can_not_read_by_itself_is_read() {
+    let fields: String = (0..256)
+        .map(|number| format!("x-{number}: {number}\r\n"))
+        .collect();
+    let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    for (sent, expected) in [
+        // A body that ends with its connection.
+        (
+            "HTTP/1.0 200 OK\r\n\r\ndata: 1\n\n".to_owned(),
+            "data: 1\n\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\ndata: 1\n\n".to_owned(),
+            "data: 1\n\n",
+        ),
+        ("HTTP/1.1 401 Unauthorized\r\n\r\nno".to_owned(), "no"),
+        (
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n".to_owned(),
+            "one",
+        ),
+        // Interim responses.
+        (format!("HTTP/1.1 100 Continue\r\n\r\n{OK}"), "ok"),
+        (
+            format!("HTTP/1.1 102 Processing\r\n\r\n{early}{early}{OK}"),
+            "ok",
+        ),
+        // As many fields as a gateway may add.
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\n{}content-length: 2\r\n\r\nok",
+                &fields[9..]
+            ),
+            "ok",
+        ),
+    ] {
+        let response = send(&transport(), format!("http://{}/", answer(&*sent))).await;
+        let response = response.unwrap_or_else(|error| panic!("{sent}: {error}"));
+        if sent.contains("x-255") {
+            assert_eq!(response.headers["x-255"], "255");
+            assert_eq!(response.headers.len(), 256);
+        }
+        assert_eq!(
+            read_to_end(response.body).await.unwrap(),
+            expected,
+            "{sent}"
+        );
+    }
 }
 
 #[actix_rt::test]
-async fn rest_of_an_unreadable_answer_is_not_the_next_one() {
+async fn connection_that_ends_a_body_is_not_used_again() {
     let (address, _) = serve(|listener| {
         let mut first = accept_request(&listener);
-        first.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-        // Had the first connection gone back to the pool, this would be taken for the second answer.
-        let mut second = accept_request(&listener);
-        let _ = first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong");
-        second.write_all(OK.as_bytes()).unwrap();
+        first.write_all(b"HTTP/1.1 200 OK\r\n\r\none").unwrap();
+        drop(first);
+        accept_request(&listener).write_all(OK.as_bytes()).unwrap();
     });
     let transport = transport();
-    let error = send(&transport, format!("http://{address}/"))
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(error.kind(), TransportErrorKind::InvalidResponse);
-    let response = send(&transport, format!("http://{address}/"))
-        .await
-        .unwrap();
+    for expected in ["one", "ok"] {
+        let response = send(&transport, format!("http://{address}/"))
+            .await
+            .unwrap();
+        assert_eq!(read_to_end(response.body).await.unwrap(), expected);
+    }
+}
+
+#[actix_rt::test]
+async fn dead_connections_cost_one_request_on_a_new_one() {
+    const CONNECTIONS: usize = 20;
+    let (address, requests) = serve(|listener| {
+        let first: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let mut stream = accept_request(&listener);
+                stream.write_all(OK.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        // The first that is asked again says nothing and closes, and so would all others.
+        let asked = first.into_iter().map(|mut stream| {
+            stream.set_nonblocking(true).unwrap();
+            move || {
+                let mut byte = [0];
+                let has_come = matches!(stream.peek(&mut byte), Ok(1));
+                has_come.then(|| {
+                    stream.set_nonblocking(false).unwrap();
+                    read_request(&mut stream)
+                })
+            }
+        });
+        let mut asked: Vec<_> = asked.collect();
+        let old = loop {
+            if let Some(request) = asked.iter_mut().find_map(|asked| asked()) {
+                break request;
+            }
+            std::thread::yield_now();
+        };
+        drop(asked);
+        let mut stream = listener.accept().unwrap().0;
+        let new = read_request(&mut stream);
+        stream.write_all(OK.as_bytes()).unwrap();
+        assert_eq!(old, new, "it is the same request");
+        listener
+    });
+    let transport = transport();
+    let url = format!("http://{address}/");
+    let sending = (0..CONNECTIONS).map(|_| transport.send(request(&url)));
+    let responses = within(join_all(sending)).await;
+    let reading = responses
+        .into_iter()
+        .map(|response| read_to_end(response.unwrap().body));
+    within(join_all(reading)).await;
+
+    let mut repeated = request(&url);
+    repeated.may_be_repeated = true;
+    let response = within(transport.send(repeated)).await.unwrap();
     assert_eq!(read_to_end(response.body).await.unwrap(), "ok");
+    let listener = within(requests).await.unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "one new connection is enough");
+}
+
+#[actix_rt::test]
+async fn answer_to_a_request_that_is_not_read_is_heard() {
+    let refusal = "HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno";
+    let (finished, wait) = std::sync::mpsc::channel::<()>();
+    let (address, _) = serve(move |listener| {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read_exact(&mut [0; 16]).unwrap();
+        stream.write_all(refusal.as_bytes()).unwrap();
+        // It stays open, and nothing more of the request is read.
+        let _ = wait.recv();
+    });
+    let mut large = request(format!("http://{address}/"));
+    large.body = Bytes::from(vec![b' '; 20 << 20]);
+    let response = within(transport().send(large)).await.unwrap();
+    assert_eq!(response.status, 413);
+    assert_eq!(read_to_end(response.body).await.unwrap(), "no");
+    drop(finished);
+}
+
+#[actix_rt::test]
+async fn idle_connections_are_closed_when_their_time_has_come() {
+    const CONNECTIONS: usize = 5;
+    let (address, streams) = serve(|listener| {
+        let streams = (0..CONNECTIONS).map(|_| {
+            let mut stream = accept_request(&listener);
+            stream.write_all(OK.as_bytes()).unwrap();
+            stream
+        });
+        streams.collect::<Vec<_>>()
+    });
+    let transport = transport();
+    let url = format!("http://{address}/");
+    let sending = (0..CONNECTIONS).map(|_| transport.send(request(&url)));
+    for response in within(join_all(sending)).await {
+        read_to_end(response.unwrap().body).await.unwrap();
+    }
+    let streams = within(streams).await.unwrap();
+    for stream in &streams {
+        stream.set_nonblocking(true).unwrap();
+    }
+    let are_open = || {
+        let is_open = |mut stream: &TcpStream| !is_closed(&mut stream);
+        streams.iter().filter(|stream| is_open(stream)).count()
+    };
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(49)).await;
+    assert_eq!(are_open(), CONNECTIONS);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    while are_open() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[actix_rt::test]

@@ -425,6 +425,7 @@ fn nothing_public_that_holds_a_key_prints_it() {
         headers,
         body: KEY.into(),
         connect_timeout: PATIENCE,
+        may_be_repeated: false,
     };
     let proxy = ProxyConfig::Url(format!("http://user:{KEY}@127.0.0.1:9").into());
     let factory = AwcTransportFactory::new(&TlsConfig::default(), &proxy).expect("TLS");

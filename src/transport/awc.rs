@@ -1,21 +1,18 @@
 //! HTTP over awc; the only file that names it.
 //!
-//! awc's defaults are made for short answers; each one that would cut a stream is set here, with its reason. What is left of
-//! its behaviour, read in its source and tried in `tests/awc_transport.rs`:
+//! awc has the codec and the pool. Its defaults are made for short answers; each one that would cut a stream is set here, with its
+//! reason. What its codec can not read is kept from it by [`Connection`], which also closes what lies idle for too long.
 //!
-//! - An idle connection is looked at before it is used again: one that the server has closed, or has sent something on, is
-//!   dropped. The server can still close it in the moment after. awc sends nothing twice, and neither does this: the request
-//!   fails with [`TransportErrorKind::Send`], and the retry policy decides.
-//! - Idle connections are looked at only when the next request goes to their host, so their number is that of the streams
-//!   that once were open together, until then.
-//! - It reads an answer when the request is sent, and not before. [`EarlyAnswerStream`] lets it come so far where the server
-//!   answers early and closes; one that answers early, reads nothing and does not close is given up at the head timeout.
-//! - An HTTP/1.1 response with neither length nor chunks, whose body ends with the connection, can't be read (HTTP/1.0 can).
-//! - `https` to an IPv6 address does not work, to a name that has one it does.
+//! An idle connection is looked at before it is used again: one that the server has closed, or has sent something on, is
+//! dropped. The server can still close it in the moment after, or the network may have gone without a word. So a request that
+//! fails on a connection that was used before, without a byte of an answer, is sent once more on a new one, if the caller says
+//! that it may be; all others that lie idle are closed then.
 
 use std::{
     cell::RefCell,
-    env, fmt, io,
+    env, fmt,
+    future::{Future as _, poll_fn},
+    io,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -25,25 +22,25 @@ use std::{
 
 use actix_http::{HttpMessage, error::ParseError};
 use actix_service::Service;
-use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
+use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection as Connected};
 use awc::{
     Client, ClientResponse, Connector,
     error::{ConnectError, PayloadError, SendRequestError},
-    http::{Uri, Version, header as awc_header},
+    http::{Uri, header as awc_header},
 };
 use bytes::Bytes;
 use futures_core::{Stream, future::LocalBoxFuture};
 use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
-use url::{Host, Url};
+use url::{Position, Url};
 
 use super::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
     TransportResponse,
-    dial::{dial, io_reason},
-    early_answer::EarlyAnswerStream,
-    framing::{Framing, Head},
+    connection::{Connection, Connections, Handle, Outcome, Peer, Socket},
+    dial::{dial, handshake, io_reason},
+    framing::Framing,
     is_transport_header,
     proxy::{Authority, ProxyConfig, ProxyRules},
     tls::TlsConfig,
@@ -97,8 +94,9 @@ impl TransportFactory for AwcTransportFactory {
     fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
         let clients = Clients {
             factory: self.clone(),
-            by_timeout: RefCell::default(),
+            kept: RefCell::default(),
             targets: RefCell::default(),
+            connections: Rc::default(),
         };
         Ok(Rc::new(AwcTransport {
             clients: Rc::new(clients),
@@ -126,38 +124,35 @@ impl Transport for AwcTransport {
 
 struct Clients {
     factory: AwcTransportFactory,
-    by_timeout: RefCell<Vec<(Duration, Client)>>,
+    kept: RefCell<Vec<((bool, Duration), Client)>>,
     /// Where the last requests went.
     targets: RefCell<Vec<Rc<Target>>>,
+    connections: Rc<Connections>,
 }
 
-/// A URL as awc wants it, and the host and port that errors name.
+/// A URL as awc wants it.
 struct Target {
     url: Url,
+    /// Always `http`: TLS is below awc.
     uri: Uri,
-    peer: String,
+    host: awc_header::HeaderValue,
+    peer: Rc<Peer>,
 }
 
 impl Clients {
-    fn with_timeout(&self, timeout: Duration) -> Client {
-        let mut clients = self.by_timeout.borrow_mut();
-        if let Some((_, client)) = clients.iter().find(|(known, _)| *known == timeout) {
+    /// The client for connections with or without TLS, and with that timeout.
+    fn client(&self, is_https: bool, timeout: Duration) -> Client {
+        let key = (is_https, timeout);
+        let mut kept = self.kept.borrow_mut();
+        if let Some((_, client)) = kept.iter().find(|(known, _)| *known == key) {
             return client.clone();
         }
-        if clients.len() == MAX_CLIENTS {
-            clients.remove(0);
+        if kept.len() == MAX_CLIENTS {
+            kept.remove(0);
         }
-        let client = self.new_client(timeout);
-        clients.push((timeout, client.clone()));
+        let client = self.new_client(is_https, timeout);
+        kept.push((key, client.clone()));
         client
-    }
-
-    /// Gives up the pool with that timeout and its idle connections, because one of them holds the rest of an answer: the
-    /// next request could take it for its own. Running requests keep theirs.
-    fn forget(&self, timeout: Duration) {
-        self.by_timeout
-            .borrow_mut()
-            .retain(|(known, _)| *known != timeout);
     }
 
     fn target(&self, url: Url) -> Result<Rc<Target>, TransportError> {
@@ -165,30 +160,26 @@ impl Clients {
         if let Some(target) = targets.iter().find(|target| target.url == url) {
             return Ok(target.clone());
         }
-        let peer = peer_of(&url)?;
-        // The URL is not shown: its query may hold a key.
-        let uri = Uri::try_from(url.as_str()).map_err(|error| {
-            invalid_request(format!("can't send a request to this URL of {peer}"), error)
-        })?;
+        let target = Rc::new(Target::new(url)?);
         if targets.len() == MAX_TARGETS {
             targets.remove(0);
         }
-        let target = Rc::new(Target { url, uri, peer });
         targets.push(target.clone());
         Ok(target)
     }
 
-    fn new_client(&self, timeout: Duration) -> Client {
+    fn new_client(&self, is_https: bool, timeout: Duration) -> Client {
+        let AwcTransportFactory { tls, proxy } = &self.factory;
         let dialer = Dialer {
-            proxy: Arc::clone(&self.factory.proxy),
+            tls: is_https.then(|| Arc::clone(tls)),
+            proxy: Arc::clone(proxy),
             timeout,
+            connections: Rc::clone(&self.connections),
         };
         let connector = Connector::new()
             .connector(dialer)
-            .rustls_0_23(Arc::clone(&self.factory.tls))
-            // The dialer has a timeout of its own, which tells what it waited for.
+            // The dialer has timeouts of its own, which tell what they waited for.
             .timeout(Duration::MAX)
-            .handshake_timeout(timeout)
             // A stream holds its connection for minutes; the 101st would wait for one of the first hundred to end.
             .limit(0)
             .conn_keep_alive(IDLE_CONNECTION)
@@ -203,6 +194,44 @@ impl Clients {
     }
 }
 
+impl Target {
+    fn new(url: Url) -> Result<Self, TransportError> {
+        let is_https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            scheme => {
+                let message = format!("scheme {scheme:?} is neither http nor https");
+                return Err(TransportError::new(
+                    TransportErrorKind::InvalidRequest,
+                    message,
+                ));
+            }
+        };
+        let host = url.host().map(|host| host.to_string()).unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let authority = format!("{host}:{port}");
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        // The URL is not shown: its query may hold a key.
+        let unusable = || format!("can't send a request to this URL of {authority}");
+        let uri = Uri::try_from(format!("http://{authority}{path}"))
+            .map_err(|error| invalid_request(unusable(), error))?;
+        let host = match url.port() {
+            Some(_) => awc_header::HeaderValue::from_str(&authority),
+            None => awc_header::HeaderValue::from_str(&host),
+        };
+        let host = host.map_err(|error| invalid_request(unusable(), error))?;
+        Ok(Self {
+            url,
+            uri,
+            host,
+            peer: Rc::new(Peer {
+                is_https,
+                authority,
+            }),
+        })
+    }
+}
+
 impl fmt::Debug for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.factory.fmt(f)
@@ -213,72 +242,83 @@ async fn send(
     clients: Rc<Clients>,
     request: TransportRequest,
 ) -> Result<TransportResponse, TransportError> {
-    let TransportRequest {
-        method,
-        url,
-        headers,
-        body,
-        connect_timeout,
-    } = request;
-    let target = clients.target(url)?;
-    let peer = &*target.peer;
-    let awc_method = awc::http::Method::from_bytes(method.as_str().as_bytes())
-        .map_err(|error| invalid_request(format!("can't send method {method}"), error))?;
-
-    let client = clients.with_timeout(connect_timeout);
-    let mut request = client
-        .request(awc_method, target.uri.clone())
-        .no_decompress();
-    for (name, value) in &headers {
-        let (name, value) = to_awc_header(name, value)?;
-        request.headers_mut().append(name, value);
-    }
-    let sent = match body.is_empty() {
-        true => request.send(),
-        false => request.send_body(body),
-    };
-    let response = sent
-        .await
-        .map_err(|error| send_error(error, peer, connect_timeout))?;
-
-    let head = read_head(&response, peer)?;
-    let framing = head.framing(&method);
-    if matches!(framing, Framing::Interim | Framing::UntilClose) {
-        clients.forget(connect_timeout);
-    }
-    let body = match framing.check(&head, peer) {
-        Ok(()) => read_body(framing, response, target),
-        // What a refusing server has to say in a body that can't be read matters less than its status.
-        Err(_) if framing != Framing::Interim && !head.status.is_success() => {
-            Box::pin(stream::empty())
+    let target = clients.target(request.url.clone())?;
+    match send_once(&clients, &target, &request).await {
+        Err((_, true)) if request.may_be_repeated => {
+            let peer = &target.peer;
+            tracing::debug!(peer = %peer.authority, "a used connection was dead: idle ones are closed, and the request is sent on a new one");
+            clients.connections.close_idle(peer);
+            send_once(&clients, &target, &request).await
         }
-        Err(error) => return Err(error),
+        sent => sent,
+    }
+    .map_err(|(error, _)| error)
+}
+
+/// The error says too whether it was that of a connection that had been used before, and of which nothing came any more.
+async fn send_once(
+    clients: &Rc<Clients>,
+    target: &Rc<Target>,
+    request: &TransportRequest,
+) -> Result<TransportResponse, (TransportError, bool)> {
+    let Peer {
+        is_https,
+        authority: peer,
+    } = &*target.peer;
+    let fail = |error| (error, false);
+    let method = awc::http::Method::from_bytes(request.method.as_str().as_bytes())
+        .map_err(|error| invalid_request(format!("can't send method {}", request.method), error))
+        .map_err(fail)?;
+    let mut sending = clients
+        .client(*is_https, request.connect_timeout)
+        .request(method, target.uri.clone())
+        .no_decompress();
+    let headers = sending.headers_mut();
+    headers.insert(awc_header::HOST, target.host.clone());
+    for (name, value) in &request.headers {
+        let (name, value) = to_awc_header(name, value).map_err(fail)?;
+        headers.append(name, value);
+    }
+    let mut sent = match request.body.is_empty() {
+        true => sending.send(),
+        false => sending.send_body(request.body.clone()),
+    };
+    let (sent, outcome) = poll_fn(|cx| {
+        // What other connections came to in the meantime.
+        clients.connections.take_outcome();
+        let sent = std::task::ready!(Pin::new(&mut sent).poll(cx));
+        Poll::Ready((sent, clients.connections.take_outcome()))
+    })
+    .await;
+    let Outcome {
+        head,
+        connection,
+        failure,
+        is_stale,
+    } = outcome;
+    let response = sent.map_err(|error| {
+        let own = || send_error(error, peer);
+        (failure.unwrap_or_else(own), is_stale)
+    })?;
+    let Some(head) = head else {
+        let message = format!("there is no head of {peer}'s response");
+        return Err(fail(TransportError::new(
+            TransportErrorKind::InvalidResponse,
+            message,
+        )));
+    };
+    let framing = head.framing(&request.method);
+    let body = match framing.check(&head, peer) {
+        Ok(()) => read_body(framing, response, connection, target),
+        // What a refusing server has to say in a body that can't be read matters less than its status.
+        Err(_) if !head.status.is_success() => Box::pin(stream::empty()),
+        Err(error) => return Err(fail(error)),
     };
     Ok(TransportResponse {
         status: head.status,
         headers: head.headers,
         body,
     })
-}
-
-/// The host and port that errors name.
-fn peer_of(url: &Url) -> Result<String, TransportError> {
-    let refuse = |reason: &str| {
-        Err(TransportError::new(
-            TransportErrorKind::InvalidRequest,
-            reason,
-        ))
-    };
-    match (url.scheme(), url.host()) {
-        ("https", Some(Host::Ipv6(_))) => {
-            refuse("https to an IPv6 address is not supported: use a host name")
-        }
-        ("http" | "https", Some(host)) => {
-            let port = url.port_or_known_default().unwrap_or_default();
-            Ok(format!("{host}:{port}"))
-        }
-        (scheme, _) => refuse(&format!("scheme {scheme:?} is neither http nor https")),
-    }
 }
 
 fn invalid_request(
@@ -309,45 +349,30 @@ fn to_awc_header(
     Ok((awc_name, awc_value))
 }
 
-/// From awc's types to those of `http` 1.
-fn read_head<S>(response: &ClientResponse<S>, peer: &str) -> Result<Head, TransportError> {
-    let invalid = |what: String| {
-        let message = format!("{peer} answered with an invalid {what}");
-        TransportError::new(TransportErrorKind::InvalidResponse, message)
-    };
-    let status = StatusCode::from_u16(response.status().as_u16())
-        .map_err(|error| invalid("status".to_owned()).with_source(error))?;
-    let mut headers = HeaderMap::with_capacity(response.headers().len());
-    for (name, value) in response.headers() {
-        let converted = HeaderName::from_bytes(name.as_str().as_bytes());
-        let converted = converted
-            .ok()
-            .zip(HeaderValue::from_bytes(value.as_bytes()).ok());
-        let (name, value) = converted.ok_or_else(|| invalid(format!("header {name}")))?;
-        headers.append(name, value);
-    }
-    Ok(Head {
-        status,
-        headers,
-        is_http_1_1: response.version() == Version::HTTP_11,
-    })
-}
-
-fn read_body<S>(framing: Framing, mut response: ClientResponse<S>, target: Rc<Target>) -> BodyStream
+fn read_body<S>(
+    framing: Framing,
+    mut response: ClientResponse<S>,
+    connection: Option<Handle>,
+    target: &Rc<Target>,
+) -> BodyStream
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
     let expected = match framing {
-        Framing::Nothing => return Box::pin(stream::empty()),
+        Framing::Nothing | Framing::Sized(0) => {
+            connection.inspect(|connection| connection.is_idle(IDLE_CONNECTION));
+            return Box::pin(stream::empty());
+        }
         Framing::Sized(length) => Some(length),
-        Framing::Marked | Framing::Interim | Framing::UntilClose => None,
+        Framing::Chunked | Framing::UntilClose => None,
     };
     Box::pin(Body {
         // Without the head, which has been read: its table of headers takes 3 KiB for as long as a stream lasts.
         payload: Some(response.take_payload()),
         expected,
         received: 0,
-        target,
+        connection,
+        target: Rc::clone(target),
     })
 }
 
@@ -356,6 +381,7 @@ struct Body<P> {
     payload: Option<P>,
     expected: Option<u64>,
     received: u64,
+    connection: Option<Handle>,
     target: Rc<Target>,
 }
 
@@ -375,15 +401,18 @@ where
                 body.received += chunk.len() as u64;
                 return Poll::Ready(Some(Ok(chunk)));
             }
-            Some(Err(error)) => Some(Err(body_error(error, &body.target.peer))),
+            Some(Err(error)) => Some(Err(body_error(error, &body.target.peer.authority))),
             // awc does not tell a body that was cut from one that ended. With a length it can be told.
             None => body.expected.filter(|&expected| body.received < expected).map(|expected| {
-                let (peer, received) = (&body.target.peer, body.received);
+                let (peer, received) = (&body.target.peer.authority, body.received);
                 let message = format!("{peer} closed the connection after {received} of {expected} bytes of the body");
                 Err(TransportError::new(TransportErrorKind::Body, message))
             }),
         };
         body.payload = None;
+        if let (None, Some(connection)) = (&item, body.connection.take()) {
+            connection.is_idle(IDLE_CONNECTION);
+        }
         Poll::Ready(item)
     }
 }
@@ -401,9 +430,9 @@ fn body_error(error: PayloadError, peer: &str) -> TransportError {
     }
 }
 
-fn send_error(error: SendRequestError, peer: &str, timeout: Duration) -> TransportError {
+fn send_error(error: SendRequestError, peer: &str) -> TransportError {
     match error {
-        SendRequestError::Connect(error) => connect_error(error, peer, timeout),
+        SendRequestError::Connect(error) => connect_error(error, peer),
         SendRequestError::Send(error) => {
             let message = format!(
                 "the connection to {peer} broke while the request was sent{}",
@@ -428,11 +457,6 @@ fn send_error(error: SendRequestError, peer: &str, timeout: Duration) -> Transpo
 
 fn head_error(error: ParseError, peer: &str) -> TransportError {
     match error {
-        ParseError::TooLarge => {
-            let message =
-                format!("the head of {peer}'s response is over the limit of 128 KiB or 96 headers");
-            TransportError::new(TransportErrorKind::TooLarge, message)
-        }
         ParseError::Io(error) => {
             let message = format!(
                 "the connection to {peer} broke before the response's head was there{}",
@@ -447,17 +471,12 @@ fn head_error(error: ParseError, peer: &str) -> TransportError {
     }
 }
 
-fn connect_error(error: ConnectError, peer: &str, timeout: Duration) -> TransportError {
+fn connect_error(error: ConnectError, peer: &str) -> TransportError {
     match error {
-        ConnectError::Io(error) => match error.downcast::<TransportError>() {
-            Ok(dial_error) => dial_error,
-            // The dialer's errors are all of its own type; what is left comes from the handshake.
-            Err(error) => tls_error(error, peer),
-        },
-        ConnectError::Timeout => {
-            let message = format!("no TLS session with {peer} within {timeout:?}");
-            TransportError::new(TransportErrorKind::ConnectTimeout, message)
-        }
+        ConnectError::Io(error) => error.downcast::<TransportError>().unwrap_or_else(|error| {
+            let message = format!("can't connect to {peer}{}", io_reason(&error));
+            TransportError::new(TransportErrorKind::Connect, message).with_source(error)
+        }),
         // Also on a connection that had been idle in the pool.
         ConnectError::Disconnected => {
             let message =
@@ -471,59 +490,51 @@ fn connect_error(error: ConnectError, peer: &str, timeout: Duration) -> Transpor
     }
 }
 
-fn tls_error(error: io::Error, peer: &str) -> TransportError {
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let (kind, message) = match cause {
-        Some(rustls::Error::InvalidCertificate(_)) => (
-            TransportErrorKind::Certificate,
-            format!("the certificate of {peer} was refused"),
-        ),
-        Some(_) => (
-            TransportErrorKind::Tls,
-            format!("the TLS handshake with {peer} failed"),
-        ),
-        None => {
-            let reason = io_reason(&error);
-            (
-                TransportErrorKind::Tls,
-                format!("the TLS handshake with {peer} failed{reason}"),
-            )
-        }
-    };
-    TransportError::new(kind, message).with_source(error)
-}
-
 /// Opens connections for awc. Its errors travel inside an [`io::Error`], because awc's own can't hold them.
 #[derive(Clone)]
 struct Dialer {
+    tls: Option<Arc<ClientConfig>>,
     proxy: Arc<ProxyRules>,
     timeout: Duration,
+    connections: Rc<Connections>,
 }
 
 impl Service<ConnectInfo<Uri>> for Dialer {
-    type Response = Connection<Uri, EarlyAnswerStream>;
+    type Response = Connected<Uri, Connection>;
     type Error = TcpConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
     actix_service::always_ready!();
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let Self { proxy, timeout } = self.clone();
+        let dialer = self.clone();
         Box::pin(async move {
             let uri = info.request().clone();
-            let is_https = uri.scheme_str() == Some("https");
             let host = info.hostname().trim_matches(['[', ']']);
-            let connected = match proxy.proxy_for(is_https, host, info.port()) {
-                Ok(proxy) => dial(Authority(host, info.port()), proxy, timeout).await,
-                Err(error) => Err(error),
-            };
-            match connected {
-                Ok(stream) => Ok(Connection::new(uri, EarlyAnswerStream::new(stream))),
+            match dialer.connect(Authority(host, info.port())).await {
+                Ok(connection) => Ok(Connected::new(uri, connection)),
                 Err(error) => Err(TcpConnectError::Io(io::Error::other(error))),
             }
         })
+    }
+}
+
+impl Dialer {
+    async fn connect(&self, target: Authority<'_>) -> Result<Connection, TransportError> {
+        let is_https = self.tls.is_some();
+        let proxy = self.proxy.proxy_for(is_https, target.0, target.1)?;
+        let stream = dial(target, proxy, self.timeout).await?;
+        let socket = match &self.tls {
+            Some(tls) => Socket::Tls(Box::new(
+                handshake(stream, target, tls, self.timeout).await?,
+            )),
+            None => Socket::Plain(stream),
+        };
+        let peer = Rc::new(Peer {
+            is_https,
+            authority: target.to_string(),
+        });
+        Ok(Connection::new(socket, peer, &self.connections))
     }
 }
 
@@ -531,57 +542,60 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn peer_is_named_with_its_port() {
-        for (url, expected) in [
-            ("https://host/v1?key=hunter2", "host:443"),
-            ("http://user:hunter2@host:8080/", "host:8080"),
-            ("http://[::1]/", "[::1]:80"),
-            (
-                "https://[::1]/",
-                "https to an IPv6 address is not supported: use a host name",
-            ),
-            ("ws://host/", "scheme \"ws\" is neither http nor https"),
-        ] {
-            let peer = peer_of(&Url::parse(url).unwrap());
-            assert_eq!(peer.unwrap_or_else(|error| error.to_string()), expected);
+    fn clients(factory: AwcTransportFactory) -> Clients {
+        Clients {
+            factory,
+            kept: RefCell::default(),
+            targets: RefCell::default(),
+            connections: Rc::default(),
         }
+    }
+
+    #[test]
+    fn peer_is_named_with_its_port_and_the_host_as_its_url_has_it() {
+        for (url, peer, host) in [
+            ("https://host/v1?key=hunter2", "host:443", "host"),
+            ("http://host:443/v1", "host:443", "host:443"),
+            ("http://user:hunter2@host:8080/", "host:8080", "host:8080"),
+            ("http://[::1]/", "[::1]:80", "[::1]"),
+            ("https://[::1]/", "[::1]:443", "[::1]"),
+        ] {
+            let target = Target::new(Url::parse(url).unwrap()).unwrap();
+            assert_eq!(
+                (&*target.peer.authority, target.host.to_str().unwrap()),
+                (peer, host)
+            );
+        }
+        let error = Target::new(Url::parse("ws://host/").unwrap())
+            .err()
+            .unwrap();
+        assert_eq!(error.to_string(), "scheme \"ws\" is neither http nor https");
     }
 
     #[test]
     fn clients_are_bounded_and_one_for_each_timeout() {
         let factory = AwcTransportFactory::new(&TlsConfig::default(), &ProxyConfig::None).unwrap();
-        let clients = Clients {
-            factory,
-            by_timeout: RefCell::default(),
-            targets: RefCell::default(),
-        };
+        let clients = clients(factory);
         for seconds in (1..=MAX_CLIENTS as u64 + 1).chain([2, 2]) {
-            clients.with_timeout(Duration::from_secs(seconds));
+            clients.client(true, Duration::from_secs(seconds));
         }
         let kept: Vec<_> = clients
-            .by_timeout
+            .kept
             .borrow()
             .iter()
-            .map(|(t, _)| t.as_secs())
+            .map(|((_, timeout), _)| timeout.as_secs())
             .collect();
         assert_eq!(kept, (2..=MAX_CLIENTS as u64 + 1).collect::<Vec<_>>());
-        clients.forget(Duration::from_secs(2));
-        assert_eq!(clients.by_timeout.borrow().len(), MAX_CLIENTS - 1);
     }
 
     #[test]
     fn targets_are_bounded_and_one_for_each_url() {
         let factory = AwcTransportFactory::new(&TlsConfig::default(), &ProxyConfig::None).unwrap();
-        let clients = Clients {
-            factory,
-            by_timeout: RefCell::default(),
-            targets: RefCell::default(),
-        };
+        let clients = clients(factory);
         let target = |path: usize| {
             let url = format!("http://host/{path}?key=hunter2");
             let target = clients.target(Url::parse(&url).unwrap()).unwrap();
-            assert_eq!((target.uri.to_string(), &*target.peer), (url, "host:80"));
+            assert_eq!(target.uri.to_string(), url.replace("host", "host:80"));
             target
         };
         let first = target(0);

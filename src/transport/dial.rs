@@ -4,15 +4,18 @@ use std::{
     error::Error,
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, lookup_host},
     time,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     TransportError, TransportErrorKind,
@@ -51,6 +54,54 @@ pub(crate) async fn dial(
                 message,
             ))
         })
+}
+
+/// Makes a TLS session with the target.
+pub(super) async fn handshake(
+    stream: TcpStream,
+    target: Authority<'_>,
+    tls: &Arc<ClientConfig>,
+    timeout: Duration,
+) -> Result<TlsStream<TcpStream>, TransportError> {
+    let name = ServerName::try_from(target.0.to_owned()).map_err(|error| {
+        let message = format!("{} is no name that a certificate could have", target.0);
+        TransportError::new(TransportErrorKind::InvalidRequest, message).with_source(error)
+    })?;
+    let shaking = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
+    match time::timeout(timeout, shaking).await {
+        Ok(shaken) => shaken.map_err(|error| tls_error(error, target)),
+        Err(_) => {
+            let message = format!("no TLS session with {target} within {timeout:?}");
+            Err(TransportError::new(
+                TransportErrorKind::ConnectTimeout,
+                message,
+            ))
+        }
+    }
+}
+
+fn tls_error(error: io::Error, target: Authority<'_>) -> TransportError {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let (kind, message) = match cause {
+        Some(rustls::Error::InvalidCertificate(_)) => (
+            TransportErrorKind::Certificate,
+            format!("the certificate of {target} was refused"),
+        ),
+        Some(_) => (
+            TransportErrorKind::Tls,
+            format!("the TLS handshake with {target} failed"),
+        ),
+        None => {
+            let reason = io_reason(&error);
+            (
+                TransportErrorKind::Tls,
+                format!("the TLS handshake with {target} failed{reason}"),
+            )
+        }
+    };
+    TransportError::new(kind, message).with_source(error)
 }
 
 /// Names an I/O error's kind where it says something, as in ": connection refused".

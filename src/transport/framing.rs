@@ -1,89 +1,92 @@
 //! Where a response's body ends, as its head tells.
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::{TransportError, TransportErrorKind};
-
-/// A response's head in the types of `http` 1.
-pub(crate) struct Head {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) is_http_1_1: bool,
-}
+use super::{TransportError, TransportErrorKind, head::Head};
 
 impl Head {
-    fn is(&self, name: &HeaderName, expected: &str) -> bool {
-        let value = self.headers.get(name).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.trim().eq_ignore_ascii_case(expected))
+    fn has(&self, name: &HeaderName, expected: &str) -> bool {
+        let mut values = self.headers.get_all(name).iter();
+        values.any(|value| {
+            let mut listed = value.to_str().unwrap_or_default().split(',');
+            listed.any(|listed| listed.trim().eq_ignore_ascii_case(expected))
+        })
     }
 
     /// How the end of the body of a response to `method` is known.
-    pub(crate) fn framing(&self, method: &Method) -> Framing {
-        let length = self.headers.get(header::CONTENT_LENGTH);
+    pub(super) fn framing(&self, method: &Method) -> Framing {
         match self.status {
-            status if status.is_informational() => Framing::Interim,
             // A 304 gives the length of a body that it does not send.
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Framing::Nothing,
             _ if method == Method::HEAD => Framing::Nothing,
-            _ if !self.is_http_1_1 && length.is_none() => Framing::Marked,
-            _ if self.is(&header::TRANSFER_ENCODING, "chunked") => Framing::Marked,
-            _ => match length.and_then(|length| length.to_str().ok()?.trim().parse().ok()) {
+            _ if self.has(&header::TRANSFER_ENCODING, "chunked") => Framing::Chunked,
+            _ => match self.headers.get(header::CONTENT_LENGTH).and_then(length) {
                 Some(length) => Framing::Sized(length),
                 None => Framing::UntilClose,
             },
         }
     }
+
+    /// A length that is none, or another one than that before it.
+    pub(super) fn invalid_length(&self) -> Option<&HeaderValue> {
+        if self.has(&header::TRANSFER_ENCODING, "chunked") {
+            return None;
+        }
+        let first = self.headers.get(header::CONTENT_LENGTH).and_then(length);
+        let mut lengths = self.headers.get_all(header::CONTENT_LENGTH).iter();
+        lengths.find(|value| first.is_none() || length(value) != first)
+    }
+}
+
+fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok()?.trim();
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok())?
 }
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// This was not the response yet; the client library takes it for one.
-    Interim,
+pub(super) enum Framing {
     /// There is no body.
     Nothing,
     /// So many bytes.
     Sized(u64),
-    /// The client library sees it: by the last chunk, or the end of an HTTP/1.0 connection.
-    Marked,
-    /// With the connection, in HTTP/1.1; the client library takes it for no body.
+    /// By the last chunk.
+    Chunked,
+    /// With the connection.
     UntilClose,
 }
 
+/// The values of `content-encoding` that say that nothing is encoded. All but the first are mistakes of servers.
+const PLAIN: [&str; 4] = ["identity", "none", "utf-8", ""];
+
 impl Framing {
     /// Refuses what can't be read.
-    pub(crate) fn check(self, head: &Head, peer: &str) -> Result<(), TransportError> {
-        let encoding = head.headers.get(header::CONTENT_ENCODING);
-        let message = match (self, encoding) {
-            (Self::Interim, _) => {
-                format!(
-                    "{peer} sends an interim response ({}), which this client cannot read past",
-                    head.status.as_u16()
-                )
-            }
-            (Self::UntilClose, _) => format!(
-                "{peer} sends a body with neither content-length nor chunked encoding, which this client cannot read"
-            ),
-            (Self::Sized(1..) | Self::Marked, Some(encoding))
-                if !head.is(&header::CONTENT_ENCODING, "identity") =>
-            {
-                let encoding = String::from_utf8_lossy(encoding.as_bytes());
-                format!(
-                    "{peer} sends a body with content-encoding {encoding:?}, which was not asked for"
-                )
-            }
-            _ => return Ok(()),
+    pub(super) fn check(self, head: &Head, peer: &str) -> Result<(), TransportError> {
+        let mut encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let is_encoded = |value: &&HeaderValue| {
+            let mut listed = value.to_str().unwrap_or("unreadable").split(',');
+            listed.any(|listed| !PLAIN.contains(&&*listed.trim().to_ascii_lowercase()))
         };
-        Err(TransportError::new(
-            TransportErrorKind::InvalidResponse,
-            message,
-        ))
+        match (self, encodings.find(is_encoded)) {
+            (Self::Nothing | Self::Sized(0), _) | (_, None) => Ok(()),
+            (_, Some(encoding)) => {
+                let encoding = String::from_utf8_lossy(encoding.as_bytes());
+                let message = format!(
+                    "{peer} sends a body with content-encoding {encoding:?}, which was not asked for"
+                );
+                Err(TransportError::new(
+                    TransportErrorKind::InvalidResponse,
+                    message,
+                ))
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::HeaderMap;
 
     use super::*;
 
@@ -115,17 +118,23 @@ mod tests {
                 Method::POST,
                 Framing::Sized(0),
             ),
-            (true, 200, &[chunked], Method::POST, Framing::Marked),
-            (true, 200, &[chunked, length], Method::POST, Framing::Marked),
+            (true, 200, &[chunked], Method::POST, Framing::Chunked),
+            (
+                true,
+                200,
+                &[chunked, length],
+                Method::POST,
+                Framing::Chunked,
+            ),
             (true, 200, &[], Method::POST, Framing::UntilClose),
             (true, 200, &[identity], Method::POST, Framing::UntilClose),
             (true, 200, &[], Method::HEAD, Framing::Nothing),
             (true, 200, &[length], Method::HEAD, Framing::Nothing),
             (true, 204, &[], Method::POST, Framing::Nothing),
             (true, 304, &[length], Method::GET, Framing::Nothing),
-            (true, 103, &[], Method::GET, Framing::Interim),
             (true, 401, &[], Method::POST, Framing::UntilClose),
-            (false, 200, &[], Method::POST, Framing::Marked),
+            (false, 200, &[], Method::POST, Framing::UntilClose),
+            (false, 200, &[chunked], Method::POST, Framing::Chunked),
             (false, 200, &[length], Method::POST, Framing::Sized(7)),
         ] {
             let head = head(is_http_1_1, status, headers);
@@ -140,11 +149,16 @@ mod tests {
     #[test]
     fn encoding_is_refused_only_where_there_is_a_body() {
         for (encoding, framing, is_refused) in [
-            ("gzip", Framing::Marked, true),
+            ("gzip", Framing::Chunked, true),
+            ("identity, gzip", Framing::UntilClose, true),
             ("br", Framing::Sized(1), true),
             ("gzip", Framing::Sized(0), false),
             ("gzip", Framing::Nothing, false),
-            ("Identity", Framing::Marked, false),
+            ("Identity", Framing::Chunked, false),
+            ("identity, identity", Framing::Chunked, false),
+            ("none", Framing::Chunked, false),
+            ("UTF-8", Framing::Sized(2), false),
+            ("", Framing::Sized(2), false),
         ] {
             let head = head(true, 200, &[("content-encoding", encoding)]);
             let result = framing.check(&head, "host:1");

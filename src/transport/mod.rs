@@ -13,9 +13,10 @@ use crate::{
 };
 
 mod awc;
+mod connection;
 mod dial;
-mod early_answer;
 mod framing;
+mod head;
 mod pooled;
 mod proxy;
 #[cfg(test)]
@@ -65,6 +66,9 @@ pub struct TransportRequest {
     pub body: Bytes,
     /// How long resolving and connecting may take together, and then the TLS handshake.
     pub connect_timeout: Duration,
+    /// Whether it may be sent a second time, on a new connection, when it failed on one that was used before and nothing came
+    /// of an answer: the server closed that one, or the network lost it, and most likely never saw the request.
+    pub may_be_repeated: bool,
 }
 
 /// Secrets and the body are left out.
@@ -76,6 +80,7 @@ impl fmt::Debug for TransportRequest {
             .field("headers", &RedactedHeaders(&self.headers))
             .field("body_bytes", &self.body.len())
             .field("connect_timeout", &self.connect_timeout)
+            .field("may_be_repeated", &self.may_be_repeated)
             .finish()
     }
 }
@@ -221,6 +226,7 @@ mod tests {
             )]),
             body: Bytes::from_static(b"hunter2"),
             connect_timeout: Duration::from_secs(5),
+            may_be_repeated: true,
         };
         let printed = format!("{request:?}");
         assert!(!printed.contains("hunter2"), "{printed}");

@@ -111,6 +111,7 @@ async fn head(
         headers,
         body,
         connect_timeout: provider.timeouts.connect,
+        may_be_repeated: spec.retry.attempts() > 1,
     };
     let response = transport
         .send(&spec.origin, provider.drain, request)

@@ -1,0 +1,198 @@
+//! Reading the head of a response.
+
+use std::io::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::{TransportError, TransportErrorKind, framing::Framing};
+
+/// How large a response's head may be, with the interim ones before it.
+const MAX_HEAD_BYTES: usize = 128 * 1024;
+
+/// How many fields a head may have. Servers have a few dozen, gateways add theirs.
+const MAX_FIELDS: usize = 256;
+
+/// How many fields are read at first. The table is on the stack.
+const USUAL_FIELDS: usize = 48;
+
+/// A response's head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) is_http_1_1: bool,
+}
+
+/// A head, as far as it has come.
+#[derive(Default)]
+pub(super) struct HeadReader {
+    bytes: BytesMut,
+    /// Of interim responses, which have been stepped over.
+    interim_bytes: usize,
+}
+
+impl HeadReader {
+    /// Whether nothing has come yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.interim_bytes == 0
+    }
+
+    /// Takes bytes. Gives the head once it is whole, and what came of the body. Interim responses (RFC 9110, 15.2) are stepped
+    /// over.
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        peer: &str,
+    ) -> Result<Option<(Head, BytesMut)>, TransportError> {
+        self.bytes.extend_from_slice(bytes);
+        loop {
+            let Some((head, length)) = parse(&self.bytes, peer)? else {
+                if self.interim_bytes + self.bytes.len() > MAX_HEAD_BYTES {
+                    let message = format!(
+                        "the head of {peer}'s response is over the limit of {} KiB",
+                        MAX_HEAD_BYTES / 1024
+                    );
+                    return Err(TransportError::new(TransportErrorKind::TooLarge, message));
+                }
+                return Ok(None);
+            };
+            let rest = self.bytes.split_off(length);
+            if !head.status.is_informational() {
+                self.bytes.clear();
+                return Ok(Some((head, rest)));
+            }
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                let message =
+                    format!("{peer} switches to another protocol (101), which was not asked for");
+                return Err(TransportError::new(
+                    TransportErrorKind::InvalidResponse,
+                    message,
+                ));
+            }
+            self.interim_bytes += length;
+            self.bytes = rest;
+        }
+    }
+}
+
+/// Reads a head, and how long it is. `None` when it has not ended yet.
+fn parse(bytes: &[u8], peer: &str) -> Result<Option<(Head, usize)>, TransportError> {
+    let mut fields = [httparse::EMPTY_HEADER; USUAL_FIELDS];
+    match parse_into(bytes, &mut fields, peer)? {
+        Parsed::TooMany => {}
+        Parsed::Head(parsed) => return Ok(parsed),
+    }
+    let mut fields = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
+    match parse_into(bytes, &mut fields, peer)? {
+        Parsed::TooMany => {
+            let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            let count = lines.skip(1).take_while(|line| !line.is_empty()).count();
+            let message = format!(
+                "the head of {peer}'s response has {count} fields, and the limit is {MAX_FIELDS}"
+            );
+            Err(TransportError::new(TransportErrorKind::TooLarge, message))
+        }
+        Parsed::Head(parsed) => Ok(parsed),
+    }
+}
+
+enum Parsed {
+    Head(Option<(Head, usize)>),
+    TooMany,
+}
+
+fn parse_into<'b>(
+    bytes: &'b [u8],
+    fields: &mut [httparse::Header<'b>],
+    peer: &str,
+) -> Result<Parsed, TransportError> {
+    let unreadable = || format!("what {peer} answers is not HTTP that can be read");
+    let invalid = |message| TransportError::new(TransportErrorKind::InvalidResponse, message);
+    let mut config = httparse::ParserConfig::default();
+    config
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true);
+    let mut response = httparse::Response::new(fields);
+    let length = match config.parse_response(&mut response, bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(Parsed::Head(None)),
+        Err(httparse::Error::TooManyHeaders) => return Ok(Parsed::TooMany),
+        Err(error) => return Err(invalid(unreadable()).with_source(error)),
+    };
+    let status = StatusCode::from_u16(response.code.unwrap_or_default());
+    let status = status.map_err(|error| invalid(unreadable()).with_source(error))?;
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    for field in response.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_bytes(field.value);
+        let Some((name, value)) = name.ok().zip(value.ok()) else {
+            return Err(invalid(format!(
+                "{peer} answers with an invalid header {}",
+                field.name
+            )));
+        };
+        headers.append(name, value);
+    }
+    let head = Head {
+        status,
+        headers,
+        is_http_1_1: response.version == Some(1),
+    };
+    if let Some(length) = head.invalid_length() {
+        let length = String::from_utf8_lossy(length.as_bytes()).into_owned();
+        return Err(invalid(unreadable()).with_source(format!("content-length is {length:?}")));
+    }
+    Ok(Parsed::Head(Some((head, length))))
+}
+
+impl Head {
+    /// Whether the connection ends with the response.
+    fn is_last(&self) -> bool {
+        let mut options = self.headers.get_all(header::CONNECTION).iter();
+        let mut has = |option: &str| {
+            options.any(|value| {
+                let value = value.to_str().unwrap_or_default();
+                value
+                    .split(',')
+                    .any(|known| known.trim().eq_ignore_ascii_case(option))
+            })
+        };
+        match self.is_http_1_1 {
+            true => has("close"),
+            false => !has("keep-alive"),
+        }
+    }
+
+    /// Writes what awc's codec is to read in its place: the status, and where the body ends. With `is_last` no other response
+    /// comes on the connection.
+    pub(super) fn write_for_codec(&self, is_last: bool, out: &mut BytesMut) {
+        let framing = self.framing(&http::Method::POST);
+        // In HTTP/1.1 awc takes a body that ends with the connection for none.
+        let version = match framing {
+            Framing::UntilClose => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        let mut writer = out.writer();
+        let _ = match framing {
+            Framing::Sized(length) => write!(
+                writer,
+                "{version} {} _\r\ncontent-length: {length}\r\n",
+                self.status.as_u16()
+            ),
+            Framing::Chunked => write!(
+                writer,
+                "{version} {} _\r\ntransfer-encoding: chunked\r\n",
+                self.status.as_u16()
+            ),
+            Framing::Nothing | Framing::UntilClose => {
+                write!(writer, "{version} {} _\r\n", self.status.as_u16())
+            }
+        };
+        if is_last || self.is_last() {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
