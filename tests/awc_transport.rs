@@ -720,7 +720,9 @@ async fn tunnel_through_a_proxy_carries_http_and_https() {
             let mut stream = listener.accept().unwrap().0;
             let connect = read_request(&mut stream);
             stream
-                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .write_all(
+                    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\n\r\n",
+                )
                 .unwrap();
             if port == 443 {
                 let requests = answer_all(&server, stream);
@@ -756,7 +758,7 @@ async fn tunnel_through_a_proxy_carries_http_and_https() {
 
 #[actix_rt::test]
 async fn proxy_that_refuses_is_named_without_its_password() {
-    use TransportErrorKind::{Connect, InvalidRequest, InvalidResponse};
+    use TransportErrorKind::{InvalidRequest, InvalidResponse, Proxy};
     for (sent, kind, said) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
@@ -765,11 +767,16 @@ async fn proxy_that_refuses_is_named_without_its_password() {
         ),
         (
             "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno",
-            Connect,
+            InvalidRequest,
             "HTTP 403",
         ),
+        (
+            "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 502 Bad\r\n\r\n",
+            Proxy,
+            "HTTP 502",
+        ),
         ("SSH-2.0-OpenSSH_9.6\r\n", InvalidResponse, "not HTTP"),
-        ("", Connect, "without an answer"),
+        ("", Proxy, "without an answer"),
     ] {
         let address = answer(sent);
         let proxy = ProxyConfig::Url(format!("http://user:hunter2@{address}").into());
@@ -781,4 +788,86 @@ async fn proxy_that_refuses_is_named_without_its_password() {
         check(&error, kind, &[said, &address.to_string()]);
         assert!(!format!("{error:?}").contains("hunter2"));
     }
+}
+
+#[actix_rt::test]
+async fn hop_that_fails_is_named() {
+    let nobody = Nobody::new();
+    for (proxy, said) in [
+        (format!("http://{}", nobody.address), "connection refused"),
+        (
+            format!("socks5h://{}", nobody.address),
+            "connection refused",
+        ),
+    ] {
+        let transport = transport_with(&TlsConfig::default(), &ProxyConfig::Url(proxy.into()));
+        let error = send(&transport, "https://api.example/")
+            .await
+            .err()
+            .unwrap();
+        let hop = format!("proxy {}", nobody.address);
+        check(&error, TransportErrorKind::Proxy, &[said, &hop]);
+    }
+    let proxy = ProxyConfig::Url("http://proxy.invalid:3128".into());
+    let transport = transport_with(&TlsConfig::default(), &proxy);
+    let error = send(&transport, "https://api.example/")
+        .await
+        .err()
+        .unwrap();
+    check(
+        &error,
+        TransportErrorKind::Dns,
+        &["proxy proxy.invalid:3128"],
+    );
+}
+
+#[actix_rt::test]
+async fn socks_proxy_gets_the_name_or_the_address() {
+    let name = [&b"\x05\x01\x00\x03\x0bapi.example"[..], &[0, 80]].concat();
+    let address = vec![5, 1, 0, 1, 127, 0, 0, 1, 0, 80];
+    for (scheme, host, asked) in [
+        ("socks5h", "api.example", name),
+        ("socks5h", "127.0.0.1", address.clone()),
+        ("socks5", "127.0.0.1", address),
+    ] {
+        let length = asked.len();
+        let (proxy, received) = serve(move |listener| {
+            let mut stream = listener.accept().unwrap().0;
+            let mut methods = [0; 4];
+            stream.read_exact(&mut methods).unwrap();
+            assert_eq!(methods, [5, 2, 0, 2]);
+            stream.write_all(&[5, 2]).unwrap();
+            let mut login = [0; 18];
+            stream.read_exact(&mut login).unwrap();
+            assert_eq!(&login, b"\x01\x08DOM\\user\x07hunter2");
+            stream.write_all(&[1, 0]).unwrap();
+            let mut asked = vec![0; length];
+            stream.read_exact(&mut asked).unwrap();
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+            read_request(&mut stream);
+            stream.write_all(OK.as_bytes()).unwrap();
+            asked
+        });
+        let config = ProxyConfig::Url(format!("{scheme}://DOM%5Cuser:hunter2@{proxy}").into());
+        let transport = transport_with(&TlsConfig::default(), &config);
+        let response = send(&transport, format!("http://{host}/")).await.unwrap();
+        assert_eq!(read_to_end(response.body).await.unwrap(), "ok");
+        assert_eq!(within(received).await.unwrap(), asked);
+    }
+
+    // It refuses the password.
+    let (proxy, _) = serve(|listener| {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream.write_all(&[5, 0xff]).unwrap();
+    });
+    let config = ProxyConfig::Url(format!("socks5h://user:hunter2@{proxy}").into());
+    let transport = transport_with(&TlsConfig::default(), &config);
+    let error = send(&transport, "http://api.example/").await.err().unwrap();
+    check(
+        &error,
+        TransportErrorKind::InvalidRequest,
+        &[&format!("proxy {proxy}")],
+    );
+    assert!(!format!("{error:?}").contains("hunter2"));
 }

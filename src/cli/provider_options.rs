@@ -9,7 +9,7 @@ use actix_responses::{
     loopback::{Loopback, LoopbackOptions},
     provider::{Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
     retry::RetryPolicy,
-    transport::{AwcTransportFactory, ProxyConfig, TlsConfig},
+    transport::{AwcTransportFactory, KeepAlive, ProxyConfig, TlsConfig},
     wire::Wire,
 };
 use clap::{Args, ValueEnum};
@@ -85,6 +85,30 @@ pub(super) struct ProviderOptions {
 
     #[command(flatten)]
     timeouts: TimeoutOptions,
+
+    #[command(flatten)]
+    connection: ConnectionOptions,
+}
+
+#[derive(Args, Clone, Copy)]
+#[command(next_help_heading = "Connection")]
+struct ConnectionOptions {
+    /// How long a connection may lie still before it is probed; 0s sends no probes [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    tcp_keepalive: Option<Duration>,
+
+    /// How long the peer may leave bytes without an acknowledgement, on Linux; 0s leaves it to the system [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    tcp_user_timeout: Option<Duration>,
+}
+
+impl ConnectionOptions {
+    fn keep_alive(self) -> KeepAlive {
+        let mut keep_alive = KeepAlive::default();
+        keep_alive.idle = self.tcp_keepalive.unwrap_or(keep_alive.idle);
+        keep_alive.user_timeout = self.tcp_user_timeout.unwrap_or(keep_alive.user_timeout);
+        keep_alive
+    }
 }
 
 #[derive(Args)]
@@ -140,6 +164,7 @@ impl TimeoutOptions {
 pub(super) struct Upstream {
     pub(super) provider: Provider,
     pub(super) tls: TlsConfig,
+    keep_alive: KeepAlive,
     /// What must not be printed.
     pub(super) secrets: Secrets,
     /// The model to ask for when none is named; nothing where there is no sensible one.
@@ -156,6 +181,7 @@ impl Upstream {
         config.workers = Workers::Current;
         let factory = AwcTransportFactory::new(&self.tls, &ProxyConfig::default())
             .map_err(|error| UsageError::at("can't set up the transport", &error))?;
+        let factory = factory.with_keep_alive(self.keep_alive);
         Ok(Runtime::with_transport(config, factory)?)
     }
 
@@ -219,6 +245,7 @@ impl ProviderOptions {
         };
         Ok(Upstream {
             tls: self.tls(&provider)?,
+            keep_alive: self.connection.keep_alive(),
             secrets: Secrets::new(secrets),
             default_model,
             provider,

@@ -42,6 +42,7 @@ use super::{
     dial::{dial, handshake, io_reason},
     framing::Framing,
     is_transport_header,
+    keep_alive::KeepAlive,
     proxy::{Authority, ProxyConfig, ProxyRules},
     tls::TlsConfig,
 };
@@ -66,6 +67,7 @@ const MAX_CLIENTS: usize = 8;
 pub struct AwcTransportFactory {
     tls: Arc<ClientConfig>,
     proxy: Arc<ProxyRules>,
+    keep_alive: KeepAlive,
 }
 
 impl AwcTransportFactory {
@@ -77,8 +79,16 @@ impl AwcTransportFactory {
     pub fn new(tls: &TlsConfig, proxy: &ProxyConfig) -> Result<Self, TransportError> {
         Ok(Self {
             tls: tls.client_config()?,
-            proxy: Arc::new(proxy.rules(|name| env::var(name).ok())?),
+            proxy: Arc::new(proxy.rules(|name| env::var_os(name))?),
+            keep_alive: KeepAlive::default(),
         })
+    }
+
+    /// Sets how connections are probed.
+    #[must_use]
+    pub fn with_keep_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.keep_alive = keep_alive;
+        self
     }
 }
 
@@ -169,11 +179,16 @@ impl Clients {
     }
 
     fn new_client(&self, is_https: bool, timeout: Duration) -> Client {
-        let AwcTransportFactory { tls, proxy } = &self.factory;
+        let AwcTransportFactory {
+            tls,
+            proxy,
+            keep_alive,
+        } = &self.factory;
         let dialer = Dialer {
             tls: is_https.then(|| Arc::clone(tls)),
             proxy: Arc::clone(proxy),
             timeout,
+            keep_alive: *keep_alive,
             connections: Rc::clone(&self.connections),
         };
         let connector = Connector::new()
@@ -496,6 +511,7 @@ struct Dialer {
     tls: Option<Arc<ClientConfig>>,
     proxy: Arc<ProxyRules>,
     timeout: Duration,
+    keep_alive: KeepAlive,
     connections: Rc<Connections>,
 }
 
@@ -523,7 +539,7 @@ impl Dialer {
     async fn connect(&self, target: Authority<'_>) -> Result<Connection, TransportError> {
         let is_https = self.tls.is_some();
         let proxy = self.proxy.proxy_for(is_https, target.0, target.1)?;
-        let stream = dial(target, proxy, self.timeout).await?;
+        let stream = dial(target, proxy, self.timeout, self.keep_alive).await?;
         let socket = match &self.tls {
             Some(tls) => Socket::Tls(Box::new(
                 handshake(stream, target, tls, self.timeout).await?,

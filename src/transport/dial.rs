@@ -1,7 +1,9 @@
 //! Opening a TCP connection to a host, directly or through a proxy's tunnel.
 
 use std::{
+    cell::Cell,
     error::Error,
+    fmt::Display,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -16,10 +18,12 @@ use tokio::{
     time,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_socks::{TargetAddr, tcp::Socks5Stream};
 
 use super::{
     TransportError, TransportErrorKind,
-    proxy::{Authority, Proxy},
+    keep_alive::KeepAlive,
+    proxy::{Authority, Credentials, Proxy, ProxyProtocol},
 };
 
 /// How long one address is waited for before the next one is tried beside it, as RFC 8305 recommends. A host with an
@@ -30,30 +34,240 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 const MAX_TUNNEL_HEAD_BYTES: usize = 16 * 1024;
 const MAX_TUNNEL_HEADERS: usize = 64;
 
+/// How long is waited for a file or a port of this machine to become free.
+const LOCAL_PAUSE: Duration = Duration::from_millis(50);
+
 /// Connects within `timeout`, which covers resolving, connecting and the proxy's answer.
-pub(crate) async fn dial(
+pub(super) async fn dial(
     target: Authority<'_>,
     proxy: Option<&Proxy>,
     timeout: Duration,
+    keep_alive: KeepAlive,
 ) -> Result<TcpStream, TransportError> {
-    let via = proxy.map_or_else(String::new, |proxy| format!(" through proxy {proxy}"));
-    let connecting = async {
-        let Some(proxy) = proxy else {
-            return connect(target).await;
-        };
-        let mut stream = connect(Authority(&proxy.host, proxy.port)).await?;
-        open_tunnel(&mut stream, target, proxy).await?;
-        Ok(stream)
+    let dialer = Dialer {
+        keep_alive,
+        lacking: Cell::default(),
     };
-    time::timeout(timeout, connecting)
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!("no connection to {target}{via} within {timeout:?}");
-            Err(TransportError::new(
-                TransportErrorKind::ConnectTimeout,
-                message,
-            ))
+    let connecting = async {
+        match proxy {
+            Some(proxy) => dialer.connect_through(proxy, target).await,
+            None => {
+                dialer
+                    .connect(target, TransportErrorKind::Connect, &target)
+                    .await
+            }
+        }
+    };
+    let connected = time::timeout(timeout, connecting).await;
+    connected.unwrap_or_else(|_| {
+        let via = proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"));
+        let message = format!("no connection to {target}{via} within {timeout:?}");
+        Err(match dialer.lacking.take() {
+            Some(what) => {
+                TransportError::new(TransportErrorKind::LocalLimit, format!("{message}: {what}"))
+            }
+            None => TransportError::new(TransportErrorKind::ConnectTimeout, message),
         })
+    })
+}
+
+/// Names an I/O error's kind where it says something, as in ": connection refused".
+pub(super) fn io_reason(error: &io::Error) -> String {
+    match error.kind() {
+        // It came from elsewhere, and the source tells more.
+        io::ErrorKind::Other => String::new(),
+        kind => format!(": {kind}"),
+    }
+}
+
+struct Dialer {
+    keep_alive: KeepAlive,
+    /// What this machine had too little of for a connection.
+    lacking: Cell<Option<String>>,
+}
+
+impl Dialer {
+    /// Connects to a host that errors call `hop`. Where this machine can open no connection at all, it waits until it can: that
+    /// passes, and the peer has no part in it.
+    async fn connect(
+        &self,
+        host: Authority<'_>,
+        kind: TransportErrorKind,
+        hop: &dyn Display,
+    ) -> Result<TcpStream, TransportError> {
+        let addresses = self.resolve(host, hop).await?;
+        let stream = loop {
+            match connect_any(&addresses).await {
+                Ok(stream) => break stream,
+                Err(Refused::Locally(what)) => self.wait_for(what).await,
+                Err(Refused::By(error)) => {
+                    let message = format!("can't connect to {hop}{}", io_reason(&error));
+                    return Err(TransportError::new(kind, message).with_source(error));
+                }
+            }
+        };
+        self.keep_alive.apply(&stream);
+        // A request is written whole, so there is nothing to gain from waiting for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "can't set TCP_NODELAY");
+        }
+        Ok(stream)
+    }
+
+    async fn wait_for(&self, what: String) {
+        self.lacking.set(Some(what));
+        time::sleep(LOCAL_PAUSE).await;
+    }
+
+    async fn resolve(
+        &self,
+        Authority(host, port): Authority<'_>,
+        hop: &dyn Display,
+    ) -> Result<Vec<SocketAddr>, TransportError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let error = |reason: &str| {
+            let message = format!("can't resolve the host of {hop}{reason}");
+            TransportError::new(TransportErrorKind::Dns, message)
+        };
+        loop {
+            let addresses: Vec<_> = match lookup_host((host, port)).await {
+                Ok(addresses) => addresses.collect(),
+                Err(cause) => match lacking(&cause, None) {
+                    Some(what) => {
+                        self.wait_for(what).await;
+                        continue;
+                    }
+                    None => return Err(error("").with_source(cause)),
+                },
+            };
+            return match addresses.is_empty() {
+                true => Err(error(": it has no address")),
+                false => Ok(addresses),
+            };
+        }
+    }
+
+    async fn connect_through(
+        &self,
+        proxy: &Proxy,
+        target: Authority<'_>,
+    ) -> Result<TcpStream, TransportError> {
+        let host = Authority(&proxy.host, proxy.port);
+        let mut stream = self.connect(host, TransportErrorKind::Proxy, proxy).await?;
+        let target_of_socks = match proxy.protocol {
+            ProxyProtocol::Http => {
+                open_tunnel(&mut stream, target, proxy).await?;
+                return Ok(stream);
+            }
+            ProxyProtocol::Socks5h => None,
+            ProxyProtocol::Socks5 => self.resolve(target, &target).await?.into_iter().next(),
+        };
+        let target_of_socks = match (target_of_socks, target.0.parse::<IpAddr>()) {
+            (Some(address), _) => TargetAddr::Ip(address),
+            (None, Ok(address)) => TargetAddr::Ip(SocketAddr::new(address, target.1)),
+            (None, Err(_)) => TargetAddr::Domain(target.0.into(), target.1),
+        };
+        let connected = match &proxy.credentials {
+            Some(Credentials { user, password }) => {
+                let (user, password) = (user.expose(), password.expose());
+                Socks5Stream::connect_with_password_and_socket(
+                    stream,
+                    target_of_socks,
+                    user,
+                    password,
+                )
+                .await
+            }
+            None => Socks5Stream::connect_with_socket(stream, target_of_socks).await,
+        };
+        connected.map(Socks5Stream::into_inner).map_err(|error| {
+            use tokio_socks::Error::{
+                ConnectionNotAllowedByRuleset, InvalidAuthValues, NoAcceptableAuthMethods,
+                PasswordAuthFailure,
+            };
+            let kind = match &error {
+                // Trying again with the same can't help.
+                ConnectionNotAllowedByRuleset
+                | InvalidAuthValues(_)
+                | NoAcceptableAuthMethods
+                | PasswordAuthFailure(_) => TransportErrorKind::InvalidRequest,
+                _ => TransportErrorKind::Proxy,
+            };
+            let message = format!("{proxy} opens no connection to {target}: {error}");
+            TransportError::new(kind, message).with_source(error)
+        })
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+enum Refused {
+    By(io::Error),
+    /// This machine had too little of something.
+    Locally(String),
+}
+
+/// The first connection that comes about; the error is that of the address that failed last.
+async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, Refused> {
+    let mut waiting = addresses.iter().copied().peekable();
+    let mut connecting = FuturesUnordered::new();
+    let mut last = Refused::By(io::ErrorKind::AddrNotAvailable.into());
+    loop {
+        if let Some(address) = waiting.next() {
+            connecting.push(async move {
+                TcpStream::connect(address)
+                    .await
+                    .map_err(|error| (address, error))
+            });
+        }
+        tokio::select! {
+            connected = connecting.next() => match connected {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err((address, error))) => match lacking(&error, Some(address)) {
+                    Some(what) => last = Refused::Locally(what),
+                    None if matches!(last, Refused::Locally(_)) => {}
+                    None => last = Refused::By(error),
+                },
+                None => return Err(last),
+            },
+            () = time::sleep(NEXT_ADDRESS_AFTER), if waiting.peek().is_some() => {}
+        }
+    }
+}
+
+/// What this machine has too little of, if that is what an error is about.
+fn lacking(error: &io::Error, address: Option<SocketAddr>) -> Option<String> {
+    // Of a machine without an IPv6 address the kernel says the same to IPv6 as of one without a free port.
+    if error.kind() == io::ErrorKind::AddrNotAvailable
+        && address.is_some_and(|address| address.is_ipv4())
+    {
+        return Some("no local port is free".to_owned());
+    }
+    local_limit(error)
+}
+
+#[cfg(unix)]
+fn local_limit(error: &io::Error) -> Option<String> {
+    use rustix::{
+        io::Errno,
+        process::{Resource, getrlimit},
+    };
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some(match getrlimit(Resource::Nofile).current {
+            Some(limit) => format!("too many open files (limit {limit})"),
+            None => "too many open files".to_owned(),
+        }),
+        Errno::NFILE => Some("too many open files on this machine".to_owned()),
+        Errno::NOBUFS => Some("no buffer of the kernel is free".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+fn local_limit(_: &io::Error) -> Option<String> {
+    None
 }
 
 /// Makes a TLS session with the target.
@@ -104,110 +318,54 @@ fn tls_error(error: io::Error, target: Authority<'_>) -> TransportError {
     TransportError::new(kind, message).with_source(error)
 }
 
-/// Names an I/O error's kind where it says something, as in ": connection refused".
-pub(crate) fn io_reason(error: &io::Error) -> String {
-    match error.kind() {
-        // It came from elsewhere, and the source tells more.
-        io::ErrorKind::Other => String::new(),
-        kind => format!(": {kind}"),
-    }
-}
-
-async fn connect(host: Authority<'_>) -> Result<TcpStream, TransportError> {
-    let addresses = resolve(host).await?;
-    let stream = connect_any(addresses).await.map_err(|error| {
-        let message = format!("can't connect to {host}{}", io_reason(&error));
-        TransportError::new(TransportErrorKind::Connect, message).with_source(error)
-    })?;
-    // A request is written whole, so there is nothing to gain from waiting for more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "can't set TCP_NODELAY");
-    }
-    Ok(stream)
-}
-
-async fn resolve(Authority(host, port): Authority<'_>) -> Result<Vec<SocketAddr>, TransportError> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let error = |reason: &str| {
-        let message = format!("can't resolve host {host}{reason}");
-        TransportError::new(TransportErrorKind::Dns, message)
-    };
-    let addresses: Vec<_> = lookup_host((host, port))
-        .await
-        .map_err(|cause| error("").with_source(cause))?
-        .collect();
-    match addresses.is_empty() {
-        true => Err(error(": it has no address")),
-        false => Ok(addresses),
-    }
-}
-
-/// The first connection that comes about; the error is that of the address that failed last.
-async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.into_iter().peekable();
-    let mut connecting = FuturesUnordered::new();
-    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    loop {
-        if let Some(address) = waiting.next() {
-            connecting.push(TcpStream::connect(address));
-        }
-        tokio::select! {
-            connected = connecting.next() => match connected {
-                Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => last_error = error,
-                None => return Err(last_error),
-            },
-            () = time::sleep(NEXT_ADDRESS_AFTER), if waiting.peek().is_some() => {}
-        }
-    }
-}
-
 async fn open_tunnel(
     stream: &mut TcpStream,
     target: Authority<'_>,
     proxy: &Proxy,
 ) -> Result<(), TransportError> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n");
-    if let Some(authorization) = &proxy.authorization {
-        request.push_str(&format!(
-            "proxy-authorization: {}\r\n",
-            authorization.expose()
-        ));
+    if let Some(credentials) = &proxy.credentials {
+        let basic = credentials.basic();
+        request.push_str(&format!("proxy-authorization: {}\r\n", basic.expose()));
     }
     request.push_str("\r\n");
 
     let broken = |error: io::Error| {
-        let message = format!("the connection to proxy {proxy} broke{}", io_reason(&error));
-        TransportError::new(TransportErrorKind::Connect, message).with_source(error)
+        let message = format!("the connection to {proxy} broke{}", io_reason(&error));
+        TransportError::new(TransportErrorKind::Proxy, message).with_source(error)
     };
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
 
     let mut answer = Vec::with_capacity(512);
     while answer.len() < MAX_TUNNEL_HEAD_BYTES {
         if stream.read_buf(&mut answer).await.map_err(broken)? == 0 {
-            let message = format!("proxy {proxy} closed the connection without an answer");
-            return Err(TransportError::new(TransportErrorKind::Connect, message));
+            let message = format!("{proxy} closed the connection without an answer");
+            return Err(TransportError::new(TransportErrorKind::Proxy, message));
         }
-        let mut headers = [httparse::EMPTY_HEADER; MAX_TUNNEL_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        match response.parse(&answer) {
-            Ok(httparse::Status::Partial) => {}
-            Ok(httparse::Status::Complete(head_bytes)) => {
-                let status = response.code.unwrap_or_default();
-                check_tunnel(target, proxy, status, answer.len() > head_bytes)?;
-                return Ok(());
+        let mut begin = 0;
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_TUNNEL_HEADERS];
+            let mut response = httparse::Response::new(&mut headers);
+            match response.parse(&answer[begin..]) {
+                Ok(httparse::Status::Partial) => break,
+                Ok(httparse::Status::Complete(head_bytes)) => {
+                    begin += head_bytes;
+                    match response.code.unwrap_or_default() {
+                        // It is not the answer yet.
+                        100..=199 => {}
+                        status => return check_tunnel(target, proxy, status, answer.len() > begin),
+                    }
+                }
+                Err(error) => return Err(no_http(proxy, error)),
             }
-            Err(error) => return Err(no_http(proxy, error)),
         }
     }
-    let message = format!("the answer of proxy {proxy} is over {MAX_TUNNEL_HEAD_BYTES} bytes");
+    let message = format!("the answer of {proxy} is over {MAX_TUNNEL_HEAD_BYTES} bytes");
     Err(TransportError::new(TransportErrorKind::TooLarge, message))
 }
 
 fn no_http(proxy: &Proxy, error: impl Error + Send + Sync + 'static) -> TransportError {
-    let message = format!("the answer of proxy {proxy} is not HTTP");
+    let message = format!("the answer of {proxy} is not HTTP");
     TransportError::new(TransportErrorKind::InvalidResponse, message).with_source(error)
 }
 
@@ -221,19 +379,22 @@ fn check_tunnel(
         // The target does not speak first, so what follows can't be its.
         200..=299 if has_more => (
             TransportErrorKind::InvalidResponse,
-            format!("proxy {proxy} sent something before the tunnel to {target} was used"),
+            format!("{proxy} sent something before the tunnel to {target} was used"),
         ),
         200..=299 => return Ok(()),
         407 => (
             // Trying again with the same credentials can't help.
             TransportErrorKind::InvalidRequest,
-            format!(
-                "proxy {proxy} asks for other credentials (HTTP 407): put user:password@ in its URL"
-            ),
+            format!("{proxy} asks for other credentials (HTTP 407): put user:password@ in its URL"),
+        ),
+        // It is not allowed, and will not be.
+        403 | 405 => (
+            TransportErrorKind::InvalidRequest,
+            format!("{proxy} does not allow a tunnel to {target} (HTTP {status})"),
         ),
         _ => (
-            TransportErrorKind::Connect,
-            format!("proxy {proxy} refused a tunnel to {target} (HTTP {status})"),
+            TransportErrorKind::Proxy,
+            format!("{proxy} refused a tunnel to {target} (HTTP {status})"),
         ),
     };
     Err(TransportError::new(kind, message))
@@ -253,28 +414,32 @@ mod tests {
         let refusing = closed.local_addr().unwrap();
         drop(closed);
 
-        let stream = connect_any(vec![refusing, address]).await.unwrap();
+        let stream = connect_any(&[refusing, address]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
 
-        let error = connect_any(vec![refusing, refusing]).await.unwrap_err();
+        let Err(Refused::By(error)) = connect_any(&[refusing, refusing]).await else {
+            panic!("it is the peer that refuses");
+        };
         assert_eq!(io_reason(&error), ": connection refused");
-        assert!(connect_any(Vec::new()).await.is_err());
+        assert!(connect_any(&[]).await.is_err());
     }
 
     #[test]
     fn answer_to_connect_decides() {
         let proxy = Proxy {
+            protocol: ProxyProtocol::Http,
             host: "proxy".to_owned(),
             port: 3128,
-            authorization: None,
+            credentials: None,
+            variable: None,
         };
         for (status, has_more, expected) in [
             (200, false, None),
             (204, false, None),
             (200, true, Some(TransportErrorKind::InvalidResponse)),
             (407, true, Some(TransportErrorKind::InvalidRequest)),
-            (403, false, Some(TransportErrorKind::Connect)),
-            (503, false, Some(TransportErrorKind::Connect)),
+            (403, false, Some(TransportErrorKind::InvalidRequest)),
+            (503, false, Some(TransportErrorKind::Proxy)),
         ] {
             let result = check_tunnel(Authority("::1", 443), &proxy, status, has_more);
             assert_eq!(result.err().map(|error| error.kind()), expected, "{status}");

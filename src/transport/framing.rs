@@ -86,8 +86,6 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-
     use super::*;
 
     fn head(is_http_1_1: bool, status: u16, headers: &[(&'static str, &'static str)]) -> Head {

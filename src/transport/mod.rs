@@ -17,6 +17,7 @@ mod connection;
 mod dial;
 mod framing;
 mod head;
+mod keep_alive;
 mod pooled;
 mod proxy;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(crate) mod silence;
 mod tls;
 
 pub use self::awc::AwcTransportFactory;
+pub use self::keep_alive::KeepAlive;
 pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
 pub use self::proxy::ProxyConfig;
@@ -132,6 +134,10 @@ pub enum TransportErrorKind {
     Dns,
     /// No TCP connection.
     Connect,
+    /// The proxy did not answer, or did not open a connection.
+    Proxy,
+    /// This machine could not open a connection: it has too few open files or ports left.
+    LocalLimit,
     /// No connection within the time for it.
     ConnectTimeout,
     /// No TLS session.
@@ -194,6 +200,8 @@ impl From<TransportError> for ApiError {
             TransportErrorKind::InvalidRequest => (ErrorKind::InvalidConfiguration, Phase::Prepare),
             TransportErrorKind::Dns => (ErrorKind::Dns, Phase::Connect),
             TransportErrorKind::Connect => (ErrorKind::Connect, Phase::Connect),
+            TransportErrorKind::Proxy => (ErrorKind::Connect, Phase::Connect),
+            TransportErrorKind::LocalLimit => (ErrorKind::Connect, Phase::Connect),
             TransportErrorKind::ConnectTimeout => (ErrorKind::ConnectTimeout, Phase::Connect),
             TransportErrorKind::Tls => (ErrorKind::Tls, Phase::Connect),
             TransportErrorKind::Certificate => (ErrorKind::Certificate, Phase::Connect),

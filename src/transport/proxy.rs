@@ -1,9 +1,9 @@
-//! Which connections go through an HTTP proxy.
+//! Which connections go through a proxy.
 //!
-//! A proxy is asked for a tunnel (`CONNECT`), for `https` and `http` alike, so that it never sees a request or a key. Some
-//! proxies allow tunnels to port 443 alone; they refuse `http` then.
+//! An HTTP proxy is asked for a tunnel (`CONNECT`), for `https` and `http` alike, so that it never sees a request or a key. Some
+//! proxies allow tunnels to port 443 alone; they refuse `http` then. A SOCKS5 proxy passes on what it gets in any case.
 
-use std::{fmt, net::IpAddr};
+use std::{ffi::OsString, fmt, net::IpAddr};
 
 use url::{Host, Url};
 
@@ -17,7 +17,8 @@ pub enum ProxyConfig {
     /// What the environment says, read once when the transport factory is made.
     ///
     /// `https_proxy` is for `https`, `http_proxy` for `http`, `all_proxy` for what has none of its own. The upper-case names
-    /// count too, except `HTTP_PROXY`: a CGI program gets that from a request's `Proxy` header. Lower case wins. `no_proxy`
+    /// count too, `HTTP_PROXY` only where there is no `REQUEST_METHOD`: a CGI program gets it from a request's `Proxy` header.
+    /// Lower case wins. `no_proxy`
     /// lists hosts to connect to directly, separated by commas: a name covers its subdomains, and may have a port; an IP
     /// address may be a network such as `10.0.0.0/8`; `*` is all. This machine itself (`localhost`, loopback addresses) is
     /// never reached through a proxy from the environment.
@@ -25,7 +26,8 @@ pub enum ProxyConfig {
     FromEnvironment,
     /// No proxy.
     None,
-    /// This proxy for every host: `http://[user:password@]host[:port]`. A secret, for it may hold a password.
+    /// This proxy for every host: `http://[user:password@]host[:port]`, or `socks5://`, with the names of hosts resolved here, or
+    /// `socks5h://`, with them resolved by the proxy. A secret, for it may hold a password.
     Url(Secret),
 }
 
@@ -35,27 +37,37 @@ impl ProxyConfig {
     /// A proxy in the environment that can't be used is an error only for a request that would use it.
     pub(crate) fn rules(
         &self,
-        lookup: impl Fn(&str) -> Option<String>,
+        lookup: impl Fn(&str) -> Option<OsString>,
     ) -> Result<ProxyRules, TransportError> {
         match self {
             Self::None => Ok(ProxyRules::Direct),
             Self::Url(url) => {
-                let proxy =
-                    Proxy::parse(url.expose()).map_err(|reason| unusable("given", &reason))?;
+                let proxy = Proxy::parse(url.expose(), None)
+                    .map_err(|reason| unusable("given", &reason))?;
                 Ok(ProxyRules::Fixed(proxy))
             }
             Self::FromEnvironment => {
                 let first = |names: &[&'static str]| {
                     names.iter().find_map(|&name| {
-                        let value = lookup(name).filter(|value| !value.trim().is_empty())?;
-                        Some((name, Proxy::parse(&value)))
+                        let value = lookup(name)?.into_string();
+                        match value {
+                            Ok(value) if value.trim().is_empty() => None,
+                            Ok(value) => Some((name, Proxy::parse(&value, Some(name)))),
+                            Err(_) => Some((name, Err("it is not UTF-8".to_owned()))),
+                        }
                     })
                 };
+                let http: &[_] = match lookup("REQUEST_METHOD") {
+                    None => &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
+                    Some(_) => &["http_proxy", "all_proxy", "ALL_PROXY"],
+                };
                 let no_proxy = lookup("no_proxy").or_else(|| lookup("NO_PROXY"));
+                let no_proxy = no_proxy.unwrap_or_default().into_string();
+                let no_proxy = no_proxy.map_err(|_| unusable("no_proxy", "it is not UTF-8"))?;
                 Ok(ProxyRules::Environment {
                     https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
-                    http: first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
-                    exceptions: Exceptions::parse(no_proxy.as_deref().unwrap_or_default()),
+                    http: first(http),
+                    exceptions: Exceptions::parse(&no_proxy),
                 })
             }
         }
@@ -112,31 +124,65 @@ impl ProxyRules {
     }
 }
 
-/// One HTTP proxy.
+/// One proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
+    pub(crate) protocol: ProxyProtocol,
     /// The host, without the brackets of an IPv6 address.
     pub(crate) host: String,
     /// The port.
     pub(crate) port: u16,
+    pub(crate) credentials: Option<Credentials>,
+    /// The variable of the environment that names it.
+    pub(crate) variable: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyProtocol {
+    Http,
+    /// With names of hosts resolved here.
+    Socks5,
+    /// With names of hosts resolved by the proxy.
+    Socks5h,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) user: Secret,
+    pub(crate) password: Secret,
+}
+
+impl Credentials {
     /// The value of `proxy-authorization`.
-    pub(crate) authorization: Option<Secret>,
+    pub(crate) fn basic(&self) -> Secret {
+        let both = format!("{}:{}", self.user.expose(), self.password.expose());
+        Secret::new(format!("Basic {}", base64(both.as_bytes())))
+    }
 }
 
 impl Proxy {
     /// Errors say what is wrong without the URL, which may hold a password.
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, variable: Option<&'static str>) -> Result<Self, String> {
         let text = text.trim();
         let with_scheme = match text.contains("://") {
             true => text.to_owned(),
             false => format!("http://{text}"),
         };
-        let url = Url::parse(&with_scheme).map_err(|error| error.to_string())?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err("TLS to the proxy itself is not supported, use http://".into()),
-            other => return Err(format!("scheme {other:?} is not supported, use http://")),
+        if text.contains('\\') {
+            return Err("a backslash ends the host: in a user's name, write it as %5C".into());
         }
+        let url = Url::parse(&with_scheme).map_err(|error| error.to_string())?;
+        let (protocol, port) = match url.scheme() {
+            "http" => (ProxyProtocol::Http, 80),
+            "socks5" => (ProxyProtocol::Socks5, 1080),
+            "socks5h" => (ProxyProtocol::Socks5h, 1080),
+            "https" => return Err("TLS to the proxy itself is not supported, use http://".into()),
+            other => {
+                return Err(format!(
+                    "scheme {other:?} is not supported, use http://, socks5:// or socks5h://"
+                ));
+            }
+        };
         let host = match url.host() {
             Some(Host::Domain(name)) => name.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
@@ -144,30 +190,43 @@ impl Proxy {
             None => return Err("it names no host".into()),
         };
         let has_user = !url.username().is_empty() || url.password().is_some();
-        let authorization = has_user.then(|| {
-            let mut credentials = percent_decoded(url.username());
-            credentials.push(b':');
-            credentials.extend(percent_decoded(url.password().unwrap_or_default()));
-            Secret::new(format!("Basic {}", base64(&credentials)))
-        });
+        let decoded = |text: &str| {
+            let decoded = String::from_utf8(percent_decoded(text));
+            decoded
+                .map(Secret::new)
+                .map_err(|_| "its user or password is not UTF-8")
+        };
+        let credentials = match has_user {
+            true => Some(Credentials {
+                user: decoded(url.username())?,
+                password: decoded(url.password().unwrap_or_default())?,
+            }),
+            false => None,
+        };
         Ok(Self {
+            protocol,
             host,
-            port: url.port().unwrap_or(80),
-            authorization,
+            port: url.port().unwrap_or(port),
+            credentials,
+            variable,
         })
     }
 }
 
-/// Names the proxy without its credentials.
+/// Names the proxy, and who named it, without its credentials.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Authority(&self.host, self.port))
+        write!(f, "proxy {}", Authority(&self.host, self.port))?;
+        match self.variable {
+            Some(variable) => write!(f, " (from {variable})"),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proxy({self})")
+        f.write_fmt(format_args!("{self}"))
     }
 }
 
@@ -352,14 +411,14 @@ mod tests {
     fn route(environment: &[(&str, &str)], url: &str) -> String {
         let lookup = |name: &str| {
             let found = environment.iter().find(|(known, _)| *known == name)?;
-            Some(found.1.to_owned())
+            Some(found.1.into())
         };
         let rules = ProxyConfig::FromEnvironment.rules(lookup).unwrap();
         let url = Url::parse(url).unwrap();
         let host = url.host_str().unwrap().trim_matches(['[', ']']);
         let port = url.port_or_known_default().unwrap();
         match rules.proxy_for(url.scheme() == "https", host, port) {
-            Ok(Some(proxy)) => proxy.to_string(),
+            Ok(Some(proxy)) => Authority(&proxy.host, proxy.port).to_string(),
             Ok(None) => "direct".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -384,7 +443,14 @@ mod tests {
             (&[("HTTPS_PROXY", "http://a:1")], http, "direct"),
             (&[("http_proxy", "http://a:1")], http, "a:1"),
             (&[("http_proxy", "http://a:1")], https, "direct"),
-            (&[("HTTP_PROXY", "http://a:1")], http, "direct"),
+            (&[("HTTP_PROXY", "http://a:1")], http, "a:1"),
+            (
+                &[("HTTP_PROXY", "http://a:1"), ("REQUEST_METHOD", "GET")],
+                http,
+                "direct",
+            ),
+            (&[("ALL_PROXY", "socks5h://a")], http, "a:1080"),
+            (&[("ALL_PROXY", "socks5://a:1")], https, "a:1"),
             (&[("ALL_PROXY", "http://a:1")], http, "a:1"),
             (
                 &[("all_proxy", "http://a:1"), ("https_proxy", "http://b:2")],
@@ -451,9 +517,11 @@ mod tests {
         for (value, said) in [
             ("https://hunter2@proxy:1", "TLS to the proxy itself"),
             (
-                "socks5://user:hunter2@proxy:1",
-                "\"socks5\" is not supported",
+                "socks4://user:hunter2@proxy:1",
+                "\"socks4\" is not supported",
             ),
+            ("DOM\\user:hunter2@proxy:1", "write it as %5C"),
+            ("http://user:hunter2%ff@proxy:1", "is not UTF-8"),
             ("http://user:hunter2@:1", "empty host"),
             ("http://proxy:hunter2", "invalid port"),
         ] {
@@ -475,11 +543,11 @@ mod tests {
 
     #[test]
     fn given_proxy_is_for_every_host() {
-        let environment = |_: &str| Some("*".to_owned());
+        let environment = |_: &str| Some("*".into());
         let config = ProxyConfig::Url("http://proxy:1".into());
         let rules = config.rules(environment).unwrap();
         let proxy = rules.proxy_for(false, "127.0.0.1", 80).unwrap().unwrap();
-        assert_eq!(proxy.to_string(), "proxy:1");
+        assert_eq!(proxy.to_string(), "proxy proxy:1");
         let rules = ProxyConfig::None.rules(environment).unwrap();
         assert_eq!(rules.proxy_for(true, "host", 443).unwrap(), None);
     }
@@ -494,9 +562,14 @@ mod tests {
             ),
             ("Aladdin@proxy:1", Some("Basic QWxhZGRpbjo=")),
             ("http://a:b%40%zz@proxy", Some("Basic YTpiQCV6eg==")),
+            (
+                "DOM%5CAladdin:x@proxy:1",
+                Some("Basic RE9NXEFsYWRkaW46eA=="),
+            ),
         ] {
-            let proxy = Proxy::parse(url).unwrap();
-            assert_eq!(proxy.authorization.as_ref().map(Secret::expose), expected);
+            let proxy = Proxy::parse(url, Some("all_proxy")).unwrap();
+            let basic = proxy.credentials.as_ref().map(Credentials::basic);
+            assert_eq!(basic.as_ref().map(Secret::expose), expected);
             let config = ProxyConfig::Url(url.into());
             let printed = format!("{proxy} {proxy:?} {config:?} {:?}", config.rules(|_| None));
             assert!(
