@@ -31,7 +31,7 @@ use awc::{
 use bytes::Bytes;
 use futures_core::{Stream, future::LocalBoxFuture};
 use futures_util::stream;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use rustls::ClientConfig;
 use url::{Position, Url};
 
@@ -45,6 +45,7 @@ use super::{
     keep_alive::KeepAlive,
     proxy::{Authority, ProxyConfig, ProxyRules},
     tls::TlsConfig,
+    unpack::{Encoding, Unpacked},
 };
 
 /// How long a connection may lie idle and still be used. Load balancers close theirs after 60 s (AWS) or later; closing first
@@ -116,8 +117,9 @@ impl TransportFactory for AwcTransportFactory {
 
 /// Sends requests over HTTP/1.1, with as many connections as there are requests at a time.
 ///
-/// A redirect is a response like any other: following it could carry the key to another host. Bodies come as the server sent
-/// them; a compressed one is refused, since unpacking would hold back events.
+/// A redirect is a response like any other: following it could carry the key to another host. Bodies are asked for as they are
+/// (`accept-encoding: identity`, unless the request says something else); one that comes compressed all the same (gzip, deflate,
+/// br, with the feature zstd that too) is unpacked as it comes.
 #[derive(Debug)]
 struct AwcTransport {
     clients: Rc<Clients>,
@@ -290,6 +292,11 @@ async fn send_once(
         .no_decompress();
     let headers = sending.headers_mut();
     headers.insert(awc_header::HOST, target.host.clone());
+    if !request.headers.contains_key(header::ACCEPT_ENCODING) {
+        // Servers compress what says nothing of it, and hold back events until a block is full.
+        let identity = awc_header::HeaderValue::from_static("identity");
+        headers.insert(awc_header::ACCEPT_ENCODING, identity);
+    }
     for (name, value) in &request.headers {
         let (name, value) = to_awc_header(name, value).map_err(fail)?;
         headers.append(name, value);
@@ -323,11 +330,30 @@ async fn send_once(
         )));
     };
     let framing = head.framing(&request.method);
-    let body = match framing.check(&head, peer) {
-        Ok(()) => read_body(framing, response, connection, target),
+    let has_body = !matches!(framing, Framing::Nothing | Framing::Sized(0));
+    let encoding = Encoding::of(head.headers.get_all(header::CONTENT_ENCODING));
+    let body: BodyStream = match encoding {
+        Ok(Some(encoding)) if has_body => {
+            tracing::debug!(
+                peer,
+                ?encoding,
+                "a body came compressed, which was not asked for"
+            );
+            let body = read_body(framing, response, connection, target);
+            Box::pin(Unpacked::new(body, encoding, peer))
+        }
+        Err(encoding) if has_body && head.status.is_success() => {
+            let message = format!(
+                "{peer} sends a body with content-encoding {encoding:?}, which was not asked for"
+            );
+            return Err(fail(TransportError::new(
+                TransportErrorKind::InvalidResponse,
+                message,
+            )));
+        }
         // What a refusing server has to say in a body that can't be read matters less than its status.
-        Err(_) if !head.status.is_success() => Box::pin(stream::empty()),
-        Err(error) => return Err(fail(error)),
+        Err(_) if has_body => Box::pin(stream::empty()),
+        _ => read_body(framing, response, connection, target),
     };
     Ok(TransportResponse {
         status: head.status,

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::{TransportError, TransportErrorKind, head::Head};
+use super::head::Head;
 
 impl Head {
     fn has(&self, name: &HeaderName, expected: &str) -> bool {
@@ -55,33 +55,6 @@ pub(super) enum Framing {
     Chunked,
     /// With the connection.
     UntilClose,
-}
-
-/// The values of `content-encoding` that say that nothing is encoded. All but the first are mistakes of servers.
-const PLAIN: [&str; 4] = ["identity", "none", "utf-8", ""];
-
-impl Framing {
-    /// Refuses what can't be read.
-    pub(super) fn check(self, head: &Head, peer: &str) -> Result<(), TransportError> {
-        let mut encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
-        let is_encoded = |value: &&HeaderValue| {
-            let mut listed = value.to_str().unwrap_or("unreadable").split(',');
-            listed.any(|listed| !PLAIN.contains(&&*listed.trim().to_ascii_lowercase()))
-        };
-        match (self, encodings.find(is_encoded)) {
-            (Self::Nothing | Self::Sized(0), _) | (_, None) => Ok(()),
-            (_, Some(encoding)) => {
-                let encoding = String::from_utf8_lossy(encoding.as_bytes());
-                let message = format!(
-                    "{peer} sends a body with content-encoding {encoding:?}, which was not asked for"
-                );
-                Err(TransportError::new(
-                    TransportErrorKind::InvalidResponse,
-                    message,
-                ))
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -141,28 +114,6 @@ mod tests {
                 framing,
                 "{status} {headers:?} {method}"
             );
-        }
-    }
-
-    #[test]
-    fn encoding_is_refused_only_where_there_is_a_body() {
-        for (encoding, framing, is_refused) in [
-            ("gzip", Framing::Chunked, true),
-            ("identity, gzip", Framing::UntilClose, true),
-            ("br", Framing::Sized(1), true),
-            ("gzip", Framing::Sized(0), false),
-            ("gzip", Framing::Nothing, false),
-            ("Identity", Framing::Chunked, false),
-            ("identity, identity", Framing::Chunked, false),
-            ("none", Framing::Chunked, false),
-            ("UTF-8", Framing::Sized(2), false),
-            ("", Framing::Sized(2), false),
-        ] {
-            let head = head(true, 200, &[("content-encoding", encoding)]);
-            let result = framing.check(&head, "host:1");
-            assert_eq!(result.is_err(), is_refused, "{encoding} {framing:?}");
-            let named = |error: TransportError| error.to_string().contains(encoding);
-            assert!(result.err().is_none_or(named));
         }
     }
 }

@@ -23,6 +23,7 @@ mod proxy;
 #[cfg(test)]
 pub(crate) mod silence;
 mod tls;
+mod unpack;
 
 pub use self::awc::AwcTransportFactory;
 pub use self::keep_alive::KeepAlive;
