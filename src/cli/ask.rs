@@ -27,6 +27,7 @@ use super::{
     prompt_options::PromptOptions,
     provider_options::{ProviderOptions, Upstream},
     status_line::StatusLine,
+    system,
     text_view::{Terminals, TextView},
     usage_error::UsageError,
 };
@@ -96,8 +97,7 @@ impl Ask {
         logging::start(self.verbose, upstream.secrets.clone())?;
         let prompt = self.prompt.prompt(&upstream)?;
         upstream.announce();
-        let system = actix::System::new();
-        system.block_on(self.answer(prompt, &upstream))
+        system::start()?.block_on(self.answer(prompt, &upstream))
     }
 
     async fn answer(&self, prompt: Prompt, upstream: &Upstream) -> Result<ExitStatus, UsageError> {

@@ -15,7 +15,7 @@ use clap::Args;
 use http::StatusCode;
 
 use super::{
-    exit_status::ExitStatus, interrupts::Interrupts, logging, secrets::Secrets,
+    exit_status::ExitStatus, interrupts::Interrupts, logging, secrets::Secrets, system,
     usage_error::UsageError,
 };
 
@@ -170,8 +170,7 @@ impl Serve {
         if !self.quiet {
             logging::start(1, Secrets::default())?;
         }
-        let system = actix::System::new();
-        system.block_on(serve(options))
+        system::start()?.block_on(serve(options))
     }
 }
 

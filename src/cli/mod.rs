@@ -17,6 +17,7 @@ mod provider_options;
 mod question;
 mod secrets;
 mod status_line;
+mod system;
 mod text_view;
 mod usage_error;
 

@@ -14,7 +14,7 @@ use actix_responses::{
 };
 use clap::{Args, ValueEnum};
 
-use super::{console, secrets::Secrets, usage_error::UsageError};
+use super::{console, secrets::Secrets, system, usage_error::UsageError};
 
 const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 const KEY_VARIABLE: &str = "OPENAI_API_KEY";
@@ -207,6 +207,7 @@ impl ProviderOptions {
         } = match self.chosen()? {
             Some(chosen) => chosen,
             None => {
+                system::has_room_for_a_runtime()?;
                 let mut options = LoopbackOptions::default();
                 options.pace = EMBEDDED_PACE;
                 let loopback = Loopback::start(options)

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind as IoErrorKind, Write as _};
 use actix_responses::{ApiError, ErrorKind, Runtime, retry::RetryPolicy};
 
 use super::{
-    console, exit_status::ExitStatus, interrupts::Interrupts, provider_options::Upstream,
+    console, exit_status::ExitStatus, interrupts::Interrupts, provider_options::Upstream, system,
     usage_error::UsageError,
 };
 
@@ -25,7 +25,7 @@ pub(super) fn answer<T>(
             () = interrupts.next() => Ok::<_, UsageError>(None),
         }
     };
-    match actix::System::new().block_on(answering)? {
+    match system::start()?.block_on(answering)? {
         Some(Ok(answer)) => Ok(print(&shown(answer))),
         // Nothing was sent.
         Some(Err(error)) if error.kind() == ErrorKind::InvalidConfiguration => Err(error.into()),

@@ -93,6 +93,13 @@ kinds! {
     /// No connection (refused, unreachable). Retried.
     Connect = "connect",
         "check that the server runs and that the host and port are right";
+    /// The proxy could not be reached, or opened no connection. Retried.
+    Proxy = "proxy",
+        "check the proxy that the message names, and where it is set";
+    /// This machine has too few open files or ports left for a connection. It was waited for within the time for connecting, and is
+    /// retried; the endpoint has no part in it.
+    LocalLimit = "local_limit",
+        "raise the limit that the message names (`ulimit -n`), or run fewer streams at once";
     /// The TLS handshake failed. Retried, for it may have been cut; a bad certificate is not.
     Tls = "tls",
         "check that the server speaks TLS on this port";

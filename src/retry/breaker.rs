@@ -152,6 +152,7 @@ fn is_down(error: &ApiError) -> bool {
     match error.kind() {
         ErrorKind::Dns
         | ErrorKind::Connect
+        | ErrorKind::Proxy
         | ErrorKind::ConnectTimeout
         | ErrorKind::Tls
         | ErrorKind::ResponseHeadTimeout => true,

@@ -49,7 +49,7 @@ impl Breakers {
             // It was not sent.
             Some(ErrorKind::Unavailable) => return,
             // It says nothing of the endpoint.
-            Some(ErrorKind::AttemptLost | ErrorKind::TotalTimeout) => {
+            Some(ErrorKind::AttemptLost | ErrorKind::LocalLimit | ErrorKind::TotalTimeout) => {
                 return self.forget(origin, now);
             }
             _ => {}

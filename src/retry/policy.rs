@@ -126,6 +126,8 @@ fn can_help(error: &ApiError) -> bool {
         | ErrorKind::ServerError
         | ErrorKind::Dns
         | ErrorKind::Connect
+        | ErrorKind::Proxy
+        | ErrorKind::LocalLimit
         | ErrorKind::Tls
         | ErrorKind::ConnectTimeout
         | ErrorKind::ResponseHeadTimeout
@@ -201,6 +203,8 @@ mod tests {
                 "server_error",
                 "dns",
                 "connect",
+                "proxy",
+                "local_limit",
                 "tls",
                 "connect_timeout",
                 "response_head_timeout",

@@ -128,7 +128,7 @@ impl Dialer {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let error = |reason: &str| {
-            let message = format!("can't resolve the host of {hop}{reason}");
+            let message = format!("can't resolve {hop}{reason}");
             TransportError::new(TransportErrorKind::Dns, message)
         };
         loop {
