@@ -1,15 +1,19 @@
 //! Signals, and readers who have had enough.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader};
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, Write},
+    sync::mpsc,
+    time::Duration,
+};
 
 use actix_responses::loopback::{Chunks, Reply, Side};
 use http::StatusCode;
 use serde_json::json;
 
 use crate::support::{
-    FIRST, PATIENCE, Running, always, asking, closed, completed, program, sse, text_delta,
+    COMPLETED, DELTA, FIRST, HEAD, PATIENCE, Running, accept_request, always, asking, chunk,
+    closed, completed, program, serve, sse, text_delta, url, whole_answer,
 };
 
 #[test]
@@ -98,4 +102,53 @@ fn interrupt_is_heard_while_nobody_reads_stdout() {
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(130), ""));
     assert_eq!(closed(&provider, FIRST).by, Side::Client);
     drop(stdout);
+}
+
+/// A process that was stopped for longer than a limit finds its timers due, and the answer in its socket.
+#[test]
+fn what_came_while_the_process_was_stopped_is_not_late() {
+    for flag in [
+        "--idle-timeout",
+        "--response-head-timeout",
+        "--progress-timeout",
+    ] {
+        let is_head = flag == "--response-head-timeout";
+        let (go, goes_on) = mpsc::channel::<()>();
+        let (address, _) = serve(move |listener| {
+            let mut stream = accept_request(&listener);
+            if !is_head {
+                stream
+                    .write_all(format!("{HEAD}{}", chunk(DELTA)).as_bytes())
+                    .unwrap();
+            }
+            goes_on.recv().unwrap();
+            let answer = match is_head {
+                true => whole_answer(),
+                false => format!("{}0\r\n\r\n", chunk(COMPLETED)),
+            };
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let base_url = url(address);
+        let arguments = [
+            &asking(&base_url, &["--max-attempts", "1"])[..],
+            &[flag, "400ms"],
+        ]
+        .concat();
+        let mut running = Running::start(&mut program(&arguments));
+        match is_head {
+            true => std::thread::sleep(Duration::from_millis(100)),
+            false => _ = running.until_stdout(|text| text.contains("some")),
+        }
+        running.signal("STOP");
+        go.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        running.signal("CONT");
+        let ran = running.finish();
+        assert_eq!(
+            (ran.stdout.trim(), ran.status),
+            ("some text", Some(0)),
+            "{flag}: {}",
+            ran.stderr
+        );
+    }
 }
