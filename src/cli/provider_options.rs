@@ -273,6 +273,9 @@ impl ProviderOptions {
             Provider::new("--base-url", base_url)
                 .map_err(|error| UsageError::at("--base-url", &error))?;
             settings.base_url = Some(base_url.clone());
+            if chosen.place == BASE_URL_VARIABLE {
+                chosen.place = "--base-url";
+            }
         }
         if let Some(name) = &self.api_key_env {
             if variable(name).is_none() {

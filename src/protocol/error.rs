@@ -84,7 +84,7 @@ kinds! {
     /// The server failed (other 5xx, `server_error`). Retried.
     ServerError = "server_error",
         "try again later; give the request id when you report it";
-    /// A status that has no kind of its own. 408, 409 and 425 are retried.
+    /// A status that has no kind of its own, or a success without a body. 408, 409 and 425 are retried, and a 200 without a body.
     UnexpectedStatus = "unexpected_status",
         "check that the base URL is that of the API itself";
     /// The host's name could not be resolved. Retried.

@@ -329,7 +329,15 @@ impl fmt::Debug for Provider {
 
 /// Says what is wrong without the URL itself, which may hold a key.
 fn checked_base_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text.trim())
+    let text = text.trim();
+    // The parser would take the path for the host.
+    if text
+        .split_once(':')
+        .is_some_and(|(_, rest)| rest.starts_with("///"))
+    {
+        return Err("it names no host: it should look like https://api.example.com/v1".into());
+    }
+    let url = Url::parse(text)
         .map_err(|error| format!("{error}: it should look like https://api.example.com/v1"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(

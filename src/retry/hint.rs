@@ -25,9 +25,17 @@ pub(crate) fn delay_from_headers(headers: &HeaderMap, now: SystemTime) -> Option
         })
 }
 
+/// What no clock could count is as good as for ever: it is longer than anybody waits, and the error says it.
 fn seconds(value: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(value).ok()
+    let is_too_long = value.is_finite() && value > LONGEST.as_secs_f64();
+    match is_too_long {
+        true => Some(LONGEST),
+        false => Duration::try_from_secs_f64(value).ok(),
+    }
 }
+
+/// A hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -41,6 +49,9 @@ mod tests {
         for (headers, expected) in [
             (vec![("retry-after", "2")], Some(2_000)),
             (vec![("retry-after", "0.5")], Some(500)),
+            (vec![("retry-after", "1e20")], Some(LONGEST.as_millis())),
+            (vec![("retry-after", "-1")], None),
+            (vec![("retry-after", "inf")], None),
             (
                 vec![("retry-after-ms", "1500"), ("retry-after", "9")],
                 Some(1_500),

@@ -137,8 +137,10 @@ fn can_help(error: &ApiError) -> bool {
         | ErrorKind::Connection
         | ErrorKind::Truncated
         | ErrorKind::AttemptLost => true,
-        // Request timeout, conflict, too early.
-        ErrorKind::UnexpectedStatus => matches!(error.details().status, Some(408 | 409 | 425)),
+        // An answer without a body, which may have one next time; request timeout, conflict, too early.
+        ErrorKind::UnexpectedStatus => {
+            matches!(error.details().status, Some(200 | 408 | 409 | 425))
+        }
         _ => false,
     }
 }

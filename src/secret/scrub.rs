@@ -1,6 +1,6 @@
 //! Keys that must not come back in an error.
 
-use std::{cmp::Reverse, error::Error};
+use std::{cmp::Reverse, error::Error, ops::Range};
 
 use http::HeaderMap;
 use url::Url;
@@ -83,17 +83,23 @@ impl Secrets {
         }
     }
 
-    /// A text without them, if it holds one.
+    /// A text without them, if it holds one, or the beginning of one where it was cut.
     pub(crate) fn scrubbed(&self, text: &str) -> Option<String> {
-        let mut held = self
-            .0
-            .iter()
-            .filter(|secret| text.contains(*secret))
-            .peekable();
-        held.peek()?;
-        Some(held.fold(text.to_owned(), |text, secret| {
-            text.replace(secret, "[redacted]")
-        }))
+        let mut scrubbed = None;
+        for secret in &self.0 {
+            let known = scrubbed.as_deref().unwrap_or(text);
+            if known.contains(secret) {
+                scrubbed = Some(known.replace(secret, REDACTED));
+            }
+        }
+        for secret in &self.0 {
+            while let Some(cut) = cut_secret(scrubbed.as_deref().unwrap_or(text), secret) {
+                let mut known = scrubbed.unwrap_or_else(|| text.to_owned());
+                known.replace_range(cut, REDACTED);
+                scrubbed = Some(known);
+            }
+        }
+        scrubbed
     }
 
     fn are_in(&self, error: &(dyn Error + 'static)) -> bool {
@@ -109,12 +115,51 @@ impl Secrets {
     }
 }
 
+/// What stands where a secret was.
+const REDACTED: &str = "[redacted]";
+
+/// Where a text holds the beginning of a secret that goes on behind where it was cut: at an ellipsis, or at its end.
+fn cut_secret(text: &str, secret: &str) -> Option<Range<usize>> {
+    let cuts = text.match_indices('…').map(|(at, _)| at);
+    cuts.chain([text.len()]).find_map(|end| {
+        let held = (SHORTEST_SECRET..secret.len()).rev().find(|length| {
+            let beginning = &secret.as_bytes()[..*length];
+            text.as_bytes()[..end].ends_with(beginning) && text.is_char_boundary(end - length)
+        })?;
+        Some(end - held..end)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
     use crate::protocol::{Text, error::ErrorKind};
+
+    #[test]
+    fn the_beginning_of_a_key_is_taken_out_where_its_text_was_cut() {
+        let secrets = Secrets(["sk-0123456789-é".to_owned()].into());
+        for (text, expected) in [
+            ("no key: sk-0123456789…", Some("no key: [redacted]…")),
+            (
+                "sk-0123456789-é, sk-01234… and sk-0123",
+                Some("[redacted], [redacted]… and [redacted]"),
+            ),
+            ("a key begins with sk-01…", None),
+            ("sk-0123 is the beginning", None),
+            ("", None),
+        ] {
+            assert_eq!(secrets.scrubbed(text).as_deref(), expected, "{text}");
+        }
+        // However it is cut.
+        let text = "the key sk-0123456789-é is wrong";
+        for length in 0..text.chars().count() {
+            let cut = crate::json::excerpt::cut(text, length);
+            let shown = secrets.scrubbed(&cut).unwrap_or(cut);
+            assert!(!shown.contains("sk-0123"), "{shown}");
+        }
+    }
 
     #[test]
     fn a_quoted_key_is_taken_out() {

@@ -1,5 +1,8 @@
 //! Where a response's body ends, as its head tells.
 
+use std::io::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::head::Head;
@@ -35,6 +38,54 @@ impl Head {
         let first = self.headers.get(header::CONTENT_LENGTH).and_then(length);
         let mut lengths = self.headers.get_all(header::CONTENT_LENGTH).iter();
         lengths.find(|value| first.is_none() || length(value) != first)
+    }
+
+    /// Whether the connection ends with the response.
+    fn is_last(&self) -> bool {
+        let mut options = self.headers.get_all(header::CONNECTION).iter();
+        let mut has = |option: &str| {
+            options.any(|value| {
+                let value = value.to_str().unwrap_or_default();
+                value
+                    .split(',')
+                    .any(|known| known.trim().eq_ignore_ascii_case(option))
+            })
+        };
+        match self.is_http_1_1 {
+            true => has("close"),
+            false => !has("keep-alive"),
+        }
+    }
+
+    /// Writes what awc's codec is to read in its place: the status, and where the body ends. With `is_last` no other response
+    /// comes on the connection.
+    pub(super) fn write_for_codec(&self, is_last: bool, out: &mut BytesMut) {
+        let framing = self.framing(&Method::POST);
+        // In HTTP/1.1 awc takes a body that ends with the connection for none.
+        let version = match framing {
+            Framing::UntilClose => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        let mut writer = out.writer();
+        let _ = match framing {
+            Framing::Sized(length) => write!(
+                writer,
+                "{version} {} _\r\ncontent-length: {length}\r\n",
+                self.status.as_u16()
+            ),
+            Framing::Chunked => write!(
+                writer,
+                "{version} {} _\r\ntransfer-encoding: chunked\r\n",
+                self.status.as_u16()
+            ),
+            Framing::Nothing | Framing::UntilClose => {
+                write!(writer, "{version} {} _\r\n", self.status.as_u16())
+            }
+        };
+        if is_last || self.is_last() {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }
 

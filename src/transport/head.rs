@@ -1,11 +1,9 @@
 //! Reading the head of a response.
 
-use std::io::Write as _;
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use bytes::{BufMut as _, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-
-use super::{TransportError, TransportErrorKind, framing::Framing};
+use super::{TransportError, TransportErrorKind};
 
 /// How large a response's head may be, with the interim ones before it.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
@@ -145,54 +143,4 @@ fn parse_into<'b>(
         return Err(invalid(unreadable()).with_source(format!("content-length is {length:?}")));
     }
     Ok(Parsed::Head(Some((head, length))))
-}
-
-impl Head {
-    /// Whether the connection ends with the response.
-    fn is_last(&self) -> bool {
-        let mut options = self.headers.get_all(header::CONNECTION).iter();
-        let mut has = |option: &str| {
-            options.any(|value| {
-                let value = value.to_str().unwrap_or_default();
-                value
-                    .split(',')
-                    .any(|known| known.trim().eq_ignore_ascii_case(option))
-            })
-        };
-        match self.is_http_1_1 {
-            true => has("close"),
-            false => !has("keep-alive"),
-        }
-    }
-
-    /// Writes what awc's codec is to read in its place: the status, and where the body ends. With `is_last` no other response
-    /// comes on the connection.
-    pub(super) fn write_for_codec(&self, is_last: bool, out: &mut BytesMut) {
-        let framing = self.framing(&http::Method::POST);
-        // In HTTP/1.1 awc takes a body that ends with the connection for none.
-        let version = match framing {
-            Framing::UntilClose => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        };
-        let mut writer = out.writer();
-        let _ = match framing {
-            Framing::Sized(length) => write!(
-                writer,
-                "{version} {} _\r\ncontent-length: {length}\r\n",
-                self.status.as_u16()
-            ),
-            Framing::Chunked => write!(
-                writer,
-                "{version} {} _\r\ntransfer-encoding: chunked\r\n",
-                self.status.as_u16()
-            ),
-            Framing::Nothing | Framing::UntilClose => {
-                write!(writer, "{version} {} _\r\n", self.status.as_u16())
-            }
-        };
-        if is_last || self.is_last() {
-            out.extend_from_slice(b"connection: close\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
 }

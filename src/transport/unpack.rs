@@ -115,7 +115,7 @@ impl Unpacked {
             ),
             _ => format!("a body of {peer} is not compressed as it says ({encoding:?})"),
         };
-        TransportError::new(TransportErrorKind::Body, message).with_source(error)
+        TransportError::new(TransportErrorKind::InvalidResponse, message).with_source(error)
     }
 }
 

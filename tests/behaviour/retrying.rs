@@ -314,12 +314,69 @@ async fn the_total_timeout_bounds_all_attempts_together() {
 }
 
 #[actix_rt::test]
-async fn a_redirect_is_an_error_and_is_not_followed() {
-    let redirect = Exchange::status(307).header("location", "https://elsewhere.test/");
-    let (runtime, transport) = start([redirect]);
+async fn a_redirect_to_elsewhere_or_by_another_method_is_an_error_and_is_not_followed() {
+    for (status, to) in [
+        (307, "https://elsewhere.test/v1?key=hunter2"),
+        (308, "http://host.test:1/v1#hunter2"),
+        (302, "/v2/responses?key=hunter2"),
+        (303, "/v2/responses"),
+    ] {
+        let (runtime, transport) = start([Exchange::status(status).header("location", to)]);
+        let events = collect(&runtime).await;
+        let error = failure(&events);
+        let place = to.split(['?', '#']).next().unwrap();
+        assert!(error.message().contains(place), "{error}");
+        assert!(!error.message().contains("hunter2"), "{error}");
+        assert_eq!(transport.requests().len(), 1);
+    }
+}
+
+#[actix_rt::test]
+async fn a_redirect_within_the_server_is_followed_and_is_no_attempt() {
+    let to = |place: &'static str| Exchange::status(308).header("location", place);
+    let exchanges = [to("/v2/responses"), to("./"), Exchange::stream(answer())];
+    let (runtime, transport) = start_with(exchanges, |config| config.retry.max_attempts = 1);
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    let requests = transport.requests();
+    let path = |url: &str| url.splitn(4, '/').last().unwrap().to_owned();
+    let paths: Vec<_> = requests.iter().map(|request| path(&request.url)).collect();
+    assert_eq!(paths, ["v1/responses", "v2/responses", "v2/"]);
+    let bodies = requests.iter().map(|request| &request.body);
+    assert!(bodies.into_iter().all(|body| *body == requests[0].body));
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.headers == requests[0].headers)
+    );
+
+    // Round and round.
+    let exchanges = (0..9).map(|_| to("/v1/responses"));
+    let (runtime, transport) = start_with(exchanges, |config| config.retry.max_attempts = 1);
     let events = collect(&runtime).await;
-    assert!(failure(&events).message().contains("elsewhere.test"));
-    assert_eq!(transport.requests().len(), 1);
+    assert_eq!(failure(&events).kind(), ErrorKind::UnexpectedStatus);
+    assert_eq!(transport.requests().len(), 4);
+}
+
+#[actix_rt::test]
+async fn a_path_that_the_base_url_has_twice_is_hinted_at() {
+    for (base_url, said) in [
+        ("http://host.test/v1/responses", Some("/responses already")),
+        (
+            "http://host.test/v1/chat/completions/",
+            Some("/chat/completions already"),
+        ),
+        ("http://host.test/v1", None),
+    ] {
+        let (runtime, _) = start_with([Exchange::status(404)], |config| {
+            config.provider = Provider::new("test", base_url).unwrap().into();
+        });
+        let events = collect(&runtime).await;
+        let error = failure(&events);
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let is_hinted = said.map(|said| error.message().contains(said));
+        let is_right = is_hinted.unwrap_or(!error.message().contains("already"));
+        assert!(is_right, "{error}");
+    }
 }
 
 /// It goes on without its stream, and another `POST` would be another response that is paid for.

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use crate::support::{
     assert_elapsed, collect, events::*, failure, names, prompt, provider, settle, start,
-    start_with, text, transport::Exchange,
+    start_with, steady_retry, text, transport::Exchange,
 };
 
 #[actix_rt::test]
@@ -114,7 +114,11 @@ async fn a_cut_at_any_byte_is_a_failure_and_loses_or_repeats_nothing() {
         });
         let events = collect(&runtime).await;
         let error = failure(&events);
-        assert_eq!(error.kind(), ErrorKind::Truncated, "cut at {cut}");
+        let expected = match cut {
+            0 => ErrorKind::UnexpectedStatus,
+            _ => ErrorKind::Truncated,
+        };
+        assert_eq!(error.kind(), expected, "cut at {cut}");
         assert_eq!(error.details().phase, Some(Phase::Body));
         let seen = names(&events[..events.len() - 1]);
         assert_eq!(seen, ANSWER[..seen.len()], "cut at {cut}");
@@ -398,4 +402,53 @@ async fn a_body_that_is_nearly_json_is_named_as_no_event_stream() {
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(error.message().contains("no event stream"), "{error}");
     assert_eq!(transport.requests().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_success_without_a_body_names_its_status() {
+    for (status, said, sent) in [
+        (204, "204 No Content", 1),
+        (205, "205 Reset Content", 1),
+        (200, "200 OK", 2),
+    ] {
+        let exchanges = (0..2).map(|_| Exchange::status(status));
+        let (runtime, transport) = start_with(exchanges, |config| {
+            config.retry = steady_retry(2);
+        });
+        let events = collect(&runtime).await;
+        let error = failure(&events);
+        assert_eq!(error.kind(), ErrorKind::UnexpectedStatus);
+        let expected = format!("the server answered {said} with an empty body");
+        assert_eq!(error.message(), expected);
+        assert_eq!(transport.requests().len(), sent, "{status}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_body_is_judged_by_its_beginning_and_not_by_its_label() {
+    let page = "<!DOCTYPE html><html><head><title>Sign in to WiFi</title></head></html>";
+    let xml = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>";
+    let json = "{\n  \"error\": {\n    \"message\": \"no such model\",\n    \"type\": \"invalid_request_error\"\n  }\n}";
+    for (body, said) in [
+        (page, "Sign in to WiFi"),
+        (xml, "AccessDenied"),
+        (json, "no such model"),
+    ] {
+        for label in [Some("text/event-stream"), Some("text/html"), None] {
+            let answer = || {
+                let exchange = Exchange::status(200).chunk(body);
+                match label {
+                    Some(label) => exchange.header("content-type", label),
+                    None => exchange,
+                }
+            };
+            let (runtime, transport) = start_with([answer(), answer()], |config| {
+                config.retry = steady_retry(2);
+            });
+            let events = collect(&runtime).await;
+            let error = failure(&events);
+            assert!(error.message().contains(said), "{label:?}: {error}");
+            assert_eq!(transport.requests().len(), 1, "{label:?}: {error}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::{
     protocol::{
@@ -15,22 +15,23 @@ use crate::{
 /// How much of a body that is no event stream is kept for the error that says so.
 const FOREIGN_BODY_BYTES: usize = 2 * 1024;
 
-/// The beginning of a body whose `content-type` is not that of an event stream.
+/// The beginning of a body that may be no event stream, whatever its label says.
 pub(super) struct ForeignBody {
-    content_type: String,
+    status: StatusCode,
+    content_type: Option<String>,
     start: Vec<u8>,
 }
 
 impl ForeignBody {
-    /// One that is about to come, as the head says.
-    pub(super) fn announced_by(headers: &HeaderMap) -> Option<Box<Self>> {
-        let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        (!is_event_stream(content_type)).then(|| {
-            Box::new(Self {
-                content_type: content_type.to_owned(),
-                start: Vec::new(),
-            })
-        })
+    /// One that is about to come.
+    pub(super) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        Self {
+            status,
+            content_type: content_type.map(str::to_owned),
+            start: Vec::new(),
+        }
     }
 
     /// Keeps a chunk, as far as there is room.
@@ -40,23 +41,37 @@ impl ForeignBody {
             .extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 
-    /// What to say of a body that held no event.
-    pub(super) fn error(&self) -> ApiError {
+    /// What to say of a body that held no event. `None` when it may be the beginning of an event stream.
+    pub(super) fn error(&self) -> Option<ApiError> {
+        if self.start.is_empty() {
+            let message = format!("the server answered {} with an empty body", self.status);
+            let mut error = ApiError::new(ErrorKind::UnexpectedStatus, message);
+            error.details_mut().status = Some(self.status.as_u16());
+            return Some(error);
+        }
+        let is_page = matches!(
+            self.start.trim_ascii_start().first(),
+            Some(b'<' | b'{' | b'[')
+        );
+        let label = self.content_type.as_deref();
+        if label.is_none_or(is_event_stream) && !is_page {
+            return None;
+        }
         let described = serde_json::from_slice(&self.start)
             .ok()
             .and_then(|value| server_error::ServerError::from_json(&value));
-        match described {
+        Some(match described {
             Some(error) => error.into_api_error(None),
             None => ApiError::new(
                 ErrorKind::Protocol,
                 format!(
                     "the server sent no event stream but {}: {}",
-                    self.content_type,
+                    label.unwrap_or("something without a content-type"),
                     server_error::excerpt(&String::from_utf8_lossy(&self.start))
                         .unwrap_or_else(|| "nothing".to_owned()),
                 ),
             ),
-        }
+        })
     }
 }
 

@@ -6,9 +6,11 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{alarm::until, clock::Limit, spec::Attempt};
 use crate::{
+    json::excerpt::cut,
     protocol::{
         RateLimitSnapshot,
         error::{ApiError, ErrorKind, Phase},
@@ -69,16 +71,32 @@ pub(crate) async fn open(
     }
     // The head is there, so its limit does not count any more: what it says is an error that is known.
     let mut error = refusal(response.status, &response.headers, response.body).await;
+    hint_at_path(&mut error, &attempt.spec.url);
     let rate_limits = RateLimitSnapshot::from_headers(&response.headers);
     error.details_mut().rate_limits = rate_limits.first().cloned();
     secrets.scrub(&mut error);
     Err(Refusal { error, rate_limits })
 }
 
+/// Says what is wrong with a base URL to which its user has added the path of the API.
+fn hint_at_path(error: &mut ApiError, url: &Url) {
+    let is_nowhere = matches!(error.details().status, Some(404 | 405));
+    let path = url.path().trim_end_matches('/');
+    let ends = ["/responses", "/chat/completions"];
+    let twice = ends.iter().find(|end| {
+        let before = ends.iter().find_map(|last| path.strip_suffix(last));
+        before.is_some_and(|before| before.ends_with(*end))
+    });
+    if let Some(end) = twice.filter(|_| is_nowhere) {
+        let hint = format!(" (the base URL ends in {end} already, which is to be left out)");
+        error.details_mut().message += &hint;
+    }
+}
+
 /// Sends the request, and says whether it asks for an answer only if that has changed.
 async fn head(
     attempt: &Attempt,
-    transport: &Pooled,
+    transport: &Rc<Pooled>,
     phase: &Cell<Phase>,
 ) -> Result<(TransportResponse, Secrets, bool), ApiError> {
     let spec = &attempt.spec;
@@ -105,22 +123,66 @@ async fn head(
         false => provider.request_compression.encode(&body, &mut headers)?,
     };
     phase.set(Phase::ResponseHead);
-    let request = TransportRequest {
-        method: spec.method.clone(),
-        url: spec.url.clone(),
-        headers,
-        body,
-        connect_timeout: provider.timeouts.connect,
-        may_be_repeated: spec.retry.attempts() > 1,
+    let mut url = spec.url.clone();
+    let mut redirects = 0;
+    let response = loop {
+        let request = TransportRequest {
+            method: spec.method.clone(),
+            url: url.clone(),
+            headers: headers.clone(),
+            body: body.clone(),
+            connect_timeout: provider.timeouts.connect,
+            may_be_repeated: spec.retry.attempts() > 1,
+        };
+        let sent = transport.send(&spec.origin, provider.drain, request).await;
+        let response = sent.map_err(|error| {
+            let mut error = ApiError::from(error);
+            secrets.scrub(&mut error);
+            error
+        })?;
+        match redirection(&response, &url) {
+            Some(target) if redirects < MAX_REDIRECTS => {
+                redirects += 1;
+                transport.drain(&spec.origin, response.body, provider.drain);
+                url = target;
+            }
+            _ => break response,
+        }
     };
-    let response = transport
-        .send(&spec.origin, provider.drain, request)
-        .await?;
     if let Some(turn_state) = &spec.turn_state {
         turn_state.observe(&response.headers);
     }
     Ok((response, secrets, is_conditional))
 }
+
+/// How often one request is sent on to another path.
+const MAX_REDIRECTS: u32 = 3;
+
+/// Where the same request is to be sent, if that is the server that it was sent to: no other gets the key.
+fn redirection(response: &TransportResponse, url: &Url) -> Option<Url> {
+    let keeps_method = matches!(
+        response.status,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers.get(header::LOCATION)?.to_str().ok()?;
+    let target = url.join(location).ok()?;
+    (keeps_method && target.origin() == url.origin()).then_some(target)
+}
+
+/// A place as it can be shown: the query may hold anything.
+fn shown_location(headers: &HeaderMap) -> String {
+    let location = headers
+        .get(header::LOCATION)
+        .and_then(|value| value.to_str().ok());
+    let place = location.and_then(|location| location.split(['?', '#']).next());
+    place.map_or_else(
+        || "nowhere".to_owned(),
+        |place| cut(place, MAX_LOCATION_CHARS),
+    )
+}
+
+/// How much is shown of the place that a redirect names.
+const MAX_LOCATION_CHARS: usize = 300;
 
 /// The error that a response without success describes.
 async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) -> ApiError {
@@ -137,16 +199,13 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) 
     // Neither a slow nor a broken body hides the status: what was read of it is reported.
     let _ = tokio::time::timeout(ERROR_BODY_TIME, reading).await;
     let mut error = if status.is_redirection() {
-        let to = headers
-            .get(header::LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("nowhere");
+        let to = shown_location(headers);
         let message = match status {
             StatusCode::NOT_MODIFIED => {
                 "the server says that nothing has changed, which it was not asked".to_owned()
             }
             _ => format!(
-                "the server redirects to {to}; redirects are not followed, because the key would go along"
+                "the server redirects to {to}, which is not followed: the key would go along, or the method change"
             ),
         };
         let mut error = ApiError::new(ErrorKind::UnexpectedStatus, message);

@@ -88,6 +88,7 @@ enum Stage {
     },
     Reading {
         body: BodyStream,
+        /// Until it has held an event.
         foreign: Option<Box<ForeignBody>>,
     },
     Over,
@@ -132,7 +133,11 @@ impl StreamActor {
 
     /// Takes the response's head and publishes what it says.
     fn on_head(&mut self, response: TransportResponse, now: Instant) {
-        let TransportResponse { headers, body, .. } = response;
+        let TransportResponse {
+            status,
+            headers,
+            body,
+        } = response;
         self.clock.on_head(now);
         self.request_id = server_error::request_id(&headers).map(Into::into);
         if let Some(id) = &self.request_id {
@@ -143,7 +148,7 @@ impl StreamActor {
             self.decoder.set_request_id(id);
         }
         header_events(&headers, &mut self.events);
-        let foreign = ForeignBody::announced_by(&headers);
+        let foreign = Some(Box::new(ForeignBody::new(status, &headers)));
         self.stage = Stage::Reading { body, foreign };
     }
 
@@ -164,10 +169,13 @@ impl StreamActor {
             match body.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     read = true;
-                    if let Some(foreign) = foreign {
-                        foreign.keep(&chunk);
+                    if let Some(start) = foreign {
+                        start.keep(&chunk);
                     }
                     terminal = self.decoder.feed(&chunk, &mut self.events);
+                    if self.decoder.events() > 0 {
+                        *foreign = None;
+                    }
                     // The first event does not wait for what else is ready.
                     if !self.published && !self.events.is_empty() && terminal.is_none() {
                         match self.lease.audience().has_streams() {
@@ -191,9 +199,9 @@ impl StreamActor {
                     if let (Some(Terminal::Failed(error)), Some(foreign)) =
                         (&mut terminal, foreign.as_ref())
                         && error.kind() != ErrorKind::TooLarge
-                        && self.decoder.events() == 0
+                        && let Some(said) = foreign.error()
                     {
-                        *error = foreign.error();
+                        *error = said;
                     }
                 }
                 Poll::Pending => break,

@@ -284,7 +284,7 @@ pub(super) fn kind_of_message(
 /// What an HTTP status means where nothing says more.
 pub(super) fn kind_of_status(status: u16) -> ErrorKind {
     match status {
-        400 | 413 | 415 | 422 => ErrorKind::InvalidRequest,
+        400 | 413 | 414 | 415 | 421 | 422 | 431 => ErrorKind::InvalidRequest,
         401 => ErrorKind::Authentication,
         402 => ErrorKind::QuotaExceeded,
         403 => ErrorKind::PermissionDenied,
