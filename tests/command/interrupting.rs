@@ -104,6 +104,14 @@ fn interrupt_is_heard_while_nobody_reads_stdout() {
     drop(stdout);
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process stands still for that long, which no clock of ours can be told"
+)]
+fn stand_still(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// A process that was stopped for longer than a limit finds its timers due, and the answer in its socket.
 #[test]
 fn what_came_while_the_process_was_stopped_is_not_late() {
@@ -113,6 +121,7 @@ fn what_came_while_the_process_was_stopped_is_not_late() {
         "--progress-timeout",
     ] {
         let is_head = flag == "--response-head-timeout";
+        let (seen, is_seen) = mpsc::channel::<()>();
         let (go, goes_on) = mpsc::channel::<()>();
         let (address, _) = serve(move |listener| {
             let mut stream = accept_request(&listener);
@@ -121,6 +130,7 @@ fn what_came_while_the_process_was_stopped_is_not_late() {
                     .write_all(format!("{HEAD}{}", chunk(DELTA)).as_bytes())
                     .unwrap();
             }
+            seen.send(()).unwrap();
             goes_on.recv().unwrap();
             let answer = match is_head {
                 true => whole_answer(),
@@ -136,12 +146,12 @@ fn what_came_while_the_process_was_stopped_is_not_late() {
         .concat();
         let mut running = Running::start(&mut program(&arguments));
         match is_head {
-            true => std::thread::sleep(Duration::from_millis(100)),
+            true => is_seen.recv_timeout(PATIENCE).unwrap(),
             false => _ = running.until_stdout(|text| text.contains("some")),
         }
         running.signal("STOP");
         go.send(()).unwrap();
-        std::thread::sleep(Duration::from_millis(600));
+        stand_still(Duration::from_millis(600));
         running.signal("CONT");
         let ran = running.finish();
         assert_eq!(
