@@ -4,4 +4,5 @@ pub(crate) mod escapes;
 pub(crate) mod excerpt;
 pub(crate) mod lenient;
 pub(crate) mod members;
+pub(crate) mod tree;
 pub(crate) mod walk;

@@ -1,8 +1,7 @@
 //! What is known of an answer when it ends, however it ends.
 
+use crate::json::tree::tree;
 use std::sync::Arc;
-
-use serde_json::Value;
 
 use crate::protocol::{
     Completed, Id, Incomplete, RawJson, ResponseEvent, StreamAnomalies, Text, TokenUsage,
@@ -48,9 +47,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Takes a `usage` object; of several the last counts that is not all zeros. Whether it says what the answer cost.
     pub(crate) fn note_usage(&mut self, json: &str) -> bool {
-        let usage = serde_json::from_str::<Value>(json)
-            .ok()
-            .and_then(|usage| TokenUsage::from_json(&usage));
+        let usage = tree(json).and_then(|usage| TokenUsage::from_json(&usage));
         let usage = usage.map(|usage| match self.token_usage {
             Some(before) => usage.with_gaps_from(before),
             None => usage,

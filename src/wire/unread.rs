@@ -1,5 +1,6 @@
 //! What a stream held that could not be read, and what it means for the answer.
 
+use crate::json::tree::tree;
 use serde_json::Value;
 
 use super::{TextPlace, server_error};
@@ -44,7 +45,7 @@ impl Unread {
     /// Takes a text. `is_answering` says that a part of the answer has come, and not its end.
     pub(super) fn push(&mut self, text: &str, place: TextPlace, is_answering: bool) -> Kind {
         let text = text.trim();
-        let json = serde_json::from_str::<Value>(text).ok();
+        let json = tree(text);
         let text = match &json {
             // In quotes they are words, too.
             Some(Value::String(words)) => words,

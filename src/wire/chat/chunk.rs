@@ -363,6 +363,10 @@ pub(super) fn text_of(raw: &RawValue) -> Cow<'_, str> {
     serde_json::from_str::<Str<'_>>(json).map_or(Cow::Borrowed(""), |text| text.0)
 }
 
+/// How many choices, or pieces of calls, one chunk may have and be read: far more than an answer may have parts. Each takes a
+/// hundred times what it is written with; so many take less than the longest event.
+const MAX_ELEMENTS: usize = 128 * 1024;
+
 /// A list that mostly has one element.
 pub(super) struct Few<T>(SmallVec<[T; 1]>);
 
@@ -400,6 +404,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Few<T>, A::Error> {
                 let mut elements = SmallVec::new();
                 while let Some(element) = list.next_element()? {
+                    if elements.len() == MAX_ELEMENTS {
+                        let message = format!("a list of over {MAX_ELEMENTS} elements");
+                        return Err(serde::de::Error::custom(message));
+                    }
                     elements.push(element);
                 }
                 Ok(Few(elements))

@@ -13,6 +13,7 @@
 //! - Items are numbered in the order in which they begin, over all choices, and get ids that the chunks' id makes stable.
 //! - An error ends the stream, unless the answer was whole already; then it is counted as an anomaly.
 
+use crate::json::tree::tree;
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, value::RawValue};
@@ -303,7 +304,7 @@ impl ChatDialect {
         marked: &str,
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
-        let Ok(value) = serde_json::from_str::<Value>(&without_lone_surrogates(data)) else {
+        let Some(value) = tree(&without_lone_surrogates(data)) else {
             return Step::Unread;
         };
         if let Some(error) = error_in(event, &value) {
@@ -574,7 +575,7 @@ fn error_beside_choices(data: &str) -> Option<ServerError> {
 
 /// What a chunk says of the failure that its `finish_reason` names: beside the choices, or in the choice.
 fn words_of_failure(data: &str) -> Option<ServerError> {
-    let chunk: Value = serde_json::from_str(&without_lone_surrogates(data)).ok()?;
+    let chunk = tree(&without_lone_surrogates(data))?;
     let in_choice = [
         "/choices/0/finish_message",
         "/choices/0/finish_reason/message",
@@ -625,9 +626,12 @@ fn choice_at<'a>(
     index: u32,
     numbers: &mut OutputNumbers,
 ) -> &'a mut Choice {
-    let position = choices
-        .iter()
-        .position(|choice| choice.index == index)
+    let is_it = |choice: &Choice| choice.index == index;
+    // As mostly: in their order.
+    let here = usize::try_from(index).ok();
+    let here = here.filter(|at| choices.get(*at).is_some_and(is_it));
+    let position = here
+        .or_else(|| choices.iter().position(is_it))
         .unwrap_or_else(|| {
             numbers.size.add_part();
             choices.push(Choice::new(index));

@@ -1,5 +1,6 @@
 //! The tool calls of one choice, put together from their pieces.
 
+use crate::json::tree::tree;
 use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
@@ -527,7 +528,7 @@ fn is_empty_object(text: &str) -> bool {
 }
 
 fn is_same_json(before: &str, piece: &str) -> bool {
-    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let value = tree;
     before == piece.trim() || value(before).is_some_and(|before| value(piece) == Some(before))
 }
 

@@ -1,8 +1,7 @@
 //! SSE events of the Responses API to response events.
 
+use crate::json::tree::tree;
 use std::{borrow::Cow, iter, sync::Arc};
-
-use serde_json::Value;
 
 use self::{
     delta::{Address, DeltaKind, Streamed, Target},
@@ -332,9 +331,7 @@ impl ResponsesDialect {
                 self.created(response)
             }
             "codex.rate_limits" => {
-                let snapshot = serde_json::from_str::<Value>(data)
-                    .ok()
-                    .and_then(|event| RateLimitSnapshot::from_event(&event));
+                let snapshot = tree(data).and_then(|event| RateLimitSnapshot::from_event(&event));
                 match snapshot {
                     Some(snapshot) => ResponseEvent::RateLimits(Arc::new(snapshot)),
                     None => other(kind, raw),
@@ -591,7 +588,7 @@ fn model_in(kind: &str, data: &str) -> Option<Id> {
     if !matches!(kind.rsplit('.').next(), Some("headers" | "metadata")) {
         return None;
     }
-    let event: Value = serde_json::from_str(data).ok()?;
+    let event = tree(data)?;
     let holders = ["/headers", "/response/headers", "/metadata"];
     let named = holders
         .iter()

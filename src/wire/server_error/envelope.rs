@@ -2,6 +2,7 @@
 //!
 //! Members are found whatever their case and with or without `_` and `-`: `errorCode`, `error_code` and `ErrorCode` are one.
 
+use crate::json::tree::tree;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -127,10 +128,10 @@ fn read_text(text: &str, depth: usize) -> Option<ServerError> {
     if let Some(error) = error_in_text(text, depth) {
         return Some(error);
     }
-    match serde_json::from_str(text) {
-        Ok(Value::Null | Value::Bool(_)) => return None,
-        Ok(number @ Value::Number(_)) => return read_number(&number),
-        Ok(Value::String(inner)) if depth < MAX_DEPTH => return read_text(&inner, depth + 1),
+    match tree(text) {
+        Some(Value::Null | Value::Bool(_)) => return None,
+        Some(number @ Value::Number(_)) => return read_number(&number),
+        Some(Value::String(inner)) if depth < MAX_DEPTH => return read_text(&inner, depth + 1),
         _ => {}
     }
     let words = match text.starts_with('<') {
@@ -148,9 +149,7 @@ pub(super) fn error_in_text(text: &str, depth: usize) -> Option<ServerError> {
     let text = text.trim();
     let json = |text: &str, certainty| {
         let text = text.trim();
-        let value: Value = text
-            .starts_with(['{', '['])
-            .then(|| serde_json::from_str(text).ok())??;
+        let value = text.starts_with(['{', '[']).then(|| tree(text))??;
         // Of one that says nothing but that it is an error, the text says more.
         read(&value, certainty, depth + 1).filter(|error| *error != ServerError::default())
     };

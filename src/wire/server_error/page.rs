@@ -9,6 +9,7 @@ const MAX_EXCERPT_CHARS: usize = 200;
 
 /// What a person can read of a page or a text: its title, else its beginning, without tags.
 pub(crate) fn excerpt(body: &str) -> Option<String> {
+    let body = beginning(body);
     let text = match title(body) {
         Some(title) => Cow::Borrowed(title),
         None if body.trim_start().starts_with('<') => Cow::Owned(without_tags(body)),
@@ -17,6 +18,15 @@ pub(crate) fn excerpt(body: &str) -> Option<String> {
     let words: Vec<_> = text.split_whitespace().collect();
     let line = words.join(" ");
     (!line.is_empty()).then(|| cut(&line, MAX_EXCERPT_CHARS))
+}
+
+/// How much of a page is looked at for its title.
+const MAX_PAGE_BYTES: usize = 64 * 1024;
+
+fn beginning(body: &str) -> &str {
+    let end = (0..=MAX_PAGE_BYTES.min(body.len())).rev();
+    let end = end.into_iter().find(|end| body.is_char_boundary(*end));
+    &body[..end.unwrap_or_default()]
 }
 
 fn title(body: &str) -> Option<&str> {
@@ -29,23 +39,25 @@ fn title(body: &str) -> Option<&str> {
 }
 
 fn without_tags(body: &str) -> String {
+    // Lowering ASCII leaves every byte in its place.
+    let lower = body.to_ascii_lowercase();
     let mut text = String::new();
-    let mut rest = body;
-    while let Some(start) = rest.find('<') {
-        text.push_str(&rest[..start]);
+    let mut at = 0;
+    while let Some(start) = lower[at..].find('<') {
+        text.push_str(&body[at..at + start]);
         text.push(' ');
+        let tag = at + start;
         // Styles and scripts are no words.
-        let tag = rest[start..].to_ascii_lowercase();
         let end = ["style", "script"]
             .iter()
-            .find(|name| tag[1..].starts_with(**name))
-            .and_then(|name| tag.find(&format!("</{name}")))
+            .find(|name| lower[tag + 1..].starts_with(**name))
+            .and_then(|name| lower[tag..].find(&format!("</{name}")))
             .unwrap_or(0);
-        rest = match tag[end..].find('>') {
-            Some(close) => &rest[start + end + close + 1..],
-            None => "",
+        at = match lower[tag + end..].find('>') {
+            Some(close) => tag + end + close + 1,
+            None => body.len(),
         };
     }
-    text.push_str(rest);
+    text.push_str(&body[at..]);
     text
 }

@@ -10,6 +10,7 @@ use crate::{
         escapes::without_lone_surrogates,
         lenient::string,
         members::{Member, Members},
+        tree::tree,
         walk::{skip_space, value_end, value_end_knowing},
     },
     protocol::{RawJson, ToolCallInput},
@@ -238,17 +239,22 @@ impl<'a> Arguments<'a> {
         if found.len() < 2 {
             return Self::One(text);
         }
-        let parsed: Vec<Value> = found.iter().map(|json| parse(json)).collect();
-        let says_nothing = |value: &Value| match value {
-            Value::Null => true,
-            Value::String(text) => text.is_empty(),
-            Value::Array(values) => values.is_empty(),
-            Value::Object(members) => members.is_empty(),
+        // What is too large for a tree says something.
+        let parsed: Vec<Option<Value>> = found.iter().map(|json| tree(json)).collect();
+        let says_nothing = |value: &Option<Value>| match value {
+            Some(Value::Null) => true,
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Array(values)) => values.is_empty(),
+            Some(Value::Object(members)) => members.is_empty(),
             _ => false,
         };
+        let is_same = |a: usize, b: usize| match (&parsed[a], &parsed[b]) {
+            (None, None) => found[a] == found[b],
+            (a, b) => a == b,
+        };
         let mut kept: Vec<usize> = Vec::new();
-        for at in 0..found.len() {
-            if !says_nothing(&parsed[at]) && kept.last().is_none_or(|k| parsed[*k] != parsed[at]) {
+        for (at, value) in parsed.iter().enumerate() {
+            if !says_nothing(value) && kept.last().is_none_or(|last| !is_same(*last, at)) {
                 kept.push(at);
             }
         }
@@ -268,9 +274,9 @@ pub(super) enum Cut {
     Call,
 }
 
-/// An object's JSON as a value; null when it is none.
+/// An object's JSON as a value; null when it is none, or more than a tree holds.
 pub(super) fn parse(json: &str) -> Value {
-    serde_json::from_str(&without_lone_surrogates(json)).unwrap_or(Value::Null)
+    tree(&without_lone_surrogates(json)).unwrap_or(Value::Null)
 }
 
 /// The input of a call: a string, or, from servers that forget to write it into one, an object or a list.

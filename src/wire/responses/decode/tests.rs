@@ -114,7 +114,7 @@ struct Summary {
     refusal: String,
     reasoning: String,
     input: String,
-    items: Vec<Value>,
+    items: Vec<serde_json::Value>,
     /// `completed`, `incomplete REASON` or `failed KIND: MESSAGE`.
     end: String,
     names: Vec<&'static str>,

@@ -1,6 +1,6 @@
 //! Errors, and what could not be read.
 
-use serde_json::Value;
+use crate::json::tree::tree;
 
 use super::{
     ResponsesDialect,
@@ -91,7 +91,7 @@ impl ResponsesDialect {
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
         if text.starts_with('[')
-            && let Ok(list) = serde_json::from_str::<Value>(text)
+            && let Some(list) = tree(text)
             && let Some(error) = ServerError::reported_by(&list)
         {
             return Step::End(self.fail(error.into_api_error(None), out));

@@ -1,5 +1,6 @@
 //! Items are compared by their hashes.
 
+use crate::json::tree::tree;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
@@ -22,10 +23,10 @@ pub(super) fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
     if view.input_member().is_some() {
         // Written anew, it is the same.
         let input = view.texts.first().map_or("", |text| text.text.trim());
-        match serde_json::from_str::<Value>(input) {
-            Ok(value) => value.hash(&mut hasher),
-            Err(_) if input.is_empty() => Value::Object(Map::new()).hash(&mut hasher),
-            Err(_) => input.hash(&mut hasher),
+        match tree(input) {
+            Some(value) => value.hash(&mut hasher),
+            None if input.is_empty() => Value::Object(Map::new()).hash(&mut hasher),
+            None => input.hash(&mut hasher),
         }
         return hasher.finish();
     }

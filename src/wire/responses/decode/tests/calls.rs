@@ -1,6 +1,6 @@
 //! Calls: each is delivered once, with the input of one call.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! What came only in the events that repeat a text, in items, or in the response object at the end.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 

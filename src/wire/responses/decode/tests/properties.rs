@@ -1,7 +1,7 @@
 //! Whatever happens to the events of a stream on the way.
 
 use proptest::{prelude::*, sample::Index};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! A response object that is no event, and streams of the other wire.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
