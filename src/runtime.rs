@@ -19,7 +19,7 @@ use crate::{
     },
     protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent, error::ApiError},
     provider::Provider,
-    transport::{AwcTransportFactory, ProxyConfig, TlsConfig, TransportFactory},
+    transport::{AwcTransportFactory, TransportFactory},
 };
 
 /// Deliveries that wait in a [`ResponseStream`] before the response is not read any further: as many as a mailbox holds.
@@ -88,17 +88,15 @@ impl Runtime {
     }
 
     /// Starts a supervisor as configured, over awc. The environment says which proxy to use
-    /// ([`ProxyConfig`]) and which authorities to trust besides the usual ones ([`TlsConfig::from_env`]).
+    /// ([`ProxyConfig`](crate::transport::ProxyConfig)) and which authorities to trust besides the usual ones ([`TlsConfig::from_env`](crate::transport::TlsConfig::from_env)).
     ///
     /// # Errors
-    /// When the configuration makes no sense, or `SSL_CERT_FILE` names a file that can't be used.
+    /// When the configuration makes no sense. That `SSL_CERT_FILE` names a file that can't be used is an error of a request over TLS.
     ///
     /// # Panics
     /// Outside of an actix `System`.
     pub fn with_config(config: SupervisorConfig) -> Result<Self, ApiError> {
-        let tls = TlsConfig::from_env(|name| std::env::var(name).ok())?;
-        let factory = AwcTransportFactory::new(&tls, &ProxyConfig::default())?;
-        Self::with_transport(config, factory)
+        Self::with_transport(config, AwcTransportFactory::from_env()?)
     }
 
     /// Starts a supervisor over a transport of the caller's.

@@ -17,6 +17,7 @@ use actix_responses::transport::{
     AwcTransportFactory, BodyStream, ProxyConfig, TlsConfig, Transport, TransportError,
     TransportErrorKind, TransportFactory as _, TransportRequest, TransportResponse,
 };
+use actix_responses::{ApiError, ErrorKind};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -656,6 +657,39 @@ async fn certificate_of_an_own_authority_is_trusted_and_the_session_reused() {
     }
     drop(transport);
     assert_eq!(within(requests).await.unwrap(), 2);
+}
+
+#[actix_rt::test]
+async fn server_that_wants_a_certificate_gets_it_or_says_by_alert_what_it_wants() {
+    let [identity, client, other] = [(); 3].map(|()| Identity::new("127.0.0.1"));
+    for (shown, alert, hint) in [
+        (Some(&client), "", ""),
+        (None, "CertificateRequired", "wants a client certificate"),
+        (Some(&other), "", "refuses the client certificate"),
+    ] {
+        let server = identity.server_for(&client);
+        let (address, _) = serve(move |listener| answer_all(&server, accept(&listener)));
+        let mut tls = identity.trusted();
+        tls.client_cert_file = shown.map(|shown| shown.ca_file.clone());
+        tls.client_key_file = shown.map(|shown| shown.key_file.clone());
+        let transport = transport_with(&tls, &ProxyConfig::None);
+        match send(&transport, format!("https://{address}/")).await {
+            Ok(response) => {
+                assert_eq!(hint, "");
+                assert_eq!(read_to_end(response.body).await.unwrap(), "ok");
+            }
+            Err(error) => {
+                assert_ne!(hint, "", "{error}");
+                let said = [alert, hint, &address.to_string()];
+                check(&error, TransportErrorKind::TlsAlert, &said);
+                let error = ApiError::from(error);
+                assert_eq!(
+                    (error.kind(), error.details().should_retry),
+                    (ErrorKind::Tls, Some(false))
+                );
+            }
+        }
+    }
 }
 
 #[actix_rt::test]

@@ -79,6 +79,14 @@ pub(super) struct ProviderOptions {
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
+    /// A PEM file with the certificate to show to a server that asks for one
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+
+    /// A PEM file with the key of --client-cert [default: the same file]
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+
     /// How many attempts there may be, the first included [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(RetryPolicy::MAX_ATTEMPTS)))]
     max_attempts: Option<u32>,
@@ -353,16 +361,18 @@ impl ProviderOptions {
 
     /// Plain HTTP asks for no certificates, and reading the platform's takes longer than everything else before the request.
     fn tls(&self, provider: &Provider) -> Result<TlsConfig, UsageError> {
-        let mut tls = TlsConfig::default();
-        tls.extra_ca_file = self.ca_file.clone();
-        match provider.base_url().scheme() {
-            "http" => tls.native_roots = false,
-            _ if self.ca_file.is_none() => {
-                return TlsConfig::from_env(variable)
-                    .map_err(|error| UsageError::at("certificate authorities", &error));
-            }
-            _ => {}
+        let is_http = provider.base_url().scheme() == "http";
+        let mut tls = match is_http || self.ca_file.is_some() {
+            true => TlsConfig::default(),
+            false => TlsConfig::from_env(variable)
+                .map_err(|error| UsageError::at("certificate authorities", &error))?,
+        };
+        if self.ca_file.is_some() {
+            tls.extra_ca_file = self.ca_file.clone();
         }
+        tls.native_roots = !is_http;
+        tls.client_cert_file = self.client_cert.clone();
+        tls.client_key_file = self.client_key.clone();
         Ok(tls)
     }
 }

@@ -39,7 +39,7 @@ use super::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
     TransportResponse,
     connection::{Connection, Connections, Handle, Outcome, Peer, Socket},
-    dial::{dial, handshake, io_reason},
+    dial::{alert, dial, handshake, io_reason},
     framing::Framing,
     is_transport_header,
     keep_alive::KeepAlive,
@@ -66,7 +66,8 @@ const MAX_CLIENTS: usize = 8;
 /// Makes a transport over awc for each arbiter. They share the certificates and the TLS sessions that can be resumed.
 #[derive(Clone)]
 pub struct AwcTransportFactory {
-    tls: Arc<ClientConfig>,
+    /// Or why there is none, for a request that would need it.
+    tls: Result<Arc<ClientConfig>, String>,
     proxy: Arc<ProxyRules>,
     keep_alive: KeepAlive,
 }
@@ -79,8 +80,19 @@ impl AwcTransportFactory {
     /// authority is trusted.
     pub fn new(tls: &TlsConfig, proxy: &ProxyConfig) -> Result<Self, TransportError> {
         Ok(Self {
-            tls: tls.client_config()?,
+            tls: Ok(tls.client_config()?),
             proxy: Arc::new(proxy.rules(|name| env::var_os(name))?),
+            keep_alive: KeepAlive::default(),
+        })
+    }
+
+    /// What the environment says. A file of authorities that can't be used is an error only for a request over TLS.
+    pub(crate) fn from_env() -> Result<Self, TransportError> {
+        let tls = TlsConfig::from_env(|name| env::var(name).ok());
+        let config = tls.and_then(|tls| Ok(tls.client_config()?));
+        Ok(Self {
+            tls: config.map_err(|error| error.message().to_owned()),
+            proxy: Arc::new(ProxyConfig::default().rules(|name| env::var_os(name))?),
             keep_alive: KeepAlive::default(),
         })
     }
@@ -187,7 +199,7 @@ impl Clients {
             keep_alive,
         } = &self.factory;
         let dialer = Dialer {
-            tls: is_https.then(|| Arc::clone(tls)),
+            tls: is_https.then(|| tls.clone()),
             proxy: Arc::clone(proxy),
             timeout,
             keep_alive: *keep_alive,
@@ -461,6 +473,9 @@ where
 fn body_error(error: PayloadError, peer: &str) -> TransportError {
     match error {
         PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => {
+            if let Some(alert) = alert(&error, peer) {
+                return alert.with_source(error);
+            }
             let message = format!("reading the body of {peer} failed{}", io_reason(&error));
             TransportError::new(TransportErrorKind::Body, message).with_source(error)
         }
@@ -475,6 +490,9 @@ fn send_error(error: SendRequestError, peer: &str) -> TransportError {
     match error {
         SendRequestError::Connect(error) => connect_error(error, peer),
         SendRequestError::Send(error) => {
+            if let Some(alert) = alert(&error, peer) {
+                return alert.with_source(error);
+            }
             let message = format!(
                 "the connection to {peer} broke while the request was sent{}",
                 io_reason(&error)
@@ -499,6 +517,9 @@ fn send_error(error: SendRequestError, peer: &str) -> TransportError {
 fn head_error(error: ParseError, peer: &str) -> TransportError {
     match error {
         ParseError::Io(error) => {
+            if let Some(alert) = alert(&error, peer) {
+                return alert.with_source(error);
+            }
             let message = format!(
                 "the connection to {peer} broke before the response's head was there{}",
                 io_reason(&error)
@@ -534,7 +555,7 @@ fn connect_error(error: ConnectError, peer: &str) -> TransportError {
 /// Opens connections for awc. Its errors travel inside an [`io::Error`], because awc's own can't hold them.
 #[derive(Clone)]
 struct Dialer {
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Result<Arc<ClientConfig>, String>>,
     proxy: Arc<ProxyRules>,
     timeout: Duration,
     keep_alive: KeepAlive,
@@ -564,9 +585,13 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 impl Dialer {
     async fn connect(&self, target: Authority<'_>) -> Result<Connection, TransportError> {
         let is_https = self.tls.is_some();
+        let tls =
+            self.tls.clone().transpose().map_err(|message| {
+                TransportError::new(TransportErrorKind::InvalidRequest, message)
+            })?;
         let proxy = self.proxy.proxy_for(is_https, target.0, target.1)?;
         let stream = dial(target, proxy, self.timeout, self.keep_alive).await?;
-        let socket = match &self.tls {
+        let socket = match &tls {
             Some(tls) => Socket::Tls(Box::new(
                 handshake(stream, target, tls, self.timeout).await?,
             )),

@@ -294,11 +294,48 @@ pub(super) async fn handshake(
     }
 }
 
+fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The error of a session that the peer ended by an alert. In TLS 1.3 that of a certificate of ours comes after the handshake.
+pub(super) fn alert(error: &io::Error, peer: &str) -> Option<TransportError> {
+    use rustls::AlertDescription as Alert;
+    let Some(rustls::Error::AlertReceived(alert)) = rustls_error(error) else {
+        return None;
+    };
+    let hint = match alert {
+        Alert::CertificateRequired => {
+            ": it wants a client certificate (`TlsConfig::client_cert_file`, --client-cert)"
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied => ": it refuses the client certificate that it was shown",
+        Alert::UnrecognisedName => ": it serves no host of that name",
+        Alert::ProtocolVersion => ": it speaks no version of TLS that is safe",
+        _ => "",
+    };
+    let message = format!("{peer} ended the TLS session with the alert {alert:?}{hint}");
+    Some(TransportError::new(TransportErrorKind::TlsAlert, message))
+}
+
 fn tls_error(error: io::Error, target: Authority<'_>) -> TransportError {
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let (kind, message) = match cause {
+    if let Some(alert) = alert(&error, &target.to_string()) {
+        return alert.with_source(error);
+    }
+    let (kind, message) = match rustls_error(&error) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            let message = format!(
+                "the certificate of {target} is that of an authority (CA:TRUE), which is none for a server: let it sign one with CA:FALSE"
+            );
+            (TransportErrorKind::Certificate, message)
+        }
         Some(rustls::Error::InvalidCertificate(_)) => (
             TransportErrorKind::Certificate,
             format!("the certificate of {target} was refused"),

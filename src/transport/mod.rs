@@ -145,6 +145,8 @@ pub enum TransportErrorKind {
     Tls,
     /// The peer's certificate was refused.
     Certificate,
+    /// The peer ended the TLS session by an alert, as one does that wants another certificate of ours.
+    TlsAlert,
     /// The connection broke before the response's head was there.
     Send,
     /// The peer's answer is no HTTP response that can be read.
@@ -204,15 +206,20 @@ impl From<TransportError> for ApiError {
             TransportErrorKind::Proxy => (ErrorKind::Proxy, Phase::Connect),
             TransportErrorKind::LocalLimit => (ErrorKind::LocalLimit, Phase::Connect),
             TransportErrorKind::ConnectTimeout => (ErrorKind::ConnectTimeout, Phase::Connect),
-            TransportErrorKind::Tls => (ErrorKind::Tls, Phase::Connect),
+            TransportErrorKind::Tls | TransportErrorKind::TlsAlert => {
+                (ErrorKind::Tls, Phase::Connect)
+            }
             TransportErrorKind::Certificate => (ErrorKind::Certificate, Phase::Connect),
             TransportErrorKind::Send => (ErrorKind::Connection, Phase::ResponseHead),
             TransportErrorKind::InvalidResponse => (ErrorKind::Protocol, Phase::ResponseHead),
             TransportErrorKind::TooLarge => (ErrorKind::TooLarge, Phase::ResponseHead),
             TransportErrorKind::Body => (ErrorKind::Connection, Phase::Body),
         };
+        // The same again would end the same.
+        let is_alert = error.kind() == TransportErrorKind::TlsAlert;
         let (message, source) = error.into_parts();
         let mut api_error = Self::new(kind, message).with_phase(phase);
+        api_error.details_mut().should_retry = is_alert.then_some(false);
         api_error.details_mut().source = source.map(Arc::from);
         api_error
     }

@@ -1,16 +1,19 @@
-//! Whom to trust.
+//! Whom to trust, and who we are.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
 use super::{TransportError, TransportErrorKind};
 use crate::protocol::error::ApiError;
 
-/// Which certificate authorities are trusted.
+/// Which certificate authorities are trusted, and the certificate that is shown to servers that want one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsConfig {
@@ -23,6 +26,10 @@ pub struct TlsConfig {
     /// is none, so that an environment variable can be passed on as it is.
     /// Authorities in it that can't be read are logged and left out, unless there is no other.
     pub extra_ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that servers are shown which ask for one, and those that lead from it to its authority.
+    pub client_cert_file: Option<PathBuf>,
+    /// A PEM file with the key of that certificate; by default the same file.
+    pub client_key_file: Option<PathBuf>,
 }
 
 impl Default for TlsConfig {
@@ -31,6 +38,8 @@ impl Default for TlsConfig {
             web_roots: true,
             native_roots: true,
             extra_ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
         }
     }
 }
@@ -87,14 +96,24 @@ impl TlsConfig {
         }
         // The provider is named here, for the process's default is the program's to choose.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| {
                 TransportError::new(TransportErrorKind::InvalidRequest, "can't set up TLS")
                     .with_source(error)
             })?
-            .with_root_certificates(store)
-            .with_no_client_auth();
+            .with_root_certificates(store);
+        let mut config = match &self.client_cert_file {
+            Some(path) => {
+                let key_path = self.client_key_file.as_ref().unwrap_or(path);
+                let (chain, key) = read_client_identity(path, key_path)?;
+                config.with_client_auth_cert(chain, key).map_err(|cause| {
+                    unusable("client certificate", path, "it does not go with its key")
+                        .with_source(cause)
+                })?
+            }
+            None => config.with_no_client_auth(),
+        };
         // No HTTP/2: the client's comes from h2 0.3, which has an open advisory (RUSTSEC-2026-0258) and trouble with
         // early resets. One connection a stream is also what makes closing it a cancel.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -102,7 +121,7 @@ impl TlsConfig {
     }
 }
 
-fn is_blank(path: &std::path::Path) -> bool {
+fn is_blank(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.trim().is_empty())
 }
 
@@ -115,12 +134,35 @@ fn add_native(store: &mut RootCertStore) {
     store.add_parsable_certificates(native.certs);
 }
 
-fn read_file(path: &std::path::Path) -> Result<RootCertStore, TransportError> {
+fn unusable(what: &str, path: &Path, reason: &str) -> TransportError {
+    let message = format!("{what} in {}: {reason}", path.display());
+    TransportError::new(TransportErrorKind::InvalidRequest, message)
+}
+
+fn read_client_identity(
+    path: &Path,
+    key_path: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TransportError> {
+    let what = "client certificate";
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|cause| unusable(what, path, "can't read it as PEM").with_source(cause))?;
+    if chain.is_empty() {
+        return Err(unusable(what, path, "it holds no PEM certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(key_path).map_err(|cause| {
+        let reason = "can't read a PEM key (one with a passphrase has to be decrypted first)";
+        unusable("the client certificate's key", key_path, reason).with_source(cause)
+    })?;
+    Ok((chain, key))
+}
+
+/// What OpenSSL calls a certificate with words on what it is trusted for.
+const OPENSSL_TRUSTED: &str = "-----BEGIN TRUSTED CERTIFICATE-----";
+
+fn read_file(path: &Path) -> Result<RootCertStore, TransportError> {
     let mut store = RootCertStore::empty();
-    let error = |reason: &str| {
-        let message = format!("certificate authorities in {}: {reason}", path.display());
-        TransportError::new(TransportErrorKind::InvalidRequest, message)
-    };
+    let error = |reason: &str| unusable("certificate authorities", path, reason);
     let certificates = CertificateDer::pem_file_iter(path)
         .map_err(|cause| error("can't read the file").with_source(cause))?;
     let mut count = 0;
@@ -138,7 +180,15 @@ fn read_file(path: &std::path::Path) -> Result<RootCertStore, TransportError> {
     match first_refused {
         // Bundles of a whole system hold ancient certificates that no longer parse, among good ones.
         Some(refused) if store.is_empty() => Err(refused),
-        None if count == 0 => Err(error("it holds no PEM certificate")),
+        None if count == 0 => {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            Err(match text.contains(OPENSSL_TRUSTED) {
+                true => error(
+                    "it holds OpenSSL's TRUSTED CERTIFICATE: write a plain one with `openssl x509 -in FILE -out NEW`",
+                ),
+                false => error("it holds no PEM certificate"),
+            })
+        }
         _ => Ok(store),
     }
 }
@@ -154,6 +204,7 @@ mod tests {
             web_roots: false,
             native_roots: false,
             extra_ca_file,
+            ..TlsConfig::default()
         }
     }
 
@@ -168,9 +219,9 @@ mod tests {
     fn blank_path_is_no_file() {
         for path in ["", " "] {
             let config = TlsConfig {
-                web_roots: true,
                 native_roots: false,
                 extra_ca_file: Some(path.into()),
+                ..TlsConfig::default()
             };
             let config = config.client_config().unwrap();
             assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
@@ -192,6 +243,13 @@ mod tests {
             (file("empty", "hello"), "it holds no PEM certificate"),
             (file("broken", broken), "certificate 1 is not valid"),
             (file("cut", cut), "it is no valid PEM"),
+            (
+                file(
+                    "trusted",
+                    &broken.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+                ),
+                "openssl x509 -in FILE",
+            ),
         ] {
             let error = only(Some(path.clone())).client_config().unwrap_err();
             assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
@@ -200,7 +258,8 @@ mod tests {
                 text.contains(said) && text.contains(path.to_str().unwrap()),
                 "{text}"
             );
-            assert_eq!(error.source().is_none(), said.contains("holds no"));
+            let is_read = said.contains("holds no") || said.contains("openssl");
+            assert_eq!(error.source().is_none(), is_read);
             let _ = fs::remove_file(path);
         }
     }

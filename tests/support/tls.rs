@@ -11,13 +11,14 @@ use std::{
 
 use actix_responses::transport::TlsConfig;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 
 use super::Folder;
 
 /// A certificate for one host in a file to trust it by, and the configuration of a server that shows it.
 pub(crate) struct Identity {
     pub(crate) ca_file: PathBuf,
+    pub(crate) key_file: PathBuf,
     pub(crate) server: Arc<rustls::ServerConfig>,
     _folder: Folder,
 }
@@ -46,6 +47,7 @@ impl Identity {
         let certificate = params.self_signed(&key).expect("a certificate");
         let folder = Folder::new();
         let ca_file = folder.write("authority.pem", certificate.pem()).into();
+        let key_file = folder.write("key.pem", key.serialize_pem()).into();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let server = rustls::ServerConfig::builder_with_provider(provider)
@@ -56,9 +58,31 @@ impl Identity {
             .expect("a certificate");
         Self {
             ca_file,
+            key_file,
             server: Arc::new(server),
             _folder: folder,
         }
+    }
+
+    /// Another configuration of the server, for those alone who show this client's certificate.
+    pub(crate) fn server_for(&self, client: &Self) -> Arc<rustls::ServerConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(&client.ca_file).expect("a certificate");
+        roots.add(certificate).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let chain = vec![CertificateDer::from_pem_file(&self.ca_file).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_file(&self.key_file).expect("a key");
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(clients.build().expect("a verifier"))
+            .with_single_cert(chain, key)
+            .expect("a certificate");
+        Arc::new(server)
     }
 
     /// Trusts this authority and no other.
