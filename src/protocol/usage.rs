@@ -192,8 +192,13 @@ fn first_positive(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
 fn values<'a>(object: &'a Object, name: &str) -> impl Iterator<Item = &'a Value> {
     object
         .iter()
-        .filter(move |(key, _)| letters(key).eq(letters(name)))
+        .filter(move |(key, _)| is_name(key, name))
         .map(|(_, value)| value)
+}
+
+/// Most are told apart by their first letter.
+fn is_name(key: &str, name: &str) -> bool {
+    key == name || (letters(key).next() == letters(name).next() && letters(key).eq(letters(name)))
 }
 
 fn letters(name: &str) -> impl Iterator<Item = u8> {

@@ -7,7 +7,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt, io, mem,
+    fmt, io,
+    mem::{self, MaybeUninit},
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, ready},
@@ -237,8 +238,8 @@ impl State {
             return Poll::Ready(Err(NoHead::Io(Ok(()))));
         };
         loop {
-            let mut bytes = [0; READ_BYTES];
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             let read = ready!(socket.poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 let refused = self.refused.map(|kind| Err(kind.into()));

@@ -1,6 +1,6 @@
 //! From a request to the head of its response.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{borrow::Cow, cell::Cell, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -93,16 +93,42 @@ fn hint_at_path(error: &mut ApiError, url: &Url) {
     }
 }
 
-/// Sends the request, and says whether it asks for an answer only if that has changed.
+/// The head of a response, with what the request was sent with, and whether that asked for an answer only if it has changed.
+type Opened = (TransportResponse, Secrets, bool);
+
+/// Sends the request, and to another path of the same server if that says so.
 async fn head(
     attempt: &Attempt,
     transport: &Rc<Pooled>,
     phase: &Cell<Phase>,
-) -> Result<(TransportResponse, Secrets, bool), ApiError> {
+) -> Result<Opened, ApiError> {
+    let mut opened = head_at(&attempt.spec.url, attempt, transport, phase).await?;
+    let mut url = Cow::Borrowed(&attempt.spec.url);
+    for _ in 0..MAX_REDIRECTS {
+        let Some(target) = redirection(&opened.0, &url) else {
+            break;
+        };
+        transport.drain(
+            &attempt.spec.origin,
+            opened.0.body,
+            attempt.spec.provider.drain,
+        );
+        opened = head_at(&target, attempt, transport, phase).await?;
+        url = Cow::Owned(target);
+    }
+    Ok(opened)
+}
+
+async fn head_at(
+    url: &Url,
+    attempt: &Attempt,
+    transport: &Pooled,
+    phase: &Cell<Phase>,
+) -> Result<Opened, ApiError> {
     let spec = &attempt.spec;
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
-    let mut auth_request = AuthRequest::new(spec.url.clone());
+    let mut auth_request = AuthRequest::new(url.clone());
     auth_request.attempt = attempt.number;
     auth_request.refresh = attempt.refresh_auth;
     let auth = provider.auth.headers(&auth_request).await?;
@@ -116,39 +142,27 @@ async fn head(
     if let Some(turn_state) = &spec.turn_state {
         turn_state.apply(&mut headers);
     }
-    let secrets = Secrets::of(&headers, &spec.url);
+    let secrets = Secrets::of(&headers, url);
     let body = spec.body();
     let body = match body.is_empty() {
         true => body,
         false => provider.request_compression.encode(&body, &mut headers)?,
     };
     phase.set(Phase::ResponseHead);
-    let mut url = spec.url.clone();
-    let mut redirects = 0;
-    let response = loop {
-        let request = TransportRequest {
-            method: spec.method.clone(),
-            url: url.clone(),
-            headers: headers.clone(),
-            body: body.clone(),
-            connect_timeout: provider.timeouts.connect,
-            may_be_repeated: spec.retry.attempts() > 1,
-        };
-        let sent = transport.send(&spec.origin, provider.drain, request).await;
-        let response = sent.map_err(|error| {
-            let mut error = ApiError::from(error);
-            secrets.scrub(&mut error);
-            error
-        })?;
-        match redirection(&response, &url) {
-            Some(target) if redirects < MAX_REDIRECTS => {
-                redirects += 1;
-                transport.drain(&spec.origin, response.body, provider.drain);
-                url = target;
-            }
-            _ => break response,
-        }
+    let request = TransportRequest {
+        method: spec.method.clone(),
+        url: url.clone(),
+        headers,
+        body,
+        connect_timeout: provider.timeouts.connect,
+        may_be_repeated: spec.retry.attempts() > 1,
     };
+    let sent = transport.send(&spec.origin, provider.drain, request).await;
+    let response = sent.map_err(|error| {
+        let mut error = ApiError::from(error);
+        secrets.scrub(&mut error);
+        error
+    })?;
     if let Some(turn_state) = &spec.turn_state {
         turn_state.observe(&response.headers);
     }
