@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use actix::Message;
 use actix_rt::task::JoinHandle;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep};
@@ -58,6 +59,27 @@ impl Alarm {
             cx.waker().wake_by_ref();
         }
     }
+}
+
+/// From the worker, once a second: see whether the subscribers still exist, and what is due soon.
+pub(crate) struct SweepDue;
+
+impl Message for SweepDue {
+    type Result = ();
+}
+
+/// From the worker, when it ends: no sweep follows.
+pub(crate) struct SweepsOver;
+
+impl Message for SweepsOver {
+    type Result = ();
+}
+
+/// Wakes this task once all that is ready has had its turn, the future that the program blocks on included. That is polled
+/// only now and then while tasks are ready, and a task that wakes itself always is. Polled once, `yield_now` has left its
+/// waker with the runtime.
+pub(crate) fn step_aside(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Ends once the runtime has looked at all sockets. Timers alone do not tell who is late: a process that stood still for longer than

@@ -14,15 +14,13 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix::{
-    Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Message, MessageResult,
-};
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, MessageResult};
 use futures_core::future::LocalBoxFuture;
 use tokio::time::Instant;
 use tracing::Span;
 
 use super::{
-    alarm::{Alarm, SecondLook},
+    alarm::{Alarm, SecondLook, SweepDue, SweepsOver, step_aside},
     clock::{Clock, Limit},
     head::{ForeignBody, header_events},
     lease::{Lease, Outcome, Stop},
@@ -41,20 +39,6 @@ use crate::{
     transport::{BodyStream, Pooled, TransportResponse},
     wire::{StreamDecoder, Terminal, server_error},
 };
-
-/// From the worker, once a second: see whether the subscribers still exist, and what is due soon.
-pub(crate) struct SweepDue;
-
-impl Message for SweepDue {
-    type Result = ();
-}
-
-/// From the worker, when it ends: no sweep follows.
-pub(crate) struct SweepsOver;
-
-impl Message for SweepsOver {
-    type Result = ();
-}
 
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
 const CHUNKS_AT_ONCE: usize = 64;
@@ -380,13 +364,6 @@ impl StreamActor {
             self.alarm.set(next, cx, now);
         }
     }
-}
-
-/// Wakes this task once all that is ready has had its turn, the future that the program blocks on included. That is polled
-/// only now and then while tasks are ready, and a task that wakes itself always is. Polled once, `yield_now` has left its
-/// waker with the runtime.
-fn step_aside(cx: &mut TaskContext<'_>) {
-    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Records an answer's end with the span of its attempt.

@@ -15,11 +15,11 @@ use futures_util::future::{AbortRegistration, Abortable};
 use super::load::LoadShare;
 use crate::{
     actors::attempt::{
-        alarm::SWEEP_INTERVAL,
+        alarm::{SWEEP_INTERVAL, SweepDue, SweepsOver},
         lease::{Lease, Outcome},
         question,
         spec::Attempt,
-        stream::{StreamActor, SweepDue, SweepsOver},
+        stream::StreamActor,
     },
     protocol::error::ApiError,
     transport::{Pooled, TransportFactory},
