@@ -46,7 +46,13 @@ pub use config::SupervisorConfig;
 pub use state::StreamSupervisor;
 
 impl StreamSupervisor {
-    fn start_attempt(&mut self, id: RequestId, listener: Listener, ctx: &mut Context<Self>) {
+    fn start_attempt(
+        &mut self,
+        id: RequestId,
+        listener: Listener,
+        last_error: Option<Arc<ApiError>>,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
@@ -56,7 +62,8 @@ impl StreamSupervisor {
             && let Some(wait) = request.spare(refused)
         {
             tracing::debug!(request = %id, error = %refused, ?wait, "an attempt is put off");
-            let error = Arc::new(refused.clone());
+            // What is known is not replaced by that.
+            let error = last_error.unwrap_or_else(|| Arc::new(refused.clone()));
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
@@ -142,7 +149,7 @@ impl StreamSupervisor {
         }
         let Some(delay) = delay else {
             request.refresh_auth = true;
-            return self.start_attempt(id, listener, ctx);
+            return self.start_attempt(id, listener, Some(error), ctx);
         };
         self.wait(id, listener, delay, error, ctx);
     }
@@ -172,14 +179,19 @@ impl StreamSupervisor {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
-        let Some(Waiting { mut listener, .. }) = request.take_waiting() else {
+        let Some(Waiting {
+            mut listener,
+            error,
+            ..
+        }) = request.take_waiting()
+        else {
             return;
         };
         if listener.is_gone(request.spec.stream.when_deserted, Instant::now()) {
             let audience = listener.cut_short(ResponseEvent::Cancelled);
             return self.retire(id, audience, ctx);
         }
-        self.start_attempt(id, listener, ctx);
+        self.start_attempt(id, listener, Some(error), ctx);
     }
 
     /// Ends a request before its time. Whether it was live; an attempt that runs may have ended all the same, see [`Stopping`].

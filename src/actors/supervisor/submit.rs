@@ -103,7 +103,7 @@ impl StreamSupervisor {
         };
         self.requests.insert(id, request);
         self.live += 1;
-        self.start_attempt(id, listener, ctx);
+        self.start_attempt(id, listener, None, ctx);
     }
 }
 

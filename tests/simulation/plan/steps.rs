@@ -63,6 +63,8 @@ pub(super) fn steps(
         Fault::Cut => {
             pieces(rng, &whole[..cut], body, is_long, &mut steps);
             kinds.push(K::Truncated);
+            // A stream without a byte is an answer without a body.
+            kinds.extend((cut == 0).then_some(K::UnexpectedStatus));
         }
         Fault::Reset => {
             pieces(rng, &whole[..cut], body, is_long, &mut steps);
