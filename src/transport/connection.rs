@@ -192,7 +192,14 @@ impl Connection {
             incoming: BytesMut::new(),
             refused: None,
         }));
-        connections.retain(|_| true);
+        let is_full = {
+            let all = connections.all.borrow();
+            all.len() == all.capacity()
+        };
+        if is_full {
+            // Those that are gone leave their places, in time that is the same for each in the end.
+            connections.retain(|_| true);
+        }
         connections.all.borrow_mut().push(Rc::downgrade(&state));
         Self {
             state,
