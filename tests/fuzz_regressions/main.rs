@@ -44,6 +44,9 @@ const ITEMS: &[&[u8]] = &[
     br#"{"type":"function_call","arguments":{"a":1},"call_id":null}"#,
     br#"{"type":"compaction_summary","encrypted_content":"e","n":-0.0,"big":123456789012345678901234567890}"#,
     br#"{"role":"user","content":"\ud83d"}"#,
+    br#"{"role":"user","content":[],"id":null}"#,
+    br#"{"type":"message","role":"user","content":[{"type":"output_text","text":"a","logprobs":null}],"id":null,"x":null}"#,
+    br#"{"type":"reasoning","summary":[],"status":null}"#,
     br#"{"type":"message","role":"user","content":[{"type":"input_text","text":"a","x":1},{"type":"novel"},7]}"#,
 ];
 
