@@ -433,6 +433,12 @@ async fn a_body_is_judged_by_its_beginning_and_not_by_its_label() {
         (page, "Sign in to WiFi"),
         (xml, "AccessDenied"),
         (json, "no such model"),
+        ("\u{feff}<html><title>Portal</title></html>", "Portal"),
+        ("\r\n\r\n  <HTML><TITLE>Late</TITLE></HTML>", "Late"),
+        (
+            "[{\"error\":{\"message\":\"in a list\",\"type\":\"invalid_request_error\"}}]",
+            "in a list",
+        ),
     ] {
         for label in [Some("text/event-stream"), Some("text/html"), None] {
             let answer = || {

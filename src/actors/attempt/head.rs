@@ -49,10 +49,10 @@ impl ForeignBody {
             error.details_mut().status = Some(self.status.as_u16());
             return Some(error);
         }
-        let is_page = matches!(
-            self.start.trim_ascii_start().first(),
-            Some(b'<' | b'{' | b'[')
-        );
+        // Some pages begin with a byte order mark.
+        let start = self.start.strip_prefix(b"\xEF\xBB\xBF");
+        let start = start.unwrap_or(&self.start).trim_ascii_start();
+        let is_page = matches!(start.first(), Some(b'<' | b'{' | b'['));
         let label = self.content_type.as_deref();
         if label.is_none_or(is_event_stream) && !is_page {
             return None;
