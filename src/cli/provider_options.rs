@@ -130,7 +130,7 @@ struct TimeoutOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     response_head_timeout: Option<Duration>,
 
-    /// From the head of the response until the first event [default: none]
+    /// From the head of the response until the first event that changes the answer [default: none]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     first_event_timeout: Option<Duration>,
 
@@ -138,7 +138,7 @@ struct TimeoutOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     idle_timeout: Option<Duration>,
 
-    /// Without an event, even if bytes come that keep the connection alive [default: none]
+    /// Without an event that changes the answer, even if others keep the connection alive [default: none]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     progress_timeout: Option<Duration>,
 
@@ -282,7 +282,8 @@ impl ProviderOptions {
                 .map_err(|error| UsageError::at("--base-url", &error))?;
             settings.base_url = Some(base_url.clone());
             if chosen.place == BASE_URL_VARIABLE {
-                chosen.place = "--base-url";
+                // The URL is right; what can be wrong yet is the key.
+                chosen.place = "the key";
             }
         }
         if let Some(name) = &self.api_key_env {

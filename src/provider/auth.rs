@@ -66,7 +66,8 @@ pub trait AuthProvider: fmt::Debug + Send + Sync {
         request: &'a AuthRequest,
     ) -> BoxFuture<'a, Result<HeaderMap, AuthError>>;
 
-    /// Whether asking again with [`AuthRequest::refresh`] can help after a 401. It is done once per request.
+    /// Whether asking again with [`AuthRequest::refresh`] can help after a 401. It is done once per request. The attempt that was
+    /// refused asks this, on its worker's thread; a panic here loses that attempt and nothing else.
     fn can_refresh(&self) -> bool {
         false
     }

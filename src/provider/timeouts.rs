@@ -19,13 +19,14 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// The same for a compaction, whose head comes when the whole answer is done. 600 s: it reads the longest inputs there are.
     pub compaction_head: Duration,
-    /// From the response's head until its first event. None: how long a model thinks before it says anything has no bound.
+    /// From the response's head until the first event that changes the answer, such as the one that begins it; signs of life do not
+    /// count. None: how long a model thinks before it says anything has no bound.
     pub first_event: Option<Duration>,
     /// Without a single byte of the body, comments included. 300 s: servers send a comment every 15 s or so; proxies that
     /// sit between give up sooner and close.
     pub idle: Duration,
-    /// Without an event; bytes that make none, such as comments, do not count. None: a server that keeps the connection alive
-    /// says that it is still at work.
+    /// Without an event that changes the answer; comments, `ping`, `keepalive`, a repeated `in_progress` and empty pieces do not count.
+    /// None: a server that keeps the connection alive says that it is still at work.
     pub progress: Option<Duration>,
     /// Behind a `finish_reason` on the Chat wire, for what may follow it: the usage, `[DONE]`, and from some gateways the rest of
     /// the answer. What comes of these begins the time anew, up to 30 s in all; then the answer counts as whole.

@@ -11,7 +11,9 @@ pub struct BreakerPolicy {
     /// How many attempts in a row, of whichever requests, must find the endpoint down. Default 50: ten requests that each used
     /// up their attempts, and not one answer in between. 0 turns the breaker off.
     pub failures: u32,
-    /// How long no attempt is sent then. Each probe that fails doubles it. Default 1 s.
+    /// How long no attempt is sent then: attempts are put off, each for at most 30 s and within its request's deadline, and fail as
+    /// `unavailable` only after that. Then three are sent as probes: the first good head of a response ends the pauses, and the first
+    /// failure doubles the next. Default 1 s.
     pub pause: Duration,
     /// The longest such pause. Default 30 s, as for retries.
     pub max_pause: Duration,

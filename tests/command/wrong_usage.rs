@@ -190,3 +190,20 @@ fn help_and_version_are_on_stdout() {
         );
     }
 }
+
+#[test]
+fn a_bad_key_is_not_said_of_the_base_url() {
+    let mut asking = program(&["ask", "hi", "--base-url", "http://127.0.0.1:9/v1"]);
+    asking.env("OPENAI_API_KEY", "sk-never\nseen");
+    let ran = asking.output().expect("the program");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(
+        said.contains("the key: ") && said.contains("OPENAI_API_KEY"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("--base-url") && !said.contains("never"),
+        "{said}"
+    );
+}
