@@ -33,6 +33,7 @@ use futures_core::{Stream, future::LocalBoxFuture};
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, header};
 use rustls::ClientConfig;
+use tokio::sync::Notify;
 use url::{Position, Url};
 
 use super::{
@@ -70,6 +71,7 @@ pub struct AwcTransportFactory {
     tls: Result<Arc<ClientConfig>, String>,
     proxy: Arc<ProxyRules>,
     keep_alive: KeepAlive,
+    shortage: Arc<Notify>,
 }
 
 impl AwcTransportFactory {
@@ -83,6 +85,7 @@ impl AwcTransportFactory {
             tls: Ok(tls.client_config()?),
             proxy: Arc::new(proxy.rules(|name| env::var_os(name))?),
             keep_alive: KeepAlive::default(),
+            shortage: Arc::default(),
         })
     }
 
@@ -94,6 +97,7 @@ impl AwcTransportFactory {
             tls: config.map_err(|error| error.message().to_owned()),
             proxy: Arc::new(ProxyConfig::default().rules(|name| env::var_os(name))?),
             keep_alive: KeepAlive::default(),
+            shortage: Arc::default(),
         })
     }
 
@@ -119,7 +123,7 @@ impl TransportFactory for AwcTransportFactory {
             factory: self.clone(),
             kept: RefCell::default(),
             targets: RefCell::default(),
-            connections: Rc::default(),
+            connections: Connections::new(self.shortage.clone()),
         };
         Ok(Rc::new(AwcTransport {
             clients: Rc::new(clients),
@@ -197,12 +201,14 @@ impl Clients {
             tls,
             proxy,
             keep_alive,
+            shortage,
         } = &self.factory;
         let dialer = Dialer {
             tls: is_https.then(|| tls.clone()),
             proxy: Arc::clone(proxy),
             timeout,
             keep_alive: *keep_alive,
+            shortage: Arc::clone(shortage),
             connections: Rc::clone(&self.connections),
         };
         let connector = Connector::new()
@@ -559,6 +565,7 @@ struct Dialer {
     proxy: Arc<ProxyRules>,
     timeout: Duration,
     keep_alive: KeepAlive,
+    shortage: Arc<Notify>,
     connections: Rc<Connections>,
 }
 
@@ -590,7 +597,7 @@ impl Dialer {
                 TransportError::new(TransportErrorKind::InvalidRequest, message)
             })?;
         let proxy = self.proxy.proxy_for(is_https, target.0, target.1)?;
-        let stream = dial(target, proxy, self.timeout, self.keep_alive).await?;
+        let stream = dial(target, proxy, self.timeout, self.keep_alive, &self.shortage).await?;
         let socket = match &tls {
             Some(tls) => Socket::Tls(Box::new(
                 handshake(stream, target, tls, self.timeout).await?,

@@ -11,6 +11,7 @@ use std::{
     mem::{self, MaybeUninit},
     pin::Pin,
     rc::{Rc, Weak},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::Instant,
 };
 use tokio_rustls::client::TlsStream;
@@ -99,9 +101,18 @@ pub(super) struct Connections {
     all: RefCell<Vec<Weak<RefCell<State>>>>,
     outcome: RefCell<Outcome>,
     is_sweeping: Cell<bool>,
+    /// Told by whoever finds that this machine can open no connection: those that lie idle are what it has to spare.
+    shortage: Arc<Notify>,
 }
 
 impl Connections {
+    pub(super) fn new(shortage: Arc<Notify>) -> Rc<Self> {
+        Rc::new(Self {
+            shortage,
+            ..Self::default()
+        })
+    }
+
     /// What has happened since this was asked last.
     pub(super) fn take_outcome(&self) -> Outcome {
         self.outcome.take()
@@ -144,16 +155,19 @@ impl Connections {
         });
     }
 
-    /// Closes idle connections when their time has come, without that a request has to ask for one.
+    /// Closes idle connections when their time has come, or this machine runs short, without that a request has to ask for one.
     fn sweep(self: &Rc<Self>, limit: Duration) {
         if self.is_sweeping.replace(true) {
             return;
         }
-        let connections = Rc::downgrade(self);
+        let (connections, shortage) = (Rc::downgrade(self), self.shortage.clone());
         actix_rt::spawn(async move {
             let mut next = Instant::now() + limit;
             loop {
-                tokio::time::sleep_until(next).await;
+                let limit = tokio::select! {
+                    () = tokio::time::sleep_until(next) => limit,
+                    () = shortage.notified() => Duration::ZERO,
+                };
                 let Some(connections) = connections.upgrade() else {
                     return;
                 };

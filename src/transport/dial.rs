@@ -15,6 +15,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, lookup_host},
+    sync::Notify,
     time,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -37,15 +38,18 @@ const MAX_TUNNEL_HEADERS: usize = 64;
 /// How long is waited for a file or a port of this machine to become free.
 const LOCAL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connects within `timeout`, which covers resolving, connecting and the proxy's answer.
+/// Connects within `timeout`, which covers resolving, connecting and the proxy's answer. `shortage` is told when this machine can
+/// open no connection, for those who can close one.
 pub(super) async fn dial(
     target: Authority<'_>,
     proxy: Option<&Proxy>,
     timeout: Duration,
     keep_alive: KeepAlive,
+    shortage: &Notify,
 ) -> Result<TcpStream, TransportError> {
     let dialer = Dialer {
         keep_alive,
+        shortage,
         lacking: Cell::default(),
     };
     let connecting = async {
@@ -80,13 +84,14 @@ pub(super) fn io_reason(error: &io::Error) -> String {
     }
 }
 
-struct Dialer {
+struct Dialer<'a> {
     keep_alive: KeepAlive,
+    shortage: &'a Notify,
     /// What this machine had too little of for a connection.
     lacking: Cell<Option<String>>,
 }
 
-impl Dialer {
+impl Dialer<'_> {
     /// Connects to a host that errors call `hop`. Where this machine can open no connection at all, it waits until it can: that
     /// passes, and the peer has no part in it.
     async fn connect(
@@ -116,6 +121,7 @@ impl Dialer {
 
     async fn wait_for(&self, what: String) {
         self.lacking.set(Some(what));
+        self.shortage.notify_waiters();
         time::sleep(LOCAL_PAUSE).await;
     }
 
@@ -238,7 +244,7 @@ async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, Refused> {
 }
 
 /// What this machine has too little of, if that is what an error is about.
-fn lacking(error: &io::Error, address: Option<SocketAddr>) -> Option<String> {
+pub(crate) fn lacking(error: &io::Error, address: Option<SocketAddr>) -> Option<String> {
     // Of a machine without an IPv6 address the kernel says the same to IPv6 as of one without a free port.
     if error.kind() == io::ErrorKind::AddrNotAvailable
         && address.is_some_and(|address| address.is_ipv4())

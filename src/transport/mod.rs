@@ -26,6 +26,7 @@ mod tls;
 mod unpack;
 
 pub use self::awc::AwcTransportFactory;
+pub(crate) use self::dial::lacking;
 pub use self::keep_alive::KeepAlive;
 pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
