@@ -57,8 +57,12 @@ impl StreamSupervisor {
             return;
         };
         let origin = &request.spec.origin;
-        let admitted = self.breakers.admit(origin, self.epoch.elapsed());
-        if let Err(refused) = &admitted
+        let placed = self.pool.choose();
+        let placed = placed.and_then(|(worker, load)| {
+            let is_watched = self.breakers.admit(origin, self.epoch.elapsed())?;
+            Ok((worker, load, is_watched))
+        });
+        if let Err(refused) = &placed
             && let Some(wait) = request.spare(refused)
         {
             tracing::debug!(request = %id, error = %refused, ?wait, "an attempt is put off");
@@ -67,7 +71,7 @@ impl StreamSupervisor {
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
-        let is_watched = admitted == Ok(true);
+        let is_watched = matches!(placed, Ok((_, _, true)));
         let attempt = Attempt {
             spec: request.spec.clone(),
             number: request.attempts.begin(&request.spec),
@@ -89,21 +93,20 @@ impl StreamSupervisor {
             .report
             .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
         let mut lease = Lease::new(report.clone(), &attempt, listener);
-        if let Err(error) = admitted {
-            return lease.set_outcome(Outcome::Failed(Box::new(error)));
-        }
-        // Without a worker, the drop of the lease ends the attempt as lost.
-        if let Some((worker, load)) = self.pool.choose() {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "one message for each attempt, and it must arrive"
-            )]
-            worker.do_send(StartAttempt {
-                orders,
-                attempt,
-                lease,
-                load,
-            });
+        match placed {
+            Err(error) => lease.set_outcome(Outcome::Failed(Box::new(error))),
+            Ok((worker, load, _)) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "one message for each attempt, and it must arrive"
+                )]
+                self.pool.worker(worker).do_send(StartAttempt {
+                    orders,
+                    attempt,
+                    lease,
+                    load,
+                });
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Request {
     pub(super) stopping: Option<Box<Stopping>>,
     /// Whether the next attempt is to have another key.
     pub(super) refresh_auth: bool,
-    /// How long it has been kept from an endpoint that is down since its last attempt.
+    /// How long its next attempt has been put off, because the endpoint is down or this machine has no thread for it.
     pub(super) spared: Duration,
 }
 

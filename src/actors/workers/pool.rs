@@ -1,6 +1,6 @@
 //! The arbiters that attempts run on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
@@ -9,7 +9,10 @@ use super::{
     load::{Load, LoadShare},
     worker::Worker,
 };
-use crate::transport::TransportFactory;
+use crate::{
+    protocol::error::{ApiError, ErrorKind, Phase},
+    transport::{TransportFactory, lacking},
+};
 
 /// Which arbiters, and so which threads, streams run on. Each has a connection pool of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +26,13 @@ pub enum Workers {
     Current,
 }
 
+/// How long a request waits before it asks again for a thread that this machine could not start.
+const LOCAL_PAUSE: Duration = Duration::from_millis(200);
+
 pub(crate) struct WorkerPool {
     factory: Arc<dyn TransportFactory>,
+    /// How many threads there are to be.
+    threads: usize,
     slots: Vec<WorkerSlot>,
 }
 
@@ -39,57 +47,106 @@ impl WorkerPool {
     pub(crate) fn new(factory: Arc<dyn TransportFactory>) -> Self {
         Self {
             factory,
+            threads: 0,
             slots: Vec::new(),
         }
     }
 
-    /// Starts the workers; in an actix `System`.
+    /// Starts the workers, unless they run; in an actix `System`. Threads that this machine can't have now are tried again when
+    /// a request needs one.
     pub(crate) fn start(&mut self, workers: Workers) {
-        let threads = match workers {
-            Workers::Current => return self.slots.push(self.slot(None)),
+        self.threads = match workers {
+            Workers::Current if self.slots.is_empty() => return self.slots.push(self.slot(None)),
+            Workers::Current => return,
             Workers::Threads(threads) => threads.max(1),
             Workers::PerProcessor => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let slots = (0..threads).map(|_| self.slot(Some(Arbiter::new())));
-        self.slots = slots.collect();
+        while self.slots.len() < self.threads {
+            if let Err(error) = self.start_thread() {
+                return tracing::warn!(%error, started = self.slots.len(), "fewer workers than configured");
+            }
+        }
+    }
+
+    fn start_thread(&mut self) -> Result<(), ApiError> {
+        let arbiter = new_arbiter()?;
+        self.slots.push(self.slot(Some(arbiter)));
+        Ok(())
     }
 
     /// A new worker, on the supervisor's own arbiter or on another.
     fn slot(&self, arbiter: Option<Arbiter>) -> WorkerSlot {
-        let factory = self.factory.clone();
-        let address = match &arbiter {
-            Some(arbiter) => Worker::start_in_arbiter(&arbiter.handle(), |_| Worker::new(factory)),
-            None => Worker::new(factory).start(),
-        };
         WorkerSlot {
-            address,
+            address: start_worker(&self.factory, arbiter.as_ref()),
             arbiter,
             load: Load::default(),
         }
     }
 
     /// The worker with the least to do; of equal ones the first, so that requests that follow each other share its
-    /// connections. One whose arbiter is gone is replaced. `None` before the start and after the stop.
-    pub(crate) fn choose(&mut self) -> Option<(&Addr<Worker>, LoadShare)> {
-        let choice = (0..self.slots.len()).min_by_key(|index| self.slots[*index].load.get())?;
-        let slot = &self.slots[choice];
-        if slot.arbiter.is_some() && !slot.address.connected() {
-            tracing::warn!(
-                worker = choice,
-                "a worker's arbiter is gone; starting another"
-            );
-            self.slots[choice] = self.slot(Some(Arbiter::new()));
+    /// connections. One that is gone is replaced, on its thread if that still runs.
+    pub(crate) fn choose(&mut self) -> Result<(usize, LoadShare), ApiError> {
+        if self.slots.len() < self.threads
+            && let Err(error) = self.start_thread()
+            && self.slots.is_empty()
+        {
+            return Err(error);
         }
-        let slot = &self.slots[choice];
-        Some((&slot.address, slot.load.share()))
+        let choice = (0..self.slots.len()).min_by_key(|index| self.slots[*index].load.get());
+        let choice = choice.ok_or_else(ApiError::stopped)?;
+        let slot = &mut self.slots[choice];
+        if !slot.address.connected() {
+            tracing::warn!(worker = choice, "a worker is gone; starting another");
+            if let Some(arbiter) = &mut slot.arbiter
+                && !arbiter.spawn_fn(|| ())
+            {
+                *arbiter = new_arbiter()?;
+                slot.load = Load::default();
+            }
+            slot.address = start_worker(&self.factory, slot.arbiter.as_ref());
+        }
+        Ok((choice, slot.load.share()))
+    }
+
+    /// The worker that was chosen just now.
+    pub(crate) fn worker(&self, choice: usize) -> &Addr<Worker> {
+        &self.slots[choice].address
     }
 
     /// Ends the arbiters that were started.
     pub(crate) fn stop(&mut self) {
+        self.threads = 0;
         for slot in self.slots.drain(..) {
             if let Some(arbiter) = slot.arbiter {
                 arbiter.stop();
             }
         }
     }
+}
+
+/// They end with their owner, also where that was dropped with its system. Whoever listens to a stream of theirs gets an end.
+impl Drop for WorkerPool {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn start_worker(factory: &Arc<dyn TransportFactory>, arbiter: Option<&Arbiter>) -> Addr<Worker> {
+    let factory = factory.clone();
+    match arbiter {
+        Some(arbiter) => Worker::start_in_arbiter(&arbiter.handle(), |_| Worker::new(factory)),
+        None => Worker::new(factory).start(),
+    }
+}
+
+fn new_arbiter() -> Result<Arbiter, ApiError> {
+    Arbiter::try_new().map_err(|error| {
+        let reason = lacking(&error, None).unwrap_or_else(|| error.to_string());
+        let message = format!("no thread for streams could be started: {reason}");
+        let mut error = ApiError::new(ErrorKind::LocalLimit, message)
+            .with_phase(Phase::Prepare)
+            .with_source(error);
+        error.details_mut().retry_after = Some(LOCAL_PAUSE);
+        error
+    })
 }

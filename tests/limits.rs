@@ -1,0 +1,98 @@
+//! A process that may have few open files. Alone in its binary, because the limit holds for all of the process.
+#![cfg(unix)]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use actix_responses::{
+    ApiError, ErrorKind, Runtime,
+    actors::{SupervisorConfig, Workers},
+    protocol::{Prompt, ResponseEvent},
+    provider::Provider,
+};
+use futures_util::{StreamExt, future};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The provider, which needs files of its own.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_server() -> (Server, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_actix-responses"))
+        .args(["loopback", "--quiet", "--pace", "10ms"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let url = line
+        .split_whitespace()
+        .find(|word| word.starts_with("http://"));
+    let url = url.unwrap_or_else(|| panic!("no URL: {line}")).to_owned();
+    (Server(child), url)
+}
+
+fn limit_open_files(limit: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = Some(limit);
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("a lower limit");
+}
+
+async fn end_of(runtime: &Runtime) -> Result<(), ApiError> {
+    let prompt = Prompt::user("hello there").with_model("demo");
+    let mut stream = runtime.stream(prompt).await?;
+    while let Some(event) = stream.next().await {
+        if let ResponseEvent::Completed(_) = event? {
+            return Ok(());
+        }
+    }
+    panic!("no end");
+}
+
+#[actix_rt::test]
+async fn streams_of_a_process_with_few_files_end_well_or_name_the_limit() {
+    let (_server, url) = start_server();
+    let started = |workers, total| {
+        let mut provider = Provider::new("loopback", &url).unwrap();
+        provider.timeouts.total = total;
+        let mut config = SupervisorConfig::new(provider);
+        config.workers = workers;
+        config.retry.max_attempts = 1;
+        Runtime::with_config(config).unwrap()
+    };
+
+    // Not one more file, and so no thread that could wait for sockets.
+    limit_open_files(3);
+    let runtime = started(Workers::Threads(2), Some(Duration::from_secs(1)));
+    let error = end_of(&runtime).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LocalLimit, "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("too many open files (limit 3)"),
+        "{message}"
+    );
+    limit_open_files(64);
+    end_of(&runtime).await.expect("there are files again");
+    runtime.shutdown(Duration::ZERO).await;
+
+    for workers in [Workers::Current, Workers::Threads(2)] {
+        let runtime = started(workers, None);
+        let ends = future::join_all((0..200).map(|_| end_of(&runtime))).await;
+        let whole = ends.iter().filter(|end| end.is_ok()).count();
+        let first = ends.into_iter().find_map(Result::err);
+        assert_eq!(whole, 200, "{workers:?}: {first:?}");
+        runtime.shutdown(Duration::ZERO).await;
+    }
+}
