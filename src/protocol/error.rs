@@ -139,7 +139,7 @@ kinds! {
     /// The subscriber did not keep up and its subscription ended; the request itself may go on. Never retried.
     Lagged = "lagged",
         "read faster, raise the limits, or choose a delivery policy that drops deltas";
-    /// The attempt's actor panicked, was killed or lost its thread. Retried.
+    /// The attempt's actor panicked, was killed or lost its thread: retried. Or the supervisor panicked, which ends all requests.
     AttemptLost = "attempt_lost",
         "report it: this is a defect of the program";
     /// The runtime shut down. Never retried.
@@ -326,6 +326,14 @@ impl ApiError {
         Self::new(
             ErrorKind::AttemptLost,
             "the attempt's actor ended without an outcome: it panicked, was killed or lost its thread",
+        )
+    }
+
+    /// The error of what a supervisor that panicked had in its hands.
+    pub(crate) fn supervisor_lost() -> Self {
+        Self::new(
+            ErrorKind::AttemptLost,
+            "the supervisor panicked and began anew; what ran until then has ended",
         )
     }
 

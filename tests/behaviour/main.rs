@@ -8,6 +8,7 @@ mod cancelling;
 mod compacting;
 mod finishing;
 mod listing;
+mod panicking;
 mod questions;
 mod retrying;
 mod streaming;

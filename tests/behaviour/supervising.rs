@@ -1,21 +1,30 @@
 //! What the supervisor knows and tells.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    sync::Mutex,
+    task::Poll,
+    time::Duration,
+};
 
 use actix::{Actor, Context, Handler};
 use actix_responses::{
-    ErrorKind,
-    actors::{AttemptNotice, GetStatus, RequestPhase, SubmitRequest, Workers},
-    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth},
+    ErrorKind, Runtime,
+    actors::{AttemptNotice, GetStatus, RequestPhase, SubmitRequest, SupervisorConfig, Workers},
+    provider::{AuthError, AuthProvider, AuthRequest, BearerAuth, Provider},
     transport::TransportErrorKind,
 };
 use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
 use http::HeaderMap;
+use tokio::sync::mpsc;
 
 use crate::support::{
-    assert_elapsed, collect, events::*, failure, names, prompt, provider, settle, start,
-    start_with, steady_retry, transport::Exchange,
+    assert_elapsed, collect,
+    events::*,
+    failure, names, prompt, provider, settle, start, start_with, steady_retry,
+    transport::{Exchange, ScriptedTransport},
 };
 
 #[derive(Default)]
@@ -249,6 +258,98 @@ async fn a_lost_worker_is_replaced_and_its_request_tried_again() {
     assert_eq!(names(&collect(&runtime).await), ANSWER);
     assert_eq!(transport.requests().len(), 3);
     runtime.shutdown(Duration::ZERO).await;
+}
+
+/// Its thread has ended when this is dropped with its memory.
+struct OnThread(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for OnThread {
+    fn drop(&mut self) {
+        let _ = self.0.send("a thread has ended");
+    }
+}
+
+thread_local!(static ON_THREAD: RefCell<Option<OnThread>> = const { RefCell::new(None) });
+
+/// Nobody stops it, and nobody waits for it: real threads, and no time that passes.
+#[test]
+fn threads_and_streams_end_with_a_system_that_is_dropped() {
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let watch = move || {
+        let ended = ended.clone();
+        ON_THREAD.with_borrow_mut(|guard| *guard = Some(OnThread(ended)));
+    };
+    let (began, begun) = std::sync::mpsc::channel();
+    let exchanges = (0..2).map(|_| {
+        let (watch, began) = (watch.clone(), began.clone());
+        let begin = move || {
+            watch();
+            began.send(()).expect("the test");
+        };
+        Exchange::stream(created()).then(begin).held_open()
+    });
+    let system = actix::System::new();
+    let (runtime, streams) = system.block_on(async {
+        let provider = Provider::new("scripted", "http://scripted.test/v1").unwrap();
+        let mut config = SupervisorConfig::new(provider);
+        config.workers = Workers::Threads(2);
+        let transport = ScriptedTransport::new(exchanges);
+        let runtime = Runtime::with_transport(config, transport).unwrap();
+        let streams = [
+            runtime.stream(prompt()).await.unwrap(),
+            runtime.stream(prompt()).await.unwrap(),
+        ];
+        (runtime, streams)
+    });
+    for _ in 0..2 {
+        begun.recv().expect("a stream that runs");
+    }
+    drop(watch);
+    drop(system);
+    for stream in streams {
+        let events: Vec<_> = block_on(stream.collect());
+        assert_eq!(names(&events).last(), Some(&"shut_down"));
+    }
+    for _ in 0..2 {
+        assert_eq!(ends.blocking_recv(), Some("a thread has ended"));
+    }
+    let refused = block_on(runtime.stream(prompt()));
+    assert_eq!(refused.err().unwrap().kind(), ErrorKind::ShutDown);
+}
+
+/// Its actors are started by the drop, where there are no timers.
+#[test]
+fn a_system_that_is_dropped_before_its_first_turn_panics_nowhere() {
+    thread_local!(static PANICS: Cell<usize> = const { Cell::new(0) });
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANICS.set(PANICS.get() + 1);
+        print(info);
+    }));
+    for workers in [Workers::Current, Workers::Threads(2)] {
+        let system = actix::System::new();
+        let mut waiting = None;
+        system.block_on(async {
+            let provider = Provider::new("scripted", "http://scripted.test/v1").unwrap();
+            let mut config = SupervisorConfig::new(provider);
+            config.workers = workers;
+            let transport = ScriptedTransport::new([Exchange::silence()]);
+            let runtime = Runtime::with_transport(config, transport).unwrap();
+            let mut submitted = Box::pin(async move { runtime.stream(prompt()).await });
+            let sent = poll_fn(|cx| Poll::Ready(submitted.as_mut().poll(cx)));
+            assert!(sent.await.is_pending());
+            waiting = Some(submitted);
+        });
+        drop(system);
+        let refused = block_on(waiting.unwrap()).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::ShutDown);
+    }
+    assert_eq!(PANICS.get(), 0);
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(future)
 }
 
 #[actix_rt::test]

@@ -200,8 +200,11 @@ impl Audience {
     }
 
     /// Gives those who have yet to take the end nothing but it, without waiting for room.
-    pub(crate) fn hurry(&mut self) {
+    fn hurry(&mut self) {
         debug_assert!(self.ended);
+        if self.subscriptions.is_empty() {
+            return;
+        }
         let Some(end) = self.log.last() else {
             return;
         };
@@ -455,13 +458,18 @@ fn without_spare_room(mut batch: Vec<ResponseEvent>) -> SmallVec<[ResponseEvent;
 /// Whoever loses an audience, its subscribers get an end.
 impl Drop for Audience {
     fn drop(&mut self) {
-        if !self.ended {
-            let error = ApiError::new(
+        if self.ended {
+            return self.hurry();
+        }
+        let error = match std::thread::panicking() {
+            true => ApiError::supervisor_lost(),
+            false => ApiError::new(
                 ErrorKind::ShutDown,
                 "the runtime stopped before the request had ended",
-            )
-            .with_phase(Phase::Deliver);
-            self.cut_short(ResponseEvent::Failed(Arc::new(error)));
-        }
+            ),
+        };
+        self.cut_short(ResponseEvent::Failed(Arc::new(
+            error.with_phase(Phase::Deliver),
+        )));
     }
 }

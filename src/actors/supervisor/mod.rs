@@ -8,12 +8,16 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{
+    Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture,
+    dev::channel::channel,
+};
 use futures_util::future::AbortHandle;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use self::{
     requests::{Body, State, StopReason, Stopping, Waiting},
+    restart::Restarting,
     tending::Tending,
 };
 use super::{
@@ -36,6 +40,7 @@ mod config;
 mod holder;
 mod questions;
 mod requests;
+mod restart;
 mod retained;
 mod shutdown;
 mod state;
@@ -80,7 +85,7 @@ impl StreamSupervisor {
         };
         let (body, orders) = match listener {
             Listener::Audience(_) => {
-                let (stream, mailbox) = actix::dev::channel::channel(STREAM_MAILBOX);
+                let (stream, mailbox) = channel(STREAM_MAILBOX);
                 (Body::Stream(Addr::new(stream)), Orders::Stream(mailbox))
             }
             Listener::Asker(_) => {
@@ -206,7 +211,7 @@ impl StreamSupervisor {
             if request.stopping.is_none() {
                 let askers = Vec::new();
                 request.stopping = Some(Box::new(Stopping { reason, askers }));
-                body.stop(reason);
+                body.stop(reason.end());
             }
             return true;
         }
@@ -227,10 +232,43 @@ impl StreamSupervisor {
 /// Messages that the mailbox of a stream holds: subscriptions and the like, never data.
 const STREAM_MAILBOX: usize = 16;
 
+/// Messages that the mailbox of a supervisor in another arbiter holds: as many as actix's own.
+const SUPERVISOR_MAILBOX: usize = 16;
+
 impl Actor for StreamSupervisor {
     type Context = Context<Self>;
 
+    fn start(self) -> Addr<Self> {
+        Self::create(|_| self)
+    }
+
+    fn create<F: FnOnce(&mut Context<Self>) -> Self>(make: F) -> Addr<Self> {
+        let mut ctx = Context::new();
+        let supervisor = make(&mut ctx);
+        let running = ctx.into_future(supervisor);
+        let address = running.address();
+        actix_rt::spawn(Restarting::new(running));
+        address
+    }
+
+    fn start_in_arbiter<F>(arbiter: &ArbiterHandle, make: F) -> Addr<Self>
+    where
+        F: FnOnce(&mut Context<Self>) -> Self + Send + 'static,
+    {
+        let (sender, mailbox) = channel(SUPERVISOR_MAILBOX);
+        arbiter.spawn_fn(move || {
+            let mut ctx = Context::with_receiver(mailbox);
+            let supervisor = make(&mut ctx);
+            actix_rt::spawn(Restarting::new(ctx.into_future(supervisor)));
+        });
+        Addr::new(sender)
+    }
+
     fn started(&mut self, ctx: &mut Self::Context) {
+        // A system that is dropped before its first turn starts its actors in the drop, where there is no timer.
+        if Handle::try_current().is_err() {
+            return;
+        }
         self.pool.start(self.config.workers);
         ctx.spawn(Tending);
         ctx.run_interval(SWEEP_INTERVAL, |supervisor, _| {
@@ -266,7 +304,9 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             .get_mut(&id)
             .filter(|request| request.attempts.number() == attempt)
         else {
-            return;
+            // Of a supervisor that has begun anew since then.
+            let lost = ResponseEvent::Failed(Arc::new(ApiError::supervisor_lost()));
+            return drop(listener.cut_short(lost));
         };
         let stopping = request.stopping.take();
         let reason = stopping.as_ref().map(|stopping| stopping.reason);

@@ -132,9 +132,9 @@ impl Body {
         clippy::disallowed_methods,
         reason = "at most one for each attempt, and it must arrive"
     )]
-    pub(super) fn stop(&self, reason: StopReason) {
+    pub(super) fn stop(&self, end: ResponseEvent) {
         match self {
-            Self::Stream(stream) => stream.do_send(Stop(reason.end())),
+            Self::Stream(stream) => stream.do_send(Stop(end)),
             Self::Question(task) => task.abort(),
         }
     }

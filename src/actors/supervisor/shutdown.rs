@@ -4,7 +4,7 @@ use actix::{ActorContext, AsyncContext, Context, Handler, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{
-    requests::{Request, State, StopReason},
+    requests::{State, StopReason},
     state::{Closing, StreamSupervisor},
 };
 use crate::actors::{RequestId, Shutdown};
@@ -23,15 +23,9 @@ impl StreamSupervisor {
         if self.live > 0 || waiting {
             return;
         }
-        // The tasks that wait with deliveries end with their arbiters.
+        // The tasks that wait with deliveries end with their arbiters: the end goes round them.
         for id in self.ids() {
-            if let Some(Request {
-                state: State::Ended { audience },
-                ..
-            }) = self.requests.get_mut(&id)
-            {
-                audience.hurry();
-            }
+            self.requests.remove(&id);
         }
         self.pool.stop();
         let closing = self.closing.iter_mut();
@@ -54,7 +48,7 @@ impl StreamSupervisor {
     }
 
     /// The requests in the order in which they came: the same each time, so that a run can be repeated.
-    fn ids(&self) -> Vec<RequestId> {
+    pub(super) fn ids(&self) -> Vec<RequestId> {
         let mut ids: Vec<_> = self.requests.keys().copied().collect();
         ids.sort_unstable();
         ids
