@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use actix::Actor;
 use actix_responses::{
-    ErrorKind,
+    ErrorKind, Runtime,
     actors::{
-        Cursor, DeliveryPolicy, Shutdown, SubmitRequest, Subscribe, SubscribeError, Subscriber,
-        WhenDeserted,
+        Cursor, DeliveryPolicy, GetStatus, RequestId, Shutdown, SubmitRequest, Subscribe,
+        SubscribeError, Subscriber, WhenDeserted,
     },
     protocol::ResponseEvent,
 };
 use futures_util::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::support::{
     collect,
     events::*,
-    prompt, provider,
+    names, prompt, provider,
     recorder::{Recorder, Seen},
     settle, start, start_with, steady_retry,
     transport::Exchange,
@@ -376,6 +377,9 @@ async fn for_ever_is_a_time_like_any_other() {
         [Exchange::status(503), Exchange::stream(answer())],
         |config| {
             config.retain = Duration::MAX;
+            config.breaker.pause = Duration::MAX;
+            config.breaker.max_pause = Duration::MAX;
+            config.retry.backoff.cap = Duration::MAX;
             provider(config, |p| {
                 p.timeouts.connect = Duration::MAX;
                 p.timeouts.response_head = Duration::MAX;
@@ -400,4 +404,30 @@ async fn for_ever_is_a_time_like_any_other() {
     }
     assert_eq!(seen.names(), ANSWER);
     runtime.shutdown(Duration::MAX).await;
+}
+
+async fn is_kept(runtime: &Runtime, request: RequestId) -> bool {
+    let status = runtime.supervisor().send(GetStatus { request }).await;
+    status.unwrap().is_some()
+}
+
+#[actix_rt::test]
+async fn what_is_kept_of_ended_requests_is_counted_with_their_headers() {
+    let exchanges = (0..100).map(|_| Exchange::stream(answer()));
+    let (runtime, _) = start_with(exchanges, |config| config.retain_bytes = 1024 * 1024);
+    let mut requests = Vec::new();
+    for _ in 0..100 {
+        let value = HeaderValue::from_str(&"v".repeat(32 * 1024)).unwrap();
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-big"), value)]);
+        let request = SubmitRequest::new(prompt()).with_headers(headers);
+        let stream = runtime.submit(request).await.unwrap();
+        requests.push(stream.request());
+        assert_eq!(names(&stream.collect::<Vec<_>>().await), ANSWER);
+    }
+    settle().await;
+    let mut kept = 0;
+    for request in requests {
+        kept += usize::from(is_kept(&runtime, request).await);
+    }
+    assert!((20..=32).contains(&kept), "{kept}");
 }

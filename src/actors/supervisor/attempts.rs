@@ -32,6 +32,15 @@ impl Attempts {
         self.number
     }
 
+    /// What the failures hold, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.failures.iter().map(|failure| {
+            let request_id = failure.request_id.as_ref().map_or(0, String::len);
+            size_of::<AttemptFailure>() + failure.message.len() + request_id
+        });
+        texts.sum()
+    }
+
     /// Counts the next attempt.
     pub(crate) fn begin(&mut self, spec: &RequestSpec) -> u32 {
         self.number += 1;

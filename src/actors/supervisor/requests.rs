@@ -38,8 +38,10 @@ pub(super) struct Stopping {
     pub(super) askers: Vec<oneshot::Sender<bool>>,
 }
 
-/// How long a request waits for an endpoint that is down before that counts as an attempt: as long as such a pause may be by
-/// default.
+/// What a header map holds for each field beside its text: two entries and the counts of shared bytes.
+const HEADER_BYTES: usize = 128;
+
+/// How long an attempt is put off before that counts as one: as long as a breaker's pause may be by default.
 const MAX_SPARED: Duration = Duration::from_secs(30);
 
 /// Small, because nearly all requests run, and the table of them doubles when it is full.
@@ -51,7 +53,11 @@ pub(super) enum State {
     /// The next attempt is due later.
     Waiting(Waiting),
     /// The end is published; the audience is kept for those who come late or lag behind.
-    Ended { audience: Box<Audience> },
+    Ended {
+        audience: Box<Audience>,
+        /// What it counts for while it is kept.
+        bytes: usize,
+    },
 }
 
 const _: () = assert!(size_of::<State>() <= 32);
@@ -78,7 +84,17 @@ pub(super) enum StopReason {
 }
 
 impl Request {
-    /// How long to wait where the breaker does not let an attempt through. `None` when it has waited long enough, or can not.
+    /// What is kept of it and its audience once it has ended, roughly.
+    pub(super) fn kept_bytes(&self, audience: &Audience) -> usize {
+        let headers = self.spec.headers.iter();
+        let headers = headers.map(|(name, value)| HEADER_BYTES + name.as_str().len() + value.len());
+        let texts = [self.spec.url.as_str().len(), self.spec.model.len()];
+        let spec = size_of::<RequestSpec>() + texts.into_iter().chain(headers).sum::<usize>();
+        let held = spec + self.attempts.bytes() + audience.bytes();
+        held + size_of::<Self>() + size_of::<Audience>()
+    }
+
+    /// How long to wait where an attempt can't be let through now. `None` when it has waited long enough, or can not.
     pub(super) fn spare(&mut self, refused: &ApiError) -> Option<Duration> {
         let wait = refused.details().retry_after?;
         let spared = self.spared.saturating_add(wait);
@@ -113,7 +129,7 @@ impl State {
                 listener: Listener::Audience(audience),
                 ..
             })
-            | Self::Ended { audience } => Some(audience),
+            | Self::Ended { audience, .. } => Some(audience),
             _ => None,
         }
     }

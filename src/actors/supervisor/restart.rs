@@ -124,7 +124,7 @@ impl Request {
             State::Changing => {}
             State::Running(body) => body.stop(end),
             State::Waiting(waiting) => drop(waiting.listener.cut_short(end)),
-            State::Ended { audience } => drop(audience),
+            State::Ended { audience, .. } => drop(audience),
         }
     }
 }

@@ -30,9 +30,10 @@ impl StreamSupervisor {
             self.requests.remove(&id);
             return self.close_if_idle(ctx);
         };
-        self.retained_bytes += audience.bytes();
         request.spec.let_body_go();
-        request.state = State::Ended { audience };
+        let bytes = request.kept_bytes(&audience);
+        self.retained_bytes += bytes;
+        request.state = State::Ended { audience, bytes };
         let now = Instant::now();
         if !self.retention_is_due {
             self.retention_is_due = true;
@@ -67,7 +68,7 @@ impl StreamSupervisor {
                 break;
             }
             let Some(Request {
-                state: State::Ended { audience },
+                state: State::Ended { audience, bytes },
                 ..
             }) = self.requests.get_mut(&id)
             else {
@@ -78,7 +79,7 @@ impl StreamSupervisor {
                 kept.push_back((ended, id));
                 continue;
             }
-            self.retained_bytes -= audience.bytes();
+            self.retained_bytes -= *bytes;
             self.requests.remove(&id);
         }
         while let Some(entry) = kept.pop_back() {
