@@ -64,8 +64,13 @@ impl ExponentialBackoff {
             .build();
         let mut delay = self.base;
         for _ in 0..retry.max(1) {
+            let interval = backoff.current_interval;
             // Without a longest elapsed time it always has a next delay.
             delay = backoff.next_backoff().unwrap_or(self.cap);
+            // As much as it will ever be: the thousandth retry costs no more than this one.
+            if backoff.current_interval == interval {
+                break;
+            }
         }
         delay.min(self.cap)
     }
@@ -142,6 +147,33 @@ mod tests {
             let error = backoff.validate().expect_err(expected);
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             assert!(error.message().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn delays_of_any_size_at_any_retry_are_found_at_once() {
+        let durations = [
+            Duration::from_nanos(1),
+            Duration::from_secs(1),
+            Duration::MAX,
+        ];
+        for (base, cap) in durations
+            .iter()
+            .flat_map(|base| durations.map(|cap| (*base, cap)))
+        {
+            for multiplier in [1.0, 1.0 + f64::EPSILON, 2.0, f64::MAX] {
+                for jitter in [0.0, 0.1, 1.0] {
+                    let backoff = ExponentialBackoff {
+                        base,
+                        multiplier,
+                        jitter,
+                        cap,
+                    };
+                    for retry in [0, 1, 2, 1_000_000, u32::MAX] {
+                        assert!(backoff.delay(retry) <= cap, "{backoff:?}");
+                    }
+                }
+            }
         }
     }
 

@@ -34,6 +34,10 @@ impl Default for DrainLimits {
     }
 }
 
+/// How many origins are remembered. Beyond it those are forgotten of which nothing is being drained, which costs a request to one
+/// of them at most a new connection.
+const MAX_ORIGINS: usize = 256;
+
 /// A transport, and which of its connections are about to be free, by origin.
 ///
 /// A subscriber hears of an answer's end before the connection is free again, because it does not wait for the socket. A
@@ -133,10 +137,13 @@ impl Pooled {
 
     fn with<T>(&self, origin: &str, change: impl FnOnce(&mut Origin) -> T) -> T {
         let mut origins = self.origins.borrow_mut();
-        match origins.get_mut(origin) {
-            Some(known) => change(known),
-            None => change(origins.entry(origin.to_owned()).or_default()),
+        if let Some(known) = origins.get_mut(origin) {
+            return change(known);
         }
+        if origins.len() >= MAX_ORIGINS {
+            origins.retain(|_, origin| origin.draining > 0);
+        }
+        change(origins.entry(origin.to_owned()).or_default())
     }
 }
 
@@ -260,5 +267,18 @@ mod tests {
             .wait_for_connection("http://a", Duration::from_secs(9))
             .await;
         assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[actix_rt::test]
+    async fn origins_are_forgotten_but_those_that_are_being_drained() {
+        let pooled = pooled();
+        let busy = "http://busy";
+        pooled.drain(busy, body(vec![], None), LIMITS);
+        for number in 0..10 * MAX_ORIGINS {
+            let origin = format!("http://{number}");
+            pooled.wait_for_connection(&origin, LIMITS.time).await;
+            assert!(pooled.origins.borrow().len() <= MAX_ORIGINS);
+        }
+        assert!(pooled.origins.borrow().contains_key(busy));
     }
 }
