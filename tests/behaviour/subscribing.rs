@@ -1,6 +1,12 @@
 //! Several listeners, late ones, slow ones and broken ones.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::Actor;
 use actix_responses::{
@@ -19,7 +25,7 @@ use crate::support::{
     events::*,
     names, prompt, provider,
     recorder::{Recorder, Seen},
-    settle, start, start_with, steady_retry,
+    settle, start, start_with, steady_retry, text,
     transport::Exchange,
 };
 
@@ -430,4 +436,56 @@ async fn what_is_kept_of_ended_requests_is_counted_with_their_headers() {
         kept += usize::from(is_kept(&runtime, request).await);
     }
     assert!((20..=32).contains(&kept), "{kept}");
+}
+
+/// Whatever way it listens, not sixteen of them wait for it.
+#[actix_rt::test]
+async fn large_events_are_read_one_by_one_for_a_subscriber_that_takes_none() {
+    let large = || delta(&"x".repeat(1024 * 1024));
+    for kind in ["deliveries", "events", "stream"] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let mut exchange = Exchange::stream(created());
+        for _ in 0..20 {
+            let count = read.clone();
+            exchange = exchange.chunk(large()).then(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let (runtime, _) = start([exchange.chunk(completed())]);
+        let pace = Duration::from_secs(9);
+        let mut request = SubmitRequest::new(prompt());
+        let recorder = Recorder::paced(pace);
+        let seen = recorder.seen.clone();
+        match kind {
+            "deliveries" => {
+                let recorder = recorder.start().recipient();
+                request = request.with_subscriber(Subscriber::deliveries(recorder));
+            }
+            "events" => {
+                let recorder = recorder.start().recipient();
+                request = request.with_subscriber(Subscriber::events(recorder));
+            }
+            _ => {}
+        }
+        let stream = match kind {
+            "stream" => Some(runtime.submit(request).await.unwrap()),
+            _ => {
+                runtime.supervisor().send(request).await.unwrap().unwrap();
+                None
+            }
+        };
+        settle().await;
+        let ahead = read.load(Ordering::SeqCst);
+        assert!((1..=3).contains(&ahead), "{kind}: {ahead} of them");
+        match stream {
+            Some(stream) => assert_eq!(text(&stream.collect::<Vec<_>>().await).len(), 20 << 20),
+            None => {
+                while seen.ends() == 0 {
+                    tokio::time::sleep(pace).await;
+                }
+                assert_eq!(seen.text().len(), 20 << 20, "{kind}");
+            }
+        }
+        assert_eq!(read.load(Ordering::SeqCst), 20);
+    }
 }

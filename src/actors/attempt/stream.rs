@@ -43,6 +43,9 @@ use crate::{
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
 const CHUNKS_AT_ONCE: usize = 64;
 
+/// And how many bytes: chunks are as large as whoever reads the socket makes them.
+const BYTES_AT_ONCE: usize = 256 * 1024;
+
 pub(crate) struct StreamActor {
     spec: Arc<RequestSpec>,
     lease: Lease,
@@ -143,16 +146,16 @@ impl StreamActor {
         };
         let events_before = self.events.len();
         let went_on_before = self.decoder.went_on();
-        let (mut read, mut body_over) = (false, false);
+        let (mut bytes, mut body_over) = (0, false);
         let mut terminal = None;
         for turn in 0.. {
-            if turn == CHUNKS_AT_ONCE {
+            if turn == CHUNKS_AT_ONCE || bytes >= BYTES_AT_ONCE {
                 cx.waker().wake_by_ref();
                 break;
             }
             match body.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
-                    read = true;
+                    bytes += chunk.len();
                     if let Some(start) = foreign {
                         start.keep(&chunk);
                     }
@@ -200,7 +203,7 @@ impl StreamActor {
         if let Some(turn_state) = &self.spec.turn_state {
             turn_state.observe_events(&self.events);
         }
-        if read {
+        if bytes > 0 {
             self.clock.on_byte(now);
         }
         if self.is_watched()

@@ -26,6 +26,10 @@ pub struct Delivery {
     pub(super) start: usize,
 }
 
+/// From how many bytes on a delivery waits until its subscriber has taken what is before it, if the policy is to wait. A mailbox of 16
+/// then holds 4 MiB at most, and one larger delivery; what is read from a socket at a time is a quarter of this.
+const LARGE_BYTES: usize = 256 * 1024;
+
 /// Consecutive events, as they were published or put together again.
 pub(crate) struct Batch {
     request: RequestId,
@@ -115,6 +119,11 @@ impl Delivery {
     #[inline]
     pub fn is_final(&self) -> bool {
         self.events().last().is_some_and(ResponseEvent::is_final)
+    }
+
+    /// Whether a mailbox should hold no more than one such.
+    pub(super) fn is_large(&self) -> bool {
+        self.batch.bytes >= LARGE_BYTES
     }
 
     /// The same without the first `count` events.

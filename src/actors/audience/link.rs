@@ -58,8 +58,12 @@ impl Link {
         }
     }
 
-    /// Delivers now if there is room, otherwise as soon as there is.
-    pub(crate) fn deliver(&self, delivery: Delivery, now: Instant) -> Sent {
+    /// Delivers now if there is room, otherwise as soon as there is. What is large and can wait does so until all before it has been
+    /// taken, so that mailboxes do not fill with such.
+    pub(crate) fn deliver(&self, delivery: Delivery, can_wait: bool, now: Instant) -> Sent {
+        if can_wait && delivery.is_large() && !delivery.is_final() && self.is_connected() {
+            return self.wait_with(delivery, now);
+        }
         match self {
             Self::Deliveries(recipient) => match recipient.try_send(delivery) {
                 Ok(()) => Sent::Done,
@@ -151,7 +155,14 @@ impl Link {
                 true
             }
             // A stream takes one end, whichever comes first.
-            Self::Channel { queue, .. } => queue.send(delivery).await.is_ok(),
+            Self::Channel { queue, .. } => {
+                let room = match delivery.is_large() {
+                    true => queue.max_capacity(),
+                    false => 1,
+                };
+                let room = queue.reserve_many(room).await;
+                room.is_ok_and(|mut room| room.next().map(|room| room.send(delivery)).is_some())
+            }
         };
         let _ = report.send(match arrived {
             true => Arrival::Arrived,

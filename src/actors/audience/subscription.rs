@@ -86,7 +86,8 @@ pub enum DeliveryPolicy {
     /// Nothing is lost: events wait in the log, and when the subscriber lags by more than
     /// [`AudienceLimits::lag_events`](super::AudienceLimits), the stream is not read any further until it has caught up.
     /// When the delivery that found the mailbox full has not been handled after `max_wait`, the subscription ends with
-    /// [`ErrorKind::Lagged`](crate::ErrorKind): with a mailbox of 16, a subscriber may take a sixteenth of it for each.
+    /// [`ErrorKind::Lagged`](crate::ErrorKind): with a mailbox of 16, a subscriber may take a sixteenth of it for each. A delivery of
+    /// 256 KiB or more finds it full unless it is empty, so that not many of them are held at a time.
     Wait {
         /// How long a delivery that found the mailbox full is waited for.
         max_wait: Duration,
@@ -149,7 +150,8 @@ impl Subscription {
     }
 
     pub(super) fn send(&mut self, request: RequestId, delivery: Delivery, now: Instant) {
-        match self.link.deliver(delivery, now) {
+        let can_wait = matches!(self.policy, DeliveryPolicy::Wait { .. });
+        match self.link.deliver(delivery, can_wait, now) {
             Sent::Done => {}
             Sent::Blocked(_) if self.policy == DeliveryPolicy::Disconnect => self.lag(request),
             Sent::Blocked(blocked) => self.blocked = Some(blocked),

@@ -85,16 +85,18 @@ impl Actor for Recorder {
     type Context = Context<Self>;
 }
 
+/// Takes its time.
+async fn rest(pace: Option<Duration>) {
+    if let Some(pace) = pace {
+        tokio::time::sleep(pace).await;
+    }
+}
+
 impl Handler<Delivery> for Recorder {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
-        let pace = self.pace;
-        let wait = async move {
-            if let Some(pace) = pace {
-                tokio::time::sleep(pace).await;
-            }
-        };
+        let wait = rest(self.pace);
         AtomicResponse::new(Box::pin(wait.into_actor(self).map(move |(), this, _| {
             let mut seen = this.seen.0.lock().unwrap();
             seen.extend(
@@ -110,12 +112,15 @@ impl Handler<Delivery> for Recorder {
 }
 
 impl Handler<ResponseEvent> for Recorder {
-    type Result = ();
+    type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, event: ResponseEvent, _: &mut Self::Context) {
-        let mut seen = self.seen.0.lock().unwrap();
-        let sequence = seen.len() as u64;
-        seen.push((sequence, event));
+    fn handle(&mut self, event: ResponseEvent, _: &mut Self::Context) -> Self::Result {
+        let wait = rest(self.pace);
+        AtomicResponse::new(Box::pin(wait.into_actor(self).map(move |(), this, _| {
+            let mut seen = this.seen.0.lock().unwrap();
+            let sequence = seen.len() as u64;
+            seen.push((sequence, event));
+        })))
     }
 }
 
