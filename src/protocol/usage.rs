@@ -1,9 +1,9 @@
 //! What a response cost.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-type Object = Map<String, Value>;
+use crate::json::members::{Member, Members};
 
 /// Token counts of one response, whichever dialect and server they came from.
 ///
@@ -26,57 +26,99 @@ pub struct TokenUsage {
     pub total_tokens: u64,
 }
 
-// What servers call each count. Case and underscores do not matter, so `promptTokenCount` is among them.
-const INPUT: &[&str] = &[
-    "prompt_tokens",
-    "input_tokens",
-    "prompt_token_count",
-    "prompt_eval_count",
-];
-const OUTPUT: &[&str] = &[
-    "completion_tokens",
-    "output_tokens",
-    "candidates_token_count",
-    "eval_count",
-];
-const TOTAL: &[&str] = &["total_tokens", "total_token_count"];
-const CACHED: &[&str] = &[
-    "cached_tokens",
-    "prompt_cache_hit_tokens",
-    "cache_read_input_tokens",
-    "cache_read_tokens",
-    "cached_input_tokens",
-    "cached_prompt_tokens",
-    "num_cached_tokens",
-    "cached_content_token_count",
-    "cache_read",
-];
-/// What was not in the cache; with what was, it makes the input.
-const NOT_CACHED: &[&str] = &["prompt_cache_miss_tokens"];
-const WRITTEN: &[&str] = &[
-    "cache_write_tokens",
-    "cache_creation_input_tokens",
-    "cache_write_input_tokens",
-    "cache_creation_tokens",
-    "cached_creation_tokens",
-];
-/// An object of such counts, one for each time that an entry is kept; in LangChain's form a number.
-const WRITTEN_BY_AGE: &str = "cache_creation";
-const REASONING: &[&str] = &[
-    "reasoning_tokens",
-    "thinking_tokens",
-    "reasoning_output_tokens",
-    "thoughts_token_count",
-];
-const INPUT_DETAILS: &[&str] = &[
-    "prompt_tokens_details",
-    "input_tokens_details",
-    "input_token_details",
-];
-const OUTPUT_DETAILS: &[&str] = &[
-    "completion_tokens_details",
-    "output_tokens_details",
-    "output_token_details",
+/// A count of a usage, or the object that holds some.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Input,
+    Output,
+    Total,
+    Cached,
+    /// What was not in the cache; with what was, it makes the input.
+    NotCached,
+    Written,
+    /// An object of such counts, one for each time that an entry is kept; in LangChain's form a number.
+    WrittenByAge,
+    Reasoning,
+    InputDetails,
+    OutputDetails,
+}
+
+/// How many of them hold a number.
+const NUMBERS: usize = Count::Reasoning as usize + 1;
+
+/// What servers call each count; of two names of one count the first one counts. Case and underscores do not matter, so
+/// `promptTokenCount` is among them.
+const NAMES: [(Count, &[&str]); 10] = [
+    (
+        Count::Input,
+        &[
+            "prompt_tokens",
+            "input_tokens",
+            "prompt_token_count",
+            "prompt_eval_count",
+        ],
+    ),
+    (
+        Count::Output,
+        &[
+            "completion_tokens",
+            "output_tokens",
+            "candidates_token_count",
+            "eval_count",
+        ],
+    ),
+    (Count::Total, &["total_tokens", "total_token_count"]),
+    (
+        Count::Cached,
+        &[
+            "cached_tokens",
+            "prompt_cache_hit_tokens",
+            "cache_read_input_tokens",
+            "cache_read_tokens",
+            "cached_input_tokens",
+            "cached_prompt_tokens",
+            "num_cached_tokens",
+            "cached_content_token_count",
+            "cache_read",
+        ],
+    ),
+    (Count::NotCached, &["prompt_cache_miss_tokens"]),
+    (
+        Count::Written,
+        &[
+            "cache_write_tokens",
+            "cache_creation_input_tokens",
+            "cache_write_input_tokens",
+            "cache_creation_tokens",
+            "cached_creation_tokens",
+        ],
+    ),
+    (Count::WrittenByAge, &["cache_creation"]),
+    (
+        Count::Reasoning,
+        &[
+            "reasoning_tokens",
+            "thinking_tokens",
+            "reasoning_output_tokens",
+            "thoughts_token_count",
+        ],
+    ),
+    (
+        Count::InputDetails,
+        &[
+            "prompt_tokens_details",
+            "input_tokens_details",
+            "input_token_details",
+        ],
+    ),
+    (
+        Count::OutputDetails,
+        &[
+            "completion_tokens_details",
+            "output_tokens_details",
+            "output_token_details",
+        ],
+    ),
 ];
 
 impl TokenUsage {
@@ -108,15 +150,20 @@ impl TokenUsage {
     /// in them: where the total shows it, or without a total a part is more than its whole, they are counted in. `None` when the
     /// value is no object or has neither input, output nor total.
     pub fn from_json(usage: &Value) -> Option<Self> {
-        let usage = usage.as_object()?;
-        let cached = part(usage, INPUT_DETAILS, |object| count(object, CACHED));
-        let reasoning = part(usage, OUTPUT_DETAILS, |object| count(object, REASONING));
-        let written = part(usage, INPUT_DETAILS, written);
-        let input = count(usage, INPUT).or_else(|| {
-            let not_cached = count(usage, NOT_CACHED)?;
+        Self::from_text(&usage.to_string())
+    }
+
+    /// The same of an object's text, which is gone through once.
+    pub(crate) fn from_text(json: &str) -> Option<Self> {
+        let usage = Counts::of(json, true)?;
+        let cached = usage.part(Count::InputDetails, |counts| counts.get(Count::Cached));
+        let reasoning = usage.part(Count::OutputDetails, |counts| counts.get(Count::Reasoning));
+        let written = usage.part(Count::InputDetails, Counts::written);
+        let input = usage.get(Count::Input).or_else(|| {
+            let not_cached = usage.get(Count::NotCached)?;
             Some(not_cached.saturating_add(cached))
         });
-        let (output, total) = (count(usage, OUTPUT), count(usage, TOTAL));
+        let (output, total) = (usage.get(Count::Output), usage.get(Count::Total));
         if input.is_none() && output.is_none() && total.is_none() {
             return None;
         }
@@ -154,51 +201,102 @@ impl TokenUsage {
     }
 }
 
-/// A part of the input or of the output: in one of the objects that hold details, or beside them.
-fn part(usage: &Object, details: &[&str], read: impl Fn(&Object) -> Option<u64>) -> u64 {
-    let details = details
-        .iter()
-        .flat_map(|name| values(usage, name))
-        .filter_map(Value::as_object);
-    first_positive(details.chain([usage]).filter_map(read)).unwrap_or(0)
+/// The counts of one object.
+#[derive(Default)]
+struct Counts {
+    numbers: [Option<Number>; NUMBERS],
+    /// Of the objects in it, as they were written, and how early each one's name stands among those of its kind.
+    details: Vec<(Count, usize, Counts)>,
 }
 
-fn written(object: &Object) -> Option<u64> {
-    let by_age = values(object, WRITTEN_BY_AGE).filter_map(|written| match written {
-        Value::Object(ages) => ages
-            .values()
-            .filter_map(whole_number)
-            .reduce(u64::saturating_add),
-        number => whole_number(number),
-    });
-    first_positive(count(object, WRITTEN).into_iter().chain(by_age))
+struct Number {
+    /// How early its name stands among those of its count.
+    rank: usize,
+    value: u64,
 }
 
-fn count(object: &Object, names: &[&str]) -> Option<u64> {
-    let found = names.iter().flat_map(|name| values(object, name));
-    first_positive(found.filter_map(whole_number))
-}
+impl Counts {
+    /// `None` for what is no object, or not JSON.
+    fn of(json: &str, with_details: bool) -> Option<Self> {
+        let mut counts = Self::default();
+        let mut members = Members::of(json);
+        for Member { name, value } in &mut members {
+            let Some((count, rank)) = named(name) else {
+                continue;
+            };
+            let value = json.get(value)?;
+            match count {
+                Count::InputDetails | Count::OutputDetails => {
+                    if with_details && let Some(details) = Self::of(value, false) {
+                        counts.details.push((count, rank, details));
+                    }
+                }
+                Count::WrittenByAge => counts.note(count, rank, sum(value)),
+                _ => counts.note(count, rank, whole_number(value)),
+            }
+        }
+        members.end().map(|_| counts)
+    }
 
-/// Gateways fill in 0 where another field has the number.
-fn first_positive(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
-    let first = counts.next()?;
-    match first {
-        0 => Some(counts.find(|count| *count > 0).unwrap_or(0)),
-        first => Some(first),
+    /// Gateways fill in 0 where another field has the number.
+    fn note(&mut self, count: Count, rank: usize, value: Option<u64>) {
+        let Some(value) = value else {
+            return;
+        };
+        let known = &mut self.numbers[count as usize];
+        let is_better = known
+            .as_ref()
+            .is_none_or(|known| (value == 0, rank) < (known.value == 0, known.rank));
+        if is_better {
+            *known = Some(Number { rank, value });
+        }
+    }
+
+    fn get(&self, count: Count) -> Option<u64> {
+        let number = self.numbers[count as usize].as_ref()?;
+        Some(number.value)
+    }
+
+    fn written(&self) -> Option<u64> {
+        first_positive([Count::Written, Count::WrittenByAge].map(|count| self.get(count)))
+    }
+
+    /// A part of the input or of the output: in one of the objects that hold details, or beside them.
+    fn part(&self, details: Count, read: impl Fn(&Self) -> Option<u64>) -> u64 {
+        let within = self.details.iter().filter(|(count, ..)| *count == details);
+        let found = within.filter_map(|(_, rank, counts)| Some((*rank, read(counts)?)));
+        let within = found
+            .filter(|(_, value)| *value > 0)
+            .min_by_key(|(rank, _)| *rank);
+        within
+            .map(|(_, value)| value)
+            .or_else(|| read(self))
+            .unwrap_or(0)
     }
 }
 
-/// The values of a name, in whichever spelling.
-fn values<'a>(object: &'a Object, name: &str) -> impl Iterator<Item = &'a Value> {
-    object
-        .iter()
-        .filter(move |(key, _)| is_name(key, name))
-        .map(|(_, value)| value)
+fn first_positive(counts: [Option<u64>; 2]) -> Option<u64> {
+    let [first, second] = counts;
+    match first {
+        None | Some(0) => second.or(first),
+        first => first,
+    }
+}
+
+/// Which count a name is of, and how early it stands among the names of that.
+fn named(name: &str) -> Option<(Count, usize)> {
+    let find = |is_name: &dyn Fn(&str) -> bool| {
+        NAMES.iter().find_map(|(count, names)| {
+            let rank = names.iter().position(|name| is_name(name))?;
+            Some((*count, rank))
+        })
+    };
+    find(&|known| known == name).or_else(|| find(&|known| is_name(name, known)))
 }
 
 /// Most are told apart by their first letter.
 fn is_name(key: &str, name: &str) -> bool {
-    key == name || (letters(key).next() == letters(name).next() && letters(key).eq(letters(name)))
+    letters(key).next() == letters(name).next() && letters(key).eq(letters(name))
 }
 
 fn letters(name: &str) -> impl Iterator<Item = u8> {
@@ -208,17 +306,26 @@ fn letters(name: &str) -> impl Iterator<Item = u8> {
 }
 
 /// A count as servers write it: `12`, `12.0` or `"12"`. One that is too large for the type is its largest.
-fn whole_number(value: &Value) -> Option<u64> {
-    let whole = |number: f64| (number >= 0.0 && number.is_finite()).then_some(number as u64);
-    match value {
-        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
-        Value::String(text) => {
-            let text = text.trim();
-            let number = text.parse().ok();
-            number.or_else(|| text.parse().ok().and_then(whole))
-        }
-        _ => None,
+fn whole_number(json: &str) -> Option<u64> {
+    let text = match json.strip_prefix('"') {
+        Some(text) => text.strip_suffix('"')?.trim(),
+        None => json,
+    };
+    text.parse().ok().or_else(|| {
+        let number = text.parse().ok();
+        number
+            .and_then(|number: f64| (number >= 0.0 && number.is_finite()).then_some(number as u64))
+    })
+}
+
+/// A number, or all of an object's.
+fn sum(json: &str) -> Option<u64> {
+    if !json.starts_with('{') {
+        return whole_number(json);
     }
+    Members::of(json)
+        .filter_map(|member| whole_number(json.get(member.value)?))
+        .reduce(u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -429,7 +536,8 @@ mod tests {
     }
 
     fn any_usage() -> impl Strategy<Value = Value> {
-        let names = [INPUT, OUTPUT, TOTAL, CACHED, NOT_CACHED, WRITTEN, REASONING].concat();
+        let names = NAMES.map(|(_, names)| names);
+        let (numbers, details) = (names[..NUMBERS].concat(), names[NUMBERS..].concat());
         let number = prop_oneof![
             any::<u64>().prop_map(Value::from),
             (0..1000_u64).prop_map(Value::from),
@@ -440,12 +548,8 @@ mod tests {
             Just(json!({"ephemeral_5m_input_tokens": u64::MAX, "x": 1})),
             Just(json!([1])),
         ];
-        let object = collection::btree_map(select(names), number, 0..8);
-        let details = collection::btree_map(
-            select([INPUT_DETAILS, OUTPUT_DETAILS, &[WRITTEN_BY_AGE]].concat()),
-            object.clone(),
-            0..3,
-        );
+        let object = collection::btree_map(select(numbers), number, 0..8);
+        let details = collection::btree_map(select(details), object.clone(), 0..3);
         (object, details).prop_map(|(object, details)| {
             let mut usage = json!(object);
             for (name, object) in details {
@@ -460,7 +564,7 @@ mod tests {
         fn any_numbers_are_read_without_a_panic_and_the_total_is_the_servers(usage in any_usage()) {
             let Some(read) = TokenUsage::from_json(&usage) else { return Ok(()) };
             let sum = read.input_tokens.saturating_add(read.output_tokens);
-            match count(usage.as_object().unwrap(), TOTAL) {
+            match Counts::of(&usage.to_string(), false).unwrap().get(Count::Total) {
                 Some(total) => prop_assert_eq!(read.total_tokens, total),
                 None => {
                     prop_assert_eq!(read.total_tokens, sum);

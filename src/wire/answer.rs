@@ -1,6 +1,5 @@
 //! What is known of an answer when it ends, however it ends.
 
-use crate::json::tree::tree;
 use std::sync::Arc;
 
 use crate::protocol::{
@@ -47,8 +46,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Takes a `usage` object; of several the last counts that is not all zeros. Whether it says what the answer cost.
     pub(crate) fn note_usage(&mut self, json: &str) -> bool {
-        let usage = tree(json).and_then(|usage| TokenUsage::from_json(&usage));
-        let usage = usage.map(|usage| match self.token_usage {
+        let usage = TokenUsage::from_text(json).map(|usage| match self.token_usage {
             Some(before) => usage.with_gaps_from(before),
             None => usage,
         });
