@@ -1,6 +1,6 @@
 //! Whether JSON says something of an answer, or only announces it.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
@@ -164,13 +164,36 @@ impl<'de> Visitor<'de> for Saying {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<bool, A::Error> {
         let mut says_something = false;
-        while let Some(name) = members.next_key::<Cow<'_, str>>()? {
-            match (self.counts)(&name) {
+        while let Some(counts) = members.next_key_seed(Name(self.counts))? {
+            match counts {
                 true => says_something |= members.next_value_seed(INSIDE)?,
                 false => drop(members.next_value::<IgnoredAny>()?),
             }
         }
         Ok(says_something)
+    }
+}
+
+/// Whether a member's name is one that counts. Names are not kept.
+struct Name(fn(&str) -> bool);
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok((self.0)(name))
     }
 }
 

@@ -1,5 +1,7 @@
 //! How a choice ends.
 
+use std::borrow::Cow;
+
 use crate::protocol::Text;
 
 /// What a `finish_reason` means.
@@ -86,12 +88,17 @@ fn is_none_yet(word: &str) -> bool {
 
 /// A word without its case, its separators, and the prefix that protocol buffers give it. Gateways spell one word as
 /// `max_tokens`, `MAX_TOKENS`, `MaxTokens`, `max-tokens` and `FINISH_REASON_MAX_TOKENS`.
-fn squashed(word: &str) -> String {
-    let letters = word.chars().filter(|letter| letter.is_alphanumeric());
-    let squashed: String = letters.flat_map(char::to_lowercase).collect();
+fn squashed(word: &str) -> Cow<'_, str> {
+    let squashed = match word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        true => Cow::Borrowed(word),
+        false => {
+            let letters = word.chars().filter(|letter| letter.is_alphanumeric());
+            Cow::Owned(letters.flat_map(char::to_lowercase).collect())
+        }
+    };
     for prefix in ["finishreason", "stopreason"] {
         if let Some(word) = squashed.strip_prefix(prefix) {
-            return word.to_owned();
+            return Cow::Owned(word.to_owned());
         }
     }
     squashed
