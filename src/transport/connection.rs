@@ -30,8 +30,8 @@ use super::{
     head::{Head, HeadReader},
 };
 
-/// How much is read of a head at a time. Most are smaller.
-const READ_BYTES: usize = 4 * 1024;
+/// How much is read of a head at a time. Most are smaller, and a short answer is there with it.
+const READ_BYTES: usize = 16 * 1024;
 
 /// The bytes of a connection.
 pub(super) enum Socket {
@@ -70,8 +70,8 @@ enum Turn {
     Idle { since: Instant },
     /// The server: the head of its response.
     Head(Box<HeadReader>),
-    /// That has been read, and awc has not asked for it yet.
-    Answered(Box<Head>),
+    /// That has been read, and awc has not asked for it yet. So many bytes of it are before the body.
+    Answered(Box<Head>, usize),
     /// The server: the body, as far as there is one.
     Body,
 }
@@ -268,12 +268,27 @@ impl State {
             }
             match reader.read(buffer.filled(), &self.peer.authority) {
                 Ok(None) => {}
-                Ok(Some((head, body))) => {
-                    self.incoming = body;
-                    self.turn = Turn::Answered(Box::new(head));
+                Ok(Some((head, length, bytes))) => {
+                    self.incoming = bytes;
+                    self.turn = Turn::Answered(Box::new(head), length);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) => return Poll::Ready(Err(NoHead::Unreadable(error))),
+            }
+        }
+    }
+
+    /// Puts another head before what has come of the body: mostly there is room where the head was.
+    fn replace_head(&mut self, length: usize, head: &str) {
+        match length.checked_sub(head.len()) {
+            Some(spare) => {
+                self.incoming.advance(spare);
+                self.incoming[..head.len()].copy_from_slice(head.as_bytes());
+            }
+            None => {
+                let body = self.incoming.split_off(length);
+                self.incoming = BytesMut::from(head);
+                self.incoming.unsplit(body);
             }
         }
     }
@@ -400,7 +415,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        if let Turn::Head(_) | Turn::Answered(_) = state.turn {
+        if let Turn::Head(_) | Turn::Answered(..) = state.turn {
             match ready!(state.poll_head(cx)) {
                 Ok(()) => {}
                 Err(NoHead::Io(read)) => {
@@ -420,12 +435,10 @@ impl AsyncRead for Connection {
                 }
             }
         }
-        if let Turn::Answered(_) = state.turn
-            && let Turn::Answered(head) = mem::replace(&mut state.turn, Turn::Body)
+        if let Turn::Answered(..) = state.turn
+            && let Turn::Answered(head, length) = mem::replace(&mut state.turn, Turn::Body)
         {
-            let body = mem::take(&mut state.incoming);
-            head.write_for_codec(state.refused.is_some(), &mut state.incoming);
-            state.incoming.unsplit(body);
+            state.replace_head(length, &head.for_codec(state.refused.is_some()));
             self.tell(Outcome {
                 head: Some(head),
                 connection: Some(self.handle()),

@@ -1,11 +1,11 @@
 //! Where a response's body ends, as its head tells.
 
-use std::io::Write as _;
-
-use bytes::{BufMut as _, BytesMut};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::head::Head;
+
+/// The longest head that awc is given.
+const FOR_CODEC_BYTES: usize = 80;
 
 impl Head {
     fn has(&self, name: &HeaderName, expected: &str) -> bool {
@@ -57,35 +57,29 @@ impl Head {
         }
     }
 
-    /// Writes what awc's codec is to read in its place: the status, and where the body ends. With `is_last` no other response
-    /// comes on the connection.
-    pub(super) fn write_for_codec(&self, is_last: bool, out: &mut BytesMut) {
+    /// What awc's codec is to read in its place: the status, and where the body ends. With `is_last` no other response comes on the
+    /// connection.
+    pub(super) fn for_codec(&self, is_last: bool) -> String {
         let framing = self.framing(&Method::POST);
         // In HTTP/1.1 awc takes a body that ends with the connection for none.
         let version = match framing {
             Framing::UntilClose => "HTTP/1.0",
             _ => "HTTP/1.1",
         };
-        let mut writer = out.writer();
-        let _ = match framing {
-            Framing::Sized(length) => write!(
-                writer,
-                "{version} {} _\r\ncontent-length: {length}\r\n",
-                self.status.as_u16()
-            ),
-            Framing::Chunked => write!(
-                writer,
-                "{version} {} _\r\ntransfer-encoding: chunked\r\n",
-                self.status.as_u16()
-            ),
-            Framing::Nothing | Framing::UntilClose => {
-                write!(writer, "{version} {} _\r\n", self.status.as_u16())
+        let mut head = String::with_capacity(FOR_CODEC_BYTES);
+        head.extend([version, " ", self.status.as_str(), " _\r\n"]);
+        match framing {
+            Framing::Sized(length) => {
+                head.extend(["content-length: ", &length.to_string(), "\r\n"])
             }
-        };
-        if is_last || self.is_last() {
-            out.extend_from_slice(b"connection: close\r\n");
+            Framing::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
+            Framing::Nothing | Framing::UntilClose => {}
         }
-        out.extend_from_slice(b"\r\n");
+        if is_last || self.is_last() {
+            head.push_str("connection: close\r\n");
+        }
+        head.push_str("\r\n");
+        head
     }
 }
 

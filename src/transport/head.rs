@@ -1,6 +1,8 @@
 //! Reading the head of a response.
 
-use bytes::BytesMut;
+use std::mem;
+
+use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{TransportError, TransportErrorKind};
@@ -36,29 +38,31 @@ impl HeadReader {
         self.bytes.is_empty() && self.interim_bytes == 0
     }
 
-    /// Takes bytes. Gives the head once it is whole, and what came of the body. Interim responses (RFC 9110, 15.2) are stepped
-    /// over.
+    /// Takes bytes. Gives the head once it is whole, how long it was, and its bytes with what came of the body behind them. Interim
+    /// responses (RFC 9110, 15.2) are stepped over.
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
         peer: &str,
-    ) -> Result<Option<(Head, BytesMut)>, TransportError> {
+    ) -> Result<Option<(Head, usize, BytesMut)>, TransportError> {
         self.bytes.extend_from_slice(bytes);
         loop {
-            let Some((head, length)) = parse(&self.bytes, peer)? else {
-                if self.interim_bytes + self.bytes.len() > MAX_HEAD_BYTES {
-                    let message = format!(
-                        "the head of {peer}'s response is over the limit of {} KiB",
-                        MAX_HEAD_BYTES / 1024
-                    );
-                    return Err(TransportError::new(TransportErrorKind::TooLarge, message));
-                }
+            let parsed = parse(&self.bytes, peer)?;
+            let length = parsed
+                .as_ref()
+                .map_or(self.bytes.len(), |(_, length)| *length);
+            if self.interim_bytes + length > MAX_HEAD_BYTES {
+                let message = format!(
+                    "the head of {peer}'s response is over the limit of {} KiB",
+                    MAX_HEAD_BYTES / 1024
+                );
+                return Err(TransportError::new(TransportErrorKind::TooLarge, message));
+            }
+            let Some((head, length)) = parsed else {
                 return Ok(None);
             };
-            let rest = self.bytes.split_off(length);
             if !head.status.is_informational() {
-                self.bytes.clear();
-                return Ok(Some((head, rest)));
+                return Ok(Some((head, length, mem::take(&mut self.bytes))));
             }
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
                 let message =
@@ -69,7 +73,7 @@ impl HeadReader {
                 ));
             }
             self.interim_bytes += length;
-            self.bytes = rest;
+            self.bytes.advance(length);
         }
     }
 }
