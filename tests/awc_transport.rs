@@ -560,7 +560,7 @@ async fn answer_to_a_request_that_is_not_read_is_heard() {
 
 #[actix_rt::test]
 async fn idle_connections_are_closed_when_their_time_has_come() {
-    const CONNECTIONS: usize = 5;
+    const CONNECTIONS: usize = 200;
     let (address, streams) = serve(|listener| {
         let streams = (0..CONNECTIONS).map(|_| {
             let mut stream = accept_request(&listener);
