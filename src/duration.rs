@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `2s`, `1.5s`, `5m`, `1h`.
+//! Durations as people write them: `500ms`, `2s`, `1.5s`, `5m`, `1h`, `forever`.
 //!
 //! The command's flags and the loopback provider's script files read durations with [`parse_duration`]; what the
 //! command prints goes through [`format_duration`], which [`parse_duration`] reads back to the same value.
@@ -17,11 +17,18 @@ const UNITS: [(&str, u128); 6] = [
     ("ns", 1),
 ];
 
+/// How the longest duration is written; it never ends.
+const FOREVER: &str = "forever";
+/// How a limit on time is written that is none.
+const NO_LIMIT: &str = "none";
+
 /// Says why a text is not a duration, and names the text.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 pub enum ParseDurationError {
     /// No digits lead the text, or something other than one decimal number does.
-    #[error("{0:?} does not start with a number; write a duration like 500ms, 2s, 1.5s, 5m or 1h")]
+    #[error(
+        "{0:?} does not start with a number; write a duration like 500ms, 2s, 1.5s, 5m or 1h, or {FOREVER}"
+    )]
     NotANumber(String),
     /// What follows the number is no unit, or nothing follows it.
     #[error("{0:?} does not end in one of the units ns, us, ms, s, m and h")]
@@ -30,11 +37,11 @@ pub enum ParseDurationError {
     #[error("{0:?} is more precise than a nanosecond")]
     TooPrecise(String),
     /// The duration is longer than a [`Duration`] holds.
-    #[error("{0:?} is longer than can be waited for")]
+    #[error("{0:?} is longer than can be waited for; write {FOREVER}")]
     TooLong(String),
 }
 
-/// Reads one number with one unit; the number may have decimals.
+/// Reads one number with one unit; the number may have decimals. `forever` is [`Duration::MAX`].
 ///
 /// Nothing is rounded: what does not come out as whole nanoseconds is refused.
 ///
@@ -51,6 +58,9 @@ pub enum ParseDurationError {
 /// When the text is anything else; the error names it.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     let trimmed = text.trim();
+    if trimmed == FOREVER {
+        return Ok(Duration::MAX);
+    }
     let unit_at = trimmed
         .find(|character: char| !character.is_ascii_digit() && character != '.')
         .unwrap_or(trimmed.len());
@@ -84,6 +94,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     Ok(Duration::new(seconds, (nanos % 1_000_000_000) as u32))
 }
 
+/// Reads how long something may take: a duration, or `none` for no limit, which is [`Duration::MAX`] too.
+///
+/// # Errors
+///
+/// As for [`parse_duration`].
+pub fn parse_limit(text: &str) -> Result<Duration, ParseDurationError> {
+    match text.trim() {
+        NO_LIMIT => Ok(Duration::MAX),
+        _ => parse_duration(text),
+    }
+}
+
 /// Shows a duration in the largest unit that needs no decimals, or else in the largest that needs some.
 ///
 /// Hours and minutes are used only when they come out whole, because `1.5h` is harder to read than `90m`.
@@ -97,6 +119,9 @@ pub struct FormattedDuration(Duration);
 
 impl fmt::Display for FormattedDuration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Duration::MAX {
+            return formatter.write_str(FOREVER);
+        }
         let nanos = self.0.as_nanos();
         if nanos == 0 {
             return formatter.write_str("0s");
@@ -181,12 +206,23 @@ mod tests {
         assert_eq!(
             errors,
             [
-                "\"s\" does not start with a number; write a duration like 500ms, 2s, 1.5s, 5m or 1h",
+                "\"s\" does not start with a number; write a duration like 500ms, 2s, 1.5s, 5m or 1h, or forever",
                 "\"5\" does not end in one of the units ns, us, ms, s, m and h",
                 "\"0.5ns\" is more precise than a nanosecond",
-                "\"18446744073709551615h\" is longer than can be waited for",
+                "\"18446744073709551615h\" is longer than can be waited for; write forever",
             ]
         );
+    }
+
+    #[test]
+    fn there_is_a_word_for_what_never_ends() {
+        for (text, limit) in [("forever", true), (" forever ", true), ("none", false)] {
+            assert_eq!(parse_duration(text).ok(), limit.then_some(Duration::MAX));
+            assert_eq!(parse_limit(text), Ok(Duration::MAX), "{text:?}");
+        }
+        assert_eq!(format_duration(Duration::MAX).to_string(), FOREVER);
+        let longest_hour = parse_limit("5000000000000000h").unwrap();
+        assert_eq!(longest_hour.as_secs(), 18_000_000_000_000_000_000);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeepAlive {
-    /// After how long the first probe is sent; zero sends none. Default 60 s, below the time after which most middleboxes forget
+    /// After how long the first probe is sent; zero sends none, nor does more than the 9 hours that Linux takes. Default 60 s, below the time after which most middleboxes forget
     /// a connection (100 s at the earliest of those seen, 350 s at AWS).
     pub idle: Duration,
     /// How long after a probe without an answer the next one is sent. Default 15 s.
@@ -23,6 +23,10 @@ pub struct KeepAlive {
     /// system, which tries for a quarter of an hour. Default 30 s.
     pub user_timeout: Duration,
 }
+
+/// The longest times that Linux takes: 15 bits of seconds, and 31 bits of milliseconds.
+const MAX_IDLE: Duration = Duration::from_secs(i16::MAX as u64);
+const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
 impl Default for KeepAlive {
     fn default() -> Self {
@@ -40,13 +44,15 @@ impl KeepAlive {
     pub(super) fn apply(self, stream: &TcpStream) {
         let socket = SockRef::from(stream);
         if !self.idle.is_zero()
+            && self.idle <= MAX_IDLE
             && let Err(error) = socket.set_tcp_keepalive(&self.probing())
         {
             tracing::debug!(%error, "can't set TCP keepalive");
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if !self.user_timeout.is_zero()
-            && let Err(error) = socket.set_tcp_user_timeout(Some(self.user_timeout))
+            && let Err(error) =
+                socket.set_tcp_user_timeout(Some(self.user_timeout.min(MAX_USER_TIMEOUT)))
         {
             tracing::debug!(%error, "can't set TCP_USER_TIMEOUT");
         }
@@ -74,18 +80,17 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn options_are_set_and_zero_leaves_them() {
+    async fn options_are_set_and_zero_leaves_them_and_no_time_is_too_long() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        for (keep_alive, probes) in [
-            (KeepAlive::default(), true),
-            (
-                KeepAlive {
-                    idle: Duration::ZERO,
-                    user_timeout: Duration::ZERO,
-                    ..KeepAlive::default()
-                },
-                false,
-            ),
+        let both = |time| KeepAlive {
+            idle: time,
+            user_timeout: time,
+            ..KeepAlive::default()
+        };
+        for (keep_alive, probes, user_timeout) in [
+            (KeepAlive::default(), true, Some(Duration::from_secs(30))),
+            (both(Duration::ZERO), false, None),
+            (both(Duration::MAX), false, Some(MAX_USER_TIMEOUT)),
         ] {
             let stream = TcpStream::connect(listener.local_addr().unwrap())
                 .await
@@ -106,10 +111,7 @@ mod tests {
                 assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
             }
             #[cfg(target_os = "linux")]
-            assert_eq!(
-                socket.tcp_user_timeout().unwrap(),
-                probes.then_some(Duration::from_secs(30))
-            );
+            assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout);
         }
     }
 }
