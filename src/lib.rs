@@ -32,6 +32,9 @@ pub mod actors;
 #[cfg(any(feature = "runtime", feature = "loopback"))]
 #[doc(hidden)] // for the command, which is a crate of its own
 pub mod duration;
+#[cfg(any(feature = "runtime", feature = "loopback"))]
+#[doc(hidden)] // for the command, which is a crate of its own
+pub mod files;
 #[cfg(all(fuzzing, feature = "runtime"))]
 #[doc(hidden)]
 pub mod fuzzing;

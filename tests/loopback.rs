@@ -632,18 +632,53 @@ fn a_killed_server_resets_its_connections() {
 }
 
 #[test]
-fn connections_over_the_limit_wait_for_one_to_close() {
+fn a_connection_over_the_limit_takes_the_room_of_an_idle_one_or_is_refused() {
     let mut options = LoopbackOptions::default();
-    options.max_connections = 1;
+    options.max_connections = 2;
+    options.script = Script::new([
+        Reply::sse(STREAM).hold_open(),
+        Reply::text("one"),
+        Reply::sse(STREAM).hold_open(),
+    ]);
     let loopback = Loopback::start(options).unwrap();
-    let mut first = Client::connect(&loopback);
-    first.post("/v1/responses", &json!({}));
-    assert_eq!(first.answer().status, 200);
-    let mut second = Client::posting(&loopback, "/v1/responses", &json!({}));
-    second.hears_nothing();
-    assert_eq!(loopback.connections().len(), 1);
-    drop(first);
-    assert_eq!(second.answer().status, 200);
+    let mut busy = Client::posting(&loopback, "/", &json!({}));
+    busy.take_until("[DONE]\n\n\r\n");
+    let mut idle = Client::posting(&loopback, "/", &json!({}));
+    assert_eq!(idle.answer().body, "one");
+    let mut third = Client::posting(&loopback, "/", &json!({}));
+    third.take_until("[DONE]\n\n\r\n");
+    assert_eq!(idle.rest(), (String::new(), End::Fin));
+
+    let mut refused = Client::connect(&loopback);
+    let answer = refused.answer();
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("2 connections"), "{}", answer.body);
+    assert_eq!(refused.rest(), (String::new(), End::Fin));
+    drop(third);
+    assert!(loopback.wait_until(PATIENCE, |loopback| loopback.open_connections() == 1));
+    let mut next = Client::posting(&loopback, "/v1/responses", &json!({}));
+    assert_eq!(next.answer().status, 200);
+}
+
+#[test]
+fn a_request_that_does_not_move_is_refused_and_an_idle_connection_is_not() {
+    let mut options = LoopbackOptions::default();
+    options.request_timeout = Duration::from_millis(50);
+    let loopback = Loopback::start(options).unwrap();
+    let mut idle = Client::connect(&loopback);
+    let head = "POST /v1/responses HTTP/1.1\r\ncontent-length: 2\r\n";
+    for (sent, said) in [(head.to_owned(), "head"), (format!("{head}\r\n{{"), "body")] {
+        let mut client = Client::connect(&loopback);
+        client.send(sent);
+        let answer = client.answer();
+        assert_eq!(answer.status, 408);
+        for named in [said, "50ms", "request_timeout"] {
+            assert!(answer.body.contains(named), "{}", answer.body);
+        }
+        assert_eq!(client.rest(), (String::new(), End::Fin));
+    }
+    idle.post("/v1/responses", &json!({}));
+    assert_eq!(idle.answer().status, 200);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_responses::{
-    duration::parse_duration,
+    duration::{parse_duration, parse_limit},
     loopback::{AfterReplies, Loopback, LoopbackOptions, Reply, ReplyBody, Script},
 };
 use clap::Args;
@@ -18,6 +18,9 @@ use super::{
     exit_status::ExitStatus, interrupts::Interrupts, logging, secrets::Secrets, system,
     usage_error::UsageError,
 };
+
+/// The most replies that the flags may make: they are held in memory.
+const MAX_TIMES: i64 = 100_000;
 
 /// Serve the embedded provider on 127.0.0.1 until Ctrl-C
 ///
@@ -29,13 +32,17 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
 
-    /// The time between two events of a stream, such as 25ms
+    /// The time between two events of a stream, such as 25ms, or forever
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     pace: Duration,
 
-    /// The most connections at a time; further ones wait
+    /// The most connections at a time; for a further one an idle one is closed, and without any it is answered with 503
     #[arg(long, value_name = "N", default_value_t = LoopbackOptions::default().max_connections)]
     max_connections: usize,
+
+    /// How long the head of a request may take, and how long its body may stand still, before it is refused; none is no limit
+    #[arg(long, value_name = "TIME", value_parser = parse_limit, default_value = "30s")]
+    request_timeout: Duration,
 
     /// A JSON file that says what to do with each request in turn
     #[arg(long, value_name = "FILE", conflicts_with = "Faults")]
@@ -94,8 +101,8 @@ struct Faults {
     delay_head: Option<Duration>,
 
     /// Only for the first N requests; those behind get the default answer
-    #[arg(long, value_name = "N")]
-    times: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_TIMES))]
+    times: Option<u32>,
 }
 
 fn parse_status(text: &str) -> Result<StatusCode, String> {
@@ -107,7 +114,7 @@ impl Faults {
     fn script(&self) -> Result<Script, UsageError> {
         let reply = self.reply()?;
         Ok(match self.times {
-            Some(times) => Script::new(vec![reply; times.get()]),
+            Some(times) => Script::new(vec![reply; times as usize]),
             None => Script {
                 replies: vec![reply],
                 after: AfterReplies::RepeatLast,
@@ -167,6 +174,7 @@ impl Serve {
         options.script = script;
         options.pace = self.pace;
         options.max_connections = self.max_connections;
+        options.request_timeout = self.request_timeout;
         if !self.quiet {
             logging::start(1, Secrets::default())?;
         }

@@ -5,14 +5,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::asked::{Asked, json_bytes, shortened};
+
 /// The time at which every answer was made: 2023-11-14T22:13:20Z, so that answers do not depend on the clock.
 pub(super) const CREATED_AT: u64 = 1_700_000_000;
 /// The model that answers a request which names none, and the one that `GET /models` lists.
 pub(super) const MODEL: &str = "loopback";
 /// The function that is called when the request offers none.
 const BUILT_IN_TOOL: &str = "lookup_weather";
-/// The most characters of a prompt that an answer repeats.
-pub(super) const MAX_QUOTED_CHARS: usize = 60;
+/// The most bytes of a name of the request's that an answer repeats, of a model or of a function. Each event may hold it.
+const MAX_NAME_BYTES: usize = 256;
+/// The most bytes of arguments that are made up.
+const MAX_ARGUMENTS_BYTES: usize = 64 << 10;
 /// How deep a tool's schema is followed to make up arguments.
 const MAX_SCHEMA_DEPTH: usize = 4;
 /// The most members of an object that arguments are made up for.
@@ -48,8 +52,7 @@ pub struct DefaultAnswer {
     pub text: Vec<String>,
     /// How many tokens the request is said to have: a quarter of its bytes.
     pub input_tokens: u64,
-    /// The request, parts of which the answer repeats.
-    pub(super) request: Value,
+    pub(super) asked: Asked,
 }
 
 /// The function call in a [`DefaultAnswer`].
@@ -71,8 +74,8 @@ impl DefaultAnswer {
         };
         let result = tool_result(messages);
         let opening = match (&result, last_user_text(messages)) {
-            (Some(result), _) => format!("The tool answered: \u{201c}{}\u{201d}.", shorten(result)),
-            (None, Some(text)) => format!("You said: \u{201c}{}\u{201d}.", shorten(&text)),
+            (Some(result), _) => format!("The tool answered: \u{201c}{result}\u{201d}."),
+            (None, Some(text)) => format!("You said: \u{201c}{text}\u{201d}."),
             (None, None) => "You sent no text.".to_owned(),
         };
         let text = format!(
@@ -84,12 +87,12 @@ impl DefaultAnswer {
         let calls = result.is_none() && request["tool_choice"] != "none";
         Self {
             number,
-            model: request["model"].as_str().unwrap_or(MODEL).to_owned(),
+            model: name(&request["model"]).unwrap_or(MODEL).to_owned(),
             reasoning: groups_of_words(reasoning, 4),
             tool_call: calls.then(|| AnsweredCall::to_tools(&request["tools"])),
             text: groups_of_words(&text, 2),
-            input_tokens: messages.to_string().len().div_ceil(4) as u64,
-            request: request.clone(),
+            input_tokens: json_bytes(messages).div_ceil(4) as u64,
+            asked: Asked::by(request),
         }
     }
 
@@ -115,11 +118,15 @@ impl AnsweredCall {
         let (name, parameters) = functions
             .filter(|tool| tool["type"] == "function")
             .map(|tool| tool.get("function").unwrap_or(tool))
-            .find_map(|function| Some((function["name"].as_str()?, &function["parameters"])))
+            .find_map(|function| Some((name(&function["name"])?, &function["parameters"])))
             .map_or_else(
                 || (BUILT_IN_TOOL, json!({"city": "Paris", "unit": "celsius"})),
                 |(name, parameters)| (name, example(parameters, MAX_SCHEMA_DEPTH)),
             );
+        let parameters = match json_bytes(&parameters) {
+            ..=MAX_ARGUMENTS_BYTES => parameters,
+            _ => json!({}),
+        };
         Self {
             name: name.to_owned(),
             arguments: groups_of_chars(&parameters.to_string(), 8),
@@ -129,7 +136,8 @@ impl AnsweredCall {
 
 /// Makes up a value for a JSON schema; an object for one it does not understand.
 fn example(schema: &Value, depth: usize) -> Value {
-    if let Some(first) = schema["enum"].get(0) {
+    let first = schema["enum"].get(0);
+    if let Some(first) = first.filter(|first| json_bytes(first) <= MAX_ARGUMENTS_BYTES) {
         return first.clone();
     }
     let kind = match &schema["type"] {
@@ -148,6 +156,7 @@ fn example(schema: &Value, depth: usize) -> Value {
         _ => {
             let properties = schema["properties"].as_object().into_iter().flatten();
             let members: Map<_, _> = properties
+                .filter(|(name, _)| name.len() <= MAX_NAME_BYTES)
                 .take(MAX_ARGUMENTS)
                 .map(|(name, schema)| (name.clone(), example(schema, depth - 1)))
                 .collect();
@@ -156,57 +165,35 @@ fn example(schema: &Value, depth: usize) -> Value {
     }
 }
 
-/// The text of the last thing the user said.
+/// A name, unless it is too long to be repeated.
+fn name(value: &Value) -> Option<&str> {
+    value.as_str().filter(|name| name.len() <= MAX_NAME_BYTES)
+}
+
+/// The beginning of the last thing the user said.
 fn last_user_text(messages: &Value) -> Option<String> {
-    if let Some(text) = messages.as_str() {
-        return Some(text.to_owned());
+    if messages.is_string() {
+        return shortened(messages);
     }
     let messages = messages.as_array()?;
     let of_user = messages
         .iter()
         .rev()
         .find(|message| message["role"] == "user")?;
-    text_of(&of_user["content"])
+    shortened(&of_user["content"])
 }
 
-/// The result of a tool, if the request ends in one.
+/// The beginning of the result of a tool, if the request ends in one.
 fn tool_result(messages: &Value) -> Option<String> {
     let last = messages.as_array()?.last()?;
     if last["role"] == "tool" {
-        return Some(text_of(&last["content"]).unwrap_or_default());
+        return Some(shortened(&last["content"]).unwrap_or_default());
     }
     match last["type"].as_str()? {
         "function_call_output" | "custom_tool_call_output" => {
-            Some(text_of(&last["output"]).unwrap_or_default())
+            Some(shortened(&last["output"]).unwrap_or_default())
         }
         _ => None,
-    }
-}
-
-/// The text of a content: a text, or the texts among its parts.
-pub(super) fn text_of(content: &Value) -> Option<String> {
-    if let Some(text) = content.as_str() {
-        return Some(text.to_owned());
-    }
-    let parts: Vec<_> = content
-        .as_array()?
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
-    (!parts.is_empty()).then(|| parts.join(" "))
-}
-
-/// Puts a text on one line, and cuts it off after [`MAX_QUOTED_CHARS`] characters.
-pub(super) fn shorten(text: &str) -> String {
-    // No more of a large prompt is looked at than could be shown.
-    let line = text
-        .split_whitespace()
-        .take(MAX_QUOTED_CHARS)
-        .collect::<Vec<_>>()
-        .join(" ");
-    match line.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{}\u{2026}", line[..end].trim_end()),
-        None => line,
     }
 }
 

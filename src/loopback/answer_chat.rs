@@ -11,7 +11,7 @@ impl DefaultAnswer {
     /// Writes the answer down as the chunks of a chat completion: reasoning, then content, then the tool call in
     /// pieces, then the reason to finish, the usage if the request asks for it, and `[DONE]`.
     pub fn chat_events(&self) -> Vec<OutgoingEvent> {
-        let asks_for_usage = self.request["stream_options"]["include_usage"] == true;
+        let asks_for_usage = self.asked.wants_usage;
         let chunk = |choices: Value, usage: Value| {
             let mut chunk = json!({
                 "id": self.id("chatcmpl"),

@@ -2,37 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{CREATED_AT, DefaultAnswer, shorten, text_of};
-
-/// The most messages that a compacted conversation keeps: its last ones.
-const MAX_KEPT_MESSAGES: usize = 64;
+use super::answer::{CREATED_AT, DefaultAnswer};
 
 impl DefaultAnswer {
     /// Writes down the answer to a request to compact: the input's messages, shortened, and a compaction item that
     /// stands for the rest.
     pub fn compaction(&self) -> Value {
-        let input = match &self.request["input"] {
-            Value::String(text) => vec![json!({"role": "user", "content": text})],
-            Value::Array(items) => items.clone(),
-            _ => Vec::new(),
-        };
-        let messages: Vec<_> = input
-            .iter()
-            .filter_map(|item| Some((item["role"].as_str()?, item)))
-            .collect();
-        let first_kept = messages.len().saturating_sub(MAX_KEPT_MESSAGES);
-        let mut output: Vec<_> = messages[first_kept..]
-            .iter()
-            .map(|(role, message)| {
-                let kind = if *role == "assistant" {
-                    "output_text"
-                } else {
-                    "input_text"
-                };
-                let text = shorten(&text_of(&message["content"]).unwrap_or_default());
-                json!({"type": "message", "role": role, "content": [{"type": kind, "text": text}]})
-            })
-            .collect();
+        let mut output = self.asked.compaction.messages.clone();
         output.push(self.compaction_item());
         json!({
             "id": self.id("resp"),
@@ -45,18 +21,11 @@ impl DefaultAnswer {
 
     /// Whether the request, to the Responses API, asks for a compaction.
     pub(super) fn is_compaction(&self) -> bool {
-        let last = self.request["input"]
-            .as_array()
-            .and_then(|items| items.last());
-        last.is_some_and(|item| item["type"] == "compaction_trigger")
+        self.asked.compaction.is_last
     }
 
     pub(super) fn compaction_item(&self) -> Value {
-        let items = match &self.request["input"] {
-            Value::Array(items) => items.len(),
-            Value::String(_) => 1,
-            _ => 0,
-        };
+        let items = self.asked.compaction.items;
         json!({
             "id": self.id("cmp"),
             "type": "compaction",
@@ -68,6 +37,7 @@ impl DefaultAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loopback::asked::MAX_KEPT_MESSAGES;
 
     #[test]
     fn messages_are_kept_and_everything_else_becomes_one_item() {

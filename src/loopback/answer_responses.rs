@@ -196,11 +196,7 @@ impl DefaultAnswer {
             json!([])
         };
         let mut item = json!({"id": self.id("rs"), "type": "reasoning", "summary": summary});
-        let include = self.request["include"].as_array().into_iter().flatten();
-        if include
-            .into_iter()
-            .any(|included| included == "reasoning.encrypted_content")
-        {
+        if self.asked.wants_encrypted {
             item["encrypted_content"] = json!(format!("loopback-reasoning-{}", self.number));
         }
         item
@@ -249,11 +245,7 @@ impl DefaultAnswer {
 
     fn response_object(&self, status: &str) -> Value {
         let done = status == "completed";
-        let asked = |field: &str, otherwise: Value| match &self.request[field] {
-            Value::Null => otherwise,
-            value => value.clone(),
-        };
-        json!({
+        let defaults = json!({
             "id": self.id("resp"),
             "object": "response",
             "created_at": CREATED_AT,
@@ -262,29 +254,30 @@ impl DefaultAnswer {
             "completed_at": done.then_some(CREATED_AT),
             "error": null,
             "incomplete_details": null,
-            "instructions": asked("instructions", Value::Null),
-            "max_output_tokens": asked("max_output_tokens", Value::Null),
-            "max_tool_calls": asked("max_tool_calls", Value::Null),
-            "metadata": asked("metadata", json!({})),
+            "instructions": null,
+            "max_output_tokens": null,
+            "max_tool_calls": null,
+            "metadata": {},
             "model": self.model,
             "output": if done { self.output() } else { Vec::new() },
-            "parallel_tool_calls": asked("parallel_tool_calls", json!(true)),
-            "previous_response_id": asked("previous_response_id", Value::Null),
-            "prompt_cache_key": asked("prompt_cache_key", Value::Null),
-            "reasoning": asked("reasoning", json!({"effort": null, "summary": null})),
-            "safety_identifier": asked("safety_identifier", Value::Null),
-            "service_tier": asked("service_tier", json!("default")),
-            "store": asked("store", json!(true)),
-            "temperature": asked("temperature", json!(1.0)),
-            "text": asked("text", json!({"format": {"type": "text"}})),
-            "tool_choice": asked("tool_choice", json!("auto")),
-            "tools": asked("tools", json!([])),
-            "top_logprobs": asked("top_logprobs", json!(0)),
-            "top_p": asked("top_p", json!(1.0)),
-            "truncation": asked("truncation", json!("disabled")),
+            "parallel_tool_calls": true,
+            "previous_response_id": null,
+            "prompt_cache_key": null,
+            "reasoning": {"effort": null, "summary": null},
+            "safety_identifier": null,
+            "service_tier": "default",
+            "store": true,
+            "temperature": 1.0,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "top_logprobs": 0,
+            "top_p": 1.0,
+            "truncation": "disabled",
             "usage": done.then(|| self.responses_usage()),
-            "user": asked("user", Value::Null),
-        })
+            "user": null,
+        });
+        merged(defaults, Value::Object(self.asked.repeated.clone()))
     }
 
     pub(super) fn responses_usage(&self) -> Value {

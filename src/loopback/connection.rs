@@ -1,6 +1,6 @@
 //! One connection: reads requests, carries out the steps of the answers, and notices when the client is gone.
 
-use std::{io, time::Duration};
+use std::{future::ready, io, pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -15,8 +15,9 @@ use super::{
     layout::Step,
     plan::{Surroundings, plan, plan_refusal},
     records::{CloseKind, ConnectionId, RecordedRequest, Side},
-    request::{Refusal, RequestHead, take_head},
+    request::{BodyReader, Refusal, RequestHead, take_head},
     shared::{Shared, Stop, told_to_stop},
+    waiting::Awaited,
 };
 
 /// The most bytes that are read ahead while an answer is sent: what a client may send before it has its answer. A
@@ -26,6 +27,8 @@ const MAX_READ_AHEAD_BYTES: usize = 1 << 20;
 /// RST, which would overtake the answer.
 const LINGER: Duration = Duration::from_secs(1);
 const MAX_LINGER_BYTES: usize = 4 << 20;
+/// The same for one that was refused: there is no room for it.
+const LINGER_OF_REFUSED: Duration = Duration::from_millis(100);
 /// The least time between two comments: what tokio's timers can tell apart.
 const MIN_COMMENT_INTERVAL: Duration = Duration::from_millis(1);
 /// How much is read at a time.
@@ -43,6 +46,8 @@ enum Sent {
     Closing(CloseKind),
     /// The client closed it.
     ClientGone(CloseKind),
+    /// Nothing is on its way, and another connection needs the room.
+    Idle,
 }
 
 /// What the client sent next.
@@ -53,34 +58,42 @@ enum Received {
     Refused(Refusal),
     /// Nothing more.
     ClientGone(CloseKind),
+    /// Nothing, and another connection needs the room.
+    Idle,
 }
 
-/// Serves a connection until a side closes it, or the server stops.
+/// Serves a connection until a side closes it, or the server stops; with a refusal, it is sent that and closed.
 pub(super) async fn serve(
     mut stream: TcpStream,
     id: ConnectionId,
     shared: &Shared,
     mut stop: watch::Receiver<Option<Stop>>,
+    refusal: Option<Refusal>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(connection = %id, %error, "pieces may arrive together");
     }
+    let linger = match refusal {
+        Some(_) => LINGER_OF_REFUSED,
+        None => LINGER,
+    };
     let served = {
         let mut connection = Connection {
             id,
             shared,
             stream: &mut stream,
             read: BytesMut::new(),
+            awaited: Awaited::FirstRequest,
         };
         tokio::select! {
             biased;
             stop = told_to_stop(&mut stop) => Err(stop),
-            sent = connection.run() => Ok(sent),
+            sent = connection.run(refusal) => Ok(sent),
         }
     };
     match served {
         Ok(Sent::Closing(CloseKind::Fin) | Sent::Whole) => {
-            close(&mut stream, id, shared, &mut stop).await;
+            close(&mut stream, id, shared, &mut stop, linger).await;
         }
         Ok(Sent::Closing(CloseKind::Reset)) | Err(Stop::Reset) => {
             if let Err(error) = stream.set_zero_linger() {
@@ -89,7 +102,7 @@ pub(super) async fn serve(
             shared.records.closed(id, Side::Server, CloseKind::Reset);
         }
         Ok(Sent::ClientGone(kind)) => shared.records.closed(id, Side::Client, kind),
-        Err(Stop::Close) => {
+        Ok(Sent::Idle) | Err(Stop::Close) => {
             // Only starts to close; nobody waits for what the client still sends.
             let _ = timeout(Duration::ZERO, stream.shutdown()).await;
             shared.records.closed(id, Side::Server, CloseKind::Fin);
@@ -104,6 +117,7 @@ async fn close(
     id: ConnectionId,
     shared: &Shared,
     stop: &mut watch::Receiver<Option<Stop>>,
+    linger: Duration,
 ) {
     if let Err(error) = stream.shutdown().await {
         debug!(connection = %id, %error, "the client was faster");
@@ -122,7 +136,7 @@ async fn close(
     };
     tokio::select! {
         _ = told_to_stop(stop) => {}
-        _ = timeout(LINGER, drain) => {}
+        _ = timeout(linger, drain) => {}
     }
 }
 
@@ -132,15 +146,21 @@ struct Connection<'a> {
     stream: &'a mut TcpStream,
     /// What has been read and not yet been understood.
     read: BytesMut,
+    /// Which request is the next.
+    awaited: Awaited,
 }
 
 impl Connection<'_> {
-    async fn run(&mut self) -> Sent {
+    async fn run(&mut self, refusal: Option<Refusal>) -> Sent {
+        if let Some(refusal) = refusal {
+            return self.send(plan_refusal(&refusal)).await;
+        }
         loop {
             let steps = match self.receive().await {
                 Received::ClientGone(kind) => return Sent::ClientGone(kind),
+                Received::Idle => return Sent::Idle,
                 Received::Refused(refusal) => {
-                    debug!(connection = %self.id, status = %refusal.status, refusal.message, "request refused");
+                    debug!(connection = %self.id, status = %refusal.status, message = &*refusal.message, "request refused");
                     plan_refusal(&refusal)
                 }
                 Received::Request(head, body) => {
@@ -173,41 +193,75 @@ impl Connection<'_> {
     }
 
     async fn receive(&mut self) -> Received {
-        let (head, mut body) = loop {
-            match take_head(&mut self.read) {
-                Ok(Some(request)) => break request,
-                Ok(None) => {}
-                Err(refusal) => return Received::Refused(refusal),
+        if self.read.is_empty() {
+            let mut place = self.shared.waiting.enter(self.awaited);
+            tokio::select! {
+                biased;
+                () = place.must_leave() => return Received::Idle,
+                read = self.read_more() => if let Err(kind) = read {
+                    return Received::ClientGone(kind);
+                },
+            }
+        }
+        self.awaited = Awaited::NextRequest;
+        let limit = self.shared.request_timeout;
+        let (head, body) = match timeout(limit, self.head()).await {
+            Ok(Ok(head)) => head,
+            Ok(Err(received)) => return received,
+            Err(_) => {
+                return Received::Refused(Refusal::late(
+                    "The head of the request did not come",
+                    limit,
+                ));
+            }
+        };
+        self.body(head, body)
+            .await
+            .unwrap_or_else(|received| received)
+    }
+
+    async fn head(&mut self) -> Result<(RequestHead, BodyReader), Received> {
+        loop {
+            if let Some(request) = take_head(&mut self.read).map_err(Received::Refused)? {
+                return Ok(request);
             }
             // A head ends with a line; not looking before one has ended keeps a byte-wise client from costing the
             // square of its bytes.
             loop {
                 let seen = self.read.len();
-                if let Err(kind) = self.read_more().await {
-                    return Received::ClientGone(kind);
-                }
+                self.read_more().await.map_err(Received::ClientGone)?;
                 if self.read[seen..].contains(&b'\n')
                     || self.read.len() > super::request::MAX_REQUEST_HEAD_BYTES
                 {
                     break;
                 }
             }
-        };
+        }
+    }
+
+    async fn body(
+        &mut self,
+        head: RequestHead,
+        mut body: BodyReader,
+    ) -> Result<Received, Received> {
         let mut owes_continue = head.expects_continue;
+        let limit = self.shared.request_timeout;
         loop {
-            match body.take(&mut self.read) {
-                Ok(Some(body)) => return Received::Request(head, body),
-                Ok(None) => {}
-                Err(refusal) => return Received::Refused(refusal),
+            if let Some(body) = body.take(&mut self.read).map_err(Received::Refused)? {
+                return Ok(Received::Request(head, body));
             }
             if std::mem::take(&mut owes_continue) {
                 if self.stream.write_all(CONTINUE).await.is_err() {
-                    return Received::ClientGone(CloseKind::Reset);
+                    return Err(Received::ClientGone(CloseKind::Reset));
                 }
                 self.shared.records.written(self.id, CONTINUE.len());
             }
-            if let Err(kind) = self.read_more().await {
-                return Received::ClientGone(kind);
+            match timeout(limit, self.read_more()).await {
+                Ok(read) => read.map_err(Received::ClientGone)?,
+                Err(_) => {
+                    let refusal = Refusal::late("No more of the request's body came", limit);
+                    return Err(Received::Refused(refusal));
+                }
             }
         }
     }
@@ -220,19 +274,32 @@ impl Connection<'_> {
     /// Carries out the steps, until the client closes the connection.
     async fn send(&mut self, steps: Vec<Step>) -> Sent {
         let (mut read_half, mut write_half) = self.stream.split();
-        let (records, id) = (&self.shared.records, self.id);
+        let (records, waiting, id) = (&self.shared.records, &self.shared.waiting, self.id);
         let client_gone = until_closed(&mut read_half, &mut self.read);
         tokio::pin!(client_gone);
         let mut write = async |bytes: &[u8]| {
             // Piece by piece, so that the record is right also where the client stops reading.
             let mut left = bytes;
             while !left.is_empty() {
-                match write_half.write(left).await {
+                let mut writing = pin!(write_half.write(left));
+                let written = tokio::select! {
+                    biased;
+                    written = &mut writing => written,
+                    () = ready(()) => {
+                        let mut place = waiting.enter(Awaited::Reader);
+                        tokio::select! {
+                            biased;
+                            () = place.must_leave() => return Err(Sent::Closing(CloseKind::Reset)),
+                            written = writing => written,
+                        }
+                    }
+                };
+                match written {
                     Ok(length @ 1..) => {
                         records.written(id, length);
                         left = &left[length..];
                     }
-                    Ok(0) | Err(_) => return Err(CloseKind::Reset),
+                    Ok(0) | Err(_) => return Err(Sent::ClientGone(CloseKind::Reset)),
                 }
             }
             Ok(())
@@ -240,7 +307,7 @@ impl Connection<'_> {
         let sending = async {
             for step in steps {
                 match step {
-                    Step::Write(bytes) => write(&bytes).await.map_err(Sent::ClientGone)?,
+                    Step::Write(bytes) => write(&bytes).await?,
                     Step::Wait(duration) => sleep(duration).await,
                     Step::Comments {
                         bytes,
@@ -253,7 +320,7 @@ impl Connection<'_> {
                             .map_or(u128::MAX, |lasting| lasting.as_nanos() / every.as_nanos());
                         while left > 0 {
                             sleep(every).await;
-                            write(&bytes).await.map_err(Sent::ClientGone)?;
+                            write(&bytes).await?;
                             left -= 1;
                         }
                         sleep(

@@ -25,7 +25,7 @@
 //!
 //! From a request to the bytes: `request` reads it, `script` says which [`Reply`] it gets, `routes` and the `answer`
 //! files make the default one, `plan` and `layout` make steps of it, `connection` carries them out, and `records` keeps
-//! what happened. `server` is the thread that all of it runs on.
+//! what happened. `server` is the thread that all of it runs on; `waiting` knows who makes room for whom.
 
 #![expect(
     clippy::disallowed_methods,
@@ -36,6 +36,7 @@ mod answer;
 mod answer_chat;
 mod answer_compact;
 mod answer_responses;
+mod asked;
 mod connection;
 mod event;
 mod layout;
@@ -48,18 +49,22 @@ mod script;
 mod script_fields;
 mod server;
 mod shared;
+mod waiting;
 
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use thiserror::Error;
-use tokio::{runtime, sync::watch};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
 use tracing::{error, info};
 
 pub use self::{
@@ -73,6 +78,7 @@ use self::{
     records::Records,
     script::ScriptCursor,
     shared::{Shared, Stop},
+    waiting::Waiting,
 };
 
 /// What a loopback server is to do, and where. The default gives default answers on any free port, at full speed.
@@ -86,8 +92,13 @@ pub struct LoopbackOptions {
     /// The time between two events of a stream whose reply names none. Something like 25 ms lets a person see it
     /// streaming.
     pub pace: Duration,
-    /// The most connections at a time, by default 4,096; further ones wait, unaccepted, until one is closed.
+    /// The most connections at a time, by default 4,096. For a further one another is closed, of those that wait for their client:
+    /// first for its next request, then, after a second, for its first, and after [`request_timeout`](Self::request_timeout) for it to
+    /// read on. Where there is none, the further one is answered with 503 and closed.
     pub max_connections: usize,
+    /// How long the head of a request may take from its first byte on, and how long its body may stand still, before it is answered
+    /// with 408; by default 30 s.
+    pub request_timeout: Duration,
 }
 
 impl Default for LoopbackOptions {
@@ -97,6 +108,7 @@ impl Default for LoopbackOptions {
             script: Script::default(),
             pace: Duration::ZERO,
             max_connections: 4096,
+            request_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -157,20 +169,30 @@ impl Loopback {
             script: ScriptCursor::new(script),
             stream_pace: options.pace,
             max_connections: options.max_connections.max(1),
+            request_timeout: options.request_timeout,
+            waiting: Waiting::new(options.request_timeout),
         });
         let (stop, stopped) = watch::channel(None);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(LoopbackError::Thread)?;
-        let server = server::run(listener, Arc::clone(&shared), stopped);
+        let server = (listener, Arc::clone(&shared), stopped);
+        let (started, has_started) = mpsc::channel();
+        // The runtime is made, and dropped, on a thread that is in none.
         let thread = thread::Builder::new()
             .name("loopback".to_owned())
-            .spawn(move || {
-                if let Err(error) = runtime.block_on(server) {
-                    error!(%error, "the loopback server failed");
+            .spawn(move || match runtime_for(&server.0) {
+                Ok(runtime) => {
+                    let (listener, shared, stopped) = server;
+                    // Who waits for it is told in any case.
+                    let _ = started.send(Ok(()));
+                    if let Err(error) = runtime.block_on(server::run(listener, shared, stopped)) {
+                        error!(%error, "the loopback server failed");
+                    }
                 }
+                Err(error) => drop(started.send(Err(error))),
             })
+            .map_err(LoopbackError::Thread)?;
+        let has_started = has_started.recv();
+        has_started
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
             .map_err(LoopbackError::Thread)?;
         info!(%address, "loopback server started");
         Ok(Self {
@@ -276,6 +298,15 @@ impl Loopback {
         }
         info!(address = %self.address, "loopback server stopped");
     }
+}
+
+/// The server's runtime, where there are enough open files for it, for a connection, and for the file that is spared to say that
+/// there are too few for another.
+fn runtime_for(listener: &TcpListener) -> io::Result<Runtime> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let files = [listener.try_clone(), listener.try_clone()];
+    files.into_iter().collect::<io::Result<Vec<_>>>()?;
+    Ok(runtime)
 }
 
 impl Drop for Loopback {

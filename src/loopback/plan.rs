@@ -135,7 +135,7 @@ pub(super) fn plan(
 /// Plans the answer to what is no request that can be understood. It closes the connection, as nobody knows where the
 /// next request would begin.
 pub(super) fn plan_refusal(refusal: &Refusal) -> Vec<Step> {
-    let body = error_object(refusal.status, refusal.message, None).to_string();
+    let body = error_object(refusal.status, &refusal.message, None).to_string();
     let mut answer = head(refusal.status);
     push_header(&mut answer, "content-type", "application/json");
     push_header(&mut answer, "content-length", &body.len().to_string());

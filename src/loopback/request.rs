@@ -2,8 +2,12 @@
 //!
 //! Synchronous: the connection feeds bytes into a buffer, and asks whether a request is whole.
 
+use std::{borrow::Cow, time::Duration};
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+
+use crate::duration::format_duration;
 
 /// The most bytes of a request line and its headers; more is answered with 431.
 pub(super) const MAX_REQUEST_HEAD_BYTES: usize = 64 << 10;
@@ -42,11 +46,34 @@ pub(super) struct RequestHead {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    pub(super) message: &'static str,
+    pub(super) message: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// The server can't serve, for now.
+    pub(super) fn unavailable(message: String) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: message.into(),
+        }
+    }
+
+    /// The client took too long.
+    pub(super) fn late(what: &str, limit: Duration) -> Self {
+        let limit = format_duration(limit);
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            message: format!("{what} within {limit} (`request_timeout` of the loopback provider).")
+                .into(),
+        }
+    }
 }
 
 fn refused<T>(status: StatusCode, message: &'static str) -> Result<T, Refusal> {
-    Err(Refusal { status, message })
+    Err(Refusal {
+        status,
+        message: message.into(),
+    })
 }
 
 /// Takes the head of a request out of the buffer, if it is there as a whole.

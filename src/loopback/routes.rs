@@ -20,6 +20,9 @@ const ROUTES: [(&str, Method, Handler); 4] = [
     ("/models", Method::GET, Handler::Fixed(models)),
 ];
 
+/// The most values and names of members that a request may hold. One takes up to a hundred times the bytes that it is written with.
+const MAX_VALUES: usize = 100_000;
+
 enum Handler {
     /// Answers a body of JSON.
     Answer(fn(DefaultAnswer, stream: bool) -> Reply),
@@ -52,6 +55,10 @@ pub(super) fn default_reply(request: &RecordedRequest) -> Reply {
         Handler::Fixed(reply) => return reply(request),
         Handler::Answer(answer) => answer,
     };
+    if count_values(&request.body) > MAX_VALUES {
+        let message = format!("The request has more than {MAX_VALUES} JSON values and names.");
+        return error_reply(StatusCode::PAYLOAD_TOO_LARGE, &message, "too_many_values");
+    }
     match serde_json::from_slice::<Value>(&request.body) {
         Ok(body @ Value::Object(_)) => answer(
             DefaultAnswer::to_request(&body, request.number),
@@ -66,6 +73,22 @@ pub(super) fn default_reply(request: &RecordedRequest) -> Reply {
             error_reply(StatusCode::BAD_REQUEST, &message, "invalid_json")
         }
     }
+}
+
+/// How many values and names a text holds, if it is JSON.
+fn count_values(json: &[u8]) -> usize {
+    let mut count = 1;
+    let mut is_text = false;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => is_text = !is_text,
+            b'\\' if is_text => drop(bytes.next()),
+            b'{' | b'[' | b':' | b',' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn responses(answer: DefaultAnswer, stream: bool) -> Reply {
@@ -199,6 +222,24 @@ mod tests {
         ] {
             let (status, code) = error_of(&reply(method, path, body));
             assert_eq!((status, code.as_str()), expected, "{path} {body}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_too_many_values_is_refused() {
+        for (json, count) in [("1", 1), (r#"{"a":[1,"],\"{"],"b":{}}"#, 8), (r#""\"#, 1)] {
+            assert_eq!(count_values(json.as_bytes()), count, "{json}");
+        }
+        let mut request = RecordedRequest::for_tests(Method::POST, "/v1/responses", "");
+        for (commas, status) in [(MAX_VALUES - 5, None), (MAX_VALUES, Some(413))] {
+            let body = format!(
+                "{{\"input\":[\"{}\",0{}]}}",
+                ",".repeat(MAX_VALUES),
+                ",0".repeat(commas)
+            );
+            request.body = body.into();
+            let reply = default_reply(&request);
+            assert_eq!(reply.status.map(|status| status.as_u16()), status);
         }
     }
 

@@ -1,8 +1,7 @@
 //! What to do with each request in turn, and the file that says so.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -12,9 +11,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::reply::{Reply, ReplyBody};
+use crate::files;
 
-/// The most bytes a script file or a recorded stream may have. Both are held in memory.
-const MAX_SCRIPT_FILE_BYTES: u64 = 64 << 20;
+/// The most bytes of a script file. Its replies take up to a hundred times the bytes that they are written with.
+const MAX_SCRIPT_BYTES: u64 = 8 << 20;
+/// The most bytes of a recorded stream, which is held in memory.
+const MAX_RECORDING_BYTES: u64 = 64 << 20;
 
 /// The replies to the requests, in the order in which the requests arrive, over all connections.
 ///
@@ -61,19 +63,13 @@ pub enum AfterReplies {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// The script, or a file it names, cannot be read.
+    /// The script, or a file it names, cannot be read, or is larger than 8 MiB, or 64 MiB for a recorded stream.
     #[error("reading {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// The script, or a file it names, is larger than 64 MiB.
-    #[error("{} is larger than {MAX_SCRIPT_FILE_BYTES} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
     },
     /// The script file is no script; the source names the field and the line.
     #[error("reading the script in {}", path.display())]
@@ -120,7 +116,7 @@ impl Script {
     ///
     /// When a file cannot be read or is too large, or the script is none. The error names the file.
     pub fn from_file(path: &Path) -> Result<Self, ScriptError> {
-        let text = read_file(path)?;
+        let text = read_file(path, MAX_SCRIPT_BYTES)?;
         let mut script: Self =
             serde_json::from_slice(&text).map_err(|source| ScriptError::InFile {
                 path: path.to_owned(),
@@ -134,26 +130,18 @@ impl Script {
     pub(super) fn load_files(&mut self, folder: &Path) -> Result<(), ScriptError> {
         for reply in &mut self.replies {
             if let ReplyBody::SseFile(path) = &reply.body {
-                reply.body = ReplyBody::Sse(read_file(&folder.join(path))?);
+                reply.body = ReplyBody::Sse(read_file(&folder.join(path), MAX_RECORDING_BYTES)?);
             }
         }
         Ok(())
     }
 }
 
-fn read_file(path: &Path) -> Result<Bytes, ScriptError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SCRIPT_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|source| ScriptError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    if bytes.len() as u64 > MAX_SCRIPT_FILE_BYTES {
-        return Err(ScriptError::TooLarge {
-            path: path.to_owned(),
-        });
-    }
+fn read_file(path: &Path, limit: u64) -> Result<Bytes, ScriptError> {
+    let bytes = files::read(path, limit).map_err(|source| ScriptError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Bytes::from(bytes))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{records::Records, script::ScriptCursor};
+use super::{records::Records, script::ScriptCursor, waiting::Waiting};
 
 /// What the connections of one server have in common.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Shared {
     pub(super) script: ScriptCursor,
     pub(super) stream_pace: Duration,
     pub(super) max_connections: usize,
+    pub(super) request_timeout: Duration,
+    pub(super) waiting: Waiting,
 }
 
 /// How the connections end when the server stops.

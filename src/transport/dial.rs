@@ -26,6 +26,7 @@ use super::{
     keep_alive::KeepAlive,
     proxy::{Authority, Credentials, Proxy, ProxyProtocol},
 };
+use crate::files;
 
 /// How long one address is waited for before the next one is tried beside it, as RFC 8305 recommends. A host with an
 /// unreachable IPv6 address would otherwise use up the whole timeout.
@@ -251,29 +252,7 @@ pub(crate) fn lacking(error: &io::Error, address: Option<SocketAddr>) -> Option<
     {
         return Some("no local port is free".to_owned());
     }
-    local_limit(error)
-}
-
-#[cfg(unix)]
-fn local_limit(error: &io::Error) -> Option<String> {
-    use rustix::{
-        io::Errno,
-        process::{Resource, getrlimit},
-    };
-    match Errno::from_io_error(error)? {
-        Errno::MFILE => Some(match getrlimit(Resource::Nofile).current {
-            Some(limit) => format!("too many open files (limit {limit})"),
-            None => "too many open files".to_owned(),
-        }),
-        Errno::NFILE => Some("too many open files on this machine".to_owned()),
-        Errno::NOBUFS => Some("no buffer of the kernel is free".to_owned()),
-        _ => None,
-    }
-}
-
-#[cfg(not(unix))]
-fn local_limit(_: &io::Error) -> Option<String> {
-    None
+    files::local_limit(error)
 }
 
 /// Makes a TLS session with the target.

@@ -20,6 +20,7 @@ const ROOMS: &[Room] = &[
     room("json", 0),
     room("sse", 0),
     room("duration", 0),
+    room("files", 0),
     room("protocol", 1),
     room("wire", 2),
     room("secret", 2),
@@ -37,7 +38,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// What `loopback` needs of the crate. The command alone uses it.
-const LOOPBACK_USES: [&str; 4] = ["protocol", "json", "wire", "duration"];
+const LOOPBACK_USES: [&str; 5] = ["protocol", "json", "wire", "duration", "files"];
 
 /// Arrows against the ranks that are known. There is none.
 const AGAINST_THE_RANKS: &[Known] = &[];

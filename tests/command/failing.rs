@@ -144,38 +144,3 @@ fn page_in_place_of_an_api_is_a_clear_error() {
     assert_eq!(ran.status, Some(1));
     assert!(ran.stderr.contains("text/plain"), "{ran:?}");
 }
-
-#[cfg(unix)]
-#[test]
-fn too_few_open_files_are_an_error_that_says_so() {
-    let nobody = Nobody::new();
-    let url = url(nobody.address);
-    for limit in 4..=14 {
-        for base_url in [None, Some(&*url)] {
-            let mut shell = std::process::Command::new("sh");
-            let script = format!("ulimit -n {limit}; exec \"$@\"");
-            shell.args(["-c", &script, "sh"]);
-            let mut asking = program(&[
-                "ask",
-                "hi",
-                "--max-attempts",
-                "1",
-                "--connect-timeout",
-                "100ms",
-            ]);
-            asking.args(base_url.into_iter().flat_map(|url| ["--base-url", url]));
-            shell.arg(asking.get_program()).args(asking.get_args());
-            let ran = shell.env_clear().output().expect("a shell");
-            let said = String::from_utf8_lossy(&ran.stderr);
-            assert!(!said.contains("panicked"), "{limit}: {said}");
-            assert!(
-                ran.status.code().is_some_and(|code| code == 1 || code == 2),
-                "{limit}: {said}"
-            );
-            let said = said.to_lowercase();
-            let is_told =
-                said.contains("too many open files") || said.contains("connection refused");
-            assert!(is_told, "{limit}: {said}");
-        }
-    }
-}

@@ -7,6 +7,8 @@ mod ending;
 mod failing;
 mod field;
 mod interrupting;
+#[cfg(unix)]
+mod open_files;
 mod providers;
 mod serving;
 #[path = "../support/mod.rs"]

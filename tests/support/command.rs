@@ -82,16 +82,35 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut running = Self::start_unread(command);
-        let stdout = running.take_stdout();
-        forward(Source::Stdout, stdout, running.sender.clone());
-        running.sources += 1;
+        running.read_stdout();
+        running
+    }
+
+    fn read_stdout(&mut self) {
+        let stdout = self.take_stdout();
+        forward(Source::Stdout, stdout, self.sender.clone());
+        self.sources += 1;
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Something else than the test is its stdin.
+    pub(crate) fn start_with_stdin(command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        let mut running = Self::spawn(command.stdin(stdin));
+        running.read_stdout();
         running
     }
 
     /// Nobody reads its stdout until [`take_stdout`](Self::take_stdout).
     pub(crate) fn start_unread(command: &mut Command) -> Self {
+        Self::spawn(command.stdin(Stdio::piped()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -147,17 +166,19 @@ impl Running {
 
     /// Waits until its stdout is so.
     pub(crate) fn until_stdout(&mut self, is_so: impl Fn(&str) -> bool) -> String {
+        self.until_stdout_or_end(is_so)
+            .unwrap_or_else(|| panic!("it ended: {:?} {:?}", self.stdout(), self.stderr()))
+    }
+
+    /// The same, or nothing if it ends before.
+    pub(crate) fn until_stdout_or_end(&mut self, is_so: impl Fn(&str) -> bool) -> Option<String> {
         while !is_so(&self.stdout()) {
-            assert_ne!(
-                self.sources,
-                0,
-                "it ended: {:?} {:?}",
-                self.stdout(),
-                self.stderr()
-            );
+            if self.sources == 0 {
+                return None;
+            }
             self.read_piece();
         }
-        self.stdout()
+        Some(self.stdout())
     }
 
     #[cfg(unix)]
