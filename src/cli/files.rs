@@ -1,39 +1,30 @@
 //! Reading the files that arguments name.
 
 use std::{
-    fs::File,
+    fmt,
     io::{self, Read},
     path::Path,
 };
 
-use actix_responses::protocol::RawJson;
-use serde_json::error::Category;
+use actix_responses::{files, protocol::RawJson};
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 
 use super::usage_error::UsageError;
 
 /// The most bytes that a file of arguments, or a prompt on stdin, may have. It is all held in memory and sent.
 pub(super) const MAX_INPUT_BYTES: u64 = 64 << 20;
+/// The most items, or tools, of such a file: one takes up to a hundred times the two bytes that it is written with.
+const MAX_ELEMENTS: usize = 100_000;
 
 /// Reads a text. `name` is what errors call it.
 pub(super) fn read_text(name: &str, reader: impl Read) -> Result<String, UsageError> {
-    let mut bytes = Vec::new();
-    let read = reader.take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| unreadable(name, &error))?;
-    if bytes.len() as u64 > MAX_INPUT_BYTES {
-        return Err(UsageError::new(format!(
-            "{name} is larger than {MAX_INPUT_BYTES} bytes"
-        )));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        UsageError::new(format!("{name} is not UTF-8 text: see byte {place}"))
-    })
+    let read = files::read_all(reader, MAX_INPUT_BYTES).and_then(files::text);
+    read.map_err(|error| unreadable(name, &error))
 }
 
 fn read_file(flag: &str, path: &Path) -> Result<String, UsageError> {
-    let name = format!("{flag} {}", path.display());
-    let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
-    read_text(&name, file)
+    files::read_text(path, MAX_INPUT_BYTES)
+        .map_err(|error| unreadable(&format!("{flag} {}", path.display()), &error))
 }
 
 pub(super) fn unreadable(name: &str, error: &io::Error) -> UsageError {
@@ -59,13 +50,14 @@ pub(super) fn read_objects(
 ) -> Result<Vec<RawJson>, UsageError> {
     let text = read_file(flag, path)?;
     let name = format!("{flag} {}", path.display());
-    let elements: Vec<RawJson> =
-        serde_json::from_str(&text).map_err(|error| match error.classify() {
-            Category::Data => {
-                UsageError::new(format!("{name} holds no JSON array: write [{noun}, ...]"))
-            }
-            _ => not_json(&name, &error),
-        })?;
+    if text.trim_start().starts_with(|first| first != '[') {
+        let message = format!("{name} holds no JSON array: write [{noun}, ...]");
+        return Err(UsageError::new(message));
+    }
+    let mut parser = serde_json::Deserializer::from_str(&text);
+    let elements = parser.deserialize_seq(Elements);
+    let elements = elements.and_then(|elements| parser.end().map(|()| elements));
+    let elements = elements.map_err(|error| not_json(&name, &error))?;
     match elements.iter().position(|element| !is_object(element)) {
         Some(index) => Err(UsageError::new(format!(
             "{name}: {noun} {} is no JSON object",
@@ -75,8 +67,34 @@ pub(super) fn read_objects(
     }
 }
 
+/// Collects the elements of an array, up to [`MAX_ELEMENTS`].
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<RawJson>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<RawJson>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = array.next_element()? {
+            if elements.len() == MAX_ELEMENTS {
+                let message = format!("it has more than {MAX_ELEMENTS} of them: give fewer");
+                return Err(A::Error::custom(message));
+            }
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}
+
 fn not_json(name: &str, error: &serde_json::Error) -> UsageError {
-    UsageError::new(format!("{name} is not JSON: {error}"))
+    UsageError::new(match error.is_data() {
+        true => format!("{name}: {error}"),
+        false => format!("{name} is not JSON: {error}"),
+    })
 }
 
 fn is_object(raw: &RawJson) -> bool {

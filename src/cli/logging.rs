@@ -1,13 +1,13 @@
 //! Logs on stderr, for those who ask.
 
-use std::{
-    env,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{secrets::Secrets, usage_error::UsageError};
+use super::{provider_options::variable, secrets::Secrets, usage_error::UsageError};
+
+/// The variable that says which events are shown.
+const FILTER_VARIABLE: &str = "RUST_LOG";
 
 /// Which events `-v` shows, and those that `-vv` adds.
 const LEVELS: [&str; 2] = ["actix_responses=debug", "actix_responses=trace"];
@@ -17,12 +17,11 @@ pub(super) fn start(verbose: u8, secrets: Secrets) -> Result<(), UsageError> {
     if verbose == 0 {
         return Ok(());
     }
-    let wanted = env::var("RUST_LOG").ok();
-    let filter = match wanted.as_deref().map(str::trim) {
-        Some(wanted) if !wanted.is_empty() => {
-            EnvFilter::try_new(wanted).map_err(|error| UsageError::at("RUST_LOG", &error))?
+    let filter = match variable(FILTER_VARIABLE)? {
+        Some(wanted) => {
+            EnvFilter::try_new(wanted).map_err(|error| UsageError::at(FILTER_VARIABLE, &error))?
         }
-        _ => EnvFilter::new(LEVELS[usize::from(verbose).min(LEVELS.len()) - 1]),
+        None => EnvFilter::new(LEVELS[usize::from(verbose).min(LEVELS.len()) - 1]),
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -154,9 +154,11 @@ impl PromptOptions {
 
 /// The model that an option names, or else the environment, or else the provider's.
 pub(super) fn model(named: Option<&str>, upstream: &Upstream) -> Result<String, UsageError> {
+    let named = match named {
+        Some(name) => Some(name.to_owned()),
+        None => variable(MODEL_VARIABLE)?,
+    };
     named
-        .map(str::to_owned)
-        .or_else(|| variable(MODEL_VARIABLE))
         .or_else(|| upstream.default_model.map(str::to_owned))
         .ok_or_else(|| {
             UsageError::new(format!(

@@ -1,11 +1,11 @@
 //! The options that say whom to ask, and the embedded provider for those who say nothing.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use actix_responses::{
     Runtime,
     actors::{SupervisorConfig, Workers},
-    duration::parse_duration,
+    duration::parse_limit,
     loopback::{Loopback, LoopbackOptions},
     provider::{Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
     retry::RetryPolicy,
@@ -18,6 +18,7 @@ use super::{console, secrets::Secrets, system, usage_error::UsageError};
 
 const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 const KEY_VARIABLE: &str = "OPENAI_API_KEY";
+const CA_FILE_VARIABLE: &str = "SSL_CERT_FILE";
 /// The time between two events of the embedded provider: a person sees them come.
 const EMBEDDED_PACE: Duration = Duration::from_millis(25);
 
@@ -66,12 +67,12 @@ pub(super) struct ProviderOptions {
     #[arg(long, value_enum)]
     wire: Option<WireName>,
 
-    /// A header to send; may be repeated
+    /// A header to send; may be repeated. Others see a key in it while this runs: --api-key-env names a variable instead
     // Read later: clap would print one that is wrong, with the key that it may hold.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 
-    /// A query parameter to send; may be repeated
+    /// A query parameter to send; may be repeated. Others see a key in it, too
     #[arg(long = "query", value_name = "NAME=VALUE")]
     queries: Vec<String>,
 
@@ -79,11 +80,11 @@ pub(super) struct ProviderOptions {
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
-    /// A PEM file with the certificate to show to a server that asks for one
+    /// A PEM file with the certificate to show to a server that asks for one [env: SSL_CLIENT_CERT_FILE]
     #[arg(long, value_name = "FILE")]
     client_cert: Option<PathBuf>,
 
-    /// A PEM file with the key of --client-cert [default: the same file]
+    /// A PEM file with the key of --client-cert [default: the same file] [env: SSL_CLIENT_KEY_FILE]
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
 
@@ -101,12 +102,13 @@ pub(super) struct ProviderOptions {
 #[derive(Args, Clone, Copy)]
 #[command(next_help_heading = "Connection")]
 struct ConnectionOptions {
-    /// How long a connection may lie still before it is probed; 0s sends no probes [default: 60s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long a connection may lie still before it is probed; 0s or none sends no probes [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     tcp_keepalive: Option<Duration>,
 
-    /// How long the peer may leave bytes without an acknowledgement, on Linux; 0s leaves it to the system [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long the peer may leave bytes without an acknowledgement, on Linux; 0s leaves it to the system, none is as long as it
+    /// can count [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     tcp_user_timeout: Option<Duration>,
 }
 
@@ -120,34 +122,34 @@ impl ConnectionOptions {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "Timeouts (such as 500ms, 2s, 5m)")]
+#[command(next_help_heading = "Timeouts (such as 500ms, 2s, 5m; none, or forever, is no limit)")]
 struct TimeoutOptions {
     /// To resolve the host and connect [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     connect_timeout: Option<Duration>,
 
     /// From the request until the head of the response [default: 5m, for `compact` 10m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     response_head_timeout: Option<Duration>,
 
     /// From the head of the response until the first event that changes the answer [default: none]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     first_event_timeout: Option<Duration>,
 
     /// Without a single byte [default: 5m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     idle_timeout: Option<Duration>,
 
     /// Without an event that changes the answer, even if others keep the connection alive [default: none]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     progress_timeout: Option<Duration>,
 
     /// For what may follow Chat's finish reason, such as the usage; at most 30s in all [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     trailer_timeout: Option<Duration>,
 
     /// For the request with all its attempts [default: none]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     total_timeout: Option<Duration>,
 }
 
@@ -232,17 +234,14 @@ impl ProviderOptions {
             }
         };
         let provider = settings
-            .provider(&name, variable)
+            .provider(&name, |name| env::var_os(name))
             .map_err(|error| UsageError::at(place, &error))?;
         let mut provider = self.with_headers_and_query(provider)?;
         provider.max_attempts = self.max_attempts.or(provider.max_attempts);
         self.timeouts.apply(&mut provider.timeouts);
         provider.timeouts.validate()?;
-        let mut secrets: Vec<String> = settings
-            .key_variable()
-            .and_then(variable)
-            .into_iter()
-            .collect();
+        let key = settings.key_variable().map_or(Ok(None), variable)?;
+        let mut secrets = Vec::from_iter(key);
         let of_provider = provider.secrets();
         secrets.extend(of_provider.iter().map(|secret| secret.expose().to_owned()));
         let is_service = settings.preset.is_some_and(|preset| preset.key_required);
@@ -253,7 +252,7 @@ impl ProviderOptions {
             None => Some("default"),
         };
         Ok(Upstream {
-            tls: self.tls(&provider)?,
+            tls: self.tls(&provider, settings)?,
             keep_alive: self.connection.keep_alive(),
             secrets: Secrets::new(secrets),
             default_model,
@@ -287,7 +286,7 @@ impl ProviderOptions {
             }
         }
         if let Some(name) = &self.api_key_env {
-            if variable(name).is_none() {
+            if variable(name)?.is_none() {
                 return Err(UsageError::new(format!(
                     "--api-key-env: environment variable {name} is not set, or blank: put the key there"
                 )));
@@ -311,9 +310,10 @@ impl ProviderOptions {
 
     /// Without a name: a base URL that is given, else OpenAI if there is a key.
     fn unnamed(&self) -> Result<Option<Chosen>, UsageError> {
-        let has_key = self.api_key_env.is_some() || variable(KEY_VARIABLE).is_some();
-        let from_environment = variable(BASE_URL_VARIABLE);
+        let key = variable(KEY_VARIABLE)?;
+        let from_environment = variable(BASE_URL_VARIABLE)?;
         if self.base_url.is_none() && from_environment.is_none() {
+            let has_key = self.api_key_env.is_some() || key.is_some();
             return Ok(has_key.then(|| Chosen {
                 name: "openai".to_owned(),
                 settings: Preset::named("openai")
@@ -325,7 +325,7 @@ impl ProviderOptions {
         let mut settings = ProviderSettings::default();
         settings.base_url = from_environment;
         // A server of one's own asks for none.
-        settings.key_env = variable(KEY_VARIABLE).map(|_| KEY_VARIABLE.to_owned());
+        settings.key_env = key.map(|_| KEY_VARIABLE.to_owned());
         Ok(Some(Chosen {
             name: "openai-compatible".to_owned(),
             settings,
@@ -334,6 +334,12 @@ impl ProviderOptions {
     }
 
     fn with_headers_and_query(&self, mut provider: Provider) -> Result<Provider, UsageError> {
+        let mut shown = Vec::new();
+        let has_key =
+            |url: &String| Provider::new("", url).is_ok_and(|url| !url.secrets().is_empty());
+        if self.base_url.as_ref().is_some_and(has_key) {
+            shown.push("--base-url".to_owned());
+        }
         for (index, header) in self.headers.iter().enumerate() {
             let (name, value) = header.split_once(':').ok_or_else(|| {
                 let number = index + 1;
@@ -341,9 +347,13 @@ impl ProviderOptions {
                     "--header: number {number} has no colon: write it as 'Name: value'"
                 ))
             })?;
+            let secrets = provider.secrets();
             provider = provider
                 .with_header(name.trim(), value.trim())
                 .map_err(|error| UsageError::at("--header", &error))?;
+            if provider.secrets() != secrets {
+                shown.push(format!("--header {}", name.trim()));
+            }
         }
         for (index, query) in self.queries.iter().enumerate() {
             let (name, value) = query
@@ -355,25 +365,39 @@ impl ProviderOptions {
                         "--query: number {number} has no name: write it as name=value"
                     ))
                 })?;
+            let secrets = provider.secrets();
             provider = provider.with_query(name, value);
+            if provider.secrets() != secrets {
+                shown.push(format!("--query {name}"));
+            }
+        }
+        if !shown.is_empty() {
+            console::complain(&format!(
+                "warning: there seems to be a key in {}, and others on this machine see it in the list of processes; put it into a \
+                 variable that --api-key-env names, or into --providers-file",
+                shown.join(", ")
+            ));
         }
         Ok(provider)
     }
 
     /// Plain HTTP asks for no certificates, and reading the platform's takes longer than everything else before the request.
-    fn tls(&self, provider: &Provider) -> Result<TlsConfig, UsageError> {
-        let is_http = provider.base_url().scheme() == "http";
-        let mut tls = match is_http || self.ca_file.is_some() {
-            true => TlsConfig::default(),
-            false => TlsConfig::from_env(variable)
-                .map_err(|error| UsageError::at("certificate authorities", &error))?,
-        };
-        if self.ca_file.is_some() {
-            tls.extra_ca_file = self.ca_file.clone();
+    fn tls(
+        &self,
+        provider: &Provider,
+        mut settings: ProviderSettings,
+    ) -> Result<TlsConfig, UsageError> {
+        if self.client_cert.is_some() {
+            settings.client_cert = self.client_cert.clone();
+            settings.client_key = self.client_key.clone();
         }
+        let is_http = provider.base_url().scheme() == "http";
+        let is_read = |name: &str| !is_http && (self.ca_file.is_none() || name != CA_FILE_VARIABLE);
+        let mut tls = settings
+            .tls(|name| env::var_os(name).filter(|_| is_read(name)))
+            .map_err(|error| UsageError::at("TLS", &error))?;
+        tls.extra_ca_file = self.ca_file.clone().or(tls.extra_ca_file);
         tls.native_roots = !is_http;
-        tls.client_cert_file = self.client_cert.clone();
-        tls.client_key_file = self.client_key.clone();
         Ok(tls)
     }
 }
@@ -386,9 +410,15 @@ struct Chosen {
     place: &'static str,
 }
 
-/// The value of an environment variable, if it is set and not blank.
-pub(super) fn variable(name: &str) -> Option<String> {
+/// The value of an environment variable, if it is set and not blank. One that is not UTF-8 is not printed: it may be a key.
+pub(super) fn variable(name: &str) -> Result<Option<String>, UsageError> {
     // `var` panics on no name; one that holds `=` or NUL it takes for unset.
-    let value = env::var_os(name).map(|value| value.to_string_lossy().trim().to_owned());
-    value.filter(|value| !value.is_empty())
+    let value = env::var_os(name).map(OsString::into_string).transpose();
+    let value = value.map_err(|_| {
+        UsageError::new(format!(
+            "environment variable {name} is not UTF-8: set it anew, or unset it"
+        ))
+    })?;
+    let value = value.map(|value| value.trim().to_owned());
+    Ok(value.filter(|value| !value.is_empty()))
 }

@@ -1,6 +1,6 @@
 //! Providers of one's own, from a TOML file.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
 
 use toml::{Table, Value};
 
@@ -9,10 +9,14 @@ use super::{
     settings::ProviderSettings, timeouts::Timeouts,
 };
 use crate::{
-    duration::parse_duration,
+    duration::parse_limit,
+    files,
     protocol::error::ApiError,
     wire::{ItemIds, Quirks, Wire},
 };
+
+/// The most bytes of a file of providers: thousands of them have room in it, and its tree takes a hundred times as much.
+const MAX_CATALOG_BYTES: u64 = 1 << 20;
 
 /// The providers of a TOML file, and beside them every [`Preset`].
 ///
@@ -31,8 +35,10 @@ use crate::{
 /// query = { api-version = "preview" }
 /// max_attempts = 3
 /// request_compression = "none"          # or "zstd"
+/// client_cert = "team.pem"              # shown to a server that asks for one; beside this file. See `ProviderSettings::tls`
+/// client_key = "team.key"               # where its key is not in the same file
 ///
-/// [providers.team.timeouts]             # such as "500ms", "2s", "5m"; "none" where a limit may be absent
+/// [providers.team.timeouts]             # such as "500ms", "2s", "5m"; "none", or "forever", is no limit
 /// connect = "5s"
 /// response_head = "60s"
 /// compaction_head = "10m"
@@ -66,25 +72,30 @@ impl ProviderCatalog {
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when it is no TOML, or a key is unknown or has a value that it
     /// can't have; the message names the provider and the key, and never quotes a value that may be a secret.
     pub fn from_toml(text: &str) -> Result<Self, ApiError> {
-        Self::named(String::new(), text)
+        Self::named(String::new(), Path::new(""), text)
     }
 
-    /// Reads a file, which errors name from then on.
+    /// Reads a file, which errors name from then on. Relative paths in it begin at its folder.
     ///
     /// # Errors
     /// As for [`from_toml`](Self::from_toml), and when the file can't be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ApiError> {
         let path = path.as_ref();
         let source = format!("{}: ", path.display());
-        let text = fs::read_to_string(path).map_err(|error| {
+        let text = files::read_text(path, MAX_CATALOG_BYTES).map_err(|error| {
             ApiError::misconfigured(format!("{source}can't be read")).with_source(error)
         })?;
-        Self::named(source, &text)
+        Self::named(source, path.parent().unwrap_or(Path::new("")), &text)
     }
 
-    fn named(source: String, text: &str) -> Result<Self, ApiError> {
-        let entries = entries(text)
+    fn named(source: String, folder: &Path, text: &str) -> Result<Self, ApiError> {
+        let mut entries = entries(text)
             .map_err(|message| ApiError::misconfigured(format!("{source}{message}")))?;
+        for settings in entries.values_mut() {
+            for path in [&mut settings.client_cert, &mut settings.client_key] {
+                *path = path.take().map(|path| folder.join(path));
+            }
+        }
         Ok(Self { source, entries })
     }
 
@@ -111,15 +122,16 @@ impl ProviderCatalog {
         })
     }
 
-    /// Makes a provider. `lookup` gives environment variables; only those of this provider are asked for.
+    /// Makes a provider. `lookup` gives environment variables, as [`std::env::var_os`] does; only those of this provider are asked
+    /// for. A certificate of one's own is for the transport: [`ProviderSettings::tls`].
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when there is none of that name, or as for
     /// [`ProviderSettings::provider`].
-    pub fn provider(
+    pub fn provider<V: Into<OsString>>(
         &self,
         name: &str,
-        lookup: impl Fn(&str) -> Option<String>,
+        lookup: impl Fn(&str) -> Option<V>,
     ) -> Result<Provider, ApiError> {
         let settings = self.settings(name)?;
         settings.provider(name, lookup).map_err(|mut error| {
@@ -178,6 +190,8 @@ fn settings(entry: Value) -> Result<ProviderSettings, String> {
     settings.request_compression = keys
         .choice("request_compression", COMPRESSIONS)?
         .unwrap_or_default();
+    settings.client_cert = keys.text("client_cert")?.map(Into::into);
+    settings.client_key = keys.text("client_key")?.map(Into::into);
     if let Some(timeouts) = keys.take("timeouts") {
         settings.timeouts = timeouts_of(timeouts)?;
     }
@@ -188,6 +202,9 @@ fn settings(entry: Value) -> Result<ProviderSettings, String> {
     keys.end()?;
     if settings.base_url.is_none() && settings.preset.is_none() {
         return Err("it has neither a `base_url` nor a `preset`".to_owned());
+    }
+    if settings.client_key.is_some() && settings.client_cert.is_none() {
+        return Err("`client_key` is the key of no `client_cert`".to_owned());
     }
     Ok(settings)
 }
@@ -218,19 +235,15 @@ fn timeouts_of(value: Value) -> Result<Timeouts, String> {
         ("idle", idle),
         ("trailer", trailer),
     ] {
-        if let Some(text) = keys.text(key)? {
-            *limit = keys.duration(key, &text)?;
-        }
+        *limit = keys.limit(key)?.unwrap_or(*limit);
     }
     for (key, limit) in [
         ("first_event", first_event),
         ("progress", progress),
         ("total", total),
     ] {
-        match keys.text(key)?.as_deref() {
-            None => {}
-            Some("none") => *limit = None,
-            Some(text) => *limit = Some(keys.duration(key, text)?),
+        if let Some(time) = keys.limit(key)? {
+            *limit = (time < Duration::MAX).then_some(time);
         }
     }
     keys.end()?;
@@ -376,8 +389,10 @@ impl Keys {
         pairs.into_iter().map(pair).collect()
     }
 
-    fn duration(&self, key: &str, text: &str) -> Result<Duration, String> {
-        parse_duration(text).map_err(|error| format!("`{}{key}`: {error}", self.prefix))
+    /// A time that something may take; the longest there is for none.
+    fn limit(&mut self, key: &'static str) -> Result<Option<Duration>, String> {
+        let limit = self.text(key)?.map(|text| parse_limit(&text)).transpose();
+        limit.map_err(|error| format!("`{}{key}`: {error}", self.prefix))
     }
 
     fn end(self) -> Result<(), String> {
@@ -394,6 +409,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::protocol::error::ErrorKind;
 
@@ -444,7 +461,7 @@ mod tests {
             "[providers.groq]\nbase_url = 'http://host'\n[providers.seek]\npreset = 'deepseek'\nquirks.usage_request = false\nquirks.answer_extras = false",
         )
         .unwrap();
-        let unset = |_: &str| None;
+        let unset = |_: &str| None::<String>;
         let hidden = catalog.provider("groq", unset).unwrap();
         assert_eq!(
             (hidden.host(), hidden.wire),
@@ -557,7 +574,9 @@ mod tests {
         fs::write(&path, "[providers.a]\npreset = 'groq'").unwrap();
         let catalog = ProviderCatalog::from_file(&path).unwrap();
         for name_asked in ["a", "b"] {
-            let error = catalog.provider(name_asked, |_| None).unwrap_err();
+            let error = catalog
+                .provider(name_asked, |_| None::<String>)
+                .unwrap_err();
             assert!(error.message().contains(&name), "{error}");
         }
         fs::remove_file(path).unwrap();

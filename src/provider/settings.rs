@@ -1,6 +1,6 @@
 //! What a provider is made from: settings of one's own, a preset beneath them, and environment variables.
 
-use std::fmt;
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 use super::{
     auth::{BearerAuth, HeaderAuth},
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     protocol::error::ApiError,
     secret::redaction::is_secret_name,
+    transport::TlsConfig,
     wire::{Quirks, Wire},
 };
 
@@ -27,7 +28,7 @@ const AUTHORIZATION: &str = "authorization";
 /// # fn main() -> Result<(), actix_responses::ApiError> {
 /// let mut settings = ProviderSettings::from_preset(Preset::named("vllm")?);
 /// settings.base_url = Some("http://gpu-7:8000/v1".to_owned());
-/// let provider = settings.provider("vllm", |name| std::env::var(name).ok())?;
+/// let provider = settings.provider("vllm", |name| std::env::var_os(name))?;
 /// assert_eq!(provider.host(), "gpu-7:8000");
 /// # Ok(())
 /// # }
@@ -57,6 +58,10 @@ pub struct ProviderSettings {
     pub max_attempts: Option<u32>,
     /// How request bodies are compressed.
     pub request_compression: RequestCompression,
+    /// A PEM file with the certificate that it is shown when it asks for one; see [`tls`](Self::tls).
+    pub client_cert: Option<PathBuf>,
+    /// A PEM file with the key of that certificate; by default the same file.
+    pub client_key: Option<PathBuf>,
     /// What it wants differently in request bodies, in place of all the preset's quirks.
     pub quirks: Option<Quirks>,
 }
@@ -70,18 +75,26 @@ impl ProviderSettings {
         }
     }
 
-    /// Makes the provider. `name` is what errors and logs call it; `lookup` gives environment variables, of which blank ones
-    /// count as unset.
+    /// Makes the provider. `name` is what errors and logs call it; `lookup` gives environment variables, as [`std::env::var_os`]
+    /// does, of which blank ones count as unset.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a setting can't be used or a variable is unset; the message names the
-    /// provider, and the setting or the variable.
-    pub fn provider(
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a setting can't be used or a variable is unset or not UTF-8; the
+    /// message names the provider, and the setting or the variable.
+    pub fn provider<V: Into<OsString>>(
         &self,
         name: &str,
-        lookup: impl Fn(&str) -> Option<String>,
+        lookup: impl Fn(&str) -> Option<V>,
     ) -> Result<Provider, ApiError> {
-        let lookup = |variable: &str| lookup(variable).filter(|value| !value.trim().is_empty());
+        let lookup = |variable: &str| match lookup(variable).map(|value| value.into().into_string())
+        {
+            Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+            None => Ok(None),
+            // The value may be a key.
+            Some(Err(_)) => Err(Problem::Ours(format!(
+                "environment variable {variable} is not UTF-8"
+            ))),
+        };
         self.build(name, &lookup).map_err(|error| match error {
             Problem::Ours(message) => {
                 ApiError::misconfigured(format!("provider {name:?}: {message}"))
@@ -95,17 +108,30 @@ impl ProviderSettings {
         })
     }
 
+    /// How the transport is to meet it, such as [`AwcTransportFactory`](crate::transport::AwcTransportFactory): as
+    /// [`TlsConfig::from_env`] has it, with the certificate of these settings in place of the environment's. A certificate belongs to
+    /// a transport, and so to all that is asked over it.
+    ///
+    /// # Errors
+    /// As for [`TlsConfig::from_env`].
+    pub fn tls(&self, lookup: impl Fn(&str) -> Option<OsString>) -> Result<TlsConfig, ApiError> {
+        let Some(path) = &self.client_cert else {
+            return TlsConfig::from_env(lookup);
+        };
+        let is_ours = |name: &str| TlsConfig::CLIENT_VARIABLES.contains(&name);
+        let mut tls = TlsConfig::from_env(|name| lookup(name).filter(|_| !is_ours(name)))?;
+        tls.client_cert_file = Some(path.clone());
+        tls.client_key_file = self.client_key.clone();
+        Ok(tls)
+    }
+
     /// The environment variable that the key is looked for in.
     pub fn key_variable(&self) -> Option<&str> {
         let of_preset = self.preset.map(|preset| preset.key_env);
         self.key_env.as_deref().or(of_preset)
     }
 
-    fn build(
-        &self,
-        name: &str,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Provider, Problem> {
+    fn build(&self, name: &str, lookup: &Lookup<'_>) -> Result<Provider, Problem> {
         let (base_url, place) = self.base_url(lookup)?;
         let mut provider =
             Provider::new(name, &base_url).map_err(|error| Problem::Theirs(place, error))?;
@@ -113,14 +139,15 @@ impl ProviderSettings {
             provider.wire = preset.wire;
             provider.quirks = preset.quirks();
             for (header, variable) in preset.env_headers {
-                let value = lookup(variable);
+                let value = lookup(variable)?;
                 if let Some(value) = value.filter(|_| !provider.headers().contains_key(*header)) {
                     provider = with_header(provider, header, value.trim(), variable)?;
                 }
             }
             for (parameter, variable) in preset.env_query {
                 let is_named = |(name, _): &(String, String)| name == parameter;
-                if let Some(value) = lookup(variable).filter(|_| !self.query.iter().any(is_named)) {
+                if let Some(value) = lookup(variable)?.filter(|_| !self.query.iter().any(is_named))
+                {
                     provider = provider.with_query(*parameter, value.trim());
                 }
             }
@@ -129,7 +156,7 @@ impl ProviderSettings {
             provider = with_header(provider, header, value, "headers")?;
         }
         for (header, variable) in &self.env_headers {
-            let value = lookup(variable).ok_or_else(|| unset(variable, "env_headers"))?;
+            let value = lookup(variable)?.ok_or_else(|| unset(variable, "env_headers"))?;
             provider = with_header(provider, header, value.trim(), variable)?;
         }
         for (parameter, value) in &self.query {
@@ -149,10 +176,7 @@ impl ProviderSettings {
     }
 
     /// The base URL, and which setting or variable gave it.
-    fn base_url(
-        &self,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(String, String), Problem> {
+    fn base_url(&self, lookup: &Lookup<'_>) -> Result<(String, String), Problem> {
         if let Some(base_url) = &self.base_url {
             return Ok((base_url.clone(), "base_url".to_owned()));
         }
@@ -161,7 +185,7 @@ impl ProviderSettings {
             return Err(Problem::Ours(message.to_owned()));
         };
         if let Some(variable) = preset.base_url_env
-            && let Some(base_url) = lookup(variable)
+            && let Some(base_url) = lookup(variable)?
         {
             return Ok((base_url, variable.to_owned()));
         }
@@ -174,17 +198,13 @@ impl ProviderSettings {
         Ok((base_url.to_owned(), "base_url".to_owned()))
     }
 
-    fn with_key(
-        &self,
-        provider: Provider,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Provider, Problem> {
+    fn with_key(&self, provider: Provider, lookup: &Lookup<'_>) -> Result<Provider, Problem> {
         let Some(variable) = self.key_variable() else {
             return Ok(provider);
         };
         let is_required =
             self.key_env.is_some() || self.preset.is_some_and(|preset| preset.key_required);
-        let key = match lookup(variable) {
+        let key = match lookup(variable)? {
             Some(key) => key,
             None if is_required => return Err(unset(variable, "key_env")),
             None => return Ok(provider),
@@ -208,19 +228,22 @@ impl ProviderSettings {
 }
 
 impl Preset {
-    /// Makes the provider. `lookup` gives environment variables; blank ones count as unset. For another base URL or key
-    /// begin with [`ProviderSettings::from_preset`].
+    /// Makes the provider. `lookup` gives environment variables, as [`std::env::var_os`] does; blank ones count as unset. For
+    /// another base URL or key begin with [`ProviderSettings::from_preset`].
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a variable that it needs is unset, or holds what can't be
     /// used; the message names it.
-    pub fn provider(
+    pub fn provider<V: Into<OsString>>(
         &'static self,
-        lookup: impl Fn(&str) -> Option<String>,
+        lookup: impl Fn(&str) -> Option<V>,
     ) -> Result<Provider, ApiError> {
         ProviderSettings::from_preset(self).provider(self.name, lookup)
     }
 }
+
+/// Gives an environment variable that is not blank.
+type Lookup<'a> = dyn Fn(&str) -> Result<Option<String>, Problem> + 'a;
 
 /// What stands in the way of a provider.
 enum Problem {
@@ -269,6 +292,8 @@ impl fmt::Debug for ProviderSettings {
             .field("timeouts", &self.timeouts)
             .field("max_attempts", &self.max_attempts)
             .field("request_compression", &self.request_compression)
+            .field("client_cert", &self.client_cert)
+            .field("client_key", &self.client_key)
             .field("quirks", &self.quirks)
             .finish()
     }
@@ -331,6 +356,29 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
             let text = error.report();
             assert!(text.contains(said) && text.contains("\"mine\""), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn variable_that_is_not_utf8_is_named_and_not_shown() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let openai = Preset::find("openai").unwrap();
+        for variable in ["OPENAI_API_KEY", "OPENAI_ORG_ID", "TEAM"] {
+            let mut settings = ProviderSettings::from_preset(openai);
+            settings.env_headers = vec![("x-team".into(), "TEAM".into())];
+            let lookup = |name: &str| match name {
+                "OPENAI_BASE_URL" => None,
+                name if name == variable => Some(OsString::from_vec(b"hunter2\xff".into())),
+                _ => Some("text".into()),
+            };
+            let text = settings.provider("mine", lookup).unwrap_err().report();
+            assert!(
+                text.contains(variable) && text.contains("not UTF-8"),
+                "{text}"
+            );
             assert!(!text.contains("hunter2"), "{text}");
         }
     }

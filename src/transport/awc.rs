@@ -91,7 +91,7 @@ impl AwcTransportFactory {
 
     /// What the environment says. A file of authorities that can't be used is an error only for a request over TLS.
     pub(crate) fn from_env() -> Result<Self, TransportError> {
-        let tls = TlsConfig::from_env(|name| env::var(name).ok());
+        let tls = TlsConfig::from_env(|name| env::var_os(name));
         let config = tls.and_then(|tls| Ok(tls.client_config()?));
         Ok(Self {
             tls: config.map_err(|error| error.message().to_owned()),

@@ -61,9 +61,15 @@ impl ProxyConfig {
                     None => &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
                     Some(_) => &["http_proxy", "all_proxy", "ALL_PROXY"],
                 };
-                let no_proxy = lookup("no_proxy").or_else(|| lookup("NO_PROXY"));
-                let no_proxy = no_proxy.unwrap_or_default().into_string();
-                let no_proxy = no_proxy.map_err(|_| unusable("no_proxy", "it is not UTF-8"))?;
+                let no_proxy = ["no_proxy", "NO_PROXY"];
+                let no_proxy = no_proxy
+                    .into_iter()
+                    .find_map(|name| Some((name, lookup(name)?)));
+                let (name, no_proxy) = no_proxy.unwrap_or_default();
+                let no_proxy = no_proxy.into_string().map_err(|_| {
+                    let message = format!("environment variable {name} is not UTF-8");
+                    TransportError::new(TransportErrorKind::InvalidRequest, message)
+                })?;
                 Ok(ProxyRules::Environment {
                     https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
                     http: first(http),

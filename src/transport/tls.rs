@@ -1,6 +1,9 @@
 //! Whom to trust, and who we are.
 
 use std::{
+    env,
+    ffi::OsString,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +14,7 @@ use rustls::{
 };
 
 use super::{TransportError, TransportErrorKind};
-use crate::protocol::error::ApiError;
+use crate::{files, protocol::error::ApiError};
 
 /// Which certificate authorities are trusted, and the certificate that is shown to servers that want one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,33 +49,65 @@ impl Default for TlsConfig {
 
 /// The variable that names a file of authorities, as OpenSSL and what is built on it read it.
 const CA_FILE_VARIABLE: &str = "SSL_CERT_FILE";
+const CLIENT_CERT_VARIABLE: &str = "SSL_CLIENT_CERT_FILE";
+const CLIENT_KEY_VARIABLE: &str = "SSL_CLIENT_KEY_FILE";
+/// The most bytes of a PEM file. What a whole system trusts has a quarter of a mebibyte.
+const MAX_PEM_BYTES: u64 = 16 << 20;
 
 impl TlsConfig {
-    /// The defaults, and the authorities in the file that `SSL_CERT_FILE` names, if it is set and not blank. `lookup` gives
-    /// environment variables.
+    /// The variables that name the files of the certificate that servers are shown, and of its key.
+    pub(crate) const CLIENT_VARIABLES: [&str; 2] = [CLIENT_CERT_VARIABLE, CLIENT_KEY_VARIABLE];
+
+    /// The defaults, and the files that variables name which are set and not blank: `SSL_CERT_FILE` one of authorities,
+    /// `SSL_CLIENT_CERT_FILE` that of the certificate that servers are shown, and `SSL_CLIENT_KEY_FILE` that of its key, if it is
+    /// another one. `lookup` gives environment variables, as [`env::var_os`] does.
     ///
-    /// The file is read here, so that one that can't be used is an error with the variable's name, and not a certificate
+    /// The files are read here, so that one that can't be used is an error with the variable's name, and not a certificate
     /// that is refused later for no visible reason.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when the file can't be read or holds no certificate that can be
-    /// used.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ApiError> {
-        let extra_ca_file = lookup(CA_FILE_VARIABLE)
-            .map(PathBuf::from)
-            .filter(|path| !is_blank(path));
-        if let Some(path) = &extra_ca_file {
-            read_file(path).map_err(|error| {
-                let mut named: ApiError = error.into();
-                let message = &mut named.details_mut().message;
-                message.insert_str(0, &format!("environment variable {CA_FILE_VARIABLE}: "));
-                named
-            })?;
-        }
-        Ok(Self {
-            extra_ca_file,
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a file can't be read or holds nothing that can be used, or a
+    /// key is named without a certificate.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ApiError> {
+        let path = |variable| {
+            let path = lookup(variable).map(PathBuf::from);
+            path.filter(|path| !is_blank(path))
+        };
+        let named = |variable: &str| {
+            let place = format!("environment variable {variable}: ");
+            move |error: TransportError| {
+                let mut error = ApiError::from(error);
+                error.details_mut().message.insert_str(0, &place);
+                error
+            }
+        };
+        let config = Self {
+            extra_ca_file: path(CA_FILE_VARIABLE),
+            client_cert_file: path(CLIENT_CERT_VARIABLE),
+            client_key_file: path(CLIENT_KEY_VARIABLE),
             ..Self::default()
-        })
+        };
+        if let Some(path) = &config.extra_ca_file {
+            read_file(path).map_err(named(CA_FILE_VARIABLE))?;
+        }
+        match (&config.client_cert_file, &config.client_key_file) {
+            (Some(path), key_path) => {
+                read_certificates(path).map_err(named(CLIENT_CERT_VARIABLE))?;
+                let variable = match key_path {
+                    Some(_) => CLIENT_KEY_VARIABLE,
+                    None => CLIENT_CERT_VARIABLE,
+                };
+                read_key(key_path.as_ref().unwrap_or(path)).map_err(named(variable))?;
+            }
+            (None, Some(_)) => {
+                return Err(ApiError::misconfigured(format!(
+                    "environment variable {CLIENT_KEY_VARIABLE} names a key, and {CLIENT_CERT_VARIABLE} no certificate \
+                     that it is for"
+                )));
+            }
+            (None, None) => {}
+        }
+        Ok(config)
     }
 
     /// Reads the certificates. It blocks on files and is meant to be done once, not per connection or worker.
@@ -106,7 +141,7 @@ impl TlsConfig {
         let mut config = match &self.client_cert_file {
             Some(path) => {
                 let key_path = self.client_key_file.as_ref().unwrap_or(path);
-                let (chain, key) = read_client_identity(path, key_path)?;
+                let (chain, key) = (read_certificates(path)?, read_key(key_path)?);
                 config.with_client_auth_cert(chain, key).map_err(|cause| {
                     unusable("client certificate", path, "it does not go with its key")
                         .with_source(cause)
@@ -126,6 +161,16 @@ fn is_blank(path: &Path) -> bool {
 }
 
 fn add_native(store: &mut RootCertStore) {
+    // The loader would read it to its end, if it has one.
+    if let Some(path) = env::var_os(CA_FILE_VARIABLE) {
+        let metadata = Path::new(&path).metadata();
+        if metadata.is_ok_and(|file| !file.is_file() || file.len() > MAX_PEM_BYTES) {
+            tracing::warn!(
+                "native certificate authorities left out: {CA_FILE_VARIABLE} names no file of at most 16 MiB"
+            );
+            return;
+        }
+    }
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
         tracing::warn!(%error, "native certificate authorities left out");
@@ -139,35 +184,43 @@ fn unusable(what: &str, path: &Path, reason: &str) -> TransportError {
     TransportError::new(TransportErrorKind::InvalidRequest, message)
 }
 
-fn read_client_identity(
-    path: &Path,
-    key_path: &Path,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TransportError> {
+/// The bytes of a PEM file; `what` is what errors call it.
+fn read_pem(what: &str, path: &Path) -> Result<Vec<u8>, TransportError> {
+    let unreadable =
+        |cause: io::Error| unusable(what, path, "can't read the file").with_source(cause);
+    files::read(path, MAX_PEM_BYTES).map_err(unreadable)
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     let what = "client certificate";
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|cause| unusable(what, path, "can't read it as PEM").with_source(cause))?;
-    if chain.is_empty() {
-        return Err(unusable(what, path, "it holds no PEM certificate"));
+    let chain = CertificateDer::pem_slice_iter(&read_pem(what, path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| unusable(what, path, "it is no valid PEM").with_source(cause))?;
+    match chain.is_empty() {
+        true => Err(unusable(what, path, "it holds no PEM certificate")),
+        false => Ok(chain),
     }
-    let key = PrivateKeyDer::from_pem_file(key_path).map_err(|cause| {
-        let reason = "can't read a PEM key (one with a passphrase has to be decrypted first)";
-        unusable("the client certificate's key", key_path, reason).with_source(cause)
-    })?;
-    Ok((chain, key))
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TransportError> {
+    let what = "the client certificate's key";
+    PrivateKeyDer::from_pem_slice(&read_pem(what, path)?).map_err(|cause| {
+        let reason = "it holds no PEM key (one with a passphrase has to be decrypted first)";
+        unusable(what, path, reason).with_source(cause)
+    })
 }
 
 /// What OpenSSL calls a certificate with words on what it is trusted for.
-const OPENSSL_TRUSTED: &str = "-----BEGIN TRUSTED CERTIFICATE-----";
+const OPENSSL_TRUSTED: &[u8] = b"-----BEGIN TRUSTED CERTIFICATE-----";
 
 fn read_file(path: &Path) -> Result<RootCertStore, TransportError> {
     let mut store = RootCertStore::empty();
-    let error = |reason: &str| unusable("certificate authorities", path, reason);
-    let certificates = CertificateDer::pem_file_iter(path)
-        .map_err(|cause| error("can't read the file").with_source(cause))?;
+    let what = "certificate authorities";
+    let error = |reason: &str| unusable(what, path, reason);
+    let pem = read_pem(what, path)?;
     let mut count = 0;
     let mut first_refused = None;
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate =
             certificate.map_err(|cause| error("it is no valid PEM").with_source(cause))?;
         count += 1;
@@ -180,15 +233,14 @@ fn read_file(path: &Path) -> Result<RootCertStore, TransportError> {
     match first_refused {
         // Bundles of a whole system hold ancient certificates that no longer parse, among good ones.
         Some(refused) if store.is_empty() => Err(refused),
-        None if count == 0 => {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            Err(match text.contains(OPENSSL_TRUSTED) {
+        None if count == 0 => Err(
+            match memchr::memmem::find(&pem, OPENSSL_TRUSTED).is_some() {
                 true => error(
                     "it holds OpenSSL's TRUSTED CERTIFICATE: write a plain one with `openssl x509 -in FILE -out NEW`",
                 ),
                 false => error("it holds no PEM certificate"),
-            })
-        }
+            },
+        ),
         _ => Ok(store),
     }
 }
@@ -292,15 +344,12 @@ mod tests {
     #[test]
     fn environment_names_a_file_or_none() {
         for unset in [None, Some(""), Some(" ")] {
-            let config = TlsConfig::from_env(|_| unset.map(str::to_owned)).unwrap();
+            let config = TlsConfig::from_env(|_| unset.map(OsString::from)).unwrap();
             assert_eq!(config, TlsConfig::default());
         }
         let good = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
         let path = file("named", &good.cert.pem());
-        let lookup = |name: &str| {
-            assert_eq!(name, "SSL_CERT_FILE");
-            Some(path.to_str().unwrap().to_owned())
-        };
+        let lookup = |name: &str| (name == "SSL_CERT_FILE").then(|| path.clone().into());
         let config = TlsConfig::from_env(lookup).unwrap();
         assert_eq!(config.extra_ca_file.as_deref(), Some(&*path));
         fs::remove_file(&path).unwrap();

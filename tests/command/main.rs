@@ -1,6 +1,8 @@
 //! The command as a user runs it: the built program against providers on loopback.
 
 mod asking;
+#[cfg(unix)]
+mod bounded;
 mod compacting;
 mod decoding;
 mod ending;
@@ -11,6 +13,7 @@ mod interrupting;
 mod open_files;
 mod providers;
 mod serving;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod wrong_usage;

@@ -100,6 +100,7 @@ fn what_is_wrong_is_named() {
             &["/no/such/file"],
         ),
         (&["loopback", "--port=66000"], &["--port"]),
+        (&["loopback", "--times=100001"], &["--times", "100000"]),
     ] {
         check(arguments, named);
     }
