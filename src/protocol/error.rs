@@ -97,9 +97,9 @@ kinds! {
     Proxy = "proxy",
         "check the proxy that the message names, and where it is set";
     /// This machine has too few open files or ports left for a connection. It was waited for within the time for connecting, and is
-    /// retried; the endpoint has no part in it.
+    /// retried; the endpoint has no part in it. Or as many requests run as the runtime may have, and this one was not begun.
     LocalLimit = "local_limit",
-        "raise the limit that the message names (`ulimit -n`), or run fewer streams at once";
+        "raise the limit that the message names (of open files with `ulimit -n`), or run fewer streams at once";
     /// The TLS handshake failed. Retried, for it may have been cut; a bad certificate is not.
     Tls = "tls",
         "check that the server speaks TLS on this port";

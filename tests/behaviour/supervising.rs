@@ -230,6 +230,9 @@ async fn more_requests_than_the_limit_are_refused_by_name() {
     let _two = runtime.stream(prompt()).await.unwrap();
     let error = runtime.stream(prompt()).await.err().unwrap();
     assert!(error.message().contains("max_requests"), "{error}");
+    // No server is to be waited for, or told of it.
+    assert_eq!(error.kind(), ErrorKind::LocalLimit);
+    assert!(error.report().contains("raise the limit"), "{error}");
 }
 
 /// Real threads, so real time; nothing here waits for it.

@@ -38,7 +38,7 @@ impl StreamSupervisor {
         let max_requests = self.config.max_requests;
         if self.live >= max_requests {
             let message = format!("{max_requests} requests live already (limit `max_requests`)");
-            return Err(ApiError::new(ErrorKind::Overloaded, message).with_phase(Phase::Prepare));
+            return Err(ApiError::new(ErrorKind::LocalLimit, message).with_phase(Phase::Prepare));
         }
         Ok(())
     }
