@@ -91,7 +91,8 @@ impl Runtime {
     /// ([`ProxyConfig`](crate::transport::ProxyConfig)) and which authorities to trust besides the usual ones ([`TlsConfig::from_env`](crate::transport::TlsConfig::from_env)).
     ///
     /// # Errors
-    /// When the configuration makes no sense. That `SSL_CERT_FILE` names a file that can't be used is an error of a request over TLS.
+    /// When the configuration makes no sense. That `SSL_CERT_FILE`, or another of [`TlsConfig::from_env`](crate::transport::TlsConfig::from_env), names a
+    /// file that can't be used is an error of a request over TLS.
     ///
     /// # Panics
     /// Outside of an actix `System`.

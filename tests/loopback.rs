@@ -661,6 +661,36 @@ fn a_connection_over_the_limit_takes_the_room_of_an_idle_one_or_is_refused() {
 }
 
 #[test]
+fn a_client_that_does_not_read_makes_room_in_the_end() {
+    let mut options = LoopbackOptions::default();
+    options.max_connections = 1;
+    options.request_timeout = Duration::from_millis(50);
+    options.script = Script::new([Reply::text("long ".repeat(8 << 20))]);
+    let loopback = Loopback::start(options).unwrap();
+    let mut deaf = Client::posting(&loopback, "/v1/responses", &json!({}));
+    let writes = |loopback: &Loopback| {
+        let connection = loopback.connection(FIRST);
+        connection.is_some_and(|connection| connection.bytes_written > 0)
+    };
+    assert!(loopback.wait_until(PATIENCE, writes));
+    // One that comes early is refused, and the last one is not.
+    let started = Instant::now();
+    loop {
+        let mut client = Client::connect(&loopback);
+        // Who is refused may be so before this.
+        let request = "POST /v1/responses HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}";
+        let _ = client.stream.write_all(request.as_bytes());
+        let answer = client.answer();
+        if answer.status == 200 {
+            break;
+        }
+        assert_eq!(answer.status, 503);
+        assert!(started.elapsed() < PATIENCE);
+    }
+    assert_eq!(deaf.rest().1, End::Reset);
+}
+
+#[test]
 fn a_request_that_does_not_move_is_refused_and_an_idle_connection_is_not() {
     let mut options = LoopbackOptions::default();
     options.request_timeout = Duration::from_millis(50);

@@ -58,15 +58,53 @@ fn a_question_is_answered_or_too_few_files_are_named() {
     }
 }
 
-/// What a client gets that sends a request and reads to the end.
-fn answer(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
+#[test]
+fn a_question_to_a_provider_without_files_is_told_so_at_once() {
+    let mut serving = Running::start(&mut with_files(24, &["loopback", "--hold-open"]));
+    let base_url = serving.until_stdout(|text| text.ends_with('\n'));
+    // Each has its answer, and its connection is held open behind it.
+    let base_url = base_url.trim_end();
+    let address = base_url
+        .trim_start_matches("http://")
+        .trim_end_matches("/v1");
+    let held: Vec<_> = (0..24)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).expect("a connection");
+            send_request(&mut stream);
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).expect("an answer");
+            assert!(
+                ["HTTP/1.1 200", "HTTP/1.1 503"]
+                    .map(str::as_bytes)
+                    .contains(&&first[..])
+            );
+            stream
+        })
+        .collect();
+    let ran = run(&asking(base_url, &["--max-attempts=1"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(
+        ran.stderr.contains("too many open files (limit 24)"),
+        "{ran:?}"
+    );
+    drop(held);
+}
+
+fn send_request(stream: &mut TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = "POST /v1/responses HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
     let request = format!("{head}content-length: 2\r\n\r\n{{}}");
-    stream.write_all(request.as_bytes()).expect("a reader");
+    // Who is refused may be so before this.
+    let _ = stream.write_all(request.as_bytes());
+}
+
+/// What a client gets that sends a request and reads to the end.
+fn answer(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    send_request(&mut stream);
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    // What has come stays there if the connection is reset behind it.
+    let _ = stream.read_to_string(&mut answer);
     answer
 }
 
