@@ -180,7 +180,8 @@ impl Audience {
         if self.ended {
             return;
         }
-        if !self.output_delivered {
+        // Of what comes with the end it only matters whether it was delivered before.
+        if !self.preamble.is_empty() {
             self.note_preamble(last);
         }
         last.push(end);
