@@ -1,29 +1,24 @@
-//! The handle that programs hold, and a stream for those who want no actor of their own.
+//! The handle that programs hold.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, Addr};
-use futures_core::Stream;
-use tokio::sync::mpsc;
+use actix::Addr;
 
+use self::{handle::Handle, stream::channel};
 use crate::{
     actors::{
-        Asked, CancelRequest, Compact, Cursor, Delivery, DeliveryPolicy, ListModels, RequestId,
-        Shutdown, StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
-        SubscriptionId, SupervisorConfig, Unsubscribe,
+        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, ListModels, RequestId,
+        StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, SupervisorConfig,
     },
-    protocol::{CompactionOutput, ModelList, Prompt, ResponseEvent, error::ApiError},
+    protocol::{CompactionOutput, ModelList, Prompt, error::ApiError},
     provider::Provider,
     transport::{AwcTransportFactory, TransportFactory},
 };
 
-/// Deliveries that wait in a [`ResponseStream`] before the response is not read any further: as many as a mailbox holds.
-const QUEUE_DELIVERIES: usize = 16;
+mod handle;
+mod stream;
+
+pub use stream::ResponseStream;
 
 /// A running [`StreamSupervisor`] and the ways to use it.
 ///
@@ -54,35 +49,16 @@ const QUEUE_DELIVERIES: usize = 16;
 /// ```
 #[derive(Clone)]
 pub struct Runtime {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    supervisor: Addr<StreamSupervisor>,
-}
-
-impl Drop for Inner {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "one message for each runtime, and it must arrive"
-    )]
-    fn drop(&mut self) {
-        self.supervisor.do_send(Shutdown {
-            grace: Duration::ZERO,
-        });
-    }
+    handle: Arc<Handle>,
 }
 
 impl Runtime {
     /// Starts a supervisor with the defaults, that sends requests to `provider`.
     ///
-    /// It must be called within an actix `System`, and runs as long as that does.
+    /// It is called within an actix `System`, and runs as long as that does; a program without one calls [`spawn`](Self::spawn).
     ///
     /// # Errors
     /// As for [`with_config`](Self::with_config).
-    ///
-    /// # Panics
-    /// Outside of an actix `System`.
     pub fn start(provider: Provider) -> Result<Self, ApiError> {
         Self::with_config(SupervisorConfig::new(provider))
     }
@@ -103,23 +79,68 @@ impl Runtime {
     /// Starts a supervisor over a transport of the caller's.
     ///
     /// # Errors
-    /// When the configuration makes no sense.
-    ///
-    /// # Panics
-    /// Outside of an actix `System`.
+    /// When the configuration makes no sense, and outside of an actix `System`.
     pub fn with_transport(
         config: SupervisorConfig,
         factory: impl TransportFactory,
     ) -> Result<Self, ApiError> {
-        let supervisor = StreamSupervisor::new(config, factory)?.start();
-        Ok(Self {
-            inner: Arc::new(Inner { supervisor }),
-        })
+        let handle = Arc::new(Handle::start(config, factory)?);
+        Ok(Self { handle })
+    }
+
+    /// The same as [`with_config`](Self::with_config) for programs without an actix `System`, such as those of tokio or axum: a thread
+    /// of its own runs the supervisor, and its workers have theirs. It can be called anywhere, and the handle and its streams used on
+    /// any thread. The thread ends after [`shutdown`](Self::shutdown), which waits for that, or after the last handle is dropped.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "loopback"))] fn main() {}
+    /// # #[cfg(feature = "loopback")]
+    /// use actix_responses::{Runtime, actors::SupervisorConfig, loopback::Loopback, protocol::Prompt, provider::Provider};
+    /// # #[cfg(feature = "loopback")]
+    /// use futures_util::StreamExt;
+    ///
+    /// # #[cfg(feature = "loopback")]
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///     let loopback = Loopback::start(Default::default())?;
+    ///     let provider = Provider::new("loopback", &loopback.base_url())?;
+    ///     let runtime = Runtime::spawn(SupervisorConfig::new(provider))?;
+    ///     let asking = runtime.clone();
+    ///     let task = tokio::spawn(async move {
+    ///         let mut stream = asking.stream(Prompt::user("hello").with_model("demo")).await?;
+    ///         while let Some(event) = stream.next().await {
+    ///             println!("{}", event?.name());
+    ///         }
+    ///         Ok::<_, actix_responses::ApiError>(())
+    ///     });
+    ///     task.await??;
+    ///     runtime.shutdown(std::time::Duration::from_secs(5)).await;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when the configuration makes no sense;
+    /// [`ErrorKind::LocalLimit`](crate::ErrorKind) when this machine has no thread or no files for it.
+    pub fn spawn(config: SupervisorConfig) -> Result<Self, ApiError> {
+        Self::spawn_with_transport(config, AwcTransportFactory::from_env()?)
+    }
+
+    /// The same over a transport of the caller's.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Self::spawn).
+    pub fn spawn_with_transport(
+        config: SupervisorConfig,
+        factory: impl TransportFactory,
+    ) -> Result<Self, ApiError> {
+        let handle = Arc::new(Handle::spawn(config, factory)?);
+        Ok(Self { handle })
     }
 
     /// The supervisor's address, for actors that subscribe themselves.
     pub fn supervisor(&self) -> &Addr<StreamSupervisor> {
-        &self.inner.supervisor
+        self.handle.supervisor()
     }
 
     /// Asks for an answer and streams it.
@@ -158,7 +179,7 @@ impl Runtime {
         let submitted = submitted.map_err(|_| ApiError::stopped())??;
         let subscription = submitted.subscriptions.last().copied();
         Ok(ResponseStream::new(
-            self.clone(),
+            self.handle.clone(),
             submitted.request,
             subscription,
             receivers,
@@ -185,7 +206,7 @@ impl Runtime {
             .await;
         let subscription = joined.unwrap_or(Err(SubscribeError::ShutDown))?;
         Ok(ResponseStream::new(
-            self.clone(),
+            self.handle.clone(),
             request,
             Some(subscription),
             receivers,
@@ -242,8 +263,7 @@ impl Runtime {
 
     /// Shuts the supervisor down: no new requests, and those that run have `grace` to end. It returns when all have.
     pub async fn shutdown(&self, grace: Duration) {
-        // An error means that the supervisor ended first, which is what was waited for.
-        let _ = self.supervisor().send(Shutdown { grace }).await;
+        self.handle.shutdown(grace).await;
     }
 }
 
@@ -267,133 +287,6 @@ impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request {
             self.runtime.supervisor().do_send(CancelRequest { request });
-        }
-    }
-}
-
-type Receivers = (mpsc::Receiver<Delivery>, mpsc::UnboundedReceiver<Delivery>);
-
-fn channel() -> (Subscriber, Receivers) {
-    let (queue, queued) = mpsc::channel(QUEUE_DELIVERIES);
-    // It carries one message at most: an end that overtakes.
-    let (urgent, hurried) = mpsc::unbounded_channel();
-    (Subscriber::channel(queue, urgent), (queued, hurried))
-}
-
-/// The events of one request, in order.
-///
-/// Its items are events; a failure is an `Err` in place of [`ResponseEvent::Failed`]. Exactly one end comes, as an event that
-/// [`is_final`](ResponseEvent::is_final) or as an `Err`, and after it `None`. While the stream is not polled the response is
-/// not read, after what fits its queue and the log; not polling for longer than the subscription's policy waits ends it with
-/// [`ErrorKind::Lagged`](crate::ErrorKind).
-///
-/// Dropping it leaves the request, which cancels it unless others listen or
-/// [`WhenDeserted`](crate::actors::WhenDeserted) says otherwise.
-pub struct ResponseStream {
-    runtime: Runtime,
-    request: RequestId,
-    subscription: Option<SubscriptionId>,
-    queued: mpsc::Receiver<Delivery>,
-    hurried: mpsc::UnboundedReceiver<Delivery>,
-    current: Option<(Delivery, usize)>,
-    next_sequence: u64,
-    ended: bool,
-}
-
-impl ResponseStream {
-    fn new(
-        runtime: Runtime,
-        request: RequestId,
-        subscription: Option<SubscriptionId>,
-        (queued, hurried): Receivers,
-    ) -> Self {
-        Self {
-            runtime,
-            request,
-            subscription,
-            queued,
-            hurried,
-            current: None,
-            next_sequence: 0,
-            ended: false,
-        }
-    }
-
-    /// The request, for cancelling it or for others to join.
-    pub fn request(&self) -> RequestId {
-        self.request
-    }
-
-    /// The sequence number of the event that comes next: a [`Cursor::From`] for somebody who goes on here.
-    pub fn next_sequence(&self) -> u64 {
-        self.next_sequence
-    }
-
-    fn end(&mut self, event: ResponseEvent) -> Result<ResponseEvent, ApiError> {
-        self.ended = true;
-        self.current = None;
-        match event {
-            ResponseEvent::Failed(error) => Err((*error).clone()),
-            other => Ok(other),
-        }
-    }
-}
-
-impl Stream for ResponseStream {
-    type Item = Result<ResponseEvent, ApiError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        // An end that overtakes what waits in the queue.
-        if let Poll::Ready(Some(delivery)) = this.hurried.poll_recv(cx)
-            && let Some(event) = delivery.events().last()
-        {
-            this.next_sequence = delivery.next_sequence();
-            return Poll::Ready(Some(this.end(event.clone())));
-        }
-        loop {
-            if let Some((delivery, index)) = &mut this.current
-                && let Some(event) = delivery.events().get(*index)
-            {
-                *index += 1;
-                this.next_sequence = delivery.first_sequence() + *index as u64;
-                let event = event.clone();
-                return Poll::Ready(Some(match event.is_final() {
-                    true => this.end(event),
-                    false => Ok(event),
-                }));
-            }
-            this.current = ready!(this.queued.poll_recv(cx)).map(|delivery| (delivery, 0));
-            if this.current.is_none() {
-                // All senders are gone, so whatever was hurried has arrived.
-                let last = this.hurried.try_recv().ok();
-                let event = last.and_then(|delivery| delivery.events().last().cloned());
-                return Poll::Ready(Some(match event {
-                    Some(event) => this.end(event),
-                    None => {
-                        this.ended = true;
-                        Err(ApiError::stopped())
-                    }
-                }));
-            }
-        }
-    }
-}
-
-impl Drop for ResponseStream {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "one message for each stream, and it must arrive"
-    )]
-    fn drop(&mut self) {
-        if let (false, Some(subscription)) = (self.ended, self.subscription) {
-            self.runtime.supervisor().do_send(Unsubscribe {
-                request: self.request,
-                subscription,
-            });
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture,
+    Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture, System,
     dev::channel::channel,
 };
 use futures_util::future::AbortHandle;
@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use self::{
     requests::{Body, State, StopReason, Stopping, Waiting},
-    restart::Restarting,
+    restart::{Restarting, mailbox},
     tending::Tending,
 };
 use super::{
@@ -232,22 +232,20 @@ impl StreamSupervisor {
 /// Messages that the mailbox of a stream holds: subscriptions and the like, never data.
 const STREAM_MAILBOX: usize = 16;
 
-/// Messages that the mailbox of a supervisor in another arbiter holds: as many as actix's own.
-const SUPERVISOR_MAILBOX: usize = 16;
-
 impl Actor for StreamSupervisor {
     type Context = Context<Self>;
 
     fn start(self) -> Addr<Self> {
-        Self::create(|_| self)
+        let (address, run) = self.prepared();
+        actix_rt::spawn(run());
+        address
     }
 
     fn create<F: FnOnce(&mut Context<Self>) -> Self>(make: F) -> Addr<Self> {
-        let mut ctx = Context::new();
+        let (address, mailbox) = mailbox();
+        let mut ctx = Context::with_receiver(mailbox);
         let supervisor = make(&mut ctx);
-        let running = ctx.into_future(supervisor);
-        let address = running.address();
-        actix_rt::spawn(Restarting::new(running));
+        actix_rt::spawn(Restarting::new(ctx.into_future(supervisor)));
         address
     }
 
@@ -255,18 +253,18 @@ impl Actor for StreamSupervisor {
     where
         F: FnOnce(&mut Context<Self>) -> Self + Send + 'static,
     {
-        let (sender, mailbox) = channel(SUPERVISOR_MAILBOX);
+        let (address, mailbox) = mailbox();
         arbiter.spawn_fn(move || {
             let mut ctx = Context::with_receiver(mailbox);
             let supervisor = make(&mut ctx);
             actix_rt::spawn(Restarting::new(ctx.into_future(supervisor)));
         });
-        Addr::new(sender)
+        address
     }
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // A system that is dropped before its first turn starts its actors in the drop, where there is no timer.
-        if Handle::try_current().is_err() {
+        // Where there is no system, or one is being dropped before its first turn, there is nothing to run on.
+        if Handle::try_current().is_err() || System::try_current().is_none() {
             return;
         }
         self.pool.start(self.config.workers);

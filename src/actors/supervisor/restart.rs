@@ -13,7 +13,13 @@ use std::{
     time::Duration,
 };
 
-use actix::{Context, Supervised, dev::ContextFut};
+use actix::{
+    Addr, ArbiterHandle, Context, Supervised,
+    dev::{
+        ContextFut,
+        channel::{AddressReceiver, channel},
+    },
+};
 use tokio::time::Instant;
 
 use super::{
@@ -31,7 +37,7 @@ const MAX_RESTARTS: usize = 8;
 const RESTART_PERIOD: Duration = Duration::from_secs(10);
 
 /// Runs a supervisor, and lets it begin anew when it has panicked.
-pub(super) struct Restarting {
+pub(crate) struct Restarting {
     running: ContextFut<StreamSupervisor, Context<StreamSupervisor>>,
     restarts: VecDeque<Instant>,
     has_panicked: bool,
@@ -81,6 +87,32 @@ impl Future for Restarting {
             tracing::error!(cause, "the supervisor panicked, and begins anew");
             this.has_panicked = true;
         }
+    }
+}
+
+/// Messages that the mailbox of a supervisor holds: as many as actix's own.
+const SUPERVISOR_MAILBOX: usize = 16;
+
+pub(super) fn mailbox() -> (Addr<StreamSupervisor>, AddressReceiver<StreamSupervisor>) {
+    let (sender, mailbox) = channel(SUPERVISOR_MAILBOX);
+    (Addr::new(sender), mailbox)
+}
+
+impl StreamSupervisor {
+    /// Its address, and what runs it, within a system.
+    pub(crate) fn prepared(self) -> (Addr<Self>, impl FnOnce() -> Restarting + Send) {
+        let (address, mailbox) = mailbox();
+        let run = move || Restarting::new(Context::with_receiver(mailbox).into_future(self));
+        (address, run)
+    }
+
+    /// Starts it on an arbiter. `None` when that has ended.
+    pub(crate) fn start_on(self, arbiter: &ArbiterHandle) -> Option<Addr<Self>> {
+        let (address, run) = self.prepared();
+        let is_started = arbiter.spawn_fn(move || {
+            actix_rt::spawn(run());
+        });
+        is_started.then_some(address)
     }
 }
 
