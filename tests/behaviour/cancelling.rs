@@ -232,3 +232,29 @@ async fn a_shutdown_keeps_the_error_of_a_request_that_waits_for_its_next_attempt
     let error = stream.next().await.unwrap().unwrap_err();
     assert_eq!(error.details().status, Some(503));
 }
+
+#[actix_rt::test]
+async fn the_id_of_another_runtimes_request_names_none() {
+    let (one, _) = start([Exchange::silence()]);
+    let (two, _) = start([Exchange::silence()]);
+    let (stream, other) = (
+        one.stream(prompt()).await.unwrap(),
+        two.stream(prompt()).await.unwrap(),
+    );
+    assert_ne!(stream.request(), other.request());
+    assert!(!two.cancel(stream.request()).await);
+    let text = other.request().to_string();
+    assert_eq!(text.parse(), Ok(other.request()));
+    for wrong in [
+        "",
+        "request-1",
+        "request--1",
+        "7",
+        "request-0-1",
+        &text[1..],
+    ] {
+        let error = wrong.parse::<RequestId>().unwrap_err();
+        assert!(error.message().contains("no id of a request"), "{error}");
+    }
+    assert!(two.cancel(other.request()).await);
+}

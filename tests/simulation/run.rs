@@ -637,7 +637,10 @@ fn accepted(
     listeners: &[usize],
     subscriptions: &[actix_responses::actors::SubscriptionId],
 ) {
-    world.note(format_args!("request {request}: accepted as {id}"));
+    // The rest of it is drawn anew for each run.
+    let text = id.to_string();
+    let number = text.rsplit('-').next().unwrap_or_default();
+    world.note(format_args!("request {request}: accepted as {number}"));
     let now = world.now();
     let mut record = world.record();
     record.requests[request].id = Some(id);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     async fn lives(supervisor: &Addr<StreamSupervisor>) -> bool {
-        let request = RequestId(1);
+        let request = RequestId::from(1);
         supervisor.send(GetStatus { request }).await.is_ok()
     }
 

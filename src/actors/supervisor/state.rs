@@ -34,7 +34,7 @@ pub struct StreamSupervisor {
     pub(super) live: usize,
     /// Where all leases report to. They share it, because each address is three allocations.
     pub(super) report: Option<Arc<Recipient<AttemptEnded>>>,
-    pub(super) next_id: u64,
+    pub(super) next_id: RequestId,
     /// Requests whose audience is here and has subscribers that are waited for.
     pub(super) tended: BTreeSet<RequestId>,
     pub(super) alarm: Alarm,
@@ -71,7 +71,7 @@ impl StreamSupervisor {
             report: None,
             live: 0,
             config,
-            next_id: 1,
+            next_id: RequestId::first(),
             tended: BTreeSet::new(),
             alarm: Alarm::default(),
             waker: None,

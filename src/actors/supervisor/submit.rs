@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     actors::{
-        AttemptNotice, RequestId, SubmitRequest, Submitted, SubscribeError,
+        AttemptNotice, SubmitRequest, Submitted, SubscribeError,
         attempt::spec::{RequestSpec, StreamOptions},
         audience::{Audience, listener::Listener},
     },
@@ -67,7 +67,7 @@ impl StreamSupervisor {
         retry.backoff.validate()?;
         let total = provider.timeouts.total;
         Ok(RequestSpec {
-            id: RequestId(self.next_id),
+            id: self.next_id,
             origin: provider.origin().clone(),
             method: Method::POST,
             url: provider.request_url().clone(),
@@ -92,7 +92,7 @@ impl StreamSupervisor {
         ctx: &mut Context<Self>,
     ) {
         let id = spec.id;
-        self.next_id += 1;
+        self.next_id = id.next();
         let request = Request {
             spec: Arc::new(spec),
             state: State::Changing,

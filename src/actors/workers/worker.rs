@@ -176,7 +176,7 @@ mod tests {
     fn spec() -> RequestSpec {
         let provider = Provider::new("test", "http://host/v1").expect("a provider");
         RequestSpec {
-            id: RequestId(1),
+            id: RequestId::from(1),
             model: String::new(),
             method: Method::POST,
             url: provider.url_for("responses", &[]),
@@ -198,7 +198,7 @@ mod tests {
         for worker_stays in [true, false] {
             let (report, mut reports) = mpsc::unbounded_channel();
             let reporter = Arc::new(Reports(report).start().recipient());
-            let audience = Audience::new(RequestId(1), AudienceLimits::default());
+            let audience = Audience::new(RequestId::from(1), AudienceLimits::default());
             let (_address, mailbox) = actix::dev::channel::channel(1);
             let spec = Arc::new(spec());
             let begun = Instant::now();
