@@ -4,11 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 
-use self::{handle::Handle, stream::channel};
+use self::{
+    handle::Handle,
+    stream::{Receivers, channel},
+};
 use crate::{
     actors::{
         Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, ListModels, RequestId,
-        StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, SupervisorConfig,
+        StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
+        SupervisorConfig,
     },
     protocol::{CompactionOutput, ModelList, Prompt, error::ApiError},
     provider::Provider,
@@ -156,12 +160,11 @@ impl Runtime {
     /// # Errors
     /// When the request can't be made as it is. What goes wrong later comes through the stream.
     pub async fn submit(&self, request: SubmitRequest) -> Result<ResponseStream, ApiError> {
-        self.submit_with_policy(request, DeliveryPolicy::default())
-            .await
+        let (subscriber, receivers) = channel();
+        self.submit_stream(request, subscriber, receivers).await
     }
 
-    /// The same with another policy for when the stream is not polled for long: a reader that may rest for minutes wants
-    /// [`DeliveryPolicy::Wait`] with as much patience.
+    /// The same with another policy for when the stream is not polled for long, also while nobody else listens.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -171,7 +174,16 @@ impl Runtime {
         policy: DeliveryPolicy,
     ) -> Result<ResponseStream, ApiError> {
         let (subscriber, receivers) = channel();
-        let subscriber = subscriber.with_policy(policy);
+        self.submit_stream(request, subscriber.with_policy(policy), receivers)
+            .await
+    }
+
+    async fn submit_stream(
+        &self,
+        request: SubmitRequest,
+        subscriber: Subscriber,
+        receivers: Receivers,
+    ) -> Result<ResponseStream, ApiError> {
         let submitted = self
             .supervisor()
             .send(request.with_subscriber(subscriber))

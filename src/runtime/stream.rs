@@ -30,8 +30,11 @@ pub(super) fn channel() -> (Subscriber, Receivers) {
 /// The events of one request, in order.
 ///
 /// Its items are events; a failure is an `Err` in place of [`ResponseEvent::Failed`]. Exactly one end comes, as an event that
-/// [`is_final`](ResponseEvent::is_final) or as an `Err`, and after it `None`. While the stream is not polled the response is
-/// not read, after what fits its queue and the log; not polling for longer than the subscription's policy waits ends it with
+/// [`is_final`](ResponseEvent::is_final) or as an `Err`, and after it `None`. What had been delivered comes before an `Err`; a cancel
+/// overtakes it.
+///
+/// While the stream is not polled the response is not read, after what fits its queue and the log. It may rest for an hour while nobody
+/// else listens, and beside others for 30 s, or for as long as a policy of its own says; then it ends with
 /// [`ErrorKind::Lagged`](crate::ErrorKind).
 ///
 /// Dropping it leaves the request, which cancels it unless others listen or
@@ -42,6 +45,8 @@ pub struct ResponseStream {
     subscription: Option<SubscriptionId>,
     queued: mpsc::Receiver<Delivery>,
     hurried: mpsc::UnboundedReceiver<Delivery>,
+    /// An error that comes after what is queued.
+    failure: Option<Delivery>,
     current: Option<(Delivery, usize)>,
     next_sequence: u64,
     ended: bool,
@@ -60,6 +65,7 @@ impl ResponseStream {
             subscription,
             queued,
             hurried,
+            failure: None,
             current: None,
             next_sequence: 0,
             ended: false,
@@ -94,12 +100,16 @@ impl Stream for ResponseStream {
         if this.ended {
             return Poll::Ready(None);
         }
-        // An end that overtakes what waits in the queue.
+        // An end that overtakes what waits in the queue; an error does not.
         if let Poll::Ready(Some(delivery)) = this.hurried.poll_recv(cx)
             && let Some(event) = delivery.events().last()
         {
-            this.next_sequence = delivery.next_sequence();
-            return Poll::Ready(Some(this.end(event.clone())));
+            if matches!(event, ResponseEvent::Failed(_)) {
+                this.failure = Some(delivery);
+            } else {
+                this.next_sequence = delivery.next_sequence();
+                return Poll::Ready(Some(this.end(event.clone())));
+            }
         }
         loop {
             if let Some((delivery, index)) = &mut this.current
@@ -113,11 +123,18 @@ impl Stream for ResponseStream {
                     false => Ok(event),
                 }));
             }
-            this.current = ready!(this.queued.poll_recv(cx)).map(|delivery| (delivery, 0));
+            let queued = match &this.failure {
+                None => ready!(this.queued.poll_recv(cx)),
+                Some(_) => this.queued.try_recv().ok(),
+            };
+            this.current = queued.map(|delivery| (delivery, 0));
             if this.current.is_none() {
                 // All senders are gone, so whatever was hurried has arrived.
-                let last = this.hurried.try_recv().ok();
-                let event = last.and_then(|delivery| delivery.events().last().cloned());
+                let last = this.failure.take().or_else(|| this.hurried.try_recv().ok());
+                let event = last.and_then(|delivery| {
+                    this.next_sequence = delivery.next_sequence();
+                    delivery.events().last().cloned()
+                });
                 return Poll::Ready(Some(match event {
                     Some(event) => this.end(event),
                     None => {

@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::support::{
     collect,
     events::*,
-    names, prompt, provider,
+    failure, names, prompt, provider,
     recorder::{Recorder, Seen},
     settle, start, start_with, steady_retry, text,
     transport::Exchange,
@@ -488,4 +488,68 @@ async fn large_events_are_read_one_by_one_for_a_subscriber_that_takes_none() {
         }
         assert_eq!(read.load(Ordering::SeqCst), 20);
     }
+}
+
+/// A runtime that answers with more than a queue holds, in as many deliveries, and the text of that.
+fn answering_in_pieces() -> (Runtime, String) {
+    let mut exchange = Exchange::stream(created() + &item_added());
+    let mut text = String::new();
+    for number in 0..100 {
+        let piece = format!("{number} ");
+        exchange = exchange.chunk(delta(&piece)).wait(Duration::from_millis(1));
+        text.push_str(&piece);
+    }
+    let exchange = exchange.chunk(completed());
+    let (runtime, _) = start_with([exchange], |config| config.audience.lag_events = 20);
+    (runtime, text)
+}
+
+#[actix_rt::test]
+async fn a_stream_that_nobody_shares_may_rest_for_most_of_an_hour() {
+    let (runtime, expected) = answering_in_pieces();
+    let stream = runtime.stream(prompt()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(59 * 60)).await;
+    let events: Vec<_> = stream.collect().await;
+    assert_eq!(text(&events), expected);
+    assert_eq!(names(&events).last(), Some(&"completed"));
+}
+
+#[actix_rt::test]
+async fn a_stream_that_rested_too_long_gives_what_was_queued_before_its_error() {
+    for (is_shared, rest) in [(false, 61 * 60), (true, 31)] {
+        let (runtime, expected) = answering_in_pieces();
+        let (other, seen) = recorder(Recorder::new());
+        let mut request = SubmitRequest::new(prompt());
+        if is_shared {
+            request = request.with_subscriber(other);
+        }
+        let stream = runtime.submit(request).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(rest)).await;
+        let events: Vec<_> = stream.collect().await;
+        assert_eq!(failure(&events).kind(), ErrorKind::Lagged);
+        let got = text(&events);
+        assert!(got.len() > 20 && expected.starts_with(&got), "{got}");
+        if is_shared {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(seen.text(), expected);
+        }
+    }
+}
+
+/// Its patience with the others begins when they come.
+#[actix_rt::test]
+async fn a_stream_that_rests_is_waited_for_as_others_are_when_somebody_joins() {
+    let (runtime, expected) = answering_in_pieces();
+    let stream = runtime.stream(prompt()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let (other, seen) = recorder(Recorder::new());
+    let join = Subscribe {
+        request: stream.request(),
+        subscriber: other,
+    };
+    runtime.supervisor().send(join).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(seen.ends(), 0);
+    let events: Vec<_> = stream.collect().await;
+    assert_eq!(text(&events), expected);
 }

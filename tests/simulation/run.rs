@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// More time than any seed can need: every attempt of a request in all its timeouts, and its slowest listener.
-pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(3_600);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// When nothing that a plan sets a time for is still to come.
 const LAST_ACTION: Duration = Duration::from_millis(4_500);

@@ -64,6 +64,8 @@ pub(crate) struct Audience {
     limits: AudienceLimits,
     log: EventLog,
     subscriptions: Vec<Subscription>,
+    /// Since when there have been several.
+    shared_since: Option<Instant>,
     /// Whether a subscription may be blocked. Nearly always none is, and none needs to be looked at.
     may_be_blocked: bool,
     next_id: u64,
@@ -85,6 +87,7 @@ impl Audience {
             log: EventLog::new(request),
             // Most requests have one subscriber.
             subscriptions: Vec::with_capacity(1),
+            shared_since: None,
             may_be_blocked: false,
             next_id: 1,
             had_subscribers: false,
@@ -131,6 +134,7 @@ impl Audience {
             id,
             link: subscriber.link,
             policy: subscriber.policy,
+            rest: subscriber.rest,
             next,
             blocked: None,
             kept: Vec::new(),
@@ -141,6 +145,9 @@ impl Audience {
         subscription.catch_up(self.request, &self.log, self.ended, now);
         if !subscription.over {
             self.may_be_blocked |= subscription.blocked.is_some();
+            if self.subscriptions.len() == 1 {
+                self.shared_since = Some(now);
+            }
             self.subscriptions.push(subscription);
         }
         Ok(id)
@@ -232,6 +239,7 @@ impl Audience {
         if !self.may_be_blocked {
             return moved;
         }
+        let shared_since = self.shared_since();
         for subscription in &mut self.subscriptions {
             let Some(blocked) = &mut subscription.blocked else {
                 continue;
@@ -248,7 +256,8 @@ impl Audience {
                     }
                 }
                 Poll::Pending => {
-                    if subscription.gives_up_at().is_some_and(|at| now >= at) {
+                    let gives_up_at = subscription.gives_up_at(shared_since);
+                    if gives_up_at.is_some_and(|at| now >= at) {
                         subscription.lag(self.request);
                         moved = true;
                     }
@@ -269,8 +278,15 @@ impl Audience {
         if !self.may_be_blocked {
             return None;
         }
+        let shared_since = self.shared_since();
         let subscriptions = self.subscriptions.iter();
-        subscriptions.filter_map(Subscription::gives_up_at).min()
+        subscriptions
+            .filter_map(|subscription| subscription.gives_up_at(shared_since))
+            .min()
+    }
+
+    fn shared_since(&self) -> Option<Instant> {
+        self.shared_since.filter(|_| self.subscriptions.len() > 1)
     }
 
     /// Whether the stream should not be read any further for now.

@@ -24,8 +24,14 @@ use crate::{
 pub struct Subscriber {
     pub(crate) link: Link,
     pub(crate) policy: DeliveryPolicy,
+    /// How long it is waited for while nobody else listens, in place of what the policy says.
+    pub(crate) rest: Option<Duration>,
     pub(crate) cursor: Cursor,
 }
+
+/// How long a stream that nobody else shares may rest: longer than a person is away from a prompt, and not for ever, for its socket is
+/// held.
+pub(crate) const REST: Duration = Duration::from_secs(60 * 60);
 
 impl Subscriber {
     /// A subscriber that takes [`Delivery`] messages: the events that were ready together, with their sequence numbers.
@@ -42,13 +48,17 @@ impl Subscriber {
         queue: mpsc::Sender<Delivery>,
         urgent: mpsc::UnboundedSender<Delivery>,
     ) -> Self {
-        Self::new(Link::Channel { queue, urgent })
+        Self {
+            rest: Some(REST),
+            ..Self::new(Link::Channel { queue, urgent })
+        }
     }
 
     fn new(link: Link) -> Self {
         Self {
             link,
             policy: DeliveryPolicy::default(),
+            rest: None,
             cursor: Cursor::default(),
         }
     }
@@ -57,6 +67,7 @@ impl Subscriber {
     #[must_use]
     pub fn with_policy(mut self, policy: DeliveryPolicy) -> Self {
         self.policy = policy;
+        self.rest = None;
         self
     }
 
@@ -115,6 +126,7 @@ pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
     pub(super) link: Link,
     pub(super) policy: DeliveryPolicy,
+    pub(super) rest: Option<Duration>,
     /// The sequence number that it gets next.
     pub(super) next: u64,
     pub(super) blocked: Option<Box<Blocked>>,
@@ -130,13 +142,16 @@ impl Subscription {
         self.blocked.is_some() && matches!(self.policy, DeliveryPolicy::Wait { .. })
     }
 
-    /// When it is waited for no longer.
-    pub(super) fn gives_up_at(&self) -> Option<Instant> {
-        match (&self.blocked, self.policy) {
-            (Some(blocked), DeliveryPolicy::Wait { max_wait }) => {
-                blocked.since.checked_add(max_wait)
-            }
-            _ => None,
+    /// When it is waited for no longer. Others have shared the request since then, if they do.
+    pub(super) fn gives_up_at(&self, shared_since: Option<Instant>) -> Option<Instant> {
+        let (Some(blocked), DeliveryPolicy::Wait { max_wait }) = (&self.blocked, self.policy)
+        else {
+            return None;
+        };
+        match (self.rest, shared_since) {
+            (None, _) => blocked.since.checked_add(max_wait),
+            (Some(rest), None) => blocked.since.checked_add(rest),
+            (Some(_), Some(shared)) => blocked.since.max(shared).checked_add(max_wait),
         }
     }
 
