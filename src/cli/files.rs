@@ -1,20 +1,17 @@
 //! Reading the files that arguments name.
 
 use std::{
-    fmt,
     io::{self, Read},
     path::Path,
 };
 
 use actix_responses::{files, protocol::RawJson};
-use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
+use serde_json::error::Category;
 
 use super::usage_error::UsageError;
 
 /// The most bytes that a file of arguments, or a prompt on stdin, may have. It is all held in memory and sent.
 pub(super) const MAX_INPUT_BYTES: u64 = 64 << 20;
-/// The most items, or tools, of such a file: one takes up to a hundred times the two bytes that it is written with.
-const MAX_ELEMENTS: usize = 100_000;
 
 /// Reads a text. `name` is what errors call it.
 pub(super) fn read_text(name: &str, reader: impl Read) -> Result<String, UsageError> {
@@ -50,43 +47,20 @@ pub(super) fn read_objects(
 ) -> Result<Vec<RawJson>, UsageError> {
     let text = read_file(flag, path)?;
     let name = format!("{flag} {}", path.display());
-    if text.trim_start().starts_with(|first| first != '[') {
-        let message = format!("{name} holds no JSON array: write [{noun}, ...]");
-        return Err(UsageError::new(message));
-    }
-    let mut parser = serde_json::Deserializer::from_str(&text);
-    let elements = parser.deserialize_seq(Elements);
-    let elements = elements.and_then(|elements| parser.end().map(|()| elements));
-    let elements = elements.map_err(|error| not_json(&name, &error))?;
+    let is_array = text.trim_start().starts_with('[');
+    let elements = RawJson::elements(&text).map_err(|error| match error.classify() {
+        Category::Data if is_array => UsageError::new(format!("{name}: {error}")),
+        Category::Data => {
+            UsageError::new(format!("{name} holds no JSON array: write [{noun}, ...]"))
+        }
+        _ => not_json(&name, &error),
+    })?;
     match elements.iter().position(|element| !is_object(element)) {
         Some(index) => Err(UsageError::new(format!(
             "{name}: {noun} {} is no JSON object",
             index + 1
         ))),
         None => Ok(elements),
-    }
-}
-
-/// Collects the elements of an array, up to [`MAX_ELEMENTS`].
-struct Elements;
-
-impl<'de> Visitor<'de> for Elements {
-    type Value = Vec<RawJson>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<RawJson>, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = array.next_element()? {
-            if elements.len() == MAX_ELEMENTS {
-                let message = format!("it has more than {MAX_ELEMENTS} of them: give fewer");
-                return Err(A::Error::custom(message));
-            }
-            elements.push(element);
-        }
-        Ok(elements)
     }
 }
 

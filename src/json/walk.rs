@@ -96,6 +96,26 @@ pub(crate) fn value_end_knowing(json: &[u8], mut at: usize, known: &[u8]) -> Opt
     }
 }
 
+/// The elements of a JSON array, as far as it is one; none of anything else.
+pub(crate) fn elements(json: &str) -> impl Iterator<Item = &str> {
+    elements_knowing(json, "")
+}
+
+/// The same, where strings whose inside is the `known` one, which has been walked over, are compared only.
+pub(crate) fn elements_knowing<'a>(json: &'a str, known: &'a str) -> impl Iterator<Item = &'a str> {
+    let bytes = json.as_bytes();
+    let mut at = match bytes.first() {
+        Some(b'[') => 1,
+        _ => bytes.len(),
+    };
+    std::iter::from_fn(move || {
+        let start = skip_space(bytes, at);
+        let end = value_end_knowing(bytes, start, known.as_bytes())?;
+        at = skip_space(bytes, end) + 1;
+        json.get(start..end)
+    })
+}
+
 /// Where the string ends whose inside is at `at`, if it is the known one.
 #[inline(always)]
 fn known_end(json: &[u8], at: usize, known: &[u8]) -> Option<usize> {
@@ -137,7 +157,7 @@ pub(crate) fn skip_space(json: &[u8], mut at: usize) -> usize {
 
 /// Where the string ends whose inside is at `at`.
 #[inline(always)] // Most of a walk is this.
-fn string_end(json: &[u8], at: usize) -> Option<usize> {
+pub(super) fn string_end(json: &[u8], at: usize) -> Option<usize> {
     let special = next_special(json, at)?;
     match json[special] {
         b'"' => Some(special + 1),

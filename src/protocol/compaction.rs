@@ -1,5 +1,7 @@
 //! Making a conversation shorter, by one question and one answer.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
@@ -7,7 +9,11 @@ use super::{
     OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, Role, TokenUsage, Tool,
     error::{ApiError, ErrorKind, Phase},
 };
-use crate::json::{excerpt::cut, lenient::integer};
+use crate::json::{
+    excerpt::cut,
+    lenient::{integer, string},
+    tree::tree,
+};
 
 /// A conversation to compact.
 ///
@@ -105,16 +111,16 @@ pub struct CompactionOutput {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    #[serde(default)]
-    id: Value,
-    #[serde(default)]
-    created_at: Value,
-    #[serde(default)]
-    usage: Value,
-    #[serde(default)]
-    object: Value,
-    #[serde(default)]
-    status: Value,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    created_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -128,16 +134,15 @@ impl CompactionOutput {
     /// # Errors
     /// [`ErrorKind::Protocol`], saying what is wrong, when the text is no JSON object, reports an error, has no items, or is an
     /// answer to the conversation in place of its compaction: a conversation is replaced neither by nothing nor by a reply to it.
+    /// [`ErrorKind::TooLarge`] when its items are over [`RawJson::MAX_TREE_BYTES`].
     pub fn from_json(text: &str) -> Result<Self, ApiError> {
-        let wrong = |what: String| {
-            ApiError::new(
-                ErrorKind::Protocol,
-                format!("the answer to the compaction {what}"),
-            )
-            .with_phase(Phase::Body)
-        };
         let raw = RawJson::parse(text)
             .map_err(|error| wrong("is not JSON".to_owned()).with_source(error))?;
+        Self::from_walked(raw)
+    }
+
+    /// The same of what a parser has walked.
+    pub(crate) fn from_walked(raw: RawJson) -> Result<Self, ApiError> {
         if !raw.get().starts_with('{') {
             return Err(wrong("is no JSON object".to_owned()));
         }
@@ -150,11 +155,12 @@ impl CompactionOutput {
             )));
         }
         if let Some(status @ ("queued" | "in_progress" | "incomplete" | "failed" | "cancelled")) =
-            answer.status.as_str()
+            text_of(answer.status).as_deref()
         {
             return Err(wrong(format!("has the status `{status}`")));
         }
-        let object = answer.object.as_str();
+        let object = text_of(answer.object);
+        let object = object.as_deref();
         let output = answer.output.ok_or_else(|| {
             wrong(match object {
                 Some(object) => format!("is a `{object}` and has no `output`"),
@@ -164,9 +170,13 @@ impl CompactionOutput {
         if !output.get().starts_with('[') {
             return Err(wrong("has an `output` that is no array".to_owned()));
         }
-        let items: Vec<ResponseItem> = serde_json::from_str(output.get()).map_err(|error| {
-            wrong("has an `output` that can't be read".to_owned()).with_source(error)
+        // The text is JSON, and an array: all that can be wrong with it is its size.
+        let items = RawJson::borrowed_elements(output.get()).map_err(|error| {
+            let mut error = wrong(format!("has an `output` that can't be read: {error}"));
+            error.details_mut().kind = ErrorKind::TooLarge;
+            error
         })?;
+        let items: Vec<_> = items.into_iter().map(ResponseItem::from_walked).collect();
         if items.is_empty() {
             return Err(wrong("has an empty `output`".to_owned()));
         }
@@ -187,13 +197,27 @@ impl CompactionOutput {
             }
         }
         Ok(Self {
-            id: answer.id.as_str().map(str::to_owned),
+            id: text_of(answer.id),
             items,
-            usage: TokenUsage::from_json(&answer.usage),
-            created_at: integer(&answer.created_at),
+            usage: value_of(answer.usage).and_then(|usage| TokenUsage::from_json(&usage)),
+            created_at: value_of(answer.created_at).as_ref().and_then(integer),
             raw,
         })
     }
+}
+
+fn wrong(what: String) -> ApiError {
+    let message = format!("the answer to the compaction {what}");
+    ApiError::new(ErrorKind::Protocol, message).with_phase(Phase::Body)
+}
+
+fn value_of(json: Option<&RawValue>) -> Option<Value> {
+    tree(json?.get())
+}
+
+/// A string; `None` for what is none.
+fn text_of(json: Option<&RawValue>) -> Option<String> {
+    string(json?.get()).map(Cow::into_owned)
 }
 
 /// What the API calls the answer.

@@ -1,13 +1,13 @@
 //! The models that a server has.
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     RawJson,
     error::{ApiError, ErrorKind, Phase},
 };
-use crate::json::lenient::integer;
+use crate::json::{lenient::integer, tree::tree};
 
 /// The models that a server has.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,24 +36,25 @@ pub struct Model {
     pub raw: RawJson,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Lists<'a> {
     #[serde(borrow)]
-    data: Option<Vec<&'a RawValue>>,
+    data: Option<&'a RawValue>,
     #[serde(borrow)]
-    models: Option<Vec<&'a RawValue>>,
+    models: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     etag: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct Entry<'a> {
     id: Option<String>,
     slug: Option<String>,
     model: Option<String>,
     name: Option<String>,
-    created: Option<Value>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
     owned_by: Option<String>,
 }
 
@@ -63,6 +64,7 @@ impl ModelList {
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`], saying what is wrong, when the text is none of these, reports an error, or an entry has no name.
+    /// [`ErrorKind::TooLarge`] when it is over [`RawJson::MAX_TREE_BYTES`].
     pub fn from_json(text: &str, etag: Option<String>) -> Result<Self, ApiError> {
         let wrong = |what: String| {
             ApiError::new(ErrorKind::Protocol, format!("the list of models {what}"))
@@ -74,9 +76,7 @@ impl ModelList {
         let lists = match raw.get().starts_with('[') {
             true => Lists {
                 data: Some(serde_json::from_str(raw.get()).map_err(unreadable)?),
-                models: None,
-                error: None,
-                etag: None,
+                ..Lists::default()
             },
             false => serde_json::from_str(raw.get()).map_err(unreadable)?,
         };
@@ -86,7 +86,18 @@ impl ModelList {
         let entries = lists
             .data
             .or(lists.models)
-            .ok_or_else(|| wrong("has neither `data` nor `models`".to_owned()))?;
+            .ok_or_else(|| wrong("has neither `data` nor `models`".to_owned()))?
+            .get();
+        let entries = RawJson::borrowed_elements(entries).map_err(|error| {
+            match entries.starts_with('[') {
+                false => unreadable(error),
+                true => {
+                    let mut error = wrong(format!("can't be read: {error}"));
+                    error.details_mut().kind = ErrorKind::TooLarge;
+                    error
+                }
+            }
+        })?;
         let models = entries.into_iter().enumerate().map(|(index, entry)| {
             Model::from_raw(entry).ok_or_else(|| wrong(format!("has no name in entry {index}")))
         });
@@ -109,11 +120,13 @@ impl ModelList {
 
 impl Model {
     fn from_raw(raw: &RawValue) -> Option<Self> {
-        let entry: Entry = serde_json::from_str(raw.get()).ok()?;
+        let entry: Entry<'_> = serde_json::from_str(raw.get()).ok()?;
         let id = entry.id.or(entry.slug).or(entry.model).or(entry.name)?;
         Some(Self {
             id,
-            created: entry.created.as_ref().and_then(integer),
+            created: entry
+                .created
+                .and_then(|created| integer(&tree(created.get())?)),
             owned_by: entry.owned_by,
             raw: RawJson::from_raw(raw),
         })

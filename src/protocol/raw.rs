@@ -3,9 +3,13 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _,
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned},
+    ser::Error as _,
 };
 use serde_json::{Value, value::RawValue};
+
+use crate::json::tree::{MAX_TREE_BYTES, items_fit};
 
 /// A JSON text, byte for byte as the server or the caller wrote it, parsed only when asked.
 ///
@@ -21,6 +25,29 @@ impl RawJson {
     pub fn parse(text: &str) -> serde_json::Result<Self> {
         let raw: &RawValue = serde_json::from_str(text)?;
         Ok(Self(raw.get().into()))
+    }
+
+    /// The most memory that the values of one text may take beside their texts, by an estimate: a value can take a hundred times the
+    /// bytes that it is written with. A list above it is refused, and an item above it keeps its text and has no typed form.
+    pub const MAX_TREE_BYTES: usize = MAX_TREE_BYTES;
+
+    /// The elements of a JSON array, each as it is written.
+    ///
+    /// # Errors
+    /// When `text` is not exactly one JSON array, or over [`MAX_TREE_BYTES`](Self::MAX_TREE_BYTES).
+    pub fn elements(text: &str) -> serde_json::Result<Vec<Self>> {
+        let elements = Self::borrowed_elements(text)?;
+        Ok(elements.into_iter().map(Self::from_raw).collect())
+    }
+
+    pub(crate) fn borrowed_elements(text: &str) -> serde_json::Result<Vec<&RawValue>> {
+        if !items_fit(text) {
+            return Err(<serde_json::Error as de::Error>::custom(format!(
+                "its values are too many: they would take more than {MAX_TREE_BYTES} bytes of memory \
+                 (limit `RawJson::MAX_TREE_BYTES`)"
+            )));
+        }
+        serde_json::from_str(text)
     }
 
     /// Takes a text that a parser has already walked.

@@ -1,9 +1,12 @@
 //! What a model may call.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::RawJson;
+use crate::json::{lenient::string, members::Members};
 
 /// A tool of a request, as the Responses API writes it.
 ///
@@ -59,10 +62,9 @@ impl Tool {
     }
 
     fn field(&self, name: &str) -> Option<String> {
-        match self.0.to_value().get_mut(name)?.take() {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+        let json = self.0.get();
+        let members = Members::of(json).filter(|member| member.name == name);
+        string(&json[members.last()?.value]).map(Cow::into_owned)
     }
 }
 

@@ -57,6 +57,23 @@ async fn a_large_answer_arrives_whole_and_one_over_the_limit_is_refused() {
 }
 
 #[actix_rt::test]
+async fn an_answer_of_too_many_values_is_refused_and_no_part_of_it_is_taken() {
+    let output = format!("[{}{ITEM}]", "{},".repeat(100_000));
+    let streamed = Exchange::status(200)
+        .header("content-type", "text/event-stream")
+        .chunk(stream(&[], &output));
+    for answer in [json(format!(r#"{{"output":{output}}}"#)), streamed] {
+        let (runtime, _) = start([answer]);
+        let error = runtime.compact(input()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert!(
+            error.message().contains("RawJson::MAX_TREE_BYTES"),
+            "{error}"
+        );
+    }
+}
+
+#[actix_rt::test]
 async fn failures_that_may_pass_are_retried_within_one_budget() {
     for first in [
         Exchange::status(500),

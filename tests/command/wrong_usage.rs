@@ -122,6 +122,13 @@ fn files_of_the_wrong_shape_are_named() {
         let file = folder.write("wrong.json", content);
         check(&["ask", "hi", flag, &file], &[flag, &file, named]);
     }
+    let file = folder.write("wrong.json", format!("[{}{{}}]", "{},".repeat(100_000)));
+    for flag in ["--input", "--tools"] {
+        check(
+            &["ask", "hi", flag, &file],
+            &[flag, &file, "`RawJson::MAX_TREE_BYTES`"],
+        );
+    }
     let file = folder.write("empty.json", "[]");
     check(&["ask", "--input", &file], &["no item"]);
     let file = folder.write("latin1.json", [b'"', 0xe9, b'"']);

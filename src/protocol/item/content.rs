@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+use serde_json::value::RawValue;
+
 use super::tagged::{objects, tagged, tagged_by_type_alone};
 use crate::protocol::RawJson;
 
@@ -65,11 +67,13 @@ impl Serialize for Content {
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // `#[serde(untagged)]` would buffer the value and lose the text of unknown parts.
-        let raw = RawJson::deserialize(deserializer)?;
+        let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
         if raw.get().starts_with('"') {
-            raw.to().map(Self::Text)
+            serde_json::from_str(raw.get()).map(Self::Text)
         } else {
-            raw.to().map(Self::Parts)
+            let parts: Result<Vec<&RawValue>, _> = serde_json::from_str(raw.get());
+            parts
+                .map(|parts| Self::Parts(parts.into_iter().map(ContentPart::from_walked).collect()))
         }
         .map_err(Error::custom)
     }

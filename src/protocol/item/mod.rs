@@ -18,8 +18,6 @@ mod hosted;
 mod message;
 mod tagged;
 
-use serde::{Serialize, Serializer};
-
 pub use call::{
     ApplyPatchCallItem, ApplyPatchCallOutputItem, ComputerCallItem, ComputerCallOutputItem,
     CustomToolCallItem, FunctionCallItem, LocalShellAction, LocalShellCallItem,
@@ -40,9 +38,11 @@ pub use hosted::{
     WebSearchAction, WebSearchCallItem,
 };
 pub use message::{MessageItem, ReasoningItem, Role};
+use serde::{Serialize, Serializer};
 
 use self::tagged::{Tag, tagged};
 use super::RawJson;
+use crate::json::tree::items_fit;
 
 tagged! {
     /// One item of a request's input or a response's output.
@@ -122,12 +122,13 @@ tagged! {
 const COMPACTION_SUMMARY: &str = "compaction_summary";
 
 impl ResponseItem {
-    /// Reads an item; what has no typed form is [`ResponseItem::Unknown`].
+    /// Reads an item; what has no typed form is [`ResponseItem::Unknown`], as is one over [`RawJson::MAX_TREE_BYTES`].
     pub fn from_raw(raw: RawJson) -> Self {
         Self::typed(raw.get()).unwrap_or(Self::Unknown(raw))
     }
 
     fn typed(text: &str) -> Option<Self> {
+        items_fit(text).then_some(())?;
         let tag = Tag::of(text)?;
         match tag.name.as_deref() {
             Some(COMPACTION_SUMMARY) => serde_json::from_str(text).ok().map(Self::Compaction),

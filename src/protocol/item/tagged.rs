@@ -102,6 +102,11 @@ macro_rules! tagged {
                 }
             }
 
+            /// Reads a JSON value that a parser has walked.
+            pub(in crate::protocol) fn from_walked(raw: &serde_json::value::RawValue) -> Self {
+                Self::typed(raw.get()).unwrap_or_else(|| Self::Unknown($crate::protocol::RawJson::from_raw(raw)))
+            }
+
             /// The object with the given `type`, if it fits.
             fn parse(tag: &str, text: &str) -> Option<Self> {
                 match tag {
@@ -141,7 +146,8 @@ macro_rules! tagged {
         /// Only from serde_json's deserializers, for the sake of what is kept as it came. It never fails on valid JSON.
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                serde::Deserialize::deserialize(deserializer).map(Self::from_raw)
+                let raw: Box<serde_json::value::RawValue> = serde::Deserialize::deserialize(deserializer)?;
+                Ok(Self::from_walked(&raw))
             }
         }
     };
@@ -153,9 +159,13 @@ macro_rules! tagged_by_type_alone {
         impl $name {
             /// Reads a JSON value; what has no typed form is `Unknown`.
             pub fn from_raw(raw: $crate::protocol::RawJson) -> Self {
-                $crate::protocol::item::tagged::Tag::of(raw.get())
-                    .and_then(|tag| Self::parse(&tag.name?, raw.get()))
-                    .unwrap_or(Self::Unknown(raw))
+                Self::typed(raw.get()).unwrap_or(Self::Unknown(raw))
+            }
+
+            fn typed(text: &str) -> Option<Self> {
+                $crate::json::tree::items_fit(text).then_some(())?;
+                let tag = $crate::protocol::item::tagged::Tag::of(text)?;
+                Self::parse(&tag.name?, text)
             }
         }
 

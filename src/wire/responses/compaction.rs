@@ -3,14 +3,15 @@
 //! The API answers `POST responses/compact` with an object. Gateways that turn it into an ordinary request pass on the stream that
 //! this one is answered with; the compaction item is in an `output_item.done`, and often missing in the closing object.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, value::RawValue};
 
 use crate::{
+    json::members::Members,
     protocol::{
-        CompactionOutput, Completed, OutputItem, ResponseEvent,
+        CompactionOutput, Completed, OutputItem, RawJson, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
     sse::{SseDecoder, SseEvent, SseLimits},
@@ -81,8 +82,17 @@ impl CompactionStream {
             self.terminal = self.decoder.end_of_stream(&mut events);
             self.keep_items(events);
         }
-        Some(match self.terminal.take()? {
-            Terminal::Completed(completed) => self.read(&completed),
+        let Self {
+            limits,
+            decoder,
+            items,
+            terminal,
+            ..
+        } = self;
+        // It holds as much as the answer has.
+        drop(decoder);
+        Some(match terminal? {
+            Terminal::Completed(completed) => read(items, &completed),
             // It did not say how it ended, and its items are whole.
             Terminal::Incomplete(incomplete) if incomplete.reason == "no_finish_reason" => {
                 let completed = Completed {
@@ -91,14 +101,13 @@ impl CompactionStream {
                     response: incomplete.response.clone(),
                     ..Completed::default()
                 };
-                self.unknown_events(body)
-                    .unwrap_or_else(|| self.read(&completed))
+                unknown_events(limits, body).unwrap_or_else(|| read(items, &completed))
             }
             Terminal::Incomplete(incomplete) => {
                 Err(wrong(format!("is incomplete ({})", incomplete.reason)))
             }
             Terminal::Failed(error) if error.kind() == ErrorKind::Truncated => {
-                self.unknown_events(body).unwrap_or(Err(error))
+                unknown_events(limits, body).unwrap_or(Err(error))
             }
             Terminal::Failed(error) => Err(error),
         })
@@ -111,64 +120,69 @@ impl CompactionStream {
                 _ => None,
             }));
     }
+}
 
-    /// Reads the closing object, or where it holds no compaction what came before it.
-    fn read(&self, completed: &Completed) -> Result<CompactionOutput, ApiError> {
-        let closing = completed.response.as_ref();
-        let read = closing.map(|response| CompactionOutput::from_json(response.get()));
-        match read {
-            Some(read) if read.is_ok() || self.items.is_empty() => return read,
-            _ => {}
-        }
-        let unreadable = |error| wrong("can't be read".to_owned()).with_source(error);
-        let mut fields: BTreeMap<String, Box<RawValue>> = closing
-            .and_then(|response| response.to().ok())
-            .unwrap_or_default();
-        let items: Vec<_> = self.items.iter().map(OutputItem::raw).collect();
-        fields.insert(
-            "output".to_owned(),
-            to_raw_value(&items).map_err(unreadable)?,
-        );
-        // A server that does not nest the response has no closing object.
-        for (name, value) in [
-            ("id", to_raw_value(&completed.response_id.as_deref())),
-            ("usage", to_raw_value(&completed.usage)),
-        ] {
-            let value = value.map_err(unreadable)?;
-            fields.entry(name.to_owned()).or_insert(value);
-        }
-        CompactionOutput::from_json(&serde_json::to_string(&fields).map_err(unreadable)?)
+/// Reads the closing object, or where it holds no compaction what came before it.
+fn read(items: Vec<OutputItem>, completed: &Completed) -> Result<CompactionOutput, ApiError> {
+    let closing = completed.response.as_ref();
+    let read = closing.map(|response| CompactionOutput::from_walked(response.clone()));
+    // What is too large is no smaller in pieces, of which the last were not kept.
+    let is_large = |error: &ApiError| error.kind() == ErrorKind::TooLarge;
+    if let Some(read) = read
+        && (items.is_empty() || read.as_ref().map_or_else(is_large, |_| true))
+    {
+        return read;
     }
+    let items: Vec<&str> = items.iter().map(|item| item.raw().get()).collect();
+    let mut text = format!("{{\"output\":[{}]", items.join(","));
+    let closing = closing.map_or("{}", |response| response.get());
+    let [mut has_id, mut has_usage] = [false; 2];
+    for member in Members::of(closing).filter(|member| member.name != "output") {
+        has_id |= member.name == "id";
+        has_usage |= member.name == "usage";
+        text += &format!(",\"{}\":{}", member.name, &closing[member.value]);
+    }
+    // A server that does not nest the response has no closing object.
+    let id = completed.response_id.as_deref().filter(|_| !has_id);
+    text += &id
+        .map(|id| format!(",\"id\":{}", Value::from(id)))
+        .unwrap_or_default();
+    let usage = completed.usage.as_ref().filter(|_| !has_usage);
+    text += &usage
+        .map(|usage| format!(",\"usage\":{usage}"))
+        .unwrap_or_default();
+    text.push('}');
+    CompactionOutput::from_walked(RawJson::from_walked(&text))
+}
 
-    /// Reads a stream that had no end of a response: an answer that was put into an event as it is, or events of another API.
-    fn unknown_events(&self, body: &[u8]) -> Option<Result<CompactionOutput, ApiError>> {
-        #[derive(Deserialize)]
-        struct Shape<'a> {
-            object: Option<String>,
-            #[serde(borrow)]
-            output: Option<&'a RawValue>,
-        }
-        let mut found = None;
-        let mut read = |event: SseEvent<'_>| {
-            let Ok(Shape { object, output }) = serde_json::from_str(event.data) else {
-                return ControlFlow::Continue(());
-            };
-            found = match (output, object) {
-                (Some(_), _) => Some(CompactionOutput::from_json(event.data)),
-                (None, Some(object)) => Some(Err(wrong(format!("is a stream of `{object}`")))),
-                (None, None) => return ControlFlow::Continue(()),
-            };
-            ControlFlow::Break(())
+/// Reads a stream that had no end of a response: an answer that was put into an event as it is, or events of another API.
+fn unknown_events(limits: SseLimits, body: &[u8]) -> Option<Result<CompactionOutput, ApiError>> {
+    #[derive(Deserialize)]
+    struct Shape<'a> {
+        object: Option<String>,
+        #[serde(borrow)]
+        output: Option<&'a RawValue>,
+    }
+    let mut found = None;
+    let mut read = |event: SseEvent<'_>| {
+        let Ok(Shape { object, output }) = serde_json::from_str(event.data) else {
+            return ControlFlow::Continue(());
         };
-        let mut decoder = SseDecoder::new(self.limits);
-        // The limits are no smaller than the body.
-        if let Ok(taken) = decoder.feed(body, &mut read)
-            && taken == body.len()
-        {
-            let _ = decoder.finish(&mut read);
-        }
-        found
+        found = match (output, object) {
+            (Some(_), _) => Some(CompactionOutput::from_json(event.data)),
+            (None, Some(object)) => Some(Err(wrong(format!("is a stream of `{object}`")))),
+            (None, None) => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(())
+    };
+    let mut decoder = SseDecoder::new(limits);
+    // The limits are no smaller than the body.
+    if let Ok(taken) = decoder.feed(body, &mut read)
+        && taken == body.len()
+    {
+        let _ = decoder.finish(&mut read);
     }
+    found
 }
 
 fn has_events(body: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use crate::{
         lenient::string,
         members::{Member, Members},
         tree::tree,
-        walk::{skip_space, value_end, value_end_knowing},
+        walk::{skip_space, value_end},
     },
     protocol::{RawJson, ToolCallInput},
     wire::responses::known_text::{KnownText, NO_TEXT},
@@ -293,29 +293,6 @@ pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     members.last().map(|member| &json[member.value])
 }
 
-/// The elements of a JSON array that has been walked over; none of anything else.
-pub(super) fn elements(json: &str) -> impl Iterator<Item = &str> {
-    elements_knowing(json, &NO_TEXT)
-}
-
-/// The same with a text that may be in them.
-pub(super) fn elements_knowing<'a>(
-    json: &'a str,
-    known: &'a KnownText,
-) -> impl Iterator<Item = &'a str> {
-    let bytes = json.as_bytes();
-    let mut at = match bytes.first() {
-        Some(b'[') => 1,
-        _ => bytes.len(),
-    };
-    std::iter::from_fn(move || {
-        let start = skip_space(bytes, at);
-        let end = value_end_knowing(bytes, start, known.inside().as_bytes())?;
-        at = skip_space(bytes, end) + 1;
-        json.get(start..end)
-    })
-}
-
 /// Whether a JSON array that has been walked over has any elements.
 pub(super) fn has_elements(json: &str) -> bool {
     let bytes = json.as_bytes();
@@ -352,6 +329,7 @@ pub(super) fn with_member(json: &str, name: &str, value: &str) -> RawJson {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::walk::elements;
 
     #[test]
     fn the_texts_of_an_item_are_those_that_are_streamed() {

@@ -8,9 +8,10 @@ use std::ptr;
 use self::hashes::{hash, hash_of_said};
 use super::{
     delta::{Address, DeltaKind, Streamed},
-    item::{Cut, ItemText, ItemView, elements_knowing, is_hosted},
+    item::{Cut, ItemText, ItemView, is_hosted},
 };
 use crate::{
+    json::walk::elements_knowing,
     protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
     wire::{StreamLimits, responses::known_text::KnownText},
 };
@@ -349,7 +350,7 @@ impl Output {
     ) {
         let mut items: Vec<_> = output
             .into_iter()
-            .flat_map(|json| elements_knowing(json, known_text))
+            .flat_map(|json| elements_knowing(json, known_text.inside()))
             .take(self.limits.max_answer_parts)
             .filter(|json| json.starts_with('{'))
             .collect();

@@ -1,15 +1,17 @@
 //! Errors, and what could not be read.
 
-use crate::json::tree::tree;
-
 use super::{
     ResponsesDialect,
     error_words::{has_words, is_error_name, is_error_type, is_of_tool, said, words_in},
-    item::{elements, member, parse},
+    item::{member, parse},
     loss::Loss,
 };
 use crate::{
-    json::{excerpt::excerpt, walk::value_end},
+    json::{
+        excerpt::excerpt,
+        tree::tree,
+        walk::{elements, value_end},
+    },
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind},
