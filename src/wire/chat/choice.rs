@@ -1,5 +1,8 @@
 //! One choice of a response: its reasoning, its message and its tool calls.
 
+use std::{collections::HashSet, hash::BuildHasher};
+
+use foldhash::fast::FixedState;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -67,6 +70,8 @@ struct Message {
     refusal: Option<Content>,
     is_refusal_first: bool,
     annotations: Vec<Value>,
+    /// Their hashes.
+    annotated: HashSet<u64>,
     extra: Extra,
 }
 
@@ -410,6 +415,7 @@ impl Choice {
                 refusal: None,
                 is_refusal_first: false,
                 annotations: Vec::new(),
+                annotated: HashSet::new(),
                 extra: Extra::new(),
             };
             out.push(ResponseEvent::OutputItemAdded(
@@ -458,7 +464,8 @@ impl Choice {
             message.part(false);
             for annotation in annotations {
                 // Some servers repeat the list in every chunk.
-                if !message.annotations.contains(&annotation) {
+                let hash = FixedState::default().hash_one(&annotation);
+                if message.annotated.insert(hash) {
                     message.annotations.push(annotation);
                 }
             }

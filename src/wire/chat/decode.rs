@@ -13,8 +13,7 @@
 //! - Items are numbered in the order in which they begin, over all choices, and get ids that the chunks' id makes stable.
 //! - An error ends the stream, unless the answer was whole already; then it is counted as an anomaly.
 
-use crate::json::tree::tree;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::{Map, Value, value::RawValue};
 
@@ -32,6 +31,7 @@ use crate::{
     json::{
         escapes::{with_marked_surrogates, without_lone_surrogates},
         excerpt::excerpt,
+        tree::tree,
     },
     protocol::{
         Created, Id, OtherEvent, RawJson, ResponseEvent, StreamAnomalies,
@@ -56,7 +56,7 @@ const CHUNK_OBJECT: &str = "chat.completion.chunk";
 #[derive(Default)]
 pub(crate) struct ChatDialect {
     is_created: bool,
-    choices: Vec<Choice>,
+    choices: Choices,
     numbers: OutputNumbers,
     answer: Answer,
     extras: Extras,
@@ -214,7 +214,7 @@ impl ChatDialect {
         }
         let mut says_more = false;
         for chunk_choice in chunk.choices() {
-            let choice = choice_at(&mut self.choices, chunk_choice.index, &mut self.numbers);
+            let choice = self.choices.at(chunk_choice.index, &mut self.numbers);
             let had_finish = choice.finish.is_some();
             let events = out.len();
             choice.grow(
@@ -249,6 +249,7 @@ impl ChatDialect {
                     .is_none_or(|before| finish.is_worse_than(before))
             {
                 choice.finish = Some(finish);
+                self.choices.finished += usize::from(!had_finish);
             }
             self.on_usage(chunk_choice.usage);
         }
@@ -384,7 +385,7 @@ impl ChatDialect {
             || fields
                 .text("object")
                 .is_some_and(|object| object == "response");
-        (self.choices.is_empty() && is_response && fields.get("choices").is_none()).then(|| {
+        (self.choices.list.is_empty() && is_response && fields.get("choices").is_none()).then(|| {
             ApiError::new(
                 ErrorKind::Protocol,
                 "this is an answer of the Responses API, and the provider's wire is set to Chat Completions",
@@ -408,7 +409,7 @@ impl ChatDialect {
                 .as_ref()
                 .is_some_and(|finish| finish.meaning == Meaning::Failed)
         };
-        let is_undone = self.is_finish_unsure || self.choices.iter().any(has_failed);
+        let is_undone = self.is_finish_unsure || self.choices.list.iter().any(has_failed);
         if self.is_whole() && !is_undone {
             self.answer.anomalies.malformed(|| {
                 let message = error.message.as_deref().unwrap_or("no message");
@@ -421,11 +422,11 @@ impl ChatDialect {
     }
 
     fn is_whole(&self) -> bool {
-        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish.is_some())
+        !self.choices.list.is_empty() && self.choices.finished == self.choices.list.len()
     }
 
     fn has_output(&self) -> bool {
-        self.choices.iter().any(Choice::has_output)
+        self.choices.list.iter().any(Choice::has_output)
     }
 
     fn step(&self, goes_on: bool) -> Step {
@@ -442,6 +443,7 @@ impl ChatDialect {
     fn note_finish(&mut self) -> Option<Finish> {
         let finishes = self
             .choices
+            .list
             .iter()
             .filter_map(|choice| choice.finish.clone());
         let worst = finishes.reduce(|worst, finish| match finish.is_worse_than(&worst) {
@@ -496,8 +498,8 @@ impl ChatDialect {
             let error = ServerError::from_text(&words).unwrap_or_default();
             return self.answer.failed(error.into_api_error(None));
         }
-        let is_missing = finish.names_calls() && !self.choices.iter().any(Choice::has_answer);
-        let has_cut_call = is_missing || self.choices.iter().any(Choice::has_cut_call);
+        let is_missing = finish.names_calls() && !self.choices.list.iter().any(Choice::has_answer);
+        let has_cut_call = is_missing || self.choices.list.iter().any(Choice::has_cut_call);
         self.finish_items(None, out);
         match &finish.meaning {
             Meaning::Cut(reason) => self.answer.incomplete(reason.clone()),
@@ -517,11 +519,11 @@ impl ChatDialect {
         if is_deliberate && let Some(lost) = self.unread.lost(true) {
             return Some(lost_piece(lost));
         }
-        let message = if !self.choices.iter().any(Choice::has_answer) {
+        let message = if !self.choices.list.iter().any(Choice::has_answer) {
             "the stream ended before the answer began"
         } else if !is_deliberate {
             "the stream ended within the answer: no finish_reason and no [DONE] came"
-        } else if self.choices.iter().any(Choice::has_open_call) {
+        } else if self.choices.list.iter().any(Choice::has_open_call) {
             "the stream ended within a tool call: no finish_reason came"
         } else if self.answer.anomalies.malformed_events > 0 {
             "the stream ended without a finish_reason, and a part of it could not be read"
@@ -532,7 +534,7 @@ impl ChatDialect {
     }
 
     fn finish_items(&mut self, status: Option<&'static str>, out: &mut Vec<ResponseEvent>) {
-        for choice in &mut self.choices {
+        for choice in &mut self.choices.list {
             choice.finish_items(status, &mut self.numbers, out, &mut self.answer.anomalies);
         }
     }
@@ -621,34 +623,49 @@ fn lost_piece(piece: &str) -> ApiError {
     )
 }
 
-fn choice_at<'a>(
-    choices: &'a mut Vec<Choice>,
-    index: u32,
-    numbers: &mut OutputNumbers,
-) -> &'a mut Choice {
-    let is_it = |choice: &Choice| choice.index == index;
-    // As mostly: in their order.
-    let here = usize::try_from(index).ok();
-    let here = here.filter(|at| choices.get(*at).is_some_and(is_it));
-    let position = here
-        .or_else(|| choices.iter().position(is_it))
-        .unwrap_or_else(|| {
-            numbers.size.add_part();
-            choices.push(Choice::new(index));
-            choices.len() - 1
-        });
-    &mut choices[position]
+/// The choices, in the order in which they began.
+#[derive(Default)]
+struct Choices {
+    list: Vec<Choice>,
+    /// Where those are whose place is not their index.
+    elsewhere: HashMap<u32, usize>,
+    /// How many have a `finish_reason`.
+    finished: usize,
+}
+
+impl Choices {
+    fn at(&mut self, index: u32, numbers: &mut OutputNumbers) -> &mut Choice {
+        // As mostly: in their order.
+        let here = usize::try_from(index).ok();
+        let is_here = |at: &usize| {
+            let choice = self.list.get(*at);
+            choice.is_some_and(|choice| choice.index == index)
+        };
+        let known = here.filter(is_here);
+        let position = known
+            .or_else(|| self.elsewhere.get(&index).copied())
+            .unwrap_or_else(|| {
+                numbers.size.add_part();
+                let new = self.list.len();
+                if here != Some(new) {
+                    self.elsewhere.insert(index, new);
+                }
+                self.list.push(Choice::new(index));
+                new
+            });
+        &mut self.list[position]
+    }
 }
 
 /// Adds a text to a choice. Whether that had ended.
 fn add_text(
     text: &str,
     target: Target,
-    choices: &mut Vec<Choice>,
+    choices: &mut Choices,
     numbers: &mut OutputNumbers,
     out: &mut Vec<ResponseEvent>,
 ) -> bool {
-    let choice = choice_at(choices, target.choice_index, numbers);
+    let choice = choices.at(target.choice_index, numbers);
     match target.is_reasoning {
         true => choice.reason(text, numbers, out),
         false => choice.say_alone(text, numbers, out),

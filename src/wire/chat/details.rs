@@ -10,6 +10,9 @@ use super::item::Extra;
 /// The fields that grow from piece to piece; of every other the last counts.
 const GROWING: [&str; 5] = ["text", "summary", "thinking", "data", "transcript"];
 
+/// How many of the last elements a piece may go on with. Vendors write one after the other.
+const MAX_OPEN: usize = 64;
+
 /// Adds the pieces of a list to what has come of it. A piece goes on with the last element of its `index` or, where there is
 /// none, with the last element if that has its `type` and is not signed yet.
 pub(super) fn grow(list: &mut Vec<Value>, pieces: Value) {
@@ -25,9 +28,14 @@ pub(super) fn grow(list: &mut Vec<Value>, pieces: Value) {
         };
         let newest = list.len().checked_sub(1);
         let found = match piece.get("index") {
-            Some(index) => list.iter().rposition(|element| {
-                element.get("index") == Some(index) && is_same(element, &piece)
-            }),
+            Some(index) => {
+                let is_it = |element: &Value| {
+                    element.get("index") == Some(index) && is_same(element, &piece)
+                };
+                let before = list.len().saturating_sub(MAX_OPEN);
+                let found = list[before..].iter().rposition(is_it);
+                found.map(|at| before + at)
+            }
             None => newest.filter(|at| {
                 let has = |name: &str| list[*at].get(name).is_some_and(says_something);
                 // What is signed is whole, and what is encrypted comes in one piece.

@@ -10,6 +10,9 @@ use crate::{json::members::Members, protocol::RawJson};
 /// How many members are told apart. Servers have a dozen.
 const MAX_NAMES: usize = 64;
 
+/// How long the name of such a member may be, since it is kept.
+const MAX_NAME_BYTES: usize = 256;
+
 /// How often a member may change and be delivered each time. One that changes more often is taken for one that every chunk has
 /// anew, such as timings: its last value is delivered at the end.
 const MAX_CHANGES: u32 = 8;
@@ -132,7 +135,7 @@ impl News<'_> {
         }
         let value = FixedState::default().hash_one(value);
         let name = format!("{place}{name}");
-        let has_room = self.seen.len() < MAX_NAMES;
+        let has_room = self.seen.len() < MAX_NAMES && name.len() <= MAX_NAME_BYTES;
         match self.seen.get_mut(&name) {
             Some((last, _)) if *last == value => {}
             Some((last, changes)) => {

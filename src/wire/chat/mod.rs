@@ -4,6 +4,7 @@
 //! and events that the Responses API would have sent; `request_body` makes messages of items.
 
 mod body;
+mod call_index;
 mod choice;
 mod chunk;
 mod decode;

@@ -1,17 +1,17 @@
 //! The tool calls of one choice, put together from their pieces.
 
-use crate::json::tree::tree;
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell, ops::Range};
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{
+    call_index::{CallIndex, Place},
     chunk::{CallDelta, text_of},
     item::{Extra, Grown, Item, OutputNumbers, OutputPlace},
 };
 use crate::{
-    json::{excerpt::excerpt, lenient::JsonDepth},
+    json::{excerpt::excerpt, lenient::JsonDepth, tree::tree},
     protocol::{Id, ResponseEvent, StreamAnomalies, Text, ToolCallInput, ToolCallInputDelta},
 };
 
@@ -23,23 +23,30 @@ use crate::{
 #[derive(Default)]
 pub(super) struct ToolCalls {
     calls: Vec<ToolCall>,
+    /// Once there are many.
+    index: Option<Box<CallIndex>>,
 }
 
+/// How many calls are looked through one by one. Answers have a few.
+const FEW: usize = 32;
+
 struct ToolCall {
-    index: Option<u32>,
-    /// Its place in the list in which it began.
-    position: usize,
+    place: Place,
     /// The server's id.
     id: Option<Id>,
     name: String,
     input: Grown,
+    /// Where the input begins and ends without white space around it.
+    said: Range<usize>,
+    /// The input as a tree, where it was compared.
+    value: OnceCell<Option<Value>>,
     depth: JsonDepth,
     kind: ToolCallInput,
     /// Whether the arguments came as JSON, not as a string of it. Such are whole, or replaced by what comes next.
     is_object: bool,
     extra: Extra,
     /// Set once the call is announced: when its input begins, for until then its name may go on.
-    place: Option<OutputPlace>,
+    output: Option<OutputPlace>,
     /// How much of the input has been delivered.
     delivered: usize,
     /// The server's id, or one that stands in for it.
@@ -47,18 +54,19 @@ struct ToolCall {
 }
 
 /// A piece of a call.
+#[derive(Clone, Copy)]
 struct Piece<'a> {
-    index: Option<u32>,
-    position: usize,
+    place: Place,
     id: &'a str,
     name: &'a str,
-    input: Cow<'a, str>,
+    input: &'a str,
     is_object: bool,
     kind: ToolCallInput,
 }
 
 impl<'a> Piece<'a> {
-    fn of(delta: &'a CallDelta<'a>, position: usize) -> Self {
+    /// The piece without its input, and that.
+    fn of(delta: &'a CallDelta<'a>, position: usize) -> (Self, Cow<'a, str>) {
         let (name, input, kind) = match (&delta.custom, &delta.function) {
             (Some(custom), None) => (&custom.name, custom.input, ToolCallInput::CustomInput),
             (_, Some(function)) => (
@@ -68,15 +76,18 @@ impl<'a> Piece<'a> {
             ),
             (None, None) => (&None, None, ToolCallInput::FunctionArguments),
         };
-        Self {
-            index: delta.index,
-            position,
+        let piece = Self {
+            place: match delta.index {
+                Some(index) => Place::Index(index),
+                None => Place::Position(position),
+            },
             id: delta.id.as_deref().unwrap_or_default(),
             name: name.as_deref().unwrap_or_default(),
-            input: input.map_or(Cow::Borrowed(""), text_of),
+            input: "",
             is_object: input.is_some_and(|input| input.get().starts_with('{')),
             kind,
-        }
+        };
+        (piece, input.map_or(Cow::Borrowed(""), text_of))
     }
 
     fn begins_object(&self) -> bool {
@@ -110,36 +121,35 @@ impl ToolCalls {
         out: &mut Vec<ResponseEvent>,
         anomalies: &mut StreamAnomalies,
     ) {
-        let mut piece = Piece::of(delta, position);
+        let (mut piece, input) = Piece::of(delta, position);
+        piece.input = &input;
         loop {
             let (at, rest) = self.add_piece(&piece, numbers, out, anomalies);
             self.calls[at].attach(delta, numbers);
             self.calls[at].deliver(numbers, out);
             // What follows on a whole object is another piece, of which nothing more is known.
             let rest = rest.trim_start();
-            if rest.is_empty() {
+            if rest.is_empty() || numbers.size.is_exceeded() {
                 return;
             }
             piece = Piece {
-                index: piece.index,
-                position,
                 id: "",
                 name: "",
-                input: Cow::Owned(rest.to_owned()),
+                input: rest,
                 is_object: false,
-                kind: piece.kind,
+                ..piece
             };
         }
     }
 
     /// Adds a piece as far as the arguments that it goes on with. Gives the call, and the rest.
-    fn add_piece(
+    fn add_piece<'p>(
         &mut self,
-        piece: &Piece<'_>,
+        piece: &Piece<'p>,
         numbers: &mut OutputNumbers,
         out: &mut Vec<ResponseEvent>,
         anomalies: &mut StreamAnomalies,
-    ) -> (usize, String) {
+    ) -> (usize, &'p str) {
         let found = self.position(piece);
         let (at, fit) = match found.map(|at| (at, self.calls[at].fit(piece))) {
             Some((at, fit)) if fit != Fit::Begins => (at, fit),
@@ -156,19 +166,30 @@ impl ToolCalls {
                 (self.calls.len() - 1, Fit::GoesOn)
             }
         };
+        let is_named = !piece.id.is_empty() && self.calls[at].id.is_none();
         let is_known = |id: &str| {
             let has_id = |call: &ToolCall| call.call_id.as_deref() == Some(id);
             self.calls.iter().any(has_id)
         };
-        let id = Some(piece.id).filter(|id| !id.is_empty() && !is_known(id));
+        let id = Some(piece.id).filter(|id| is_named && !is_known(id));
         let rest = self.calls[at].take(piece, id, fit, numbers, anomalies);
+        if let Some(index) = &mut self.index {
+            let call = &self.calls[at];
+            index.note(at, call.place, call.id.as_ref().filter(|_| is_named));
+        } else if self.calls.len() > FEW {
+            let mut index = Box::<CallIndex>::default();
+            for (at, call) in self.calls.iter().enumerate() {
+                index.note(at, call.place, call.id.as_ref());
+            }
+            self.index = Some(index);
+        }
         (at, rest)
     }
 
     /// Announces the calls that are known by name only.
     fn announce_all(&mut self, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
         for call in &mut self.calls {
-            if call.place.is_none() && !call.name.is_empty() {
+            if call.output.is_none() && !call.name.is_empty() {
                 call.announce(numbers, out);
             }
         }
@@ -176,7 +197,7 @@ impl ToolCalls {
 
     /// Whether there is a call whose arguments end in the middle, or whose name never came.
     pub(super) fn has_cut(&self) -> bool {
-        let is_lost = |call: &ToolCall| call.name.is_empty() && !call.input.text.trim().is_empty();
+        let is_lost = |call: &ToolCall| call.name.is_empty() && !call.said.is_empty();
         self.calls.iter().any(|call| call.is_cut() || is_lost(call))
     }
 
@@ -203,7 +224,7 @@ impl ToolCalls {
                 true => "incomplete",
                 false => status,
             };
-            match &call.place {
+            match &call.output {
                 Some(place) => out.push(ResponseEvent::OutputItemDone(
                     call.item(&call.input.text, place, status)
                         .into_output(place.output_index),
@@ -218,60 +239,106 @@ impl ToolCalls {
 
     /// The call that a piece could belong to.
     fn position(&self, piece: &Piece<'_>) -> Option<usize> {
-        let last = |is_meant: &dyn Fn(&ToolCall) -> bool| self.calls.iter().rposition(is_meant);
-        let has_id = |call: &ToolCall| !piece.id.is_empty() && call.id.as_deref() == Some(piece.id);
-        if let Some(index) = piece.index {
-            let at_index = |call: &ToolCall| call.index == Some(index);
-            return last(&|call| at_index(call) && has_id(call))
-                .or_else(|| last(&at_index))
-                // A call that began without an index, or whose index moves.
-                .or_else(|| {
-                    last(&|call| has_id(call) && (call.index.is_none() || piece.name.is_empty()))
-                })
-                // What names no call can only go on with the newest.
-                .or_else(|| {
-                    let newest = self.calls.len().checked_sub(1)?;
-                    let is_nameless = piece.name.is_empty() && piece.id.is_empty();
-                    (is_nameless && !self.calls[newest].is_whole()).then_some(newest)
-                });
-        }
         let newest = self.calls.len().checked_sub(1)?;
-        last(&has_id).or_else(|| {
-            let at_position = |call: &ToolCall| call.position == piece.position;
-            last(&|call| call.index.is_none() && at_position(call)).or(Some(newest))
-        })
+        let Place::Index(index) = piece.place else {
+            let named = self.last_named(piece.id);
+            return named.or_else(|| self.last_at(piece.place)).or(Some(newest));
+        };
+        self.last_named_at(piece.id, Some(index))
+            .or_else(|| self.last_at(piece.place))
+            // A call that began without an index, or whose index moves.
+            .or_else(|| match piece.name.is_empty() {
+                true => self.last_named(piece.id),
+                false => self.last_named_at(piece.id, None),
+            })
+            // What names no call can only go on with the newest.
+            .or_else(|| {
+                let is_nameless = piece.name.is_empty() && piece.id.is_empty();
+                (is_nameless && !self.calls[newest].is_whole()).then_some(newest)
+            })
+    }
+
+    fn last_at(&self, place: Place) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.last_at(place),
+            None => self.calls.iter().rposition(|call| call.place == place),
+        }
+    }
+
+    /// The last call with the server's id, of which an empty one is none.
+    fn last_named(&self, id: &str) -> Option<usize> {
+        let has_id = |call: &ToolCall| !id.is_empty() && call.id.as_deref() == Some(id);
+        match &self.index {
+            Some(index) => index.last_named(id),
+            None => self.calls.iter().rposition(has_id),
+        }
+    }
+
+    /// The same of those that have that index, or that have none.
+    fn last_named_at(&self, id: &str, at: Option<u32>) -> Option<usize> {
+        let has_id = |call: &ToolCall| !id.is_empty() && call.id.as_deref() == Some(id);
+        let is_it = |call: &ToolCall| has_id(call) && call.place.index() == at;
+        match &self.index {
+            Some(index) => index.last_named_at(id, at),
+            None => self.calls.iter().rposition(is_it),
+        }
     }
 }
 
 impl ToolCall {
     fn new(piece: &Piece<'_>) -> Self {
         Self {
-            index: piece.index,
-            position: piece.position,
+            place: piece.place,
             id: None,
             name: String::new(),
             input: Grown::default(),
+            said: 0..0,
+            value: OnceCell::new(),
             depth: JsonDepth::default(),
             kind: piece.kind,
             is_object: false,
             extra: Extra::new(),
-            place: None,
+            output: None,
             delivered: 0,
             call_id: None,
         }
     }
 
+    /// The input without white space around it.
+    fn said(&self) -> &str {
+        &self.input.text[self.said.clone()]
+    }
+
+    /// Appends to the input. What is looked at is the piece alone: some models never stop to write line ends.
+    fn push(&mut self, piece: &str, is_marked: bool) {
+        let before = self.input.text.len();
+        let added = self.input.push(piece, is_marked);
+        self.depth.read(added.as_bytes());
+        let is_blank = self.said.is_empty();
+        if !added.trim().is_empty() {
+            if is_blank {
+                self.said.start = before + added.len() - added.trim_start().len();
+            }
+            self.said.end = before + added.trim_end().len();
+            self.value = OnceCell::new();
+        }
+    }
+
+    /// The input as a tree. It is kept, for many pieces may be compared with it.
+    fn value(&self) -> Option<&Value> {
+        self.value.get_or_init(|| tree(self.said())).as_ref()
+    }
+
     /// Whether the arguments are a whole JSON object. Free text is never known to be whole.
     fn is_whole(&self) -> bool {
-        let text = self.input.text.trim_start();
         self.kind != ToolCallInput::CustomInput
-            && text.starts_with(['{', '['])
+            && self.said().starts_with(['{', '['])
             && self.depth.is_closed()
     }
 
     /// Whether the arguments end in the middle. What else is wrong with them is the model's own mistake.
     fn is_cut(&self) -> bool {
-        let text = self.input.text.trim();
+        let text = self.said();
         self.kind != ToolCallInput::CustomInput
             && match text.starts_with(['{', '[']) {
                 true => !self.depth.is_closed(),
@@ -282,10 +349,11 @@ impl ToolCall {
     /// Whether the arguments say nothing, with which some servers open every call: they may be replaced by real ones as long as
     /// they have not been delivered.
     fn is_opening(&self) -> bool {
-        let text: String = self.input.text.split_whitespace().collect();
         self.delivered == 0
             && self.kind != ToolCallInput::CustomInput
-            && matches!(&*text, "{}" | "[]" | "null" | "None" | "\"\"")
+            && ["{}", "[]", "null", "None", "\"\""]
+                .into_iter()
+                .any(|opening| is_but_for_space(self.said(), opening))
     }
 
     fn parse(&self) -> serde_json::Result<IgnoredAny> {
@@ -299,7 +367,7 @@ impl ToolCall {
     /// not whole, what comes goes on with them; some servers send all of them anew in each piece, which no object can begin
     /// with itself.
     fn fit(&self, piece: &Piece<'_>) -> Fit {
-        let before = self.input.text.trim();
+        let before = self.said();
         let is_blank = piece.input.trim().is_empty();
         let is_named = !piece.name.is_empty() && !self.name.is_empty();
         let is_renamed = is_named && self.name != piece.name;
@@ -333,14 +401,14 @@ impl ToolCall {
             () if is_named && (has_new_id || is_renamed) => Fit::Begins,
             () if is_blank => Fit::GoesOn,
             () if has_new_id && piece.begins_object() => Fit::Begins,
-            () if is_same_json(before, &piece.input) => Fit::Repeats,
+            () if self.is_same(piece.input) => Fit::Repeats,
             () if is_replaced => Fit::Replaces,
             // As it opens some calls, it closes others.
-            () if piece.name.is_empty() && is_empty_object(&piece.input) => Fit::Repeats,
+            () if piece.name.is_empty() && is_but_for_space(piece.input, "{}") => Fit::Repeats,
             () if self.is_object && piece.is_object && self.id.as_deref() == Some(piece.id) => {
                 Fit::Replaces
             }
-            () if self.is_object && piece.is_object && is_part_of(before, &piece.input) => {
+            () if self.is_object && piece.is_object && self.is_part_of(piece.input) => {
                 Fit::Replaces
             }
             () if piece.begins_object() => Fit::Begins,
@@ -353,20 +421,39 @@ impl ToolCall {
         piece.name.starts_with(&self.name)
     }
 
-    fn take(
+    /// Whether a piece says the same JSON once more.
+    fn is_same(&self, piece: &str) -> bool {
+        let piece = piece.trim();
+        let is_equal = |value: &Value| self.value() == Some(value);
+        self.said() == piece
+            || (piece.starts_with(['{', '[']) && tree(piece).as_ref().is_some_and(is_equal))
+    }
+
+    /// Whether an object has all members of this one.
+    fn is_part_of(&self, piece: &str) -> bool {
+        let Some((Value::Object(before), Value::Object(piece))) = self.value().zip(tree(piece))
+        else {
+            return false;
+        };
+        before
+            .iter()
+            .all(|(name, value)| piece.get(name) == Some(value))
+    }
+
+    fn take<'p>(
         &mut self,
-        piece: &Piece<'_>,
+        piece: &Piece<'p>,
         id: Option<&str>,
         fit: Fit,
         numbers: &mut OutputNumbers,
         anomalies: &mut StreamAnomalies,
-    ) -> String {
+    ) -> &'p str {
         if self.id.is_none() && !piece.id.is_empty() {
             self.id = Some(piece.id.into());
             // It also replaces one that stood in for it.
             self.call_id = id.map(Id::from).or(self.call_id.take());
         }
-        if self.place.is_none() && !piece.name.is_empty() && self.name != piece.name {
+        if self.output.is_none() && !piece.name.is_empty() && self.name != piece.name {
             // A fragment, or the whole name so far.
             if self.names(piece) {
                 self.name.clear();
@@ -374,18 +461,21 @@ impl ToolCall {
             numbers.size.add_bytes(piece.name.len());
             self.name.push_str(piece.name);
         }
-        let mut input: &str = &piece.input;
+        let mut input = piece.input;
         match fit {
             Fit::GoesOn | Fit::Begins => {}
             Fit::Repeats => {
-                let before = self.input.text.trim();
                 input = match self.is_whole() {
                     true => "",
-                    false => input.trim_start().strip_prefix(before).unwrap_or_default(),
+                    false => {
+                        let rest = input.trim_start().strip_prefix(self.said());
+                        rest.unwrap_or_default()
+                    }
                 };
             }
             Fit::Replaces => {
                 self.input = Grown::default();
+                self.said = 0..0;
                 self.depth = JsonDepth::default();
                 self.delivered = 0;
             }
@@ -393,12 +483,15 @@ impl ToolCall {
                 anomalies.malformed(|| {
                     format!("more after a tool call's arguments: {:?}", excerpt(input))
                 });
-                return String::new();
+                return "";
             }
         }
         self.is_object |= piece.is_object;
-        let is_json = self.input.text.trim_start().starts_with(['{', '['])
-            || (self.input.text.trim().is_empty() && input.trim_start().starts_with(['{', '[']));
+        let begun = match self.said.is_empty() {
+            true => input.trim_start(),
+            false => self.said(),
+        };
+        let is_json = begun.starts_with(['{', '[']);
         let end = match self.kind {
             ToolCallInput::CustomInput => None,
             _ if !is_json || (fit == Fit::GoesOn && self.is_whole()) => None,
@@ -409,9 +502,8 @@ impl ToolCall {
             _ => (input, ""),
         };
         numbers.size.add_bytes(input.len());
-        let added = self.input.push(input, numbers.is_marked);
-        self.depth.read(added.as_bytes());
-        rest.to_owned()
+        self.push(input, numbers.is_marked);
+        rest
     }
 
     /// Keeps what a piece has that must go back with the next request, such as Gemini's thought signature.
@@ -442,7 +534,7 @@ impl ToolCall {
         if self.input.text.is_empty() || self.name.is_empty() {
             return;
         }
-        if self.place.is_none() {
+        if self.output.is_none() {
             self.announce(numbers, out);
         }
         let may_be_replaced =
@@ -454,7 +546,7 @@ impl ToolCall {
 
     fn deliver_all(&mut self, out: &mut Vec<ResponseEvent>) {
         let delta = self.input.text.get(self.delivered..).unwrap_or_default();
-        if let Some(place) = &self.place
+        if let Some(place) = &self.output
             && !delta.is_empty()
         {
             out.push(ResponseEvent::ToolCallInputDelta(ToolCallInputDelta {
@@ -479,7 +571,7 @@ impl ToolCall {
         out.push(ResponseEvent::OutputItemAdded(
             item.into_output(place.output_index),
         ));
-        self.place = Some(place);
+        self.output = Some(place);
     }
 
     fn item<'a>(
@@ -523,22 +615,12 @@ pub(super) fn merge(extra: &mut Extra, name: &str, value: Value) {
     }
 }
 
-fn is_empty_object(text: &str) -> bool {
-    text.split_whitespace().collect::<String>() == "{}"
+/// Whether a text is a short one, but for white space in it. With a lot of that it is another.
+fn is_but_for_space(text: &str, short: &str) -> bool {
+    const MOST: usize = 64;
+    let is_char = |c: &char| !c.is_whitespace();
+    text.len() <= MOST && text.chars().filter(is_char).eq(short.chars())
 }
 
-fn is_same_json(before: &str, piece: &str) -> bool {
-    let value = tree;
-    before == piece.trim() || value(before).is_some_and(|before| value(piece) == Some(before))
-}
-
-/// Whether an object has all members of another.
-fn is_part_of(before: &str, piece: &str) -> bool {
-    let members = |text: &str| serde_json::from_str::<Extra>(text).ok();
-    let (Some(before), Some(piece)) = (members(before), members(piece)) else {
-        return false;
-    };
-    before
-        .iter()
-        .all(|(name, value)| piece.get(name) == Some(value))
-}
+#[cfg(test)]
+mod tests;

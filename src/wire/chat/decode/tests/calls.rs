@@ -222,3 +222,53 @@ fn calls_pending_at_stop_are_kept() {
     assert!(lines[4].starts_with("done"), "{lines:?}");
     assert_eq!(lines.last().unwrap(), "completed");
 }
+
+#[test]
+fn a_hundred_calls_at_once_are_told_apart() {
+    const COUNT: usize = 100;
+    let piece = |index: Value, id: Value, name: &str, arguments: String| json!({"index": index, "id": id, "function": {"name": name, "arguments": arguments}});
+    let ids: Vec<_> = (0..COUNT).map(|at| format!("call_{at}")).collect();
+    // By index, by id, and by an id under another index, in an order of their own.
+    let begin = |at: usize| piece(json!(at), json!(ids[at]), "f", String::new());
+    let mut pieces: Vec<_> = (0..COUNT).map(begin).collect();
+    for at in (0..COUNT).rev() {
+        pieces.push(piece(json!(at), Value::Null, "", format!("{{\"a\": [{at}")));
+    }
+    for at in (0..COUNT).map(|at| at * 7 % COUNT) {
+        pieces.push(piece(Value::Null, json!(ids[at]), "", format!(", {at}")));
+    }
+    for at in 0..COUNT {
+        let moved = json!(at + COUNT);
+        pieces.push(piece(moved, json!(ids[at]), "", "]}".to_owned()));
+    }
+    let arguments: Vec<_> = (0..COUNT)
+        .map(|at| format!("{{\"a\": [{at}, {at}]}}"))
+        .collect();
+    let expected: Vec<_> = (0..COUNT)
+        .map(|at| (&*ids[at], "f", &*arguments[at]))
+        .collect();
+    check_calls(&pieces, &expected);
+}
+
+#[test]
+fn choices_in_any_order_are_told_apart() {
+    let chunk = |index: u32, text: &str, end: Value| {
+        json!({"id": "c", "choices": [{"index": index, "delta": {"content": text}, "finish_reason": end}]}).to_string()
+    };
+    let mut chunks = Vec::new();
+    for (text, end) in [("a", Value::Null), ("b", Value::Null), ("", json!("stop"))] {
+        chunks
+            .extend([7, 2, 1, 0].map(|index| chunk(index, &format!("{text}{index}"), end.clone())));
+    }
+    let lines = decode(&chunks);
+    let texts: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("done "))
+        .collect();
+    assert_eq!(texts.len(), 4, "{lines:?}");
+    for (line, index) in texts.iter().zip([7, 2, 1, 0]) {
+        let text = format!("\"text\":\"a{index}b{index}{index}\"");
+        assert!(line.contains(&text), "{line}");
+    }
+    assert_eq!(lines.iter().filter(|line| *line == "finishing").count(), 1);
+}
