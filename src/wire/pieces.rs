@@ -14,9 +14,13 @@ pub(super) enum Piece<'a> {
     Text(&'a str),
 }
 
-/// Goes through the pieces of `text`, those that are white space left out.
+/// How many texts may begin as JSON and not be it. Each may have been walked over to the end.
+const MAX_BROKEN: usize = 64;
+
+/// Goes through the pieces of `text`, those that are white space left out. Behind very many that are broken, no more JSON is looked for.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
+    let mut broken = 0;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches(|between: char| between.is_whitespace() || between == ',');
         while let Some(escaped) = rest.strip_prefix("\\n") {
@@ -28,7 +32,10 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
         if rest.is_empty() {
             return None;
         }
-        if let Some(end) = data_end(rest) {
+        let begins_json = rest.starts_with(['{', '[']);
+        let end = (broken < MAX_BROKEN).then(|| data_end(rest)).flatten();
+        broken += usize::from(begins_json && end.is_none());
+        if let Some(end) = end {
             let (data, after) = rest.split_at(end);
             rest = after;
             return Some(Piece::Data(data));
@@ -66,6 +73,17 @@ fn data_end(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn behind_many_broken_texts_there_is_no_more_json() {
+        for (broken, last) in [
+            (MAX_BROKEN - 1, Piece::Data("{}")),
+            (MAX_BROKEN, Piece::Text("{}")),
+        ] {
+            let text = format!("{}{{}}", "[x\n".repeat(broken));
+            assert_eq!(pieces(&text).last(), Some(last), "{broken}");
+        }
+    }
 
     #[test]
     fn each_json_text_is_a_piece_and_what_is_none_goes_to_the_end_of_its_line() {
