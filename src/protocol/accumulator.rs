@@ -2,11 +2,11 @@
 
 mod slot;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use self::slot::{Kind, PARTS, Place, Slot, append, part_of};
 use super::{
-    Id, OutputItem, ResponseEvent, TokenUsage,
+    Id, OutputItem, ResponseEvent, Searched, TokenUsage,
     error::{ApiError, ErrorKind, Phase},
 };
 
@@ -44,6 +44,7 @@ pub struct ResponseAccumulator {
     mismatches: Vec<Mismatch>,
     held_bytes: usize,
     max_bytes: usize,
+    searched: Searched,
 }
 
 /// A part of an item whose deltas do not add up to its final form. The final form counts.
@@ -78,14 +79,20 @@ impl ResponseAccumulator {
             mismatches: Vec::new(),
             held_bytes: 0,
             max_bytes,
+            searched: Searched::default(),
         }
     }
 
     /// Takes the next event.
     ///
     /// # Errors
-    /// [`ErrorKind::TooLarge`] when more would be held than allowed; the event is not taken.
+    /// [`ErrorKind::TooLarge`] when more would be held than allowed, or each of many events belongs to another of thousands of
+    /// items; the event is not taken.
     pub fn push(&mut self, event: &ResponseEvent) -> Result<(), ApiError> {
+        if !self.searched.on_event() {
+            let message = "the answer has so many items that their events can't be told apart";
+            return Err(too_large(message.to_owned()));
+        }
         self.hold(event)?;
         match event {
             ResponseEvent::Created(created) => {
@@ -226,7 +233,7 @@ impl ResponseAccumulator {
                 "the answer is over {} bytes (limit `max_bytes`)",
                 self.max_bytes
             );
-            return Err(ApiError::new(ErrorKind::TooLarge, message).with_phase(Phase::Deliver));
+            return Err(too_large(message));
         }
         self.held_bytes += bytes;
         Ok(())
@@ -259,6 +266,9 @@ impl ResponseAccumulator {
             }
             None => {
                 let ends = |slot: &Slot| slot.ends_as(item, &place);
+                // Texts are compared, too.
+                let steps = 1 + item.raw().get().len() / 64;
+                self.searched.add(self.slots.len().saturating_mul(steps));
                 self.slots.iter().rposition(ends)
             }
         };
@@ -335,24 +345,29 @@ impl ResponseAccumulator {
 
     /// The slot of an item, the latest if there are several: by its place in the output, for some servers change ids on the
     /// way; else by its id.
-    fn find(&self, place: &Place<'_>) -> Option<usize> {
+    fn find(&mut self, place: &Place<'_>) -> Option<usize> {
+        let steps = Cell::new(0);
         let latest = |is_meant: &dyn Fn(&Slot) -> bool| {
             let of_kind = |slot: &Slot| slot.may_be(place.kind) && is_meant(slot);
-            self.slots.iter().rposition(of_kind)
+            let found = self.slots.iter().rposition(of_kind);
+            steps.set(steps.get() + self.slots.len() - found.unwrap_or(0));
+            found
         };
         let index = place.output_index;
-        index
+        let found = index
             .and_then(|index| latest(&|slot| slot.output_index == Some(index)))
-            .or_else(|| latest(&|slot| slot.may_stand_at(index) && slot.is_named(place)))
+            .or_else(|| latest(&|slot| slot.may_stand_at(index) && slot.is_named(place)));
+        self.searched.add(steps.get());
+        found
     }
 
     /// The slot begun last of a kind, when a delta may belong to it that names neither its place nor its id: either it names no
     /// id, or ids change from event to event.
-    fn open_of_kind(&self, place: &Place<'_>) -> Option<usize> {
-        let at = self
-            .slots
-            .iter()
-            .rposition(|slot| slot.may_be(place.kind))?;
+    fn open_of_kind(&mut self, place: &Place<'_>) -> Option<usize> {
+        let of_kind = |slot: &Slot| slot.may_be(place.kind);
+        let found = self.slots.iter().rposition(of_kind);
+        self.searched.add(self.slots.len() - found.unwrap_or(0));
+        let at = found?;
         let slot = &self.slots[at];
         let has_changing_ids = slot.deltas_of_id < 2;
         let is_meant = slot.may_stand_at(place.output_index)
@@ -384,6 +399,10 @@ impl ResponseAccumulator {
         slots.sort_by_key(|slot| slot.output_index);
         slots.into_iter()
     }
+}
+
+fn too_large(message: String) -> ApiError {
+    ApiError::new(ErrorKind::TooLarge, message).with_phase(Phase::Deliver)
 }
 
 #[cfg(test)]

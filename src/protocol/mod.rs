@@ -15,6 +15,7 @@ mod prompt;
 mod rate_limit;
 mod raw;
 mod saying;
+mod searched;
 mod text;
 mod tool;
 mod usage;
@@ -40,6 +41,7 @@ pub use rate_limit::{
 };
 pub(crate) use raw::OneLine;
 pub use raw::RawJson;
+pub(crate) use searched::Searched;
 pub use text::{Id, Text};
 pub use tool::Tool;
 pub use usage::TokenUsage;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     json::walk::elements_knowing,
-    protocol::{Id, OutputItem, RawJson, ResponseEvent, Text},
+    protocol::{Id, OutputItem, RawJson, ResponseEvent, Searched, Text},
     wire::{StreamLimits, responses::known_text::KnownText},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Output {
     /// Of items and texts that are kept.
     bytes: usize,
     is_full: bool,
+    searched: Searched,
     /// What of the items that were delivered says that it is not whole.
     cut: Option<Cut>,
     limits: StreamLimits,
@@ -144,6 +145,7 @@ impl Output {
         index: Option<u32>,
         whole: Option<&str>,
     ) -> Option<usize> {
+        self.on_event();
         let found = self.find(key, kind.item_type());
         // What is streamed of a message after that was done is the next one's.
         let is_next = |at: &usize| {
@@ -160,9 +162,11 @@ impl Output {
     }
 
     /// The place of a text of which no event says it: behind one that is whole.
-    fn next_index(&self, item: usize, kind: DeltaKind, whole: Option<&str>) -> u32 {
+    fn next_index(&mut self, item: usize, kind: DeltaKind, whole: Option<&str>) -> u32 {
         let is_it = |part: &&Part| part.item == item && part.kind == kind;
-        let Some(last) = self.parts.iter().rfind(is_it) else {
+        let last = self.parts.iter().rposition(|part| is_it(&part));
+        self.searched.add(self.parts.len() - last.unwrap_or(0));
+        let Some(last) = last.map(|at| &self.parts[at]) else {
             return 0;
         };
         let is_same = whole.is_some_and(|text| {
@@ -232,6 +236,8 @@ impl Output {
 
     /// Takes the announcement of an item. Whether it is a new one.
     pub(super) fn added(&mut self, item: &OutputItem) -> bool {
+        self.on_event();
+        self.searched.add(self.items.len() + self.parts.len());
         let view = ItemView::read(item.raw().get());
         let key = Key::of(item, &view);
         let hash = hash(item.raw().get());
@@ -278,6 +284,8 @@ impl Output {
         is_sound: bool,
         out: &mut Vec<ResponseEvent>,
     ) {
+        self.on_event();
+        self.searched.add(self.items.len() + self.parts.len());
         let view = ItemView::read_knowing(item.raw().get(), known_text);
         let key = Key::of(&item, &view);
         let hash = hash(item.raw().get());
@@ -570,6 +578,7 @@ impl Output {
         let is_own =
             |part: &Part| part.item == at && part.kind == text.kind && part.index == text.index;
         let own = self.parts.iter().position(is_own);
+        self.searched.add(own.unwrap_or(self.parts.len()));
         let is_alike = |part: &&usize| self.parts[**part].kind == text.kind;
         if let Some(found) = own.or_else(|| spare.iter().find(is_alike).copied()) {
             return Some(found);
@@ -594,8 +603,10 @@ impl Output {
 
     fn part_of(&mut self, item: usize, kind: DeltaKind, index: u32) -> Option<usize> {
         let is_it = |part: &Part| part.item == item && part.kind == kind && part.index == index;
-        if let Some(known) = self.parts.iter().rposition(is_it) {
-            return Some(known);
+        let known = self.parts.iter().rposition(is_it);
+        self.searched.add(self.parts.len() - known.unwrap_or(0));
+        if known.is_some() {
+            return known;
         }
         self.make_room()?;
         self.parts.push(Part {
@@ -635,6 +646,15 @@ impl Output {
             }
         }
         !self.is_full
+    }
+
+    /// Counts an event. Lets go of everything once finding what they are about has cost too much.
+    fn on_event(&mut self) {
+        if !self.searched.on_event() {
+            self.is_full = true;
+            self.items.clear();
+            self.parts.clear();
+        }
     }
 
     fn release(&mut self, bytes: usize) {
@@ -725,3 +745,6 @@ impl Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

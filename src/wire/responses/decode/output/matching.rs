@@ -1,7 +1,12 @@
 //! Which item an event, or an element of the final output, is about.
 
+use std::cell::{Cell, OnceCell};
+
 use super::{Item, Key, Output, State, hashes::hash_of_said};
 use crate::wire::responses::decode::item::{ItemText, ItemView};
+
+/// How many pairs of items are compared by what they say.
+const MAX_COMPARED: usize = 1 << 16;
 
 impl Output {
     /// The item that an event belongs to.
@@ -9,7 +14,7 @@ impl Output {
     /// Its place in the output and its id together tell most. Some servers change an item's id from event to event, so a place
     /// alone will do; others give every item the same place, so not with the id of another. Others leave out the one or
     /// the other, or both.
-    pub(super) fn find(&self, key: Key<'_>, kind: &str) -> Option<usize> {
+    pub(super) fn find(&mut self, key: Key<'_>, kind: &str) -> Option<usize> {
         let is_open = |item: &Item| matches!(item.state, State::Open);
         let has_place =
             |item: &Item| key.output_index.is_some() && item.output_index == key.output_index;
@@ -24,38 +29,50 @@ impl Output {
                 || item.output_index.is_none()
                 || item.output_index == key.output_index
         };
+        let steps = Cell::new(0);
         let find = |is_it: &dyn Fn(&Item) -> bool| {
             let is_same_call = |item: &Item| {
                 let are_calls = item.kind.ends_with("call") && kind.ends_with("call");
                 are_calls && (has_id(item) || has_call_id(item))
             };
             let fits = |item: &Item| (item.may_be(kind) || is_same_call(item)) && is_it(item);
-            self.items.iter().rposition(fits)
+            let found = self.items.iter().rposition(fits);
+            steps.set(steps.get() + self.items.len() - found.unwrap_or(0));
+            found
         };
-        find(&|item| has_place(item) && has_id(item))
-            .or_else(|| {
-                find(&|item| {
-                    let may_have_id = key.id.is_none() || item.id.is_none() || item.is_renamed;
-                    has_place(item) && (is_open(item) || may_have_id)
-                })
+        // What the key does not have is not looked for.
+        let of =
+            |is_known: bool, is_it: &dyn Fn(&Item) -> bool| is_known.then(|| find(is_it)).flatten();
+        let is_placed = key.output_index.is_some();
+        let [is_named, is_call] = [key.id, key.call_id].map(|id| id.is_some());
+        let found = of(is_placed && is_named, &|item| {
+            has_place(item) && has_id(item)
+        })
+        .or_else(|| {
+            of(is_placed, &|item| {
+                let may_have_id = key.id.is_none() || item.id.is_none() || item.is_renamed;
+                has_place(item) && (is_open(item) || may_have_id)
             })
-            .or_else(|| find(&|item| has_id(item) && may_have_place(item)))
-            .or_else(|| find(&|item| has_call_id(item) && may_have_place(item)))
-            // At another place than it was announced at.
-            .or_else(|| {
-                find(&|item| {
-                    let is_announced = is_open(item) && item.seen[0].is_some();
-                    is_announced && (has_id(item) || has_call_id(item))
-                })
+        })
+        .or_else(|| of(is_named, &|item| has_id(item) && may_have_place(item)))
+        .or_else(|| of(is_call, &|item| has_call_id(item) && may_have_place(item)))
+        // At another place than it was announced at.
+        .or_else(|| {
+            of(is_named || is_call, &|item| {
+                let is_announced = is_open(item) && item.seen[0].is_some();
+                is_announced && (has_id(item) || has_call_id(item))
             })
-            .or_else(|| match key.is_empty() {
-                true => find(&is_open),
-                // Announced under an id that nothing else is named by.
-                false => find(&|item| {
-                    let is_nameless = item.added.is_some() && !item.is_named;
-                    is_open(item) && is_nameless && key.output_index.is_none()
-                }),
-            })
+        })
+        .or_else(|| match key.is_empty() {
+            true => find(&is_open),
+            // Announced under an id that nothing else is named by.
+            false => find(&|item| {
+                let is_nameless = item.added.is_some() && !item.is_named;
+                is_open(item) && is_nameless && key.output_index.is_none()
+            }),
+        });
+        self.searched.add(steps.get());
+        found
     }
 
     /// The item that has come to its end.
@@ -106,6 +123,7 @@ impl Output {
     pub(super) fn matches(&self, views: &[(&str, ItemView<'_>)]) -> Vec<Option<usize>> {
         let mut found = vec![None; views.len()];
         let mut taken = vec![false; self.items.len()];
+        let hashes = vec![OnceCell::new(); views.len()];
         let may_be_call =
             |item: &Item, view: &ItemView<'_>| item.may_be_call(view.call_id.as_deref());
         type IsIt<'a> = &'a dyn Fn(usize, &str, &ItemView<'_>, u32) -> bool;
@@ -130,16 +148,24 @@ impl Output {
                 let item = &self.items[at];
                 may_be_call(item, view) && item.may_be(&view.kind)
             },
-            &|at, json, view, _| {
+            &|at, json, view, position| {
                 let item = &self.items[at];
                 item.may_be(&view.kind)
                     && match item.state {
-                        State::Delivered => item.said == Some(hash_of_said(json, view)),
+                        State::Delivered => {
+                            let hash = || hash_of_said(json, view);
+                            item.said == Some(*hashes[position as usize].get_or_init(hash))
+                        }
                         State::Open | State::Waiting(_) => self.may_become(at, view),
                     }
             },
         ];
-        for is_it in ways {
+        // The last of them compares inputs, each with each.
+        let last = match views.len() * self.items.len() > MAX_COMPARED {
+            true => ways.len() - 1,
+            false => ways.len(),
+        };
+        for is_it in &ways[..last] {
             for (((json, view), found), position) in views.iter().zip(&mut found).zip(0u32..) {
                 if found.is_some() {
                     continue;
