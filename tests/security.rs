@@ -23,10 +23,11 @@ use actix_responses::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use support::{
-    Identity, PATIENCE, Running, accept, accept_request, always, asking, collect, failure_of,
-    program, prompt, run, serve, within, write_until_refused,
+    Identity, PATIENCE, Running, accept, accept_request, always, asking, collect, end_of,
+    failure_of, program, prompt, run, serve, within, write_until_refused,
 };
 use tokio::sync::oneshot;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// In every place where a key can be. It is looked for in everything that is printed.
 const KEY: &str = "sk-hunter2-0123456789";
@@ -300,6 +301,8 @@ impl Traced {
             let writer = traced.clone();
             tracing_subscriber::fmt()
                 .with_max_level(tracing::Level::TRACE)
+                // What is recorded in a span is printed with its end.
+                .with_span_events(FmtSpan::FULL)
                 .with_writer(move || writer.clone())
                 .with_ansi(false)
                 .init();
@@ -308,8 +311,12 @@ impl Traced {
         TRACED.get_or_init(start).clone()
     }
 
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
+    /// Without what the embedded provider says of what it was asked.
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned();
+        let lines = text.lines();
+        let lines = lines.filter(|line| !line.contains("actix_responses::loopback"));
+        lines.map(str::to_owned).collect()
     }
 }
 
@@ -331,6 +338,7 @@ fn keyed(base_url: &str) -> Vec<(&'static str, Provider)> {
     let account = bearer.clone().with_account_id(KEY).expect("an id");
     let header = HeaderAuth::new("x-mine", KEY).expect("a key");
     let in_base = Provider::new("test", &format!("{base_url}?api_key={KEY}")).expect("a URL");
+    let in_path = Provider::new("test", &format!("{base_url}/{KEY}/")).expect("a URL");
     let own = |name, value: &str| provider().with_header(name, value).expect("a header");
     vec![
         ("bearer", provider().with_auth(bearer)),
@@ -344,6 +352,7 @@ fn keyed(base_url: &str) -> Vec<(&'static str, Provider)> {
         ("cookie", own("cookie", &format!("session={KEY}; other=1"))),
         ("query", provider().with_query("api-key", KEY)),
         ("query of the base URL", in_base),
+        ("path of the base URL", in_path),
     ]
 }
 
@@ -379,7 +388,97 @@ fn echoes() -> Vec<Reply> {
 
 fn check(place: &str, what: impl fmt::Display) {
     let text = what.to_string();
-    assert!(!text.contains(KEY), "{place}: {text}");
+    // A piece of a key may be enough of it.
+    for start in 0..=KEY.len() - 12 {
+        let piece = &KEY[start..start + 12];
+        assert!(!text.contains(piece), "{place}: {text}");
+    }
+}
+
+/// Answers that repeat the key outside of what a server means to say, byte for byte.
+fn raw_echoes() -> Vec<String> {
+    let answer = |status: &str, headers: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+    };
+    let event = |event: serde_json::Value| {
+        let headers = format!("content-type: text/event-stream\r\nx-request-id: {KEY}\r\n");
+        answer("200 OK", &headers, &format!("data: {event}\n\n"))
+    };
+    let cut = "x".repeat(190);
+    vec![
+        answer(&format!("401 no {KEY}"), "", ""),
+        answer(
+            &format!("200 {KEY}"),
+            &format!("content-encoding: {KEY}\r\n"),
+            "{}",
+        ),
+        answer("200 OK", &format!("content-type: {KEY}/{KEY}\r\n"), "words"),
+        answer("307 Moved", &format!("location: /{KEY}/x\r\n"), ""),
+        answer(
+            "301 Moved",
+            &format!("location: http://{KEY}@elsewhere.example/{KEY}\r\n"),
+            "",
+        ),
+        answer(
+            "400 Bad",
+            &format!("x-error-json: {{\"error\":{{\"message\":\"{KEY}\"}}}}\r\n"),
+            "",
+        ),
+        answer(
+            "500 Oops",
+            "content-type: text/plain\r\n",
+            &format!("{cut} {KEY}"),
+        ),
+        format!("HTTP/1.1 {KEY}\r\n\r\n"),
+        format!("{KEY} HTTP\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\n{KEY}\r\n\r\n"),
+        event(
+            json!({"type": "response.completed", "response": {"id": KEY, "status": "completed", "output": []}}),
+        ),
+        event(
+            json!({"type": "response.incomplete", "response": {"id": KEY, "status": "incomplete",
+            "incomplete_details": {"reason": KEY}}}),
+        ),
+        event(
+            json!({"type": "response.failed", "response": {"id": KEY, "error": {"code": KEY, "message": KEY}}}),
+        ),
+    ]
+}
+
+#[actix_rt::test]
+async fn key_in_any_part_of_an_answer_is_in_no_error_and_no_trace() {
+    let traced = Traced::start();
+    for (number, echo) in raw_echoes().into_iter().enumerate() {
+        let providers = keyed("http://127.0.0.1:9/v1").len();
+        let (address, _) = serve(move |listener| {
+            for _ in 0..2 * providers {
+                let mut stream = accept_request(&listener);
+                // Who has read enough closes it.
+                let _ = stream.write_all(echo.as_bytes());
+            }
+        });
+        for (place, provider) in keyed(&format!("http://{address}/v1")) {
+            let place = format!("{place}, raw echo {number}");
+            let runtime = Runtime::with_config(config_of(provider)).expect("a configuration");
+            if let Err(error) = end_of(&runtime, prompt()).await {
+                check(&place, all_of(error.clone()));
+                check(&place, error.report());
+                check(&place, serde_json::to_string(&error).expect("JSON"));
+            }
+            let compacting = Compact::new(CompactionInput::new("m", Vec::new()));
+            if let Err(error) = within(runtime.compact(compacting)).await {
+                check(&place, all_of(error));
+            }
+        }
+    }
+    let lines = traced.lines();
+    assert!(lines.iter().any(|line| line.contains("gen_ai.response.id")));
+    for line in lines {
+        check("trace", line);
+    }
 }
 
 #[actix_rt::test]
@@ -401,23 +500,24 @@ async fn key_that_a_server_repeats_is_in_no_error_and_no_trace() {
             check(&place, format!("{failed:?}"));
         }
     }
-    let text = traced.text();
-    assert!(text.contains("TRACE"), "nothing is traced at that level");
-    for line in text.lines() {
+    let lines = traced.lines();
+    let is_traced = lines.iter().any(|line| line.contains("TRACE"));
+    assert!(is_traced, "nothing is traced at that level");
+    for line in lines {
         check("trace", line);
     }
 }
 
 #[test]
 fn nothing_public_that_holds_a_key_prints_it() {
-    let provider = Provider::new("test", "http://127.0.0.1:9/v1")
+    let provider = Provider::new("test", &format!("http://127.0.0.1:9/v1/{KEY}"))
         .and_then(|provider| provider.with_header("x-api-key", KEY))
         .expect("a provider")
         .with_query("key", KEY)
         .with_auth(BearerAuth::new(KEY).expect("a key"));
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", HeaderValue::from_static(KEY));
-    let url = format!("http://user:{KEY}@127.0.0.1/?token={KEY}");
+    let url = format!("http://user:{KEY}@127.0.0.1/{KEY}/?token={KEY}");
     let url = url::Url::parse(&url).expect("a URL");
     let request = TransportRequest {
         method: Method::POST,
@@ -430,7 +530,7 @@ fn nothing_public_that_holds_a_key_prints_it() {
     let proxy = ProxyConfig::Url(format!("http://user:{KEY}@127.0.0.1:9").into());
     let factory = AwcTransportFactory::new(&TlsConfig::default(), &proxy).expect("TLS");
     let mut settings = ProviderSettings::default();
-    settings.base_url = Some("http://127.0.0.1:9".to_owned());
+    settings.base_url = Some(format!("http://127.0.0.1:9/{KEY}"));
     settings
         .headers
         .push(("x-api-key".to_owned(), KEY.to_owned()));

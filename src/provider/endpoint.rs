@@ -19,7 +19,7 @@ use crate::{
         Secret,
         redaction::{
             RedactedHeaders, RedactedQuery, RedactedUrl, is_secret_name, secrets_in_headers,
-            secrets_in_query,
+            secrets_in_path, secrets_in_query,
         },
     },
     transport::{DrainLimits, is_transport_header},
@@ -240,12 +240,13 @@ impl Provider {
         &self.headers
     }
 
-    /// What must not be shown to anybody: the values of its headers and query parameters that are secret by their names, in
-    /// the parts in which a server may repeat them. What [`auth`](Self::auth) sends is not known here. For a program that
+    /// What must not be shown to anybody: the values of its headers and query parameters that are secret by their names, and
+    /// segments of its path that look like keys, in the parts in which a server may repeat them. What [`auth`](Self::auth) sends is not known here. For a program that
     /// prints what servers send; errors are free of them already.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = secrets_in_headers(&self.headers);
         secrets.extend(secrets_in_query(&self.url_for("", &[])));
+        secrets.extend(secrets_in_path(&self.base_url));
         secrets.into_iter().map(Secret::new).collect()
     }
 
@@ -666,7 +667,7 @@ mod tests {
 
     #[test]
     fn secrets_are_marked_and_not_printed() {
-        let provider = provider("https://host/?code=hunter2")
+        let provider = provider("https://host/sk-hunter2hunter2/?code=hunter2")
             .with_query("api_key", "hunter2")
             .with_header("Cookie", "hunter2")
             .and_then(|provider| provider.with_header("x-api-key", "hunter2"))

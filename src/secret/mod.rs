@@ -5,7 +5,7 @@ use std::fmt;
 pub(crate) mod redaction;
 mod scrub;
 
-pub(crate) use redaction::{secrets_in_headers, secrets_in_query};
+pub(crate) use redaction::{secrets_in_headers, secrets_in_path, secrets_in_query};
 pub(crate) use scrub::Secrets;
 
 /// Text that no `Debug` and no `Display` shows, and that can't be serialized.

@@ -36,6 +36,12 @@ pub(crate) fn secrets_in_headers(headers: &HeaderMap) -> Vec<String> {
             Some((scheme, rest)) if !scheme.contains(['=', ';', ',']) => rest,
             _ => text,
         };
+        if text
+            .get(..6)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))
+        {
+            secrets.extend(passwords_in(without_scheme));
+        }
         for part in without_scheme.split([' ', ';', ',']) {
             let value = part.split_once('=').map_or("", |(_, value)| value);
             // The padding of Base64 is no value.
@@ -44,6 +50,39 @@ pub(crate) fn secrets_in_headers(headers: &HeaderMap) -> Vec<String> {
         }
     }
     secrets
+}
+
+/// What `Basic` credentials say: both parts, and the password alone.
+fn passwords_in(credentials: &str) -> Vec<String> {
+    let Some(both) = base64_decoded(credentials.trim()) else {
+        return Vec::new();
+    };
+    let password = both
+        .split_once(':')
+        .map(|(_, password)| password.to_owned());
+    password.into_iter().chain([both]).collect()
+}
+
+fn base64_decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The secrets among the parameters of a URL, as they are and as they are written there.
@@ -57,6 +96,42 @@ pub(crate) fn secrets_in_query(url: &Url) -> Vec<String> {
         }
     }
     secrets
+}
+
+/// Whether a segment of a path is more likely a key than a name: long, with a long run of letters and digits in it, or
+/// with the beginning of a key. Names of models, with dates in them, are none.
+fn is_opaque(segment: &str) -> bool {
+    const SHORTEST: usize = 16;
+    let is_run = |run: &str| {
+        run.len() >= 20 || (run.len() >= 10 && run.bytes().any(|byte| byte.is_ascii_digit()))
+    };
+    let begins_as_key = ["sk-", "sk_"]
+        .iter()
+        .any(|start| segment.starts_with(start));
+    let mut runs = segment.split(['-', '_', '.', '~', ':']);
+    segment.len() >= SHORTEST && (begins_as_key || runs.any(is_run))
+}
+
+/// The segments of a URL's path that are most likely keys, as they are and as they are written there.
+pub(crate) fn secrets_in_path(url: &Url) -> Vec<String> {
+    let segments = url.path().split('/').filter(|segment| is_opaque(segment));
+    let both = |segment: &str| {
+        let decoded = percent_decoded(segment);
+        [segment.to_owned(), decoded]
+    };
+    segments.flat_map(both).collect()
+}
+
+fn percent_decoded(text: &str) -> String {
+    // The parser of forms decodes the same, and reads a plus as a space, which in a path it is not.
+    let text = text
+        .replace('+', "%2B")
+        .replace('&', "%26")
+        .replace('=', "%3D");
+    let mut parsed = form_urlencoded::parse(text.as_bytes());
+    parsed
+        .next()
+        .map_or_else(String::new, |(name, _)| name.into_owned())
 }
 
 /// Prints headers as a map; values that are secret by mark or by name are left out.
@@ -77,7 +152,8 @@ impl fmt::Debug for RedactedHeaders<'_> {
     }
 }
 
-/// Prints a URL without its userinfo, its fragment, and the values of query parameters with a secret's name.
+/// Prints a URL without its userinfo, its fragment, segments of its path that look like keys, and the values of query parameters with
+/// a secret's name.
 pub(crate) struct RedactedUrl<'a>(pub(crate) &'a Url);
 
 impl fmt::Debug for RedactedUrl<'_> {
@@ -91,7 +167,15 @@ impl fmt::Debug for RedactedUrl<'_> {
         if let Some(port) = url.port() {
             write!(f, ":{port}")?;
         }
-        f.write_str(url.path())?;
+        for (number, segment) in url.path().split('/').enumerate() {
+            let slash = if number > 0 { "/" } else { "" };
+            let shown = if is_opaque(segment) {
+                REDACTED
+            } else {
+                segment
+            };
+            write!(f, "{slash}{shown}")?;
+        }
         let mut separator = '?';
         for parameter in url.query().into_iter().flat_map(|query| query.split('&')) {
             match form_urlencoded::parse(parameter.as_bytes()).next() {
@@ -159,7 +243,11 @@ mod tests {
         for (value, secrets) in [
             ("sk-1", &["sk-1"][..]),
             ("Bearer sk-1", &["sk-1"]),
-            ("Basic c2stMQ==", &["c2stMQ=="]),
+            ("Basic c2stMQ==", &["sk-1", "c2stMQ=="]),
+            (
+                "basic bWU6c2stMTIz",
+                &["sk-123", "me:sk-123", "bWU6c2stMTIz"],
+            ),
             ("session=sk-1;theme=dark", &["sk-1", "dark"]),
         ] {
             let mut value = HeaderValue::from_static(value);
@@ -169,6 +257,13 @@ mod tests {
         }
         let url = Url::parse("https://host/?api-version=2&api%2Dkey=a%2Fb").unwrap();
         assert_eq!(secrets_in_query(&url), ["a/b", "a%2Fb"]);
+    }
+
+    #[test]
+    fn keys_in_a_path_are_found_as_they_are_and_as_they_are_written() {
+        let url = Url::parse("https://host/v1/0123456789abcdef%2F+/x?a=0123456789abcdef").unwrap();
+        let found = secrets_in_path(&url);
+        assert_eq!(found, ["0123456789abcdef%2F+", "0123456789abcdef/+"]);
     }
 
     #[test]
@@ -196,6 +291,18 @@ mod tests {
                 "https://host/?api-version=2&api-key=[redacted]&x",
             ),
             ("https://host/#hunter2", "https://host/"),
+            (
+                "https://host/v1/sk-hunter2hunter2hunter2/responses",
+                "https://host/v1/[redacted]/responses",
+            ),
+            (
+                "https://host/0f8fad5b-d9cb-469f-a165-70867728950e/",
+                "https://host/[redacted]/",
+            ),
+            (
+                "https://host/openai/deployments/gpt-4o-mini-2024-07-18/text-embedding-3-large/chat/completions",
+                "https://host/openai/deployments/gpt-4o-mini-2024-07-18/text-embedding-3-large/chat/completions",
+            ),
         ] {
             assert_eq!(
                 format!("{:?}", RedactedUrl(&Url::parse(url).unwrap())),

@@ -1,11 +1,12 @@
 //! Keys that must not come back in an error.
 
-use std::{cmp::Reverse, error::Error, ops::Range};
+use std::{borrow::Cow, cmp::Reverse, error::Error, ops::Range};
 
 use http::HeaderMap;
-use url::Url;
+use serde_json::Value;
+use url::{Url, form_urlencoded};
 
-use super::{secrets_in_headers, secrets_in_query};
+use super::{secrets_in_headers, secrets_in_path, secrets_in_query};
 use crate::protocol::{RawJson, error::ApiError};
 
 /// The secrets that one attempt was sent with. Servers quote a refused key in their message; what is quoted is taken out.
@@ -16,13 +17,19 @@ pub(crate) struct Secrets(Box<[String]>);
 const SHORTEST_SECRET: usize = 6;
 
 impl Secrets {
-    /// The secrets among the headers and in the query that the attempt is sent with.
+    /// The secrets among the headers, and in the path and the query, that the attempt is sent with; also as a server may escape
+    /// them.
     pub(crate) fn of(headers: &HeaderMap, url: &Url) -> Self {
         let mut secrets = secrets_in_headers(headers);
         secrets.extend(secrets_in_query(url));
+        secrets.extend(secrets_in_path(url));
+        let escaped = secrets.iter().flat_map(|secret| escaped(secret));
+        let escaped: Vec<_> = escaped.collect();
+        secrets.extend(escaped);
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         // One that holds another is taken out whole.
         secrets.sort_by_key(|secret| Reverse(secret.len()));
+        secrets.dedup();
         Self(secrets.into())
     }
 
@@ -102,6 +109,11 @@ impl Secrets {
         scrubbed
     }
 
+    /// A text as it may be shown.
+    pub(crate) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.scrubbed(text).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
     fn are_in(&self, error: &(dyn Error + 'static)) -> bool {
         let mut cause = Some(error);
         while let Some(error) = cause {
@@ -113,6 +125,17 @@ impl Secrets {
         }
         false
     }
+}
+
+/// A secret as it is written in JSON, with its slashes escaped and not, and in a URL, where that is another text.
+fn escaped(secret: &str) -> Vec<String> {
+    let json = Value::from(secret).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let slashes = json.replace('/', "\\/");
+    let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let mut forms = vec![json, slashes, form];
+    forms.retain(|form| form != secret);
+    forms
 }
 
 /// What stands where a secret was.
@@ -159,6 +182,28 @@ mod tests {
             let shown = secrets.scrubbed(&cut).unwrap_or(cut);
             assert!(!shown.contains("sk-0123"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_key_is_taken_out_however_it_is_escaped() {
+        let mut headers = HeaderMap::new();
+        let mut key = HeaderValue::from_static("Bearer a/b+c\"0123456789");
+        key.set_sensitive(true);
+        headers.insert("authorization", key);
+        let url = Url::parse("https://host/v1/0123456789abcdef%2F0/responses").unwrap();
+        let secrets = Secrets::of(&headers, &url);
+        for quoted in [
+            r#"a/b+c"0123456789"#,
+            r#"a/b+c\"0123456789"#,
+            r#"a\/b+c\"0123456789"#,
+            "a%2Fb%2Bc%220123456789",
+            "0123456789abcdef%2F0",
+            "0123456789abcdef/0",
+            r"0123456789abcdef\/0",
+        ] {
+            assert_eq!(secrets.hide(&format!("no {quoted}!")), "no [redacted]!");
+        }
+        assert_eq!(secrets.hide("no responses"), "no responses");
     }
 
     #[test]

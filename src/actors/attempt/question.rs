@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
     alarm::until,
@@ -40,13 +40,9 @@ pub(crate) async fn run(
 ) {
     let question = lease.question();
     let span = attempt.span(question.operation);
-    let asking = ask(question, attempt.clone(), transport.clone());
+    let asking = ask(question, attempt.clone(), transport.clone(), &span);
     match asking.instrument(span.clone()).await {
         Ok((answer, rest)) => {
-            if let Answer::Compaction(output) = &answer {
-                let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
-                telemetry::record_answer(&span, id, usage, "stop");
-            }
             lease.set_outcome(Outcome::Answered(Box::new(answer)));
             if let Some(body) = rest {
                 let spec = &attempt.spec;
@@ -65,6 +61,7 @@ async fn ask(
     question: Question,
     attempt: Attempt,
     transport: Rc<Pooled>,
+    span: &Span,
 ) -> Result<(Answer, Option<BodyStream>), ApiError> {
     let AnswerLimit { name, bytes } = question.limit;
     let deadline = attempt.spec.deadline;
@@ -134,7 +131,12 @@ async fn ask(
         (_, Some(cut)) => Err(cut),
         (answer, None) => answer,
     };
-    Ok((answer.map_err(with_request_id)?, rest))
+    let answer = answer.map_err(with_request_id)?;
+    if let Answer::Compaction(output) = &answer {
+        let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
+        telemetry::record_answer(span, &secrets, id, usage, "stop");
+    }
+    Ok((answer, rest))
 }
 
 fn is_json(body: &[u8]) -> bool {

@@ -243,7 +243,7 @@ impl StreamActor {
                 self.lease.fail(error, &self.spec);
             }
             end => {
-                record_end(span, &end);
+                record_end(span, &self.secrets, &end);
                 // See `LoadShare`.
                 self.load = None;
                 self.lease.set_outcome(Outcome::Ended);
@@ -370,13 +370,13 @@ impl StreamActor {
 }
 
 /// Records an answer's end with the span of its attempt.
-fn record_end(span: &Span, end: &Terminal) {
+fn record_end(span: &Span, secrets: &Secrets, end: &Terminal) {
     let (id, usage, reason) = match end {
         Terminal::Completed(end) => (&end.response_id, &end.token_usage, "stop"),
         Terminal::Incomplete(end) => (&end.response_id, &end.token_usage, &*end.reason),
         Terminal::Failed(error) => return telemetry::record_error(span, error),
     };
-    telemetry::record_answer(span, id.as_deref(), usage.as_ref(), reason);
+    telemetry::record_answer(span, secrets, id.as_deref(), usage.as_ref(), reason);
 }
 
 /// Polls the actor's sockets and timers. One future for all of them: a `StreamHandler` would hand over one chunk at a time,
