@@ -7,6 +7,7 @@ use std::fs;
 use actix_responses::{
     ErrorKind,
     protocol::{CompactionOutput, ModelList, RawJson, ResponseItem},
+    wire::{StreamDecoder, StreamLimits, Wire},
 };
 
 /// Of a whole answer: what is accepted is a little more.
@@ -140,6 +141,44 @@ fn a_text_takes_a_few_times_its_size() {
         assert!(
             peak < MOST * text.len(),
             "models: {peak} bytes for {}",
+            text.len()
+        );
+    }
+
+    let values = list(r#"{"a":0}"#, REFUSED_BYTES);
+    let delta = |members: &str| {
+        format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{{"content":"a",{members}}}}}]}}"#)
+    };
+    let choice = r#"{"index":0,"delta":{"content":"a"}"#;
+    for (what, event) in [
+        ("annotations", delta(&format!(r#""annotations":{values}"#))),
+        ("images", delta(&format!(r#""images":{values}"#))),
+        (
+            "signatures",
+            delta(&format!(r#""extra_content":{{"x":{values}}}"#)),
+        ),
+        (
+            "details",
+            delta(&format!(r#""reasoning_details":{values}"#)),
+        ),
+        (
+            "log probabilities",
+            format!(r#"{{"choices":[{choice},"logprobs":{{"content":{values}}}}}]}}"#),
+        ),
+        (
+            "a failure",
+            format!(r#"{{"success":false,"choices":[{choice}}}],"x":{values}}}"#),
+        ),
+    ] {
+        let text = format!("data: {event}\n\n");
+        let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
+        let mut events = Vec::new();
+        let (_, peak) = peak_of(|| decoder.feed(text.as_bytes(), &mut events));
+        let peak = peak + text.len();
+        // The event is there as it came, too.
+        assert!(
+            peak < (MOST + 2) * text.len(),
+            "{what}: {peak} bytes for {}",
             text.len()
         );
     }

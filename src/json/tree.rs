@@ -30,11 +30,14 @@ const OBJECT_BYTES: usize = 1024;
 const ARRAY_BYTES: usize = 256;
 const NEXT_BYTES: usize = 192;
 
+/// Whether a tree of a text stays within [`MAX_TREE_BYTES`].
+pub(crate) fn tree_fits(json: &str) -> bool {
+    json.len() < MAX_TREE_BYTES / OBJECT_BYTES || tree_bytes(json) <= MAX_TREE_BYTES
+}
+
 /// Whether what is read of an item, or of a list of them, stays within [`MAX_TREE_BYTES`].
 pub(crate) fn items_fit(json: &str) -> bool {
-    json.len() < MAX_TREE_BYTES / OBJECT_BYTES
-        || tree_bytes(json) <= MAX_TREE_BYTES
-        || items_bytes(json.trim_start(), 2) <= MAX_TREE_BYTES
+    tree_fits(json) || items_bytes(json.trim_start(), 2) <= MAX_TREE_BYTES
 }
 
 /// What all of a text may take.

@@ -1,6 +1,8 @@
 //! How much of a stream is taken before it is given up.
 
 use crate::{
+    json::tree::tree_fits,
+    protocol::RawJson,
     protocol::error::{ApiError, ErrorKind, Phase},
     sse::SseLimits,
 };
@@ -54,6 +56,7 @@ pub(super) struct AnswerSize {
     limits: StreamLimits,
     bytes: usize,
     parts: usize,
+    has_large_tree: bool,
 }
 
 impl AnswerSize {
@@ -62,11 +65,20 @@ impl AnswerSize {
             limits,
             bytes: 0,
             parts: 0,
+            has_large_tree: false,
         }
     }
 
     pub(super) fn add_bytes(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Counts what is to be kept as a tree. Whether it may be one.
+    pub(super) fn add_tree(&mut self, json: &str) -> bool {
+        self.add_bytes(json.len());
+        let fits = tree_fits(json);
+        self.has_large_tree |= !fits;
+        fits
     }
 
     pub(super) fn add_part(&mut self) {
@@ -80,7 +92,9 @@ impl AnswerSize {
     }
 
     pub(super) fn is_exceeded(&self) -> bool {
-        self.bytes > self.limits.max_answer_bytes || self.parts > self.limits.max_answer_parts
+        self.bytes > self.limits.max_answer_bytes
+            || self.parts > self.limits.max_answer_parts
+            || self.has_large_tree
     }
 
     /// The error of having passed a limit.
@@ -88,7 +102,13 @@ impl AnswerSize {
         if !self.is_exceeded() {
             return None;
         }
-        let message = if self.parts > self.limits.max_answer_parts {
+        let message = if self.has_large_tree {
+            format!(
+                "what came beside the text has values that would take more than {} bytes of memory \
+                 (limit `RawJson::MAX_TREE_BYTES`)",
+                RawJson::MAX_TREE_BYTES
+            )
+        } else if self.parts > self.limits.max_answer_parts {
             format!(
                 "the answer has more than {} choices, items and tool calls \
                  (raise StreamLimits::max_answer_parts to accept it)",

@@ -79,7 +79,28 @@ struct Message {
 #[derive(Default)]
 struct Content {
     text: Grown,
-    logprobs: Vec<Value>,
+    /// The elements of the lists that came, as they are written.
+    logprobs: String,
+}
+
+impl Content {
+    fn add_logprobs(&mut self, list: &str) {
+        let inside = list
+            .strip_prefix('[')
+            .and_then(|list| list.strip_suffix(']'));
+        let elements = inside.unwrap_or_default().trim();
+        if !elements.is_empty() {
+            let comma = if self.logprobs.is_empty() { "" } else { "," };
+            self.logprobs += comma;
+            self.logprobs += elements;
+        }
+    }
+
+    fn take_logprobs(&mut self) -> Option<Box<RawValue>> {
+        let elements = std::mem::take(&mut self.logprobs);
+        let list = (!elements.is_empty()).then(|| format!("[{elements}]"));
+        RawValue::from_string(list?).ok()
+    }
 }
 
 impl Message {
@@ -123,14 +144,14 @@ impl Message {
                 out.push(self.place.delta(rest, is_refusal, content_index, None));
             }
         }
-        let text = self.text.take().map(|part| Part::OutputText {
+        let text = self.text.take().map(|mut part| Part::OutputText {
+            logprobs: part.take_logprobs(),
             text: part.text.text,
             annotations: std::mem::take(&mut self.annotations),
-            logprobs: part.logprobs,
         });
-        let refusal = self.refusal.take().map(|part| Part::Refusal {
+        let refusal = self.refusal.take().map(|mut part| Part::Refusal {
+            logprobs: part.take_logprobs(),
             refusal: part.text.text,
-            logprobs: part.logprobs,
         });
         let mut parts: Vec<_> = [text, refusal].into_iter().flatten().collect();
         if self.is_refusal_first {
@@ -333,13 +354,12 @@ impl Choice {
             return;
         }
         numbers.size.add_bytes(text.len());
-        let tokens = logprobs.map(|logprobs| numbers.value(logprobs.get()));
+        let list = logprobs.map_or("", RawValue::get);
+        numbers.size.add_bytes(list.len());
         let is_marked = numbers.is_marked;
         let message = self.message(numbers, out);
         let part = message.part(is_refusal);
-        if let Some(Value::Array(tokens)) = tokens {
-            part.logprobs.extend(tokens);
-        }
+        part.add_logprobs(list);
         let added = part.text.push(text, is_marked);
         let content_index = message.content_index(is_refusal);
         if !added.is_empty() {

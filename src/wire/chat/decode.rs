@@ -15,7 +15,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Value, value::RawValue};
 
 use super::{
     choice::Choice,
@@ -31,6 +31,7 @@ use crate::{
     json::{
         escapes::{with_marked_surrogates, without_lone_surrogates},
         excerpt::excerpt,
+        members::{Member, Members},
         tree::tree,
     },
     protocol::{
@@ -396,7 +397,7 @@ impl ChatDialect {
     /// Reads the data of an event that is named `error`, which is one whatever it says.
     fn on_error_event(&mut self, data: &str, out: &mut Vec<ResponseEvent>) -> Step {
         let json = without_lone_surrogates(data);
-        let value = serde_json::from_str(&json).unwrap_or_else(|_| Value::from(data));
+        let value = tree(&json).unwrap_or_else(|| Value::from(data));
         self.note_usage_of(&value);
         let error = error_in(Some("error"), &value).unwrap_or_default();
         self.on_error(error, out)
@@ -549,14 +550,19 @@ const CUT_CALL: &str = "incomplete_tool_call";
 /// Where an event without a form of its own may have words for people.
 const WORDS: [&str; 5] = ["message", "msg", "title", "detail", "error_description"];
 
+/// How many members of a chunk are looked at for an error.
+const MAX_BESIDE: usize = 1_000;
+
 /// The members of a chunk beside what belongs to an answer.
 fn beside_choices(data: &str) -> Option<Value> {
-    let mut chunk: Map<String, Value> =
-        serde_json::from_str(&without_lone_surrogates(data)).ok()?;
-    for name in ["choices", "usage", "id", "object", "model", "created"] {
-        chunk.remove(name);
-    }
-    Some(chunk.into())
+    const OF_ANSWER: [&str; 6] = ["choices", "usage", "id", "object", "model", "created"];
+    let data = without_lone_surrogates(data);
+    let members = Members::of(&data).filter(|member| !OF_ANSWER.contains(&member.name));
+    let members: Vec<_> = members
+        .map(|Member { name, value }| format!("\"{name}\":{}", &data[value]))
+        .take(MAX_BESIDE)
+        .collect();
+    tree(&format!("{{{}}}", members.join(",")))
 }
 
 /// The error that a chunk says it is, beside choices that it has.

@@ -1,7 +1,10 @@
 //! The output items that a Chat stream amounts to, in the JSON that the Responses wire would have sent.
 
 use serde::Serialize;
-use serde_json::{Map, Value, value::to_raw_value};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
     json::escapes::JoinedText,
@@ -58,13 +61,13 @@ pub(super) enum Part {
     OutputText {
         text: String,
         annotations: Vec<Value>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        logprobs: Vec<Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Box<RawValue>>,
     },
     Refusal {
         refusal: String,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        logprobs: Vec<Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Box<RawValue>>,
     },
     ReasoningText {
         text: String,
@@ -177,7 +180,9 @@ impl OutputNumbers {
 
     /// Reads what came beside a text, counted with the answer. What is no JSON that a tree can be made of is null.
     pub(super) fn value(&mut self, json: &str) -> Value {
-        self.size.add_bytes(json.len());
-        serde_json::from_str(json).unwrap_or(Value::Null)
+        match self.size.add_tree(json) {
+            true => serde_json::from_str(json).unwrap_or(Value::Null),
+            false => Value::Null,
+        }
     }
 }
