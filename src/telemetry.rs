@@ -6,10 +6,7 @@
 
 use tracing::{Span, field::Empty};
 
-use crate::{
-    protocol::{TokenUsage, error::ApiError},
-    secret::Secrets,
-};
+use crate::protocol::{TokenUsage, error::ApiError};
 
 /// The attempt that a span covers.
 pub(crate) struct AttemptAttributes<'a> {
@@ -42,17 +39,16 @@ pub(crate) fn attempt_span(attributes: &AttemptAttributes<'_>) -> Span {
     )
 }
 
-/// Records how an attempt that got an answer ended, without the secrets that it was sent with: what a server says may be one.
+/// Records how an attempt that got an answer ended. What the server says of it may be a secret, which the caller has taken out.
 pub(crate) fn record_answer(
     span: &Span,
-    secrets: &Secrets,
     id: Option<&str>,
     usage: Option<&TokenUsage>,
     reason: &str,
 ) {
-    span.record("gen_ai.response.finish_reasons", &*secrets.hide(reason));
+    span.record("gen_ai.response.finish_reasons", reason);
     if let Some(id) = id {
-        span.record("gen_ai.response.id", &*secrets.hide(id));
+        span.record("gen_ai.response.id", id);
     }
     if let Some(usage) = usage {
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);

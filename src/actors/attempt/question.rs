@@ -133,8 +133,8 @@ async fn ask(
     };
     let answer = answer.map_err(with_request_id)?;
     if let Answer::Compaction(output) = &answer {
-        let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
-        telemetry::record_answer(span, &secrets, id, usage, "stop");
+        let id = output.id.as_deref().map(|id| secrets.hide(id));
+        telemetry::record_answer(span, id.as_deref(), output.usage.as_ref(), "stop");
     }
     Ok((answer, rest))
 }

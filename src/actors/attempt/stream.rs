@@ -376,7 +376,8 @@ fn record_end(span: &Span, secrets: &Secrets, end: &Terminal) {
         Terminal::Incomplete(end) => (&end.response_id, &end.token_usage, &*end.reason),
         Terminal::Failed(error) => return telemetry::record_error(span, error),
     };
-    telemetry::record_answer(span, secrets, id.as_deref(), usage.as_ref(), reason);
+    let id = id.as_deref().map(|id| secrets.hide(id));
+    telemetry::record_answer(span, id.as_deref(), usage.as_ref(), &secrets.hide(reason));
 }
 
 /// Polls the actor's sockets and timers. One future for all of them: a `StreamHandler` would hand over one chunk at a time,
