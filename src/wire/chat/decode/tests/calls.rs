@@ -237,9 +237,9 @@ fn a_hundred_calls_at_once_are_told_apart() {
     for at in (0..COUNT).map(|at| at * 7 % COUNT) {
         pieces.push(piece(Value::Null, json!(ids[at]), "", format!(", {at}")));
     }
-    for at in 0..COUNT {
+    for (at, id) in ids.iter().enumerate() {
         let moved = json!(at + COUNT);
-        pieces.push(piece(moved, json!(ids[at]), "", "]}".to_owned()));
+        pieces.push(piece(moved, json!(id), "", "]}".to_owned()));
     }
     let arguments: Vec<_> = (0..COUNT)
         .map(|at| format!("{{\"a\": [{at}, {at}]}}"))
