@@ -1,6 +1,6 @@
 //! The handle that programs hold.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix::Addr;
 
@@ -14,7 +14,7 @@ use crate::{
         StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
         SupervisorConfig,
     },
-    protocol::{CompactionOutput, ModelList, Prompt, error::ApiError},
+    protocol::{CompactionOutput, ModelList, Prompt, Response, error::ApiError},
     provider::Provider,
     transport::{AwcTransportFactory, TransportFactory},
 };
@@ -147,6 +147,28 @@ impl Runtime {
         self.handle.supervisor()
     }
 
+    /// Asks for an answer and waits for the whole of it. Dropping the future cancels it.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "loopback"))] fn main() {}
+    /// # #[cfg(feature = "loopback")]
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use actix_responses::{Runtime, loopback::Loopback, protocol::Prompt, provider::Provider};
+    /// # let loopback = Loopback::start(Default::default())?;
+    /// # let runtime = Runtime::start(Provider::new("loopback", &loopback.base_url())?)?;
+    /// let response = runtime.respond(Prompt::user("hello").with_model("demo")).await?;
+    /// println!("{} ({:?})", response.completed()?.text(), runtime);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), and as [`ResponseStream::accumulate`].
+    pub async fn respond(&self, prompt: Prompt) -> Result<Response, ApiError> {
+        self.stream(prompt).await?.accumulate().await
+    }
+
     /// Asks for an answer and streams it.
     ///
     /// # Errors
@@ -276,6 +298,14 @@ impl Runtime {
     /// Shuts the supervisor down: no new requests, and those that run have `grace` to end. It returns when all have.
     pub async fn shutdown(&self, grace: Duration) {
         self.handle.shutdown(grace).await;
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("is_running", &self.supervisor().connected())
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,11 +2,11 @@
 
 mod slot;
 
-use std::{borrow::Cow, cell::Cell};
+use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use self::slot::{Kind, PARTS, Place, Slot, append, part_of};
 use super::{
-    Id, OutputItem, ResponseEvent, Searched, TokenUsage,
+    Id, OutputItem, RateLimitSnapshot, ResponseEvent, Searched, TokenUsage,
     error::{ApiError, ErrorKind, Phase},
 };
 
@@ -40,6 +40,8 @@ const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 pub struct ResponseAccumulator {
     slots: Vec<Slot>,
     response_id: Option<Id>,
+    rate_limits: Option<Arc<RateLimitSnapshot>>,
+    server_model: Option<Arc<str>>,
     end: Option<ResponseEvent>,
     mismatches: Vec<Mismatch>,
     held_bytes: usize,
@@ -75,6 +77,8 @@ impl ResponseAccumulator {
         Self {
             slots: Vec::new(),
             response_id: None,
+            rate_limits: None,
+            server_model: None,
             end: None,
             mismatches: Vec::new(),
             held_bytes: 0,
@@ -128,6 +132,8 @@ impl ResponseAccumulator {
                     slot.call_id.clone_from(call_id);
                 }
             }
+            ResponseEvent::RateLimits(limits) => self.rate_limits = Some(limits.clone()),
+            ResponseEvent::ServerModel(model) => self.server_model = Some(model.clone()),
             ResponseEvent::Restarted(_) => *self = Self::with_max_bytes(self.max_bytes),
             end if end.is_final() => self.end = Some(end.clone()),
             _ => {}
@@ -208,6 +214,16 @@ impl ResponseAccumulator {
             Some(ResponseEvent::Failed(error)) => error.details().token_usage,
             _ => None,
         }
+    }
+
+    /// What the server said last of its limits.
+    pub fn rate_limits(&self) -> Option<&RateLimitSnapshot> {
+        self.rate_limits.as_deref()
+    }
+
+    /// The model that answers, once the server has told it.
+    pub fn server_model(&self) -> Option<&str> {
+        self.server_model.as_deref()
     }
 
     /// The final event, once it has come.

@@ -127,6 +127,10 @@ kinds! {
     /// The connection broke (reset, broken pipe). Retried.
     Connection = "connection",
         "try again; if it repeats, look for a proxy that cuts long answers";
+    /// The answer ended, and is not whole: it ran into a limit, or was withheld. Only where a whole one was asked for, such as by
+    /// [`ResponseStream::text`](crate::ResponseStream::text); its events end with `incomplete`. Never retried.
+    Incomplete = "incomplete",
+        "see the reason: raise the limit on tokens, or ask for less at once";
     /// The stream ended before its terminal event. Retried.
     Truncated = "truncated",
         "try again; if it repeats, look for a proxy that cuts long answers";

@@ -14,6 +14,7 @@ mod model_list;
 mod prompt;
 mod rate_limit;
 mod raw;
+mod response;
 mod saying;
 mod searched;
 mod text;
@@ -41,6 +42,7 @@ pub use rate_limit::{
 };
 pub(crate) use raw::OneLine;
 pub use raw::RawJson;
+pub use response::Response;
 pub(crate) use searched::Searched;
 pub use text::{Id, Text};
 pub use tool::Tool;

@@ -1,18 +1,20 @@
 //! The events of a request, as a stream.
 
 use std::{
+    fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
+use futures_core::{FusedStream, Stream};
 use tokio::sync::mpsc;
 
 use super::handle::Handle;
 use crate::{
     actors::{Delivery, RequestId, Subscriber, SubscriptionId, Unsubscribe},
-    protocol::{ResponseEvent, error::ApiError},
+    protocol::{Response, ResponseAccumulator, ResponseEvent, error::ApiError},
 };
 
 /// Deliveries that wait in a [`ResponseStream`] before the response is not read any further: as many as a mailbox holds.
@@ -82,6 +84,27 @@ impl ResponseStream {
         self.next_sequence
     }
 
+    /// Waits for the end, and gives the whole answer. One that is incomplete is one, too: see [`Response::is_complete`].
+    ///
+    /// # Errors
+    /// As those of the stream; [`ErrorKind::ShutDown`](crate::ErrorKind) for a request that was cancelled;
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind) for an answer of more than 64 MiB. What had come is dropped with the stream.
+    pub async fn accumulate(mut self) -> Result<Response, ApiError> {
+        let mut gathered = ResponseAccumulator::default();
+        while let Some(event) = poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            gathered.push(&event?)?;
+        }
+        Response::try_from(gathered)
+    }
+
+    /// Waits for the end, and gives the text of an answer that is whole.
+    ///
+    /// # Errors
+    /// As [`accumulate`](Self::accumulate), and [`ErrorKind::Incomplete`](crate::ErrorKind) for one that is not.
+    pub async fn text(self) -> Result<String, ApiError> {
+        Ok(self.accumulate().await?.completed()?.text())
+    }
+
     fn end(&mut self, event: ResponseEvent) -> Result<ResponseEvent, ApiError> {
         self.ended = true;
         self.current = None;
@@ -144,6 +167,22 @@ impl Stream for ResponseStream {
                 }));
             }
         }
+    }
+}
+
+impl FusedStream for ResponseStream {
+    fn is_terminated(&self) -> bool {
+        self.ended
+    }
+}
+
+impl fmt::Debug for ResponseStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseStream")
+            .field("request", &self.request)
+            .field("next_sequence", &self.next_sequence)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,190 @@
+//! A whole answer.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    Completed, FunctionCallItem, Incomplete, RateLimitSnapshot, ResponseAccumulator, ResponseEvent,
+    ResponseItem, TokenUsage,
+    error::{ApiError, ErrorKind, Phase},
+};
+use crate::json::excerpt::excerpt;
+
+/// An answer that has ended: what [`Runtime::respond`](crate::Runtime::respond) gives, and
+/// what a [`ResponseAccumulator`] becomes.
+///
+/// It may be incomplete, as when it ran into `max_output_tokens`: [`is_complete`](Self::is_complete) tells, and
+/// [`completed`](Self::completed) makes an error of that.
+///
+/// ```
+/// # use actix_responses::{protocol::{Response, ResponseAccumulator}, wire::{StreamDecoder, StreamLimits, Wire}};
+/// # let mut events = Vec::new();
+/// # let end = StreamDecoder::new(Wire::Chat, StreamLimits::default()).feed(
+/// #     b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"[1,2]\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n", &mut events);
+/// # events.push(end.expect("an end").into());
+/// # let mut gathered = ResponseAccumulator::default();
+/// # events.iter().try_for_each(|event| gathered.push(event))?;
+/// let response = Response::try_from(gathered)?;
+/// assert_eq!(response.text(), "[1,2]");
+/// assert_eq!(response.parse::<Vec<u32>>()?, [1, 2]);
+/// # Ok::<(), actix_responses::ApiError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Response {
+    gathered: ResponseAccumulator,
+    end: End,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Completed(Arc<Completed>),
+    Incomplete(Arc<Incomplete>),
+}
+
+impl TryFrom<ResponseAccumulator> for Response {
+    type Error = ApiError;
+
+    /// # Errors
+    /// The error of an answer that failed; [`ErrorKind::ShutDown`] for one that was cancelled; [`ErrorKind::Truncated`] when no end has
+    /// come.
+    fn try_from(gathered: ResponseAccumulator) -> Result<Self, ApiError> {
+        let end = match gathered.end() {
+            Some(ResponseEvent::Completed(end)) => End::Completed(end.clone()),
+            Some(ResponseEvent::Incomplete(end)) => End::Incomplete(end.clone()),
+            Some(ResponseEvent::Failed(error)) => return Err((**error).clone()),
+            Some(_) => {
+                let message = "the request was cancelled";
+                return Err(ApiError::new(ErrorKind::ShutDown, message));
+            }
+            None => {
+                let message = "the events stop before the end of the answer";
+                return Err(ApiError::new(ErrorKind::Truncated, message).with_phase(Phase::Body));
+            }
+        };
+        Ok(Self { gathered, end })
+    }
+}
+
+impl Response {
+    /// The text of all messages, in order.
+    pub fn text(&self) -> String {
+        self.gathered.text()
+    }
+
+    /// What the model says in place of an answer that it refuses; empty when it refuses nothing.
+    pub fn refusal(&self) -> String {
+        self.gathered.refusal()
+    }
+
+    /// The reasoning as far as the server shows it.
+    pub fn reasoning(&self) -> String {
+        self.gathered.reasoning()
+    }
+
+    /// The items, in order: with what the calls among them are answered with, the next turn sends them back.
+    pub fn items(&self) -> Vec<ResponseItem> {
+        let items = self.gathered.items().into_iter();
+        items.map(|item| item.item().clone()).collect()
+    }
+
+    /// The calls of functions, in order. Those of other tools are among the [`items`](Self::items).
+    pub fn function_calls(&self) -> Vec<FunctionCallItem> {
+        let items = self.items().into_iter();
+        items
+            .filter_map(|item| match item {
+                ResponseItem::FunctionCall(call) => Some(call),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What it cost, when the server said so.
+    pub fn token_usage(&self) -> Option<TokenUsage> {
+        self.gathered.token_usage()
+    }
+
+    /// What the server said last of its limits.
+    pub fn rate_limits(&self) -> Option<&RateLimitSnapshot> {
+        self.gathered.rate_limits()
+    }
+
+    /// The response's id; absent when the server sent none.
+    pub fn response_id(&self) -> Option<&str> {
+        self.gathered.response_id()
+    }
+
+    /// The server's id of the request.
+    pub fn request_id(&self) -> Option<&str> {
+        match &self.end {
+            End::Completed(end) => end.request_id.as_deref(),
+            End::Incomplete(end) => end.request_id.as_deref(),
+        }
+    }
+
+    /// The model that answered, where the server said so.
+    pub fn model(&self) -> Option<&str> {
+        self.gathered.server_model()
+    }
+
+    /// Whether the answer is whole.
+    pub fn is_complete(&self) -> bool {
+        matches!(self.end, End::Completed(_))
+    }
+
+    /// Why it is not whole: [`Incomplete::reason`].
+    pub fn incomplete_reason(&self) -> Option<&str> {
+        match &self.end {
+            End::Completed(_) => None,
+            End::Incomplete(end) => Some(&end.reason),
+        }
+    }
+
+    /// Itself, if it is whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Incomplete`], with the reason, if it is not.
+    pub fn completed(self) -> Result<Self, ApiError> {
+        match self.incomplete_reason() {
+            None => Ok(self),
+            Some(reason) => Err(self.incomplete(reason)),
+        }
+    }
+
+    /// Reads the text as JSON: for an output format with a schema.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Incomplete`] for an answer that is not whole, [`ErrorKind::ContentPolicy`] for one that the model refuses, and
+    /// [`ErrorKind::Protocol`] for a text that is no such JSON.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        if let Some(reason) = self.incomplete_reason() {
+            return Err(self.incomplete(reason));
+        }
+        let refusal = self.refusal();
+        if !refusal.is_empty() {
+            let message = format!("the model refuses: {}", excerpt(&refusal));
+            return Err(self.error(ErrorKind::ContentPolicy, message));
+        }
+        serde_json::from_str(&self.text()).map_err(|error| {
+            let message = format!("the answer's text is not the JSON that is asked for: {error}");
+            self.error(ErrorKind::Protocol, message).with_source(error)
+        })
+    }
+
+    fn incomplete(&self, reason: &str) -> ApiError {
+        self.error(
+            ErrorKind::Incomplete,
+            format!("the answer is incomplete: {reason}"),
+        )
+    }
+
+    fn error(&self, kind: ErrorKind, message: String) -> ApiError {
+        let mut error = ApiError::new(kind, message).with_phase(Phase::Body);
+        let details = error.details_mut();
+        details.request_id = self.request_id().map(str::to_owned);
+        details.response_id = self.response_id().map(Into::into);
+        details.token_usage = self.token_usage();
+        details.output_delivered = true;
+        error
+    }
+}
