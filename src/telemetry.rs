@@ -4,9 +4,17 @@
 //! its own. Values that come with the response are recorded when they are known. Nothing of the prompt, the answer or a key is
 //! recorded.
 
-use tracing::{Span, field::Empty};
+use std::fmt;
 
-use crate::protocol::{TokenUsage, error::ApiError};
+use tracing::{
+    Span,
+    field::{Empty, debug},
+};
+
+use crate::protocol::{
+    TokenUsage,
+    error::{ApiError, ErrorKind},
+};
 
 /// The attempt that a span covers.
 pub(crate) struct AttemptAttributes<'a> {
@@ -14,8 +22,9 @@ pub(crate) struct AttemptAttributes<'a> {
     pub(crate) operation: &'static str,
     pub(crate) provider: &'a str,
     pub(crate) model: &'a str,
-    pub(crate) server: &'a str,
-    pub(crate) request: &'a dyn std::fmt::Display,
+    /// Host and port of the server, or of what stands before it.
+    pub(crate) server: (&'a str, u16),
+    pub(crate) request: &'a dyn fmt::Display,
     pub(crate) attempt: u32,
 }
 
@@ -23,10 +32,15 @@ pub(crate) struct AttemptAttributes<'a> {
 pub(crate) fn attempt_span(attributes: &AttemptAttributes<'_>) -> Span {
     tracing::info_span!(
         "gen_ai.attempt",
+        // What tracing-opentelemetry takes for the span's name and kind.
+        "otel.name" = %Named(attributes),
+        "otel.kind" = "client",
+        "otel.status_code" = Empty,
         "gen_ai.operation.name" = attributes.operation,
         "gen_ai.provider.name" = attributes.provider,
         "gen_ai.request.model" = attributes.model,
-        "server.address" = attributes.server,
+        "server.address" = attributes.server.0,
+        "server.port" = attributes.server.1,
         "request" = %attributes.request,
         // How often a request was sent before: OpenTelemetry counts from 0.
         "http.request.resend_count" = attributes.attempt - 1,
@@ -46,7 +60,8 @@ pub(crate) fn record_answer(
     usage: Option<&TokenUsage>,
     reason: &str,
 ) {
-    span.record("gen_ai.response.finish_reasons", reason);
+    // A list, of which the subscriber gets the text: tracing has no lists.
+    span.record("gen_ai.response.finish_reasons", debug([reason]));
     if let Some(id) = id {
         span.record("gen_ai.response.id", id);
     }
@@ -56,9 +71,36 @@ pub(crate) fn record_answer(
     }
 }
 
+/// Records that an attempt was ended before it had an end of its own.
+pub(crate) fn record_cancelled(span: &Span) {
+    let kind = match std::thread::panicking() {
+        true => ErrorKind::AttemptLost.as_str(),
+        false => "cancelled",
+    };
+    record_failure(span, kind);
+}
+
+fn record_failure(span: &Span, kind: &str) {
+    span.record("error.type", kind);
+    span.record("otel.status_code", "ERROR");
+}
+
+/// `{operation} {model}`, as the conventions name a span.
+struct Named<'a>(&'a AttemptAttributes<'a>);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.operation)?;
+        match self.0.model {
+            "" => Ok(()),
+            model => write!(f, " {model}"),
+        }
+    }
+}
+
 /// Records why an attempt failed.
 pub(crate) fn record_error(span: &Span, error: &ApiError) {
-    span.record("error.type", error.kind().as_str());
+    record_failure(span, error.kind().as_str());
     if let Some(status) = error.details().status {
         span.record("http.response.status_code", status);
     }

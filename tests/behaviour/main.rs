@@ -15,3 +15,4 @@ mod retrying;
 mod streaming;
 mod subscribing;
 mod supervising;
+mod telemetry;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::{Message, Recipient};
+use tracing::Span;
 
 use super::spec::{Attempt, RequestSpec};
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         ResponseEvent,
         error::{ApiError, ErrorKind},
     },
+    telemetry,
 };
 
 /// How an attempt ended.
@@ -66,6 +68,8 @@ pub(crate) struct Lease {
     attempt: u32,
     outcome: Outcome,
     can_refresh: bool,
+    /// Of the attempt, which it tells when nothing else does how it ended.
+    span: Span,
     /// Taken only by the drop.
     listener: Option<Listener>,
 }
@@ -82,8 +86,14 @@ impl Lease {
             attempt: attempt.number,
             outcome: Outcome::Lost,
             can_refresh: false,
+            span: Span::none(),
             listener: Some(listener),
         }
+    }
+
+    /// Names the span of the attempt.
+    pub(crate) fn watch(&mut self, span: &Span) {
+        self.span = span.clone();
     }
 
     /// What the attempt of a stream delivers to.
@@ -122,6 +132,9 @@ impl Drop for Lease {
     )]
     fn drop(&mut self) {
         if let Some(listener) = self.listener.take() {
+            if let Outcome::Stopped | Outcome::Deserted | Outcome::Lost = self.outcome {
+                telemetry::record_cancelled(&self.span);
+            }
             let outcome = std::mem::replace(&mut self.outcome, Outcome::Lost);
             // To a supervisor that is gone this drops the listener, which hears of that.
             self.report.do_send(AttemptEnded {

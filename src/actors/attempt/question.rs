@@ -40,6 +40,7 @@ pub(crate) async fn run(
 ) {
     let question = lease.question();
     let span = attempt.span(question.operation);
+    lease.watch(&span);
     let asking = ask(question, attempt.clone(), transport.clone(), &span);
     match asking.instrument(span.clone()).await {
         Ok((answer, rest)) => {

@@ -182,7 +182,10 @@ impl Attempt {
             operation,
             provider: spec.provider.name(),
             model: &spec.model,
-            server: &spec.origin,
+            server: (
+                spec.url.host_str().unwrap_or_default(),
+                spec.url.port_or_known_default().unwrap_or_default(),
+            ),
             request: &spec.id,
             attempt: self.number,
         })

@@ -84,12 +84,13 @@ enum Stage {
 impl StreamActor {
     pub(crate) fn new(
         attempt: Attempt,
-        lease: Lease,
+        mut lease: Lease,
         transport: Rc<Pooled>,
         load: LoadShare,
     ) -> Self {
         let now = Instant::now();
         let span = attempt.span("chat");
+        lease.watch(&span);
         let spec = attempt.spec.clone();
         let phase = Rc::new(Cell::new(Phase::Authorize));
         let head_limit = spec.provider.timeouts.response_head;
