@@ -19,7 +19,7 @@ fi
 if ! command -v cargo-fuzz >/dev/null; then
   export PATH=$PWD/target/tools/bin:$PATH
   if ! command -v cargo-fuzz >/dev/null; then
-    cargo install cargo-fuzz --locked --root target/tools
+    cargo install cargo-fuzz --version 0.13.2 --locked --root target/tools
   fi
 fi
 

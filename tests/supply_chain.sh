@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if ! command -v cargo-deny >/dev/null; then
-  cargo install --quiet --locked cargo-deny
+  cargo install --quiet --locked cargo-deny --version 0.20.2
 fi
 
 if [[ -z ${1:-} ]]; then
