@@ -1,8 +1,7 @@
 //! Spans and their attributes, named as in OpenTelemetry's semantic conventions for generative AI.
 //!
-//! One span covers one attempt, from its start to its end; it is a child of no other, because an attempt runs on an arbiter of
-//! its own. Values that come with the response are recorded when they are known. Nothing of the prompt, the answer or a key is
-//! recorded.
+//! One span covers a request from its acceptance to its end. Below it is one for each attempt, which follows from the one before. Values
+//! that come with the response are recorded when they are known. Nothing of the prompt, the answer or a key is recorded.
 
 use std::fmt;
 
@@ -16,8 +15,8 @@ use crate::protocol::{
     error::{ApiError, ErrorKind},
 };
 
-/// The attempt that a span covers.
-pub(crate) struct AttemptAttributes<'a> {
+/// The request or the attempt that a span covers.
+pub(crate) struct Attributes<'a> {
     /// `chat`, `compact` or `list_models`.
     pub(crate) operation: &'static str,
     pub(crate) provider: &'a str,
@@ -25,12 +24,29 @@ pub(crate) struct AttemptAttributes<'a> {
     /// Host and port of the server, or of what stands before it.
     pub(crate) server: (&'a str, u16),
     pub(crate) request: &'a dyn fmt::Display,
-    pub(crate) attempt: u32,
 }
 
-/// Begins the span of an attempt.
-pub(crate) fn attempt_span(attributes: &AttemptAttributes<'_>) -> Span {
+/// Begins the span of a request.
+pub(crate) fn request_span(attributes: &Attributes<'_>) -> Span {
     tracing::info_span!(
+        parent: None,
+        "gen_ai.request",
+        "otel.name" = %Named(attributes),
+        "otel.kind" = "internal",
+        "otel.status_code" = Empty,
+        "gen_ai.operation.name" = attributes.operation,
+        "gen_ai.provider.name" = attributes.provider,
+        "gen_ai.request.model" = attributes.model,
+        "request" = %attributes.request,
+        "error.type" = Empty,
+        "http.response.status_code" = Empty,
+    )
+}
+
+/// Begins the span of an attempt at the request of another.
+pub(crate) fn attempt_span(request: &Span, attempt: u32, attributes: &Attributes<'_>) -> Span {
+    tracing::info_span!(
+        parent: request,
         "gen_ai.attempt",
         // What tracing-opentelemetry takes for the span's name and kind.
         "otel.name" = %Named(attributes),
@@ -43,7 +59,7 @@ pub(crate) fn attempt_span(attributes: &AttemptAttributes<'_>) -> Span {
         "server.port" = attributes.server.1,
         "request" = %attributes.request,
         // How often a request was sent before: OpenTelemetry counts from 0.
-        "http.request.resend_count" = attributes.attempt - 1,
+        "http.request.resend_count" = attempt - 1,
         "http.response.status_code" = Empty,
         "gen_ai.response.id" = Empty,
         "gen_ai.usage.input_tokens" = Empty,
@@ -71,7 +87,7 @@ pub(crate) fn record_answer(
     }
 }
 
-/// Records that an attempt was ended before it had an end of its own.
+/// Records that an attempt, or a request, was ended before it had an end of its own.
 pub(crate) fn record_cancelled(span: &Span) {
     let kind = match std::thread::panicking() {
         true => ErrorKind::AttemptLost.as_str(),
@@ -86,7 +102,7 @@ fn record_failure(span: &Span, kind: &str) {
 }
 
 /// `{operation} {model}`, as the conventions name a span.
-struct Named<'a>(&'a AttemptAttributes<'a>);
+struct Named<'a>(&'a Attributes<'a>);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +114,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// Records why an attempt failed.
+/// Records why an attempt, or a request, failed.
 pub(crate) fn record_error(span: &Span, error: &ApiError) {
     record_failure(span, error.kind().as_str());
     if let Some(status) = error.details().status {

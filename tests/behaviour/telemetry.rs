@@ -18,9 +18,10 @@ use crate::support::{
     collect, events::*, prompt, provider, settle, start_with, steady_retry, transport::Exchange,
 };
 
-/// The fields of the spans of attempts, in the order in which they began.
+/// The fields of the spans of requests and attempts, in the order in which they began; with the numbers of the span above, of the one
+/// that it follows from, and whether it is closed.
 #[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<Fields>>>);
+struct Spans(Arc<Mutex<Vec<Fields>>>, Arc<Mutex<Vec<u32>>>);
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -38,14 +39,19 @@ impl Visit for Reading<'_> {
 
 impl Subscriber for Spans {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.name() == "gen_ai.attempt"
+        metadata.name().starts_with("gen_ai.")
     }
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
         let mut spans = self.0.lock().unwrap();
         let mut fields = Fields::new();
         attributes.record(&mut Reading(&mut fields));
+        if let Some(parent) = attributes.parent() {
+            fields.insert("parent", (parent.into_u64() - 1).to_string());
+        }
+        fields.insert("span", attributes.metadata().name().to_owned());
         spans.push(fields);
+        self.1.lock().unwrap().push(1);
         span::Id::from_u64(spans.len() as u64)
     }
 
@@ -54,7 +60,26 @@ impl Subscriber for Spans {
         values.record(&mut Reading(&mut spans[id.into_u64() as usize - 1]));
     }
 
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn record_follows_from(&self, id: &span::Id, before: &span::Id) {
+        let mut spans = self.0.lock().unwrap();
+        let before = (before.into_u64() - 1).to_string();
+        spans[id.into_u64() as usize - 1].insert("follows", before);
+    }
+
+    fn clone_span(&self, id: &span::Id) -> span::Id {
+        self.1.lock().unwrap()[id.into_u64() as usize - 1] += 1;
+        id.clone()
+    }
+
+    fn try_close(&self, id: span::Id) -> bool {
+        let at = id.into_u64() as usize - 1;
+        let handles = &mut self.1.lock().unwrap()[at];
+        *handles -= 1;
+        if *handles == 0 {
+            self.0.lock().unwrap()[at].insert("closed", "yes".to_owned());
+        }
+        *handles == 0
+    }
 
     fn event(&self, _: &Event<'_>) {}
 
@@ -105,11 +130,31 @@ async fn each_attempt_is_a_client_span_with_the_names_of_the_conventions() {
         ("server.address", "scripted.test"),
         ("server.port", "80"),
     ];
-    spans.check(0, &common);
-    spans.check(1, &common);
     spans.check(
         0,
         &[
+            ("span", "gen_ai.request"),
+            ("parent", ""),
+            ("otel.name", "chat test-model"),
+            ("otel.kind", "internal"),
+            ("gen_ai.provider.name", "scripted"),
+            ("error.type", ""),
+            ("closed", "yes"),
+        ],
+    );
+    for number in [1, 2] {
+        spans.check(number, &common);
+        let tree = [
+            ("span", "gen_ai.attempt"),
+            ("parent", "0"),
+            ("closed", "yes"),
+        ];
+        spans.check(number, &tree);
+    }
+    spans.check(
+        1,
+        &[
+            ("follows", ""),
             ("http.request.resend_count", "0"),
             ("http.response.status_code", "503"),
             ("error.type", "overloaded"),
@@ -117,8 +162,9 @@ async fn each_attempt_is_a_client_span_with_the_names_of_the_conventions() {
         ],
     );
     spans.check(
-        1,
+        2,
         &[
+            ("follows", "1"),
             ("http.request.resend_count", "1"),
             ("gen_ai.response.id", "resp_1"),
             ("gen_ai.response.finish_reasons", "[\"stop\"]"),
@@ -144,7 +190,8 @@ async fn an_attempt_that_is_cut_short_says_so() {
         .await
         .unwrap_err();
     settle().await;
-    for number in 0..3 {
+    // A request and its attempt, three times.
+    for number in 0..6 {
         spans.check(
             number,
             &[("error.type", "cancelled"), ("otel.status_code", "ERROR")],
@@ -158,5 +205,6 @@ async fn an_attempt_that_panics_is_lost() {
     let exchange = Exchange::stream(created()).panicking();
     let (runtime, _) = start_with([exchange], |config| config.retry = steady_retry(1));
     collect(&runtime).await;
-    spans.check(0, &[("error.type", "attempt_lost")]);
+    spans.check(0, &[("error.type", "attempt_lost"), ("closed", "yes")]);
+    spans.check(1, &[("error.type", "attempt_lost")]);
 }

@@ -39,7 +39,7 @@ pub(crate) async fn run(
     _load: LoadShare,
 ) {
     let question = lease.question();
-    let span = attempt.span(question.operation);
+    let span = attempt.span.clone();
     lease.watch(&span);
     let asking = ask(question, attempt.clone(), transport.clone(), &span);
     match asking.instrument(span.clone()).await {

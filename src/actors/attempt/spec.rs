@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::time::Instant;
+use tracing::Span;
 use url::Url;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     protocol::error::{ApiError, ErrorKind},
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    telemetry::{self, AttemptAttributes},
+    telemetry::Attributes,
     wire::StreamLimits,
 };
 
@@ -155,6 +156,8 @@ pub(crate) struct Attempt {
     pub(crate) refresh_auth: bool,
     /// Who hears of the response's head at once, if somebody waits for that.
     pub(crate) on_head: Option<Recipient<HeadArrived>>,
+    /// What covers it.
+    pub(crate) span: Span,
 }
 
 /// To the supervisor: the endpoint of a request has answered.
@@ -174,22 +177,6 @@ impl Attempt {
             on_head.do_send(HeadArrived(self.spec.id));
         }
     }
-
-    /// The span that covers it.
-    pub(crate) fn span(&self, operation: &'static str) -> tracing::Span {
-        let spec = &self.spec;
-        telemetry::attempt_span(&AttemptAttributes {
-            operation,
-            provider: spec.provider.name(),
-            model: &spec.model,
-            server: (
-                spec.url.host_str().unwrap_or_default(),
-                spec.url.port_or_known_default().unwrap_or_default(),
-            ),
-            request: &spec.id,
-            attempt: self.number,
-        })
-    }
 }
 
 impl RequestSpec {
@@ -201,6 +188,20 @@ impl RequestSpec {
     /// No attempt follows: what it would send is let go.
     pub(crate) fn let_body_go(&self) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
+    }
+
+    /// What spans say of it.
+    pub(crate) fn attributes(&self, operation: &'static str) -> Attributes<'_> {
+        Attributes {
+            operation,
+            provider: self.provider.name(),
+            model: &self.model,
+            server: (
+                self.url.host_str().unwrap_or_default(),
+                self.url.port_or_known_default().unwrap_or_default(),
+            ),
+            request: &self.id,
+        }
     }
 
     /// Adds to an error what it can't know itself.

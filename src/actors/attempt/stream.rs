@@ -89,7 +89,7 @@ impl StreamActor {
         load: LoadShare,
     ) -> Self {
         let now = Instant::now();
-        let span = attempt.span("chat");
+        let span = attempt.span.clone();
         lease.watch(&span);
         let spec = attempt.spec.clone();
         let phase = Rc::new(Cell::new(Phase::Authorize));

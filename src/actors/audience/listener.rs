@@ -74,6 +74,14 @@ impl Listener {
         }
     }
 
+    /// What spans call the request.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self {
+            Self::Audience(_) => "chat",
+            Self::Asker(asker) => asker.question.operation,
+        }
+    }
+
     /// Hears of the error after everything before it.
     pub(crate) fn fail(mut self, error: Arc<ApiError>, now: Instant) -> Option<Box<Audience>> {
         match &mut self {

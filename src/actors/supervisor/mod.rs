@@ -6,7 +6,7 @@
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, mem, sync::Arc, time::Duration};
 
 use actix::{
     Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture, System,
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     protocol::{ResponseEvent, Restarted, error::ApiError},
     retry::RetryDecision,
+    telemetry,
 };
 
 mod attempts;
@@ -77,11 +78,16 @@ impl StreamSupervisor {
         }
         request.spared = Duration::ZERO;
         let is_watched = matches!(placed, Ok((_, _, true)));
+        let number = request.attempts.begin(&request.spec);
+        let attributes = request.spec.attributes(listener.operation());
+        let span = telemetry::attempt_span(&request.span, number, &attributes);
+        span.follows_from(mem::replace(&mut request.last_attempt, span.id()));
         let attempt = Attempt {
             spec: request.spec.clone(),
-            number: request.attempts.begin(&request.spec),
-            refresh_auth: std::mem::take(&mut request.refresh_auth),
+            number,
+            refresh_auth: mem::take(&mut request.refresh_auth),
             on_head: is_watched.then(|| ctx.address().recipient()),
+            span,
         };
         let (body, orders) = match listener {
             Listener::Audience(_) => {
@@ -141,7 +147,10 @@ impl StreamSupervisor {
                 .judge(&request.spec, error, is_begun, can_refresh, closing);
         let now = Instant::now();
         let delay = match decision {
-            RetryDecision::GiveUp => return self.retire(id, listener.fail(error, now), ctx),
+            RetryDecision::GiveUp => {
+                telemetry::record_error(&request.span, &error);
+                return self.retire(id, listener.fail(error, now), ctx);
+            }
             RetryDecision::RefreshAuth => None,
             RetryDecision::RetryAfter(delay) => Some(delay),
         };
@@ -196,6 +205,7 @@ impl StreamSupervisor {
             return;
         };
         if listener.is_gone(request.spec.stream.when_deserted, Instant::now()) {
+            telemetry::record_cancelled(&request.span);
             let audience = listener.cut_short(ResponseEvent::Cancelled);
             return self.retire(id, audience, ctx);
         }
@@ -218,6 +228,7 @@ impl StreamSupervisor {
         let Some(waiting) = request.take_waiting() else {
             return false;
         };
+        telemetry::record_cancelled(&request.span);
         ctx.cancel_future(waiting.timer);
         // A known error is not replaced by that of a shutdown.
         let audience = waiting.listener.cut_short(match reason {
@@ -326,6 +337,7 @@ impl Handler<AttemptEnded> for StreamSupervisor {
                 self.breakers.forget(origin, now);
             }
         }
+        let is_answered = matches!(outcome, Outcome::Ended | Outcome::Answered(_));
         let audience = match (outcome, reason) {
             (Outcome::Ended | Outcome::Stopped, _) => listener.ended(),
             (Outcome::Answered(answer), _) => listener.answer(Ok(*answer)),
@@ -341,6 +353,9 @@ impl Handler<AttemptEnded> for StreamSupervisor {
                 return self.on_failure(id, ApiError::attempt_lost(), false, listener, ctx);
             }
         };
+        if !is_answered {
+            telemetry::record_cancelled(&request.span);
+        }
         self.retire(id, audience, ctx);
     }
 }

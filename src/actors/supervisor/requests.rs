@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::{Addr, SpawnHandle};
 use futures_util::future::AbortHandle;
 use tokio::{sync::oneshot, time::Instant};
+use tracing::{Span, span};
 
 use super::attempts::Attempts;
 use crate::{
@@ -23,6 +24,9 @@ pub(super) struct Request {
     pub(super) spec: Arc<RequestSpec>,
     pub(super) state: State,
     pub(super) attempts: Attempts,
+    /// What covers it until its end, and what covered its last attempt.
+    pub(super) span: Span,
+    pub(super) last_attempt: Option<span::Id>,
     /// That the attempt which runs was told to stop. It may have ended just before.
     pub(super) stopping: Option<Box<Stopping>>,
     /// Whether the next attempt is to have another key.

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use actix::{AsyncContext, Context};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::{
     requests::{Request, State},
@@ -26,6 +27,7 @@ impl StreamSupervisor {
             return;
         };
         self.live -= 1;
+        request.span = Span::none();
         let Some(audience) = audience else {
             self.requests.remove(&id);
             return self.close_if_idle(ctx);

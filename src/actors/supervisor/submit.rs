@@ -26,6 +26,7 @@ use crate::{
     },
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
+    telemetry,
 };
 
 impl StreamSupervisor {
@@ -92,11 +93,14 @@ impl StreamSupervisor {
         ctx: &mut Context<Self>,
     ) {
         let id = spec.id;
+        let span = telemetry::request_span(&spec.attributes(listener.operation()));
         self.next_id = id.next();
         let request = Request {
             spec: Arc::new(spec),
             state: State::Changing,
             attempts: Attempts::new(observer),
+            span,
+            last_attempt: None,
             stopping: None,
             refresh_auth: false,
             spared: Duration::ZERO,

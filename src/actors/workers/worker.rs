@@ -208,6 +208,7 @@ mod tests {
                 number: 1,
                 refresh_auth: false,
                 on_head: None,
+                span: tracing::Span::none(),
             };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
                 orders: Orders::Stream(mailbox),
