@@ -1,27 +1,27 @@
 //! What programs say to the supervisor.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+mod questions;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix::{Message, Recipient};
 use http::HeaderMap;
-use tokio::sync::oneshot;
 
+pub(crate) use self::questions::Answer;
+pub use self::questions::{Asked, Compact, ListModels, Submit};
 use super::{RequestId, Subscriber, SubscriptionId, WhenDeserted};
 use crate::{
-    protocol::{CompactionInput, CompactionOutput, ModelList, Prompt, error::ApiError},
-    provider::{Provider, TurnState},
+    protocol::{Prompt, error::ApiError},
+    provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
+    secret::redaction::RedactedHeaders,
 };
 
 /// Asks for an answer. The reply comes when the request is accepted, before anything is sent.
 ///
 /// Every accepted request gives every subscriber exactly one final event. The reply is an error, and nothing is sent, when the
 /// request can't be made as it is.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SubmitRequest {
     /// What is asked.
@@ -78,6 +78,16 @@ impl SubmitRequest {
         self
     }
 
+    /// Sets a header of this request alone, in place of one of that name.
+    ///
+    /// # Errors
+    /// When it is no header, or one that the transport sets.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
+        let (name, value) = checked_header(name, value)?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
     /// Sets when it is tried again.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
@@ -107,6 +117,20 @@ impl SubmitRequest {
     }
 }
 
+/// What is asked, and secrets, are left out.
+impl fmt::Debug for SubmitRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubmitRequest")
+            .field("model", &self.prompt.options.model)
+            .field("provider", &self.provider)
+            .field("headers", &RedactedHeaders(&self.headers))
+            .field("retry", &self.retry)
+            .field("when_deserted", &self.when_deserted)
+            .field("subscribers", &self.subscribers)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Message for SubmitRequest {
     type Result = Result<Submitted, ApiError>;
 }
@@ -123,6 +147,7 @@ pub struct Submitted {
 
 /// Adds a subscriber to a request that runs, or that ended a short while ago. It receives what its cursor asks for from the
 /// log, then goes on live, without gap or repeat.
+#[derive(Clone, Debug)]
 pub struct Subscribe {
     /// Which request.
     pub request: RequestId,
@@ -277,183 +302,5 @@ impl Message for Shutdown {
     type Result = ();
 }
 
-/// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.
-/// Dropping the reply's future does not end the compaction; [`Runtime::compact`](crate::Runtime::compact) does that.
-#[non_exhaustive]
-pub struct Compact {
-    /// What is compacted.
-    pub input: CompactionInput,
-    /// Where it goes, instead of the supervisor's provider.
-    pub provider: Option<Arc<Provider>>,
-    /// Headers of this request alone; they replace the provider's of the same name.
-    pub headers: HeaderMap,
-    /// When it is tried again, instead of the supervisor's policy.
-    pub retry: Option<RetryPolicy>,
-    /// The state of the turn that it belongs to.
-    pub turn_state: Option<TurnState>,
-    /// Who is told of each attempt's start and failure.
-    pub observer: Option<Recipient<AttemptNotice>>,
-}
-
-impl Compact {
-    /// A compaction with the supervisor's own provider and policy.
-    pub fn new(input: CompactionInput) -> Self {
-        Self {
-            input,
-            provider: None,
-            headers: HeaderMap::new(),
-            retry: None,
-            turn_state: None,
-            observer: None,
-        }
-    }
-
-    /// Sets where it goes.
-    #[must_use]
-    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
-        self.provider = Some(provider);
-        self
-    }
-
-    /// Sets headers of this request alone.
-    #[must_use]
-    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Sets when it is tried again.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = Some(retry);
-        self
-    }
-
-    /// Sets the turn that it belongs to.
-    #[must_use]
-    pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
-        self.turn_state = Some(turn_state);
-        self
-    }
-
-    /// Sets who is told of each attempt.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-}
-
-impl From<CompactionInput> for Compact {
-    fn from(input: CompactionInput) -> Self {
-        Self::new(input)
-    }
-}
-
-impl Message for Compact {
-    type Result = Result<CompactionOutput, ApiError>;
-}
-
-/// Asks a server which models it has. Dropping the reply's future does not end the request;
-/// [`Runtime::list_models`](crate::Runtime::list_models) does that.
-///
-/// With the header `if-none-match` in `headers`, and the etag of a list that is known in it, a server that has no other answers
-/// that ([`ModelList::not_modified`]).
-#[derive(Default)]
-#[non_exhaustive]
-pub struct ListModels {
-    /// Where it goes, instead of the supervisor's provider.
-    pub provider: Option<Arc<Provider>>,
-    /// Headers of this request alone; they replace the provider's of the same name.
-    pub headers: HeaderMap,
-    /// When it is tried again, instead of the supervisor's policy.
-    pub retry: Option<RetryPolicy>,
-    /// Who is told of each attempt's start and failure.
-    pub observer: Option<Recipient<AttemptNotice>>,
-}
-
-impl ListModels {
-    /// Asks the supervisor's own provider, with its own policy.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets where it goes.
-    #[must_use]
-    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
-        self.provider = Some(provider);
-        self
-    }
-
-    /// Sets headers of this request alone.
-    #[must_use]
-    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Sets when it is tried again.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = Some(retry);
-        self
-    }
-
-    /// Sets who is told of each attempt.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-}
-
-impl Message for ListModels {
-    type Result = Result<ModelList, ApiError>;
-}
-
-/// Asks a [`Compact`] or a [`ListModels`] in two steps: the reply comes when the question is accepted, before anything is sent,
-/// and names it, so that it can be cancelled.
-pub struct Submit<M>(pub M);
-
-impl Message for Submit<Compact> {
-    type Result = Result<Asked<CompactionOutput>, ApiError>;
-}
-
-impl Message for Submit<ListModels> {
-    type Result = Result<Asked<ModelList>, ApiError>;
-}
-
-/// An accepted question. As a future it gives the answer, exactly one, or what went wrong after all attempts.
-///
-/// Dropping it does not cancel the question, but no attempt follows the one that runs.
-#[must_use = "its answer comes when it is awaited"]
-pub struct Asked<T> {
-    pub(super) request: RequestId,
-    pub(super) answer: oneshot::Receiver<Result<Answer, ApiError>>,
-    /// Takes it out of those of all kinds.
-    pub(super) take: fn(Answer) -> Option<T>,
-}
-
-/// The answer to a question of any kind.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Compaction(CompactionOutput),
-    Models(ModelList),
-}
-
-impl<T> Asked<T> {
-    /// Names the question, for [`CancelRequest`].
-    pub fn request(&self) -> RequestId {
-        self.request
-    }
-}
-
-impl<T> Future for Asked<T> {
-    type Output = Result<T, ApiError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
-        let answer = answer.unwrap_or_else(|_| Err(ApiError::stopped()));
-        Poll::Ready(answer.and_then(|answer| (self.take)(answer).ok_or_else(ApiError::stopped)))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -358,7 +358,11 @@ fn checked_base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn checked_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ApiError> {
+/// A header of a provider or a request, marked where it holds a secret.
+pub(crate) fn checked_header(
+    name: &str,
+    value: &str,
+) -> Result<(HeaderName, HeaderValue), ApiError> {
     let header_name = HeaderName::try_from(name)
         .map_err(|_| ApiError::misconfigured(format!("{name:?} is no header's name")))?;
     if is_transport_header(&header_name) {

@@ -14,8 +14,8 @@ pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoA
 #[cfg(feature = "toml")]
 pub use catalog::ProviderCatalog;
 pub use compression::RequestCompression;
-pub(crate) use endpoint::Accept;
 pub use endpoint::Provider;
+pub(crate) use endpoint::{Accept, checked_header};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
 pub(crate) use timeouts::MAX_TRAILER;

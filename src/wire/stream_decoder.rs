@@ -1,5 +1,7 @@
 //! The body of a response to its events, whatever the dialect.
 
+use std::fmt;
+
 use super::{
     Dialect, StreamLimits, Terminal, Wire,
     chat::ChatDialect,
@@ -156,6 +158,22 @@ impl StreamDecoder {
             AnyDialect::Responses(dialect) => dialect.anomalies(),
             AnyDialect::Chat(dialect) => dialect.anomalies(),
         }
+    }
+}
+
+/// Where it stands; nothing of the answer.
+impl fmt::Debug for StreamDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wire = match self.dialect {
+            AnyDialect::Responses(_) => Wire::Responses,
+            AnyDialect::Chat(_) => Wire::Chat,
+        };
+        f.debug_struct("StreamDecoder")
+            .field("wire", &wire)
+            .field("events", &self.events())
+            .field("is_finishing", &self.is_finishing())
+            .field("is_ended", &self.is_ended())
+            .finish_non_exhaustive()
     }
 }
 

@@ -202,3 +202,15 @@ fn a_stream_that_was_cut_in_a_fields_name_is_truncated() {
         }
     }
 }
+
+#[test]
+fn nothing_of_an_answer_is_in_the_debug_text() {
+    let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
+    let chunk = br#"data: {"choices":[{"index":0,"delta":{"content":"private"}}]}"#;
+    decoder.feed(chunk, &mut Vec::new());
+    decoder.feed(b"\n\ndata: private", &mut Vec::new());
+    assert_eq!(
+        format!("{decoder:?}"),
+        "StreamDecoder { wire: Chat, events: 1, is_finishing: false, is_ended: false, .. }"
+    );
+}

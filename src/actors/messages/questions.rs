@@ -1,0 +1,255 @@
+//! Questions with one answer: the messages that ask for a compaction or a list of models.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use actix::{Message, Recipient};
+use http::HeaderMap;
+use tokio::sync::oneshot;
+
+use super::AttemptNotice;
+use crate::{
+    actors::RequestId,
+    protocol::{CompactionInput, CompactionOutput, ModelList, error::ApiError},
+    provider::{Provider, TurnState, checked_header},
+    retry::RetryPolicy,
+    secret::redaction::RedactedHeaders,
+};
+
+/// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.
+/// Dropping the reply's future does not end the compaction; [`Runtime::compact`](crate::Runtime::compact) does that.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Compact {
+    /// What is compacted.
+    pub input: CompactionInput,
+    /// Where it goes, instead of the supervisor's provider.
+    pub provider: Option<Arc<Provider>>,
+    /// Headers of this request alone; they replace the provider's of the same name.
+    pub headers: HeaderMap,
+    /// When it is tried again, instead of the supervisor's policy.
+    pub retry: Option<RetryPolicy>,
+    /// The state of the turn that it belongs to.
+    pub turn_state: Option<TurnState>,
+    /// Who is told of each attempt's start and failure.
+    pub observer: Option<Recipient<AttemptNotice>>,
+}
+
+impl Compact {
+    /// A compaction with the supervisor's own provider and policy.
+    pub fn new(input: CompactionInput) -> Self {
+        Self {
+            input,
+            provider: None,
+            headers: HeaderMap::new(),
+            retry: None,
+            turn_state: None,
+            observer: None,
+        }
+    }
+
+    /// Sets where it goes.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Sets headers of this request alone.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets a header of this request alone, in place of one of that name.
+    ///
+    /// # Errors
+    /// When it is no header, or one that the transport sets.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
+        let (name, value) = checked_header(name, value)?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// Sets when it is tried again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Sets the turn that it belongs to.
+    #[must_use]
+    pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
+        self.turn_state = Some(turn_state);
+        self
+    }
+
+    /// Sets who is told of each attempt.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+}
+
+/// What is asked, and secrets, are left out.
+impl fmt::Debug for Compact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compact")
+            .field("model", &self.input.model)
+            .field("provider", &self.provider)
+            .field("headers", &RedactedHeaders(&self.headers))
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<CompactionInput> for Compact {
+    fn from(input: CompactionInput) -> Self {
+        Self::new(input)
+    }
+}
+
+impl Message for Compact {
+    type Result = Result<CompactionOutput, ApiError>;
+}
+
+/// Asks a server which models it has. Dropping the reply's future does not end the request;
+/// [`Runtime::list_models`](crate::Runtime::list_models) does that.
+///
+/// With the header `if-none-match` in `headers`, and the etag of a list that is known in it, a server that has no other answers
+/// that ([`ModelList::not_modified`]).
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct ListModels {
+    /// Where it goes, instead of the supervisor's provider.
+    pub provider: Option<Arc<Provider>>,
+    /// Headers of this request alone; they replace the provider's of the same name.
+    pub headers: HeaderMap,
+    /// When it is tried again, instead of the supervisor's policy.
+    pub retry: Option<RetryPolicy>,
+    /// Who is told of each attempt's start and failure.
+    pub observer: Option<Recipient<AttemptNotice>>,
+}
+
+impl ListModels {
+    /// Asks the supervisor's own provider, with its own policy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets where it goes.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Sets headers of this request alone.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Sets a header of this request alone, in place of one of that name.
+    ///
+    /// # Errors
+    /// When it is no header, or one that the transport sets.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
+        let (name, value) = checked_header(name, value)?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// Sets when it is tried again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Sets who is told of each attempt.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+}
+
+/// Secrets are left out.
+impl fmt::Debug for ListModels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListModels")
+            .field("provider", &self.provider)
+            .field("headers", &RedactedHeaders(&self.headers))
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Message for ListModels {
+    type Result = Result<ModelList, ApiError>;
+}
+
+/// Asks a [`Compact`] or a [`ListModels`] in two steps: the reply comes when the question is accepted, before anything is sent,
+/// and names it, so that it can be cancelled.
+#[derive(Clone, Debug)]
+pub struct Submit<M>(pub M);
+
+impl Message for Submit<Compact> {
+    type Result = Result<Asked<CompactionOutput>, ApiError>;
+}
+
+impl Message for Submit<ListModels> {
+    type Result = Result<Asked<ModelList>, ApiError>;
+}
+
+/// An accepted question. As a future it gives the answer, exactly one, or what went wrong after all attempts.
+///
+/// Dropping it does not cancel the question, but no attempt follows the one that runs.
+#[must_use = "its answer comes when it is awaited"]
+pub struct Asked<T> {
+    pub(in crate::actors) request: RequestId,
+    pub(in crate::actors) answer: oneshot::Receiver<Result<Answer, ApiError>>,
+    /// Takes it out of those of all kinds.
+    pub(in crate::actors) take: fn(Answer) -> Option<T>,
+}
+
+/// The answer to a question of any kind.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Compaction(CompactionOutput),
+    Models(ModelList),
+}
+
+impl<T> Asked<T> {
+    /// Names the question, for [`CancelRequest`](super::CancelRequest).
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+}
+
+impl<T> fmt::Debug for Asked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked")
+            .field("request", &self.request)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Future for Asked<T> {
+    type Output = Result<T, ApiError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        let answer = answer.unwrap_or_else(|_| Err(ApiError::stopped()));
+        Poll::Ready(answer.and_then(|answer| (self.take)(answer).ok_or_else(ApiError::stopped)))
+    }
+}
