@@ -1,6 +1,8 @@
-//! Durations as servers write them for people: `6m0s`, `28ms`, `1h2m3.5s`, `35 seconds`.
+//! Durations as servers write them for people (`6m0s`, `28ms`, `1h2m3.5s`, `35 seconds`), and as this crate writes them in JSON.
 
 use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
 
 /// Reads a text that is such a duration and nothing else. A number without a unit is none.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
@@ -29,6 +31,19 @@ pub(crate) fn requested_in(sentence: &str) -> Option<Duration> {
         let (delay, _) = parse_prefix(sentence[start..].trim_start())?;
         Some(delay)
     })
+}
+
+/// Milliseconds.
+pub(super) fn of_millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+/// Milliseconds, or null.
+pub(super) fn some_of_millis<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let millis = Option::<u64>::deserialize(deserializer)?;
+    Ok(millis.map(Duration::from_millis))
 }
 
 /// One decimal number with its unit.

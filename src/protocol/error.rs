@@ -1,10 +1,15 @@
 //! All the ways in which a request can end badly.
 
+mod json;
+
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Id, OneLine, RateLimitSnapshot, RawJson, StreamAnomalies, Text, TokenUsage};
+use crate::protocol::{
+    Id, RateLimitSnapshot, RawJson, StreamAnomalies, Text, TokenUsage,
+    duration_notation::some_of_millis, raw::present,
+};
 
 /// The kinds of failure: of each its name, and what a person can try.
 macro_rules! kinds {
@@ -13,10 +18,10 @@ macro_rules! kinds {
         ///
         /// Whether trying again can help is answered in one place, [`RetryPolicy`](crate::retry::RetryPolicy); each kind here says
         /// what that place makes of it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum ErrorKind {
-            $($(#[$doc])* $kind,)*
+            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
         }
 
         impl ErrorKind {
@@ -158,7 +163,8 @@ impl fmt::Display for ErrorKind {
 }
 
 /// How far an attempt had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
     /// Nothing was sent: the request was being checked and built.
@@ -196,13 +202,12 @@ impl fmt::Display for Phase {
 }
 
 /// One attempt that failed, as an error that came after several lists it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AttemptFailure {
     /// Which attempt; the first is 1.
     pub attempt: u32,
     /// What kind of failure.
-    #[serde(serialize_with = "as_display")]
     pub kind: ErrorKind,
     /// What was said of it.
     pub message: String,
@@ -211,20 +216,19 @@ pub struct AttemptFailure {
     pub request_id: Option<String>,
 }
 
-fn as_display<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
 /// Why a request, or a subscription to one, ended badly.
 ///
 /// `Display` is one line without the cause, which is [`source`](Error::source); [`report`](Self::report) is the paragraph
 /// for people. It never holds a key: headers of the request are not part of it. The error is built where the failure is
 /// known and completed on its way up with the attempt, the host and what had been delivered.
-#[derive(Clone)]
+///
+/// As JSON it is `{"kind", "message", ...}`, and can be read back; of its causes only the first is in there, by its words.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
 pub struct ApiError(Box<Details>);
 
 /// The parts of an [`ApiError`]. Absent means that nobody said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Details {
     /// What a program matches on.
@@ -248,6 +252,11 @@ pub struct Details {
     /// The server's id of the request (`x-request-id`, `x-oai-request-id`, `cf-ray`, ...).
     pub request_id: Option<String>,
     /// How long the server asks to wait.
+    #[serde(
+        rename = "retry_after_ms",
+        default,
+        deserialize_with = "some_of_millis"
+    )]
     pub retry_after: Option<Duration>,
     /// Header `x-should-retry`, which outranks the kind.
     pub should_retry: Option<bool>,
@@ -258,18 +267,23 @@ pub struct Details {
     /// The limits that came with the error.
     pub rate_limits: Option<RateLimitSnapshot>,
     /// Which attempt failed last; 0 before the first.
+    #[serde(default)]
     pub attempt: u32,
     /// How many attempts the request may have.
+    #[serde(default)]
     pub max_attempts: u32,
     /// The failures of all attempts, the last included.
+    #[serde(default)]
     pub attempts: Vec<AttemptFailure>,
     /// Whether a part of the answer had reached subscribers.
+    #[serde(default)]
     pub output_delivered: bool,
     /// The response's id, where the server had given it one before it failed.
     pub response_id: Option<Id>,
     /// What the failed answer cost, when the server said so.
     pub token_usage: Option<TokenUsage>,
     /// The `usage` object as it came.
+    #[serde(default, deserialize_with = "present")]
     pub usage: Option<RawJson>,
     /// The response object of a `response.failed`, with the output that it had.
     pub response: Option<RawJson>,
@@ -280,8 +294,10 @@ pub struct Details {
     /// The `sequence_number` of the last event, on the Responses wire: where a stored response is resumed.
     pub sequence_number: Option<u64>,
     /// What was odd about the stream.
+    #[serde(default)]
     pub anomalies: StreamAnomalies,
     /// The cause.
+    #[serde(rename = "cause", default, deserialize_with = "json::cause")]
     pub source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -455,9 +471,10 @@ impl fmt::Display for ApiError {
     }
 }
 
+/// The [`report`](ApiError::report) on one line, as `unwrap` prints it. [`details`](ApiError::details) has each field.
 impl fmt::Debug for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        write!(f, "ApiError({:?})", self.report())
     }
 }
 
@@ -471,72 +488,6 @@ impl Error for ApiError {
 impl PartialEq for ApiError {
     fn eq(&self, other: &Self) -> bool {
         self.kind() == other.kind() && self.report() == other.report()
-    }
-}
-
-/// `{"kind", "message", ...}`: what is absent is left out, except for the first two.
-impl Serialize for ApiError {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let details = self.details();
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", details.kind.as_str())?;
-        map.serialize_entry("message", &details.message)?;
-        let texts = [
-            ("phase", details.phase.map(Phase::as_str)),
-            ("provider", details.provider.as_deref()),
-            ("host", details.host.as_deref()),
-            ("code", details.code.as_deref()),
-            ("error_type", details.error_type.as_deref()),
-            ("param", details.param.as_deref()),
-            ("request_id", details.request_id.as_deref()),
-            ("plan_type", details.plan_type.as_deref()),
-            ("response_id", details.response_id.as_deref()),
-            ("finish_reason", details.finish_reason.as_deref()),
-            (
-                "native_finish_reason",
-                details.native_finish_reason.as_deref(),
-            ),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                map.serialize_entry(name, text)?;
-            }
-        }
-        if let Some(status) = details.status {
-            map.serialize_entry("status", &status)?;
-        }
-        if let Some(resets_at) = details.resets_at {
-            map.serialize_entry("resets_at", &resets_at)?;
-        }
-        if let Some(wait) = details.retry_after {
-            map.serialize_entry("retry_after_ms", &(wait.as_millis() as u64))?;
-        }
-        if let Some(limits) = &details.rate_limits {
-            map.serialize_entry("rate_limits", limits)?;
-        }
-        if let Some(usage) = &details.token_usage {
-            map.serialize_entry("token_usage", usage)?;
-        }
-        if let Some(usage) = &details.usage {
-            map.serialize_entry("usage", &OneLine(usage))?;
-        }
-        if let Some(number) = details.sequence_number {
-            map.serialize_entry("sequence_number", &number)?;
-        }
-        map.serialize_entry("output_delivered", &details.output_delivered)?;
-        if details.attempt > 0 {
-            map.serialize_entry("attempt", &details.attempt)?;
-            map.serialize_entry("max_attempts", &details.max_attempts)?;
-            map.serialize_entry("attempts", &details.attempts)?;
-        }
-        if !details.anomalies.is_empty() {
-            map.serialize_entry("anomalies", &details.anomalies)?;
-        }
-        if let Some(source) = self.source() {
-            map.serialize_entry("cause", &source.to_string())?;
-        }
-        map.serialize_entry("advice", self.advice())?;
-        map.end()
     }
 }
 

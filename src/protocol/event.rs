@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Id, RateLimitSnapshot, RawJson, ResponseItem, StreamAnomalies, Text, TokenUsage,
+    duration_notation::of_millis,
     error::ApiError,
+    raw::present,
     saying::{event_changes_answer, event_says_something, item_says_something},
 };
 
@@ -117,7 +119,7 @@ pub enum ResponseEvent {
 }
 
 /// `response.created`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Created {
     /// The response's id, for `previous_response_id` and for cancelling.
@@ -187,7 +189,7 @@ impl fmt::Debug for OutputItem {
 }
 
 /// `response.output_text.delta`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct OutputTextDelta {
     /// The text to append.
@@ -199,6 +201,7 @@ pub struct OutputTextDelta {
     /// The part of that message.
     pub content_index: Option<u32>,
     /// The log probabilities of the tokens, a JSON array, when the request asked for them.
+    #[serde(default, deserialize_with = "present")]
     pub logprobs: Option<RawJson>,
 }
 
@@ -216,7 +219,7 @@ impl OutputTextDelta {
 }
 
 /// `response.refusal.delta`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct RefusalDelta {
     /// The text to append.
@@ -228,6 +231,7 @@ pub struct RefusalDelta {
     /// The part of that message.
     pub content_index: Option<u32>,
     /// The log probabilities of the tokens, a JSON array, when the request asked for them.
+    #[serde(default, deserialize_with = "present")]
     pub logprobs: Option<RawJson>,
 }
 
@@ -245,7 +249,7 @@ impl RefusalDelta {
 }
 
 /// `response.reasoning_summary_text.delta`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct ReasoningSummaryDelta {
     /// The text to append.
@@ -271,7 +275,7 @@ impl ReasoningSummaryDelta {
 }
 
 /// `response.reasoning_text.delta`, and the reasoning of a Chat stream under whichever name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct ReasoningContentDelta {
     /// The text to append.
@@ -297,7 +301,7 @@ impl ReasoningContentDelta {
 }
 
 /// `response.reasoning_summary_part.added`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct ReasoningSummaryPartAdded {
     /// The reasoning item it belongs to.
@@ -320,7 +324,7 @@ impl ReasoningSummaryPartAdded {
 }
 
 /// Which kind of tool call an input delta belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolCallInput {
@@ -333,7 +337,7 @@ pub enum ToolCallInput {
 }
 
 /// More of a tool call's input.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct ToolCallInputDelta {
     /// The piece to append; a piece of JSON is not itself JSON.
@@ -362,7 +366,7 @@ impl ToolCallInputDelta {
 }
 
 /// An event without a form of its own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct OtherEvent {
     /// Its type.
@@ -382,12 +386,13 @@ impl OtherEvent {
 }
 
 /// A new attempt after output had been delivered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Restarted {
     /// The attempt that begins; the first of a request is 1.
     pub attempt: u32,
     /// How long the runtime waits before it.
+    #[serde(rename = "delay_ms", deserialize_with = "of_millis")]
     pub delay: Duration,
     /// What ended the attempt before.
     pub error: Arc<ApiError>,
@@ -405,7 +410,7 @@ impl Restarted {
 }
 
 /// How a whole answer ended.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Completed {
     /// The response's id; absent when the server sent none.
@@ -413,6 +418,7 @@ pub struct Completed {
     /// What it cost, when the server said so.
     pub token_usage: Option<TokenUsage>,
     /// The `usage` object as it came, for what [`TokenUsage`] has no field for, such as a cost.
+    #[serde(default, deserialize_with = "present")]
     pub usage: Option<RawJson>,
     /// The server's own word for the end: `finish_reason` on the Chat wire. Absent on the Responses wire.
     pub finish_reason: Option<Text>,
@@ -427,11 +433,12 @@ pub struct Completed {
     /// The final response object; absent on the Chat wire.
     pub response: Option<RawJson>,
     /// What was odd about the stream.
+    #[serde(default)]
     pub anomalies: StreamAnomalies,
 }
 
 /// How an answer that the server cut short ended.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Incomplete {
     /// Why: `max_output_tokens`, `content_filter`, `no_finish_reason` where the stream ended without saying how, or the server's
@@ -442,6 +449,7 @@ pub struct Incomplete {
     /// What it cost, when the server said so.
     pub token_usage: Option<TokenUsage>,
     /// The `usage` object as it came, for what [`TokenUsage`] has no field for, such as a cost.
+    #[serde(default, deserialize_with = "present")]
     pub usage: Option<RawJson>,
     /// The server's own word for the end: `finish_reason` on the Chat wire. On the Responses wire the words of the error in the
     /// response, where there are any.
@@ -455,7 +463,15 @@ pub struct Incomplete {
     /// The final response object; absent on the Chat wire.
     pub response: Option<RawJson>,
     /// What was odd about the stream.
+    #[serde(default)]
     pub anomalies: StreamAnomalies,
+}
+
+/// A copy of the typed form.
+impl From<&OutputItem> for ResponseItem {
+    fn from(item: &OutputItem) -> Self {
+        item.item().clone()
+    }
 }
 
 impl ResponseEvent {

@@ -3,14 +3,14 @@
 use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use http::HeaderMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::duration_notation;
 use crate::json::lenient::integer;
 
 /// Where a caller stands against one family of a server's limits, as of one response.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RateLimitSnapshot {
     /// The family, lower case (`codex` when the server names none); absent for plain `x-ratelimit-*` headers.
@@ -53,7 +53,7 @@ pub struct RateLimitSnapshot {
 }
 
 /// One sliding window of a limit.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateLimitWindow {
     /// How much of it is used, in percent; finite.
     pub used_percent: f64,
@@ -66,7 +66,7 @@ pub struct RateLimitWindow {
 }
 
 /// Prepaid credits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credits {
     /// Whether any are left.
     pub has_credits: bool,
@@ -78,7 +78,7 @@ pub struct Credits {
 }
 
 /// How much one member of a workspace may spend.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IndividualLimit {
     /// The most, as the server writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct IndividualLimit {
 }
 
 /// What is left of a count that refills.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimitBudget {
     /// The most that is ever left.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +107,8 @@ pub struct RateLimitBudget {
     #[serde(
         rename = "reset_ms",
         serialize_with = "as_millis",
+        deserialize_with = "duration_notation::some_of_millis",
+        default,
         skip_serializing_if = "Option::is_none"
     )]
     pub reset: Option<Duration>,

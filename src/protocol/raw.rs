@@ -119,6 +119,13 @@ impl<'de> Deserialize<'de> for RawJson {
     }
 }
 
+/// For an optional field whose value, if it is there at all, is JSON: also null.
+pub(crate) fn present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RawJson>, D::Error> {
+    RawJson::deserialize(deserializer).map(Some)
+}
+
 /// JSON of the server's on one line. Several `data:` lines of an event bring line breaks, but never into a string.
 pub(crate) struct OneLine<'a>(pub(crate) &'a RawJson);
 

@@ -3,7 +3,7 @@
 use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use compact_str::CompactString;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An identifier that many events repeat. A decoder hands out one allocation for a run of equal ones, so that a clone costs
 /// a reference count.
@@ -88,5 +88,29 @@ impl fmt::Display for Text {
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn ids_and_texts_are_texts_in_json() {
+        let (id, text) = (Id::from("msg_1"), Text::from("a\n"));
+        let value = json!({"id": id, "text": text, "none": None::<Id>});
+        assert_eq!(value, json!({"id": "msg_1", "text": "a\n", "none": null}));
+        let read = |name: &str| value[name].clone();
+        assert_eq!(serde_json::from_value::<Id>(read("id")).unwrap(), id);
+        assert_eq!(serde_json::from_value::<Text>(read("text")).unwrap(), text);
+        assert!(serde_json::from_value::<Text>(Value::from(1)).is_err());
     }
 }
