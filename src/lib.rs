@@ -23,6 +23,9 @@
 //! others, `toml` and `zstd` what their names say; `cli`, the default, is the command.
 //!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
+//!
+//! Types of other crates that stand in signatures here are exported with their crates, so that a program need not find the version
+//! that fits: [`bytes`], [`http`] and [`serde_json`], and with the runtime `actix` and `url`.
 
 // What only the runtime asks of the plain layers is compiled and tested without it all the same; builds with it find what nobody uses.
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports))]
@@ -60,6 +63,11 @@ pub mod wire;
 pub use protocol::error::{ApiError, AttemptFailure, Details as ErrorDetails, ErrorKind, Phase};
 #[cfg(feature = "runtime")]
 pub use runtime::{ResponseStream, Runtime};
+
+// The crates whose types stand in public signatures here, so that a program can name those types in the version that fits.
+#[cfg(feature = "runtime")]
+pub use {actix, url};
+pub use {bytes, http, serde_json};
 
 /// The examples of the README.
 #[cfg(all(doctest, feature = "runtime", feature = "loopback"))]
