@@ -4,7 +4,9 @@ mod json;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
 use crate::protocol::{
     Id, RateLimitSnapshot, RawJson, StreamAnomalies, Text, TokenUsage,
@@ -297,7 +299,7 @@ pub struct Details {
     #[serde(default)]
     pub anomalies: StreamAnomalies,
     /// The cause.
-    #[serde(rename = "cause", default, deserialize_with = "json::cause")]
+    #[serde(rename = "cause", default, deserialize_with = "cause")]
     pub source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -396,6 +398,27 @@ impl ApiError {
         &mut self.0
     }
 
+    /// The HTTP status that the server failed with. Absent where no response came, and where one that began well failed later.
+    pub fn http_status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.0.status?).ok()
+    }
+
+    /// The error as OpenAI's API writes one, for a service that passes it on: `{"error": {"message", "type", "param", "code"}}`.
+    /// Where the server gave no type or no code, or none was asked, the kind's name stands there; an absent `param` is null.
+    pub fn to_error_object(&self) -> Value {
+        let details = self.details();
+        let or_kind = |word: &Option<String>| match word {
+            Some(word) => word.clone(),
+            None => details.kind.as_str().to_owned(),
+        };
+        json!({"error": {
+            "message": details.message,
+            "type": or_kind(&details.error_type),
+            "param": details.param,
+            "code": or_kind(&details.code),
+        }})
+    }
+
     /// What to try, for a person.
     pub fn advice(&self) -> &'static str {
         self.kind().advice()
@@ -491,6 +514,14 @@ impl PartialEq for ApiError {
     }
 }
 
+type Cause = Arc<dyn Error + Send + Sync>;
+
+/// The words of a cause, as an error.
+fn cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
+    let words = Option::<String>::deserialize(deserializer)?;
+    Ok(words.map(|words| Box::<dyn Error + Send + Sync>::from(words).into()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -553,5 +584,36 @@ mod tests {
             "{json}"
         );
         assert!(!json.contains("null"), "{json}");
+    }
+
+    #[test]
+    fn debug_is_one_line_however_much_is_known() {
+        let mut error = ApiError::new(ErrorKind::ServerError, "a\nb");
+        error.details_mut().response = RawJson::parse("{\n}").ok();
+        let text = r#"ApiError("server_error: a\nb. To try: try again later; give the request id when you report it.")"#;
+        assert_eq!(format!("{error:?}"), text);
+        assert_eq!(format!("{error:#?}"), text);
+    }
+
+    #[test]
+    fn an_error_is_written_as_openai_writes_it() {
+        let mut error = ApiError::new(ErrorKind::IdleTimeout, "silent");
+        assert_eq!(error.http_status(), None);
+        assert_eq!(
+            error.to_error_object(),
+            json!({"error": {"message": "silent", "type": "idle_timeout", "param": null, "code": "idle_timeout"}})
+        );
+        let details = error.details_mut();
+        details.status = Some(400);
+        details.error_type = Some("invalid_request_error".to_owned());
+        details.param = Some("model".to_owned());
+        details.code = Some("model_not_found".to_owned());
+        assert_eq!(error.http_status(), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(
+            error.to_error_object(),
+            json!({"error": {"message": "silent", "type": "invalid_request_error", "param": "model", "code": "model_not_found"}})
+        );
+        error.details_mut().status = Some(7);
+        assert_eq!(error.http_status(), None);
     }
 }

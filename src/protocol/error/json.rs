@@ -1,8 +1,8 @@
 //! An error as one JSON object.
 
-use std::{error::Error, sync::Arc};
+use std::error::Error;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{ApiError, Phase};
 use crate::protocol::OneLine;
@@ -74,12 +74,4 @@ impl Serialize for ApiError {
         map.serialize_entry("advice", self.advice())?;
         map.end()
     }
-}
-
-type Cause = Arc<dyn Error + Send + Sync>;
-
-/// The words of a cause, as an error.
-pub(super) fn cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
-    let words = Option::<String>::deserialize(deserializer)?;
-    Ok(words.map(|words| Box::<dyn Error + Send + Sync>::from(words).into()))
 }
