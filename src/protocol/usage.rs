@@ -1,5 +1,10 @@
 //! What a response cost.
 
+use std::{
+    iter::Sum,
+    ops::{Add, AddAssign},
+};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -201,6 +206,41 @@ impl TokenUsage {
     }
 }
 
+/// Each count by itself; one that would be too large is the largest.
+impl Add for TokenUsage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let sum = |count: fn(&Self) -> u64| count(&self).saturating_add(count(&other));
+        Self {
+            input_tokens: sum(|usage| usage.input_tokens),
+            cached_input_tokens: sum(|usage| usage.cached_input_tokens),
+            cache_write_tokens: sum(|usage| usage.cache_write_tokens),
+            output_tokens: sum(|usage| usage.output_tokens),
+            reasoning_output_tokens: sum(|usage| usage.reasoning_output_tokens),
+            total_tokens: sum(|usage| usage.total_tokens),
+        }
+    }
+}
+
+impl AddAssign for TokenUsage {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sum for TokenUsage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), Add::add)
+    }
+}
+
+impl<'a> Sum<&'a Self> for TokenUsage {
+    fn sum<I: Iterator<Item = &'a Self>>(usages: I) -> Self {
+        usages.copied().sum()
+    }
+}
+
 /// The counts of one object.
 #[derive(Default)]
 struct Counts {
@@ -345,6 +385,28 @@ mod tests {
             usage.reasoning_output_tokens,
             usage.total_tokens,
         ]
+    }
+
+    #[test]
+    fn usages_add_up() {
+        let usage = |first: u64| TokenUsage {
+            input_tokens: first,
+            cached_input_tokens: 2,
+            cache_write_tokens: 3,
+            output_tokens: 4,
+            reasoning_output_tokens: 5,
+            total_tokens: 6,
+        };
+        let turns = [usage(1), usage(u64::MAX)];
+        let sum = turns[0] + turns[1];
+        assert_eq!(counts(sum), [u64::MAX, 4, 6, 8, 10, 12]);
+        assert_eq!(turns.iter().sum::<TokenUsage>(), sum);
+        assert_eq!(turns.into_iter().sum::<TokenUsage>(), sum);
+        let mut so_far = TokenUsage::default();
+        for turn in turns {
+            so_far += turn;
+        }
+        assert_eq!(so_far, sum);
     }
 
     #[test]
