@@ -1,5 +1,7 @@
 //! What a caller asks for.
 
+mod options;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -13,11 +15,11 @@ use super::{RawJson, ResponseItem, Tool};
 /// use actix_responses::protocol::{Prompt, Tool};
 /// # use serde_json::json;
 ///
-/// let mut prompt = Prompt::user("Which day is it?")
+/// let prompt = Prompt::user("Which day is it?")
 ///     .with_model("gpt-5")
 ///     .with_instructions("Answer in one word.")
-///     .with_tool(Tool::function("today", "The date.", json!({"type": "object"})));
-/// prompt.options.max_output_tokens = Some(100);
+///     .with_tool(Tool::function("today", "The date.", json!({"type": "object"})))
+///     .with_max_output_tokens(100);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -291,13 +293,6 @@ impl Prompt {
         self.with_output_format(schema)
     }
 
-    /// Sets the prompt that the server keeps, which this one fills in.
-    #[must_use]
-    pub fn with_template(mut self, template: PromptTemplate) -> Self {
-        self.options.template = Some(template);
-        self
-    }
-
     /// Sets how much the model thinks: `low`, `medium`, `high`, ...
     #[must_use]
     pub fn with_reasoning_effort(mut self, effort: impl Into<String>) -> Self {
@@ -318,24 +313,28 @@ impl Prompt {
         self
     }
 
-    /// Sets whether the server keeps the response.
+    /// Sets whose reasoning the model sees: `auto`, `current_turn` or `all_turns`.
     #[must_use]
-    pub fn with_store(mut self, store: bool) -> Self {
-        self.options.store = Some(store);
+    pub fn with_reasoning_context(mut self, context: impl Into<String>) -> Self {
+        self.options
+            .reasoning
+            .get_or_insert_with(ReasoningOptions::default)
+            .context = Some(context.into());
         self
     }
 
-    /// Sets the stored response that this one continues.
+    /// Sets what the server adds to its answer; nothing, if the list is empty.
     #[must_use]
-    pub fn with_previous_response_id(mut self, id: impl Into<String>) -> Self {
-        self.options.previous_response_id = Some(id.into());
+    pub fn with_include(mut self, include: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.options.include = Some(include.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets the most tokens that the answer may have.
+    /// Adds one of the caller's notes.
     #[must_use]
-    pub fn with_max_output_tokens(mut self, tokens: u64) -> Self {
-        self.options.max_output_tokens = Some(tokens);
+    pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let metadata = self.options.metadata.get_or_insert_default();
+        metadata.insert(name.into(), value.into());
         self
     }
 
@@ -368,5 +367,70 @@ mod tests {
             (Some("low"), Some("auto"))
         );
         assert_eq!(prompt.options.extra["client_metadata"], 1);
+    }
+    #[test]
+    fn every_option_has_a_method_that_sets_it() {
+        let built = Prompt::user("a")
+            .with_model("m")
+            .with_template(PromptTemplate::new("t"))
+            .with_reasoning(ReasoningOptions::default())
+            .with_reasoning_context("auto")
+            .with_verbosity("low")
+            .with_include(["reasoning.encrypted_content"])
+            .with_store(false)
+            .with_previous_response_id("r")
+            .with_conversation("c")
+            .with_prompt_cache_key("k")
+            .with_prompt_cache_retention("24h")
+            .with_service_tier("flex")
+            .with_max_output_tokens(1)
+            .with_max_tool_calls(2)
+            .with_temperature(0.5)
+            .with_top_p(0.25)
+            .with_top_logprobs(3)
+            .with_tool_choice("auto")
+            .with_background(true)
+            .with_truncation("auto")
+            .with_stream_options(serde_json::json!({"include_obfuscation": false}))
+            .with_metadata("a", "1")
+            .with_metadata("b", "2")
+            .with_safety_identifier("s")
+            .with_user("u")
+            .with_extra("e", 1);
+        // Without `..`, so that a new option is not forgotten.
+        let options = RequestOptions {
+            model: Some("m".into()),
+            template: Some(PromptTemplate::new("t")),
+            reasoning: Some(ReasoningOptions {
+                context: Some("auto".into()),
+                ..ReasoningOptions::default()
+            }),
+            verbosity: Some("low".into()),
+            include: Some(vec!["reasoning.encrypted_content".into()]),
+            store: Some(false),
+            previous_response_id: Some("r".into()),
+            conversation: Some("c".into()),
+            prompt_cache_key: Some("k".into()),
+            prompt_cache_retention: Some("24h".into()),
+            service_tier: Some("flex".into()),
+            max_output_tokens: Some(1),
+            max_tool_calls: Some(2),
+            temperature: Some(0.5),
+            top_p: Some(0.25),
+            top_logprobs: Some(3),
+            tool_choice: Some("auto".into()),
+            background: Some(true),
+            truncation: Some("auto".into()),
+            stream_options: Some(serde_json::json!({"include_obfuscation": false})),
+            metadata: Some(
+                [("a", "1"), ("b", "2")]
+                    .map(|(a, b)| (a.into(), b.into()))
+                    .into(),
+            ),
+            safety_identifier: Some("s".into()),
+            user: Some("u".into()),
+            extra: [("e".to_owned(), Value::from(1))].into_iter().collect(),
+        };
+        assert_eq!(built.options, options);
     }
 }
