@@ -30,8 +30,8 @@ pub use event::{
     ToolCallInput, ToolCallInputDelta,
 };
 pub use item::{
-    Content, ContentPart, FunctionCallItem, MessageItem, ReasoningItem, ResponseItem, Role,
-    ToolCallOutputItem,
+    ArgumentsError, Content, ContentPart, FunctionCallItem, MessageItem, ReasoningItem,
+    ResponseItem, Role, ToolCallOutputItem,
 };
 pub use model_list::{Model, ModelList};
 pub use prompt::{

@@ -18,6 +18,21 @@ pub struct Tool(RawJson);
 
 impl Tool {
     /// A function of the caller's. `parameters` is a JSON schema of an object.
+    ///
+    /// Whether the server holds the model to the schema is left to it, and servers differ: say it with
+    /// [`with_strict`](Self::with_strict).
+    ///
+    /// ```
+    /// # use actix_responses::protocol::Tool;
+    /// # use serde_json::json;
+    /// let schema = json!({
+    ///     "type": "object",
+    ///     "properties": {"city": {"type": "string"}},
+    ///     "required": ["city"],
+    ///     "additionalProperties": false,
+    /// });
+    /// let tool = Tool::function("weather", "The weather in a city.", schema).with_strict(true);
+    /// ```
     pub fn function(name: &str, description: &str, parameters: impl Into<RawJson>) -> Self {
         Self(object(&[
             ("type", json!("function").into()),
@@ -39,6 +54,32 @@ impl Tool {
     /// A tool of the server's that needs no more than its type, such as `web_search`.
     pub fn hosted(tool_type: &str) -> Self {
         Self(json!({ "type": tool_type }).into())
+    }
+
+    /// Sets whether the server holds the model to the schema of a function (`strict`), in place of what was said of it. A tool that
+    /// is no JSON object stays as it is.
+    #[must_use]
+    pub fn with_strict(self, is_strict: bool) -> Self {
+        let json = self.0.get();
+        let mut members = Members::of(json);
+        let known = (&mut members)
+            .filter(|member| member.name == "strict")
+            .last();
+        let Some(end) = members.end() else {
+            return self;
+        };
+        let text = match known {
+            Some(member) => {
+                let (before, after) = (&json[..member.value.start], &json[member.value.end..]);
+                format!("{before}{is_strict}{after}")
+            }
+            None => {
+                let fields = json[..end - 1].trim_end();
+                let comma = if fields.len() > 1 { "," } else { "" };
+                format!("{fields}{comma}\"strict\":{is_strict}}}")
+            }
+        };
+        Self(RawJson::from_walked(&text))
     }
 
     /// Any tool, by its JSON object.
@@ -106,6 +147,27 @@ mod tests {
             (tool.tool_type(), tool.name()),
             (Some("function".into()), Some("f".into()))
         );
+    }
+
+    #[test]
+    fn strictness_is_said_once() {
+        for (tool, expected) in [
+            (
+                r#"{"type":"function"}"#,
+                r#"{"type":"function","strict":true}"#,
+            ),
+            (r#"{"a" : "}" }"#, r#"{"a" : "}","strict":true}"#),
+            (r#"{"strict" : null, "b":1}"#, r#"{"strict" : true, "b":1}"#),
+            ("{ }", r#"{"strict":true}"#),
+            ("[1]", "[1]"),
+        ] {
+            let tool = Tool::from_raw(RawJson::parse(tool).unwrap()).with_strict(true);
+            assert_eq!(tool.raw().get(), expected);
+            assert_eq!(RawJson::parse(expected).unwrap(), *tool.raw());
+        }
+        let tool = Tool::function("f", "d", json!({})).with_strict(true);
+        let tool = serde_json::to_value(tool.with_strict(false)).unwrap();
+        assert_eq!(tool["strict"], false);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!
 //! The text of unknown values is kept with the help of serde_json, so these types can only be read and written with it.
 
+mod answering;
 mod call;
 mod content;
 mod context;
@@ -18,6 +19,7 @@ mod hosted;
 mod message;
 mod tagged;
 
+pub use answering::ArgumentsError;
 pub use call::{
     ApplyPatchCallItem, ApplyPatchCallOutputItem, ComputerCallItem, ComputerCallOutputItem,
     CustomToolCallItem, FunctionCallItem, LocalShellAction, LocalShellCallItem,
