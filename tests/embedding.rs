@@ -74,7 +74,7 @@ fn without_a_system_the_error_names_the_way_out() {
     let loopback = loopback();
     panics();
     let check = |started: Result<Runtime, ApiError>| {
-        let error = started.err().expect("no system");
+        let error = started.expect_err("no system");
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
         assert!(error.message().contains("Runtime::spawn"), "{error}");
     };

@@ -84,7 +84,7 @@ async fn streams_of_a_process_with_few_files_end_well_or_name_the_limit() {
         "{message}"
     );
     let config = SupervisorConfig::new(Provider::new("loopback", &url).unwrap());
-    let error = Runtime::spawn(config).err().expect("no files");
+    let error = Runtime::spawn(config).expect_err("no files");
     assert_eq!(error.kind(), ErrorKind::LocalLimit, "{error}");
     limit_open_files(64);
     end_of(&runtime).await.expect("there are files again");
