@@ -185,11 +185,7 @@ async fn a_shutdown_lets_running_requests_end_and_refuses_new_ones() {
     let closing = runtime.clone();
     let closed = actix_rt::spawn(async move { closing.shutdown(Duration::from_secs(8)).await });
     settle().await;
-    let refused = runtime
-        .stream(prompt())
-        .await
-        .err()
-        .expect("no new requests");
+    let refused = runtime.stream(prompt()).await.expect_err("no new requests");
     assert_eq!(refused.kind().as_str(), "shut_down");
     assert_eq!(ending.next().await.unwrap().unwrap().name(), "created");
     assert_eq!(ending.next().await.unwrap().unwrap().name(), "completed");

@@ -457,7 +457,7 @@ async fn a_backoff_that_makes_no_sense_is_refused_before_anything_is_sent() {
     let mut retry = steady_retry(2);
     retry.backoff.base = Duration::ZERO;
     let request = SubmitRequest::new(prompt()).with_retry(retry.clone());
-    let refused = runtime.submit(request).await.err().expect("a refusal");
+    let refused = runtime.submit(request).await.expect_err("a refusal");
     assert_eq!(refused.kind(), ErrorKind::InvalidConfiguration);
     assert!(
         refused.message().contains("base delay is zero"),
