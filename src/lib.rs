@@ -64,9 +64,12 @@ pub use protocol::error::{ApiError, AttemptFailure, Details as ErrorDetails, Err
 #[cfg(feature = "runtime")]
 pub use runtime::{ResponseStream, Runtime};
 
-// The crates whose types stand in public signatures here, so that a program can name those types in the version that fits.
+// The crates whose types stand in what is public here, and those that start its actors and read its streams: for a program
+// that would else have other versions of them, and with those an actix and a tokio that do not see the ones here.
 #[cfg(feature = "runtime")]
-pub use {actix, url};
+#[doc(no_inline)]
+pub use {actix, actix_rt, futures_core, futures_util, url};
+#[doc(no_inline)]
 pub use {bytes, http, serde_json};
 
 /// The examples of the README.
