@@ -52,6 +52,9 @@ assumed=(
 )
 
 stamp=$prefix/.installed
+started=$SECONDS
+progress() { echo "install.sh: $* ($((SECONDS - started)) s)"; }
+
 state="$(sha256sum <"${BASH_SOURCE[0]}" | cut -d ' ' -f 1) $suite $sysroot $bin"
 if [[ -x $bin && -f $stamp && $(head -n 1 "$stamp") == "$state" ]]; then
   echo "bazel is installed in $prefix already"
@@ -101,9 +104,11 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled "false";
 CONF
+progress "downloading ${wanted[*]}, and what they need, of Debian $suite"
 APT_CONFIG=$work/apt.conf apt-get -qq update
 APT_CONFIG=$work/apt.conf apt-get -qq --download-only install "${wanted[@]}"
 
+progress "unpacking into $prefix"
 # An old server would keep the old files open; crates that were primed are kept.
 if [[ -x $bin && -d $prefix ]]; then "$bin" shutdown >/dev/null 2>&1 || true; fi
 if [[ -d $prefix/repository_cache ]]; then mv "$prefix/repository_cache" "$work/"; fi
@@ -192,6 +197,20 @@ for module in aspect_rules_js host_rust rules_rust rules_shell; do
   printf 'bazel_dep(name = "%s", version = "0")\n' "$module" >>"$local/apple_support/MODULE.bazel"
 done
 
+# `bazel mod graph` loads this; `bazel mod tidy` runs the program.
+cat >"$local/buildozer/buildozer_binary.bzl" <<'BZL'
+def _program_impl(repository_ctx):
+    repository_ctx.file("BUILD.bazel", "exports_files([\"buildozer.exe\"])\n")
+    repository_ctx.file("buildozer.exe", "#!/bin/sh\necho 'bazel mod tidy needs buildozer, which no Debian package has' >&2\nexit 1\n")
+
+_program = repository_rule(implementation = _program_impl)
+
+def _buildozer_binary_impl(_):
+    _program(name = "buildozer_binary")
+
+buildozer_binary = module_extension(implementation = _buildozer_binary_impl)
+BZL
+
 # The one crate that rules_rust itself needs, from Debian's package of it.
 mkdir -p "$local/tinyjson"
 ln -sfn "$(find "$prefix/usr/share/cargo/registry" -maxdepth 1 -name 'tinyjson-*' | head -n 1)/src" "$local/tinyjson/src"
@@ -221,6 +240,7 @@ BZL
 fi
 
 # The generator behind that extension, from the sources in Debian's package.
+progress "compiling the generator of rules_rust, the longest part"
 CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$work/target \
   cargo build --quiet --locked --bin cargo-bazel --manifest-path "$universe/Cargo.toml"
 generator=$prefix/usr/bin/cargo-bazel
@@ -379,4 +399,4 @@ chmod 755 "$bin"
   echo "$state"
   (cd "$work/cache/archives" && printf '%s\n' *.deb)
 } >"$stamp"
-echo "bazel installed: $("$bin" --version)"
+progress "done: $("$bin" --version)"
