@@ -30,23 +30,21 @@ if [[ -f $prefix/.installed ]] || ! recent_enough; then
   step install third_party/bazel/install.sh
 fi
 if [[ -f $prefix/.installed ]]; then
-  step prime third_party/bazel/prime-crates.sh .
+  for locked in . tests/monorepo/our_crates tests/monorepo/one_hub; do
+    step "prime $locked" third_party/bazel/prime-crates.sh "$locked"
+  done
 fi
 
-root=$PWD
-finish() {
-  cd "$root" && bazel shutdown
-  cd "$root/tests/monorepo" && bazel shutdown
-}
-trap finish EXIT
+trap 'bazel shutdown' EXIT
 
 step 'test //...' bazel test "${flags[@]}" //...
 step 'behaviour, 20 times' bazel test "${flags[@]}" --runs_per_test=20 //:behaviour_test
 step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
 step 'lint' bazel build "${flags[@]}" --keep_going --config=lint //...
+# What is left of //... without a feature, and the library with none.
+step 'without zstd' bazel build "${flags[@]}" --//:zstd=false //...
+step 'without features' bazel build "${flags[@]}" --//:loopback=false --//:runtime=false //:actix_responses
 step 'run the command' bazel run "${flags[@]}" //:actix-responses -- ask hello
 step 'test //... --config=workspace' bazel test "${flags[@]}" --config=workspace //...
-cd tests/monorepo
-step 'monorepo: test //...' bazel test "${flags[@]}" //...
-step 'monorepo: run' bazel run "${flags[@]}" //services/answers -- hello
+step "somebody else's monorepos" tests/monorepo.sh "${flags[@]}"
 echo "bazel.sh: $SECONDS s in all"

@@ -29,28 +29,53 @@ section() {
 
 # --- Versions, crates, features, lints ------------------------------------------
 
+third_party/crates/vendor.sh --check
+
 section package | sed -n 's/^version = "\(.*\)"/\1/p' >"$work/cargo"
-sed -n -e 's/^ *version = "\(.*\)",$/\1/p' -e 's/^VERSION = "\(.*\)"$/\1/p' MODULE.bazel BUILD.bazel | sort -u >"$work/bazel"
+sed -n 's/^ *version = "\(.*\)",$/\1/p' MODULE.bazel | head -n 1 >"$work/bazel"
 compare versions
 
-{
-  section dependencies
-  section dev-dependencies
-  section dev-dependencies benches/Cargo.toml | grep -v '^actix-responses '
-} | sed 's/[ .=].*//' | sort -u >"$work/cargo"
-cat BUILD.bazel tests/monorepo/*/*/BUILD.bazel | grep -o '@actix_responses_crates//:[a-zA-Z0-9_-]*' | sed 's/.*://' | sort -u >"$work/bazel"
-compare crates
-
-# What `default` turns on, and what that turns on.
-features=(default)
-for ((next = 0; next < ${#features[@]}; next++)); do
-  for feature in $(section features | sed -n "s/^${features[next]} = //p" | grep -o '"[a-z0-9_-]*"' | tr -d '"'); do
-    [[ " ${features[*]} " == *" $feature "* ]] || features+=("$feature")
-  done
-done
-printf '%s\n' "${features[@]}" >"$work/cargo"
-sed -n '/^FEATURES = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' BUILD.bazel >"$work/bazel"
-compare features
+# For each target a line for each of its crates and features, its edition and its version. Cargo gives every target all of
+# [dependencies], Bazel leaves those that only the command uses out of the library, and the feature `default` with `cli`.
+cargo metadata --locked --format-version 1 --no-deps | jq -r '
+  .packages[] | . as $package
+  | def closure: [., ($package.features[.][] | select(startswith("dep:") or contains("/") | not) | closure)] | flatten | unique;
+  def crates($dev; $features):
+    [$features[] | $package.features[.][] | select(startswith("dep:")) | ltrimstr("dep:")] as $asked
+    | [.dependencies[] | select(if .kind == "dev" then $dev else (.optional | not) or IN(.name; $asked[]) end)
+      | .name | select(. != "actix-responses")] | unique;
+  ("default" | closure) as $default
+  | (.name == "actix-responses-bench") as $bench
+  | .targets[]
+  | (if .kind == ["lib"] then {name, dev: false, features: ($default - ["cli", "default"])}
+    elif .kind == ["bin"] then {name, dev: false, features: $default}
+    elif .kind == ["test"] then {name: "\(.name)_test", dev: true, features: $default}
+    elif .kind == ["bench"] then {name: "\(.name)_bench", dev: true, features: []}
+    elif $bench then empty
+    else ({name}, {name: "\(.name)_example_test"} | . + {dev: true, features: $default}) end) as $target
+  | ($package | crates($target.dev; $target.features)[] | "\($target.name) crate \(.)"),
+    ($target.features[] | "\($target.name) feature \(.)"),
+    "\($target.name) edition \($package.edition)", "\($target.name) version \($package.version)"
+' >"$work/cargo"
+bazel cquery "${flags[@]}" --output=build 'kind("rust_(library|binary|test) rule", //:all)' 2>/dev/null | awk '
+  function each(line, what) {
+    while (match(line, /"[^"]*"/)) {
+      item = substr(line, RSTART + 1, RLENGTH - 2)
+      line = substr(line, RSTART + RLENGTH)
+      if (what == "feature" || sub(/^@+[^\/]*actix_responses_crates\/\/:/, "", item)) lines[++count] = what " " item
+    }
+  }
+  /^rust_/ { count = 0; name = ""; version = "0.0.0"; own = 1 }
+  /^  name = / { split($0, part, "\""); name = part[2] }
+  /^  version = / { split($0, part, "\""); version = part[2] }
+  /^  edition = / { split($0, part, "\""); lines[++count] = "edition " part[2] }
+  /^  crate = / { own = 0 }
+  /^  deps = / { each($0, "crate") }
+  /^  crate_features = / { each($0, "feature") }
+  # Unit tests have their crates from the target that they test.
+  /^\)/ && name && own { for (i = 1; i <= count; i++) print name, lines[i]; print name, "version", version; name = "" }
+' >"$work/bazel"
+compare "crates, features, editions and versions of targets"
 
 # rules_rust does not tell the compiler which features there are, so unexpected_cfgs
 # would find each of them unexpected.
