@@ -12,7 +12,10 @@ set -euo pipefail
 sources=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 prefix=${BAZEL_PREFIX:-/opt/bazel7}
-work=$(mktemp -d)
+# Not in /tmp, which is empty in Bazel's sandbox.
+caches=${XDG_CACHE_HOME:-$HOME/.cache}
+mkdir -p "$caches"
+work=$(mktemp -d -p "$caches")
 
 finish() {
   [[ ! -d $work/base ]] || bazel --output_base="$work/base" clean --expunge >/dev/null 2>&1
@@ -83,7 +86,7 @@ flags=(
   "--override_module=rules_rust=$work/rules_rust" "--override_module=apple_support=$work/apple_support"
   "--override_module=platforms=$work/platforms"
   "--repo_env=CARGO_BAZEL_GENERATOR_URL=file://$generator" "--repo_env=CARGO_BAZEL_GENERATOR_SHA256=$sum"
-  "--disk_cache=${BAZEL_DISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/actix-responses-bazel}" --noshow_progress
+  "--disk_cache=${BAZEL_DISK_CACHE:-$caches/actix-responses-bazel}" --noshow_progress
 )
 [[ -z ${BAZEL_JOBS:-} ]] || flags+=("--jobs=$BAZEL_JOBS")
 tests/monorepo.sh "${flags[@]}"

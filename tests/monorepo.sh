@@ -54,7 +54,7 @@ for way in "${ways[@]}"; do
     answer=$(bazel run "${flags[@]}" //services/answers -- "hello from the monorepo")
     # One System and one runtime: each of these is there once, from whichever hub.
     bazel cquery "${flags[@]}" 'kind("rust_library rule", deps(//services/answers))' 2>/dev/null | sed 's/ (.*//' | sort -u |
-      sed -n 's/^.*__\(actix\|actix-rt\|tokio\|futures-util\|bytes\)-[0-9][^/]*\/\/.*/\1/p' | sort | uniq -c >"$work/copies"
+      sed -n 's/^.*__\(actix\|actix-rt\|bytes\|futures-core\|tokio\)-[0-9][^/]*\/\/.*/\1/p' | sort | uniq -c >"$work/copies"
     awk '$1 != 1 { exit 1 } END { exit NR != 5 }' "$work/copies" || { cat "$work/copies" >&2; echo "monorepo.sh: $way: more than one copy" >&2; exit 1; }
     echo "$way: one copy each of $(awk '{ print $2 }' "$work/copies" | paste -s -d ' ')"
   fi
