@@ -25,7 +25,7 @@
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
 //!
 //! Types of other crates that stand in signatures here are exported with their crates, so that a program need not find the version
-//! that fits: [`bytes`], [`http`] and [`serde_json`], and with the runtime `actix` and `url`.
+//! that fits: [`bytes`], [`http`] and [`serde_json`], and with the runtime `actix`, `actix_rt`, `futures_core`, `futures_util` and `url`.
 
 // What only the runtime asks of the plain layers is compiled and tested without it all the same; builds with it find what nobody uses.
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports))]

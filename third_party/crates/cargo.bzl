@@ -74,11 +74,14 @@ BENCH_CRATES = [
 # The features without which Cargo leaves a test or an example out.
 REQUIRED_FEATURES = {
     "actix-responses": ["cli"],
+    "agent": ["runtime", "loopback"],
     "response_stream": ["runtime", "loopback"],
     "subscriber": ["runtime", "loopback"],
+    "tokio_tasks": ["runtime", "loopback"],
     "awc_transport": ["runtime", "loopback"],
     "behaviour": ["runtime", "loopback"],
     "command": ["cli"],
+    "embedding": ["runtime", "loopback"],
     "end_to_end": ["runtime", "loopback"],
     "faults": ["cli"],
     "fuzz_regressions": ["runtime"],
