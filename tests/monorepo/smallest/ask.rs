@@ -11,7 +11,9 @@ use actix_responses::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let question = std::env::args().nth(1).unwrap_or_else(|| "hello".to_owned());
+    let question = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "hello".to_owned());
     actix_rt::System::new().block_on(async {
         let loopback = Loopback::start(Default::default())?;
         let runtime = Runtime::start(Provider::new("loopback", &loopback.base_url())?)?;
