@@ -77,6 +77,15 @@ bazel cquery "${flags[@]}" --output=build 'kind("rust_(library|binary|test) rule
 ' >"$work/bazel"
 compare "crates, features, editions and versions of targets"
 
+# A monorepo's hub that replaces ours has what we need, feature for feature.
+{
+  section dependencies
+  section "target.'cfg(unix)'.dependencies"
+} | grep -v -e '^clap ' -e '^tracing-subscriber ' |
+  sed -e 's/, optional = true//' -e 's/^\([a-z0-9_-]*\) = { version = \("[^"]*"\) }/\1 = \2/' >"$work/cargo"
+section dependencies tests/monorepo/one_hub/Cargo.toml | grep -v '^actix-web ' >"$work/bazel"
+compare "crates that a hub in place of ours has"
+
 # rules_rust does not tell the compiler which features there are, so unexpected_cfgs
 # would find each of them unexpected.
 for tool in rust clippy; do
