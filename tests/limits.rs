@@ -67,6 +67,8 @@ async fn streams_of_a_process_with_few_files_end_well_or_name_the_limit() {
     let started = |workers, total| {
         let mut provider = Provider::new("loopback", &url).unwrap();
         provider.timeouts.total = total;
+        // They wait for each other, on a busy machine for longer than a host may take.
+        provider.timeouts.connect = Duration::from_secs(120);
         let mut config = SupervisorConfig::new(provider);
         config.workers = workers;
         config.retry.max_attempts = 1;
