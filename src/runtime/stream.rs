@@ -79,7 +79,7 @@ impl ResponseStream {
         self.request
     }
 
-    /// The sequence number of the event that comes next: a [`Cursor::From`] for somebody who goes on here.
+    /// The sequence number of the event that comes next: a [`Cursor::From`](crate::actors::Cursor) for somebody who goes on here.
     pub fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
