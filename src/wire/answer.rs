@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use memchr::memchr2_iter;
+
+use crate::json::escapes::without_lone_surrogates;
 use crate::protocol::{
     Completed, Id, Incomplete, RawJson, ResponseEvent, StreamAnomalies, Text, TokenUsage,
     error::{ApiError, Phase},
 };
+
+/// How many objects and lists a usage may hold; servers send up to ten.
+const MAX_USAGE_OBJECTS: usize = 100;
 
 /// How a stream ended, as its decoder tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +52,13 @@ pub(crate) struct Answer {
 impl Answer {
     /// Takes a `usage` object; of several the last counts that is not all zeros. Whether it says what the answer cost.
     pub(crate) fn note_usage(&mut self, json: &str) -> bool {
-        let usage = TokenUsage::from_text(json).map(|usage| match self.token_usage {
+        // It is written again: half a pair, or more levels than parsers follow, would make that unreadable.
+        let json = without_lone_surrogates(json.trim());
+        let nested = memchr2_iter(b'{', b'[', json.as_bytes());
+        if nested.take(MAX_USAGE_OBJECTS + 1).count() > MAX_USAGE_OBJECTS {
+            return false;
+        }
+        let usage = TokenUsage::from_text(&json).map(|usage| match self.token_usage {
             Some(before) => usage.with_gaps_from(before),
             None => usage,
         });
@@ -57,7 +69,7 @@ impl Answer {
         }
         if usage.is_some() {
             self.token_usage = usage;
-            self.usage = Some(RawJson::from_walked(json.trim()));
+            self.usage = Some(RawJson::from_walked(&json));
         }
         usage.is_some() && !is_zero
     }

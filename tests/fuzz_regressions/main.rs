@@ -1,7 +1,7 @@
 //! The properties of the fuzz targets, on stable Rust and in every `cargo test`: with inputs that lie at the edges, and those
 //! that a target has found. A finding is added here as bytes, with a sentence about what was wrong.
 //!
-//! `fuzz/run.sh` looks for more. It has found nothing so far.
+//! `fuzz/run.sh` looks for more.
 
 #[expect(
     unreachable_pub,
@@ -23,6 +23,8 @@ const STREAMS: &[&[u8]] = &[
     b"\x07data: {\"type\":\"codex.rate_limits\",\"rate_limits\":{\"primary\":{\"used_percent\":1e400,\"reset_at\":-1}}}\n\ndata: {\"type\":\"response.incomplete\",\"response\":7}\n\n",
     b"\x09data: {\"id\":\"c\",\"choices\":[{\"index\":4294967295,\"delta\":{\"tool_calls\":[{\"index\":-1,\"function\":{\"arguments\":{\"a\":1}}}]},\"finish_reason\":\"stop\"}]}\n\ndata: {\"error\":{}}\n\n",
     b"\x0bdata: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\ud800\"}}]}\n\n",
+    // A usage with half a surrogate pair in a name was kept as it came, and what was written of its event could not be read.
+    b"\x09data: {\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"usage\":{\"input_tokens\":1,\"total_token\\ud83ds\":3}}}\n\n",
     b"\x01data\xff: \xf0\x9f\x98\nid: \x00\nid: \xff\nretry: 99999999999999999999999\ndata\ndata\n\n",
 ];
 
@@ -69,6 +71,12 @@ fn the_stream_decoder_keeps_its_properties_on_both_wires() {
         properties::stream(Wire::Responses, input);
         properties::stream(Wire::Chat, input);
     }
+    // A usage that is deeper than parsers go, in an error, which is written as JSON.
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let usage = format!(r#"{{"input_tokens":1,"deep":{deep}}}"#);
+    let failed = format!(r#"{{"id":"r","error":{{"message":"m"}},"usage":{usage}}}"#);
+    let event = format!("\x09data: {{\"type\":\"response.failed\",\"response\":{failed}}}\n\n");
+    properties::stream(Wire::Responses, event.as_bytes());
 }
 
 #[test]
