@@ -2,6 +2,8 @@
 # Bazel's part of CI, from a machine that may not have Bazel yet. A second run
 # takes what has not changed from the disk cache.
 #
+# What takes longer is in .ci/full.
+#
 # Environment:
 #   BAZEL_DISK_CACHE   where that is   (default ~/.cache/actix-responses-bazel)
 #   BAZEL_JOBS         how many actions at a time   (default: as many as there are processors)
@@ -41,10 +43,8 @@ step 'test //...' bazel test "${flags[@]}" //...
 step 'behaviour, 20 times' bazel test "${flags[@]}" --runs_per_test=20 //:behaviour_test
 step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
 step 'lint' bazel build "${flags[@]}" --keep_going --config=lint //...
-# What is left of //... without a feature, and the library with none.
-step 'without zstd' bazel build "${flags[@]}" --//:zstd=false //...
-step 'without features' bazel build "${flags[@]}" --//:loopback=false --//:runtime=false //:actix_responses
 step 'run the command' bazel run "${flags[@]}" //:actix-responses -- ask hello
 step 'test //... --config=workspace' bazel test "${flags[@]}" --config=workspace //...
-step "somebody else's monorepos" tests/monorepo.sh "${flags[@]}"
+# Two of the three; .ci/full builds the third, which compiles all crates again under other names.
+step "somebody else's monorepos" env MONOREPOS="smallest our_crates" tests/monorepo.sh "${flags[@]}"
 echo "bazel.sh: $SECONDS s in all"
