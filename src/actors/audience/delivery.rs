@@ -27,7 +27,7 @@ pub struct Delivery {
 }
 
 /// From how many bytes on a delivery waits until its subscriber has taken what is before it, if the policy is to wait. A mailbox of 16
-/// then holds 4 MiB at most, and one larger delivery; what is read from a socket at a time is a quarter of this.
+/// then holds 4 MiB at most, and one larger delivery. As much is read from a body before what it held is delivered.
 const LARGE_BYTES: usize = 256 * 1024;
 
 /// Consecutive events, as they were published or put together again.
