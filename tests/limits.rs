@@ -1,48 +1,22 @@
 //! A process that may have few open files. Alone in its binary, because the limit holds for all of the process.
 #![cfg(unix)]
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
     actors::{SupervisorConfig, Workers},
+    loopback::LoopbackOptions,
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
 };
 use futures_util::{StreamExt, future};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The provider, which needs files of its own.
-struct Server(Child);
+use self::support::ServerProcess;
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // An error means that it has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start_server() -> (Server, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_actix-responses"))
-        .args(["loopback", "--quiet", "--pace", "10ms"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let url = line
-        .split_whitespace()
-        .find(|word| word.starts_with("http://"));
-    let url = url.unwrap_or_else(|| panic!("no URL: {line}")).to_owned();
-    (Server(child), url)
-}
+#[path = "support/mod.rs"]
+mod support;
 
 fn limit_open_files(limit: u64) {
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -63,7 +37,12 @@ async fn end_of(runtime: &Runtime) -> Result<(), ApiError> {
 
 #[actix_rt::test]
 async fn streams_of_a_process_with_few_files_end_well_or_name_the_limit() {
-    let (_server, url) = start_server();
+    let mut options = LoopbackOptions::default();
+    options.pace = Duration::from_millis(10);
+    // The provider needs files of its own.
+    let name = "streams_of_a_process_with_few_files_end_well_or_name_the_limit";
+    let server = ServerProcess::start(name, options);
+    let url = server.base_url.clone();
     let started = |workers, total| {
         let mut provider = Provider::new("loopback", &url).unwrap();
         provider.timeouts.total = total;

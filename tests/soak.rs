@@ -3,16 +3,7 @@
 //! `SOAK_STREAMS` says how many, and `SOAK_SECONDS` for how long rounds are repeated; `tests/soak.sh` sets both. The server
 //! is a process of its own, because each side of ten thousand connections needs as many descriptors.
 
-use std::{
-    cell::Cell,
-    env, fs,
-    future::Future,
-    io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::Cell, env, fs, future::Future, rc::Rc, time::Duration};
 
 use actix::prelude::*;
 use actix_responses::{
@@ -21,11 +12,17 @@ use actix_responses::{
         CancelRequest, Delivery, DeliveryPolicy, SubmitRequest, Subscriber, SupervisorConfig,
         Workers,
     },
+    loopback::{Action, LoopbackOptions, Position, Reply, Script},
     protocol::{Prompt, ResponseEvent},
     provider::{Provider, Timeouts},
 };
 use serde_json::json;
 use tokio::{sync::Notify, time::Instant};
+
+use self::support::{ServerProcess, sse};
+
+#[path = "support/mod.rs"]
+mod support;
 
 /// Longer than a round takes on a busy machine, besides what grows with the streams.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -205,62 +202,22 @@ impl Handler<Settle> for Listener {
     fn handle(&mut self, _: Settle, _: &mut Context<Self>) {}
 }
 
-/// `actix-responses loopback`; it is killed when this is dropped.
-struct Server {
-    child: Child,
-    base_url: String,
-    script: PathBuf,
-}
-
-impl Server {
-    /// Every answer begins, rests for so long, and goes on with many deltas at once.
-    fn start(streams: usize, rest: Duration) -> Self {
-        let script = env::temp_dir().join(format!("actix-responses-soak-{}", std::process::id()));
-        let delta = json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
-            "content_index": 0, "delta": "some words and then some more of them "});
-        let mut events = vec![
-            json!({"type": "response.created", "response": {"id": "r"}}),
-            delta.clone(),
-        ];
-        events.extend(std::iter::repeat_n(delta, DELTAS));
-        events.push(json!({"type": "response.completed", "response": {"id": "r"}}));
-        let sse: String = events
-            .iter()
-            .map(|event| format!("data: {event}\n\n"))
-            .collect();
-        let stall =
-            json!({"at": {"events": 2}, "do": {"stall": format!("{}ms", rest.as_millis())}});
-        let reply = json!({"body": {"sse": sse}, "faults": [stall]});
-        let text = json!({"replies": [reply], "after": "repeat_last"}).to_string();
-        fs::write(&script, text).expect("a temporary file");
-
-        let mut child = Command::new(env!("CARGO_BIN_EXE_actix-responses"))
-            .args(["loopback", "--quiet", "--max-connections"])
-            .arg((streams + 100).to_string())
-            .arg("--script")
-            .arg(&script)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server");
-        let mut base_url = String::new();
-        let stdout = child.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout)
-            .read_line(&mut base_url)
-            .expect("its first line");
-        Self {
-            child,
-            base_url: base_url.trim().to_owned(),
-            script,
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.script);
-    }
+/// Every answer begins, rests for so long, and goes on with many deltas at once.
+fn answers(streams: usize, rest: Duration) -> LoopbackOptions {
+    let delta = json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0,
+        "content_index": 0, "delta": "some words and then some more of them "});
+    let mut events = vec![
+        json!({"type": "response.created", "response": {"id": "r"}}),
+        delta.clone(),
+    ];
+    events.extend(std::iter::repeat_n(delta, DELTAS));
+    events.push(json!({"type": "response.completed", "response": {"id": "r"}}));
+    let mut options = LoopbackOptions::default();
+    options.script = Script::always(
+        Reply::sse(sse(&events)).with_fault(Position::Events(2), Action::Stall(rest)),
+    );
+    options.max_connections = streams + 100;
+    options
 }
 
 /// What a process holds, as Linux tells it. Elsewhere nothing is known, and nothing of it is checked.
@@ -364,7 +321,8 @@ async fn many_streams_end_once_and_leave_nothing_behind() {
     // All streams are open before the first goes on.
     let rest = Duration::from_secs(1) + Duration::from_millis(2) * streams as u32;
     let patience = PATIENCE + 4 * rest;
-    let server = Server::start(streams, rest);
+    let name = "many_streams_end_once_and_leave_nothing_behind";
+    let server = ServerProcess::start(name, answers(streams, rest));
     let before = Held::from_here();
 
     let mut timeouts = Timeouts::default();

@@ -11,6 +11,7 @@ mod field;
 mod interrupting;
 #[cfg(unix)]
 mod open_files;
+mod peers;
 mod providers;
 mod serving;
 mod settings;

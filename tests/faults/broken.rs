@@ -1,22 +1,20 @@
 //! Connections that break, and servers that are killed.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{io::Write, net::TcpStream, thread, time::Duration};
 
-use actix_responses::{ErrorKind, loopback::Reply, protocol::ResponseEvent};
+use actix_responses::{
+    ErrorKind,
+    loopback::{LoopbackOptions, Reply, Script},
+    protocol::ResponseEvent,
+};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::{
-    asking::{ServerProcess, ask, reported_kind, start_with},
+    asking::start_with,
     support::{
-        DELTA, HEAD, PATIENCE, accept_request, always, chunk, end_of, failure_of, program, prompt,
-        read_request, serve, url, whole_answer, within,
+        DELTA, HEAD, PATIENCE, ServerProcess, accept_request, always, chunk, end_of, failure_of,
+        prompt, read_request, serve, url, whole_answer, within,
     },
 };
 
@@ -28,7 +26,7 @@ fn is_broken(kind: ErrorKind) -> bool {
 }
 
 #[actix_rt::test]
-async fn reset_in_the_middle_is_reported_by_service_and_command() {
+async fn reset_in_the_middle_is_reported() {
     // In the middle of a line, and between two events.
     for bytes in [700, 20] {
         let loopback = always(Reply::default().reset_after_bytes(bytes));
@@ -37,14 +35,15 @@ async fn reset_in_the_middle_is_reported_by_service_and_command() {
         let error = failure_of(&runtime, prompt()).await;
         assert!(is_broken(error.kind()), "{error}");
         assert!(begun.elapsed() < PATIENCE / 4);
-        let kind = reported_kind(&ask(&loopback.base_url(), &[]));
-        assert!(["connection", "truncated"].contains(&&*kind), "{kind}");
     }
 }
 
 #[actix_rt::test]
 async fn service_reports_a_killed_server_process_at_once() {
-    let mut server = ServerProcess::start(&["--stall-after-events=4"]);
+    let mut options = LoopbackOptions::default();
+    options.script = Script::always(Reply::default().stall_after_events(4));
+    let name = "broken::service_reports_a_killed_server_process_at_once";
+    let mut server = ServerProcess::start(name, options);
     let runtime = start_with(&server.base_url, |provider, _| {
         provider.timeouts.idle = IDLE
     });
@@ -68,37 +67,6 @@ async fn service_reports_a_killed_server_process_at_once() {
     assert!(
         matches!(error.kind(), ErrorKind::Connect | ErrorKind::Connection),
         "{error}"
-    );
-}
-
-#[test]
-fn command_reports_a_killed_server_process_at_once() {
-    let mut server = ServerProcess::start(&["--stall-after-events=4"]);
-    let mut command: Command = program(&[
-        "ask",
-        "--json",
-        "--max-attempts=1",
-        "--idle-timeout=2s",
-        "hello",
-    ]);
-    let mut child = command
-        .args(["--base-url", &server.base_url])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program");
-    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut first = String::new();
-    stdout.read_line(&mut first).expect("the first event");
-    server.kill();
-    let killed = Instant::now();
-    let last = stdout.lines().last().expect("an end").expect("a line");
-    let status = child.wait().expect("its end");
-    assert!(killed.elapsed() < IDLE, "{:?}", killed.elapsed());
-    assert_eq!(status.code(), Some(1));
-    assert!(
-        last.contains(r#""kind":"connection""#) || last.contains(r#""kind":"truncated""#),
-        "{last}"
     );
 }
 

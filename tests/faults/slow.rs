@@ -13,7 +13,7 @@ use actix_responses::{
 };
 
 use crate::{
-    asking::{ask, reported_kind, start_with},
+    asking::start_with,
     support::{
         DELTA, HEAD, Identity, PATIENCE, accept, accept_request, chunk, end_of, failure_of, prompt,
         read_head, serve, until_closed, url, whole_answer, within, write_until_refused,
@@ -63,23 +63,16 @@ async fn server_that_reads_nothing_is_given_up_at_the_head_timeout() {
 #[actix_rt::test]
 async fn server_that_goes_silent_after_a_part_is_given_up_at_the_idle_timeout() {
     let (address, _) = serve(|listener| {
-        let both: Vec<TcpStream> = (0..2)
-            .map(|_| {
-                let mut connection = accept_request(&listener);
-                let begun = format!("{HEAD}{}", chunk(DELTA));
-                connection.write_all(begun.as_bytes()).expect("a reader");
-                connection
-            })
-            .collect();
+        let mut connection = accept_request(&listener);
+        let begun = format!("{HEAD}{}", chunk(DELTA));
+        connection.write_all(begun.as_bytes()).expect("a reader");
         // Open, and never a byte more: what a peer looks like that lost its power.
-        both.into_iter().for_each(|mut one| until_closed(&mut one));
+        until_closed(&mut connection);
     });
     let runtime = start_with(&url(address), |provider, _| provider.timeouts.idle = SHORT);
     let error = failure_of(&runtime, prompt()).await;
     assert_eq!(error.kind(), ErrorKind::IdleTimeout, "{error}");
     assert!(error.details().output_delivered);
-    let output = ask(&url(address), &["--idle-timeout=300ms"]);
-    assert_eq!(reported_kind(&output), "idle_timeout");
 }
 
 #[actix_rt::test]
@@ -156,24 +149,20 @@ async fn tls_handshake_that_stalls_ends_at_the_connect_timeout() {
     // Without a word, and after half of the server's part.
     for has_begun in [false, true] {
         let (address, _) = serve(move |listener| {
-            for _ in 0..2 {
-                let mut connection = accept(&listener);
-                if has_begun {
-                    let flight = handshake(&mut connection);
-                    connection
-                        .write_all(&flight[..flight.len() / 2])
-                        .expect("a reader");
-                }
-                until_closed(&mut connection);
+            let mut connection = accept(&listener);
+            if has_begun {
+                let flight = handshake(&mut connection);
+                connection
+                    .write_all(&flight[..flight.len() / 2])
+                    .expect("a reader");
             }
+            until_closed(&mut connection);
         });
         let base_url = format!("https://{address}/v1");
         let runtime = start_with(&base_url, |provider, _| provider.timeouts.connect = SHORT);
         let error = failure_of(&runtime, prompt()).await;
         assert_eq!(error.kind(), ErrorKind::ConnectTimeout, "{error}");
         assert!(error.details().phase <= Some(Phase::ResponseHead));
-        let output = ask(&base_url, &["--connect-timeout=300ms"]);
-        assert_eq!(reported_kind(&output), "connect_timeout");
     }
 }
 

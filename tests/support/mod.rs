@@ -13,6 +13,7 @@ mod command;
 mod folder;
 mod loopback;
 mod server;
+mod server_process;
 mod tls;
 
 use std::{future::Future, time::Duration};
@@ -28,6 +29,7 @@ pub(crate) use self::{
         Nobody, accept, accept_request, read_head, read_request, serve, until_closed, url,
         write_until_refused,
     },
+    server_process::ServerProcess,
     tls::Identity,
 };
 
