@@ -18,9 +18,10 @@
 //!   [`Timeouts`](provider::Timeouts).
 //! - [`actors`]: who owns state, and the messages that programs send and receive.
 //! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
+//! - [`testing`]: for the tests of programs: answers without a socket, a recorder, paused time.
 //!
-//! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `runtime` all
-//! others, `toml` and `zstd` what their names say; `cli`, the default, is the command.
+//! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `test-util`
+//! [`testing`], `runtime` all others, `toml` and `zstd` what their names say; `cli` is the command.
 //!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
 //!
@@ -56,6 +57,8 @@ pub mod secret;
 pub mod sse;
 #[cfg(feature = "runtime")]
 mod telemetry;
+#[cfg(feature = "test-util")]
+pub mod testing;
 #[cfg(feature = "runtime")]
 pub mod transport;
 pub mod wire;

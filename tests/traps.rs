@@ -45,15 +45,17 @@ use std::{
 
 use actix_responses::{
     ErrorKind,
-    actors::{DeliveryPolicy, SubmitRequest, Subscriber},
+    actors::{DeliveryPolicy, SubmitRequest},
     protocol::{Prompt, ResponseEvent, ResponseItem},
+    testing::Recorder,
     wire::Wire,
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use support::{
-    assert_elapsed, collect, events, failure, names, prompt, provider, start, start_with,
-    steady_retry,
+    assert_elapsed, collect, events, failure, names, prompt, provider,
+    recorder::Seen,
+    start, start_with, steady_retry,
     transport::{Exchange, ScriptedTransport},
 };
 use tokio::time::Instant;
@@ -148,16 +150,14 @@ async fn consumer_slower_than_the_idle_timeout_gets_everything() {
     let deltas: String = (0..3000).map(|n| events::delta(&format!("{n},"))).collect();
     let body = events::created() + &events::item_added() + &deltas + &events::completed();
     let exchange = Exchange::status(200)
-        .header("content-type", "text/event-stream")
+        .with_header("content-type", "text/event-stream")
         .chunks(body.as_bytes(), 4096);
     let (runtime, transport) = start_with([exchange], |config| {
         config.audience.lag_events = 16;
         provider(config, |p| p.timeouts.idle = Duration::from_secs(60));
     });
-    let recorder = support::recorder::Recorder::paced(Duration::from_secs(90));
-    let seen = recorder.seen.clone();
-    let recipient = actix::Actor::start(recorder).recipient();
-    let subscriber = Subscriber::deliveries(recipient).with_policy(DeliveryPolicy::Wait {
+    let seen = Recorder::slow(Duration::from_secs(90));
+    let subscriber = seen.subscriber().with_policy(DeliveryPolicy::Wait {
         max_wait: Duration::from_secs(3600),
     });
     let request = SubmitRequest::new(prompt()).with_subscriber(subscriber);
@@ -203,7 +203,7 @@ async fn chat_tool_calls_end_the_stream_without_a_done() {
     });
     assert_eq!(calls.count(), 1, "{seen:?}");
     tokio::time::sleep(Duration::from_millis(60)).await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
@@ -220,7 +220,7 @@ async fn chat_cut_before_its_finish_reason_is_truncated() {
 #[actix_rt::test]
 async fn too_many_requests_are_waited_out_with_and_without_a_time() {
     for (exchange, millis) in [
-        (Exchange::status(429).header("retry-after", "3"), 3000),
+        (Exchange::status(429).with_header("retry-after", "3"), 3000),
         (Exchange::status(429), 100),
     ] {
         let (runtime, transport) =

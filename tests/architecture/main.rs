@@ -31,6 +31,7 @@ const ROOMS: &[Room] = &[
     room("provider", 5),
     room("actors", 6),
     room("runtime", 7),
+    room("testing", 7),
     room("lib", 8),
     room("fuzzing", 8),
     room("cli", 9),

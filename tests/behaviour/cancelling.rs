@@ -5,26 +5,25 @@ use std::{
     time::Duration,
 };
 
-use actix::Actor;
 use actix_responses::{
     Runtime,
-    actors::{CancelRequest, RequestId, SubmitRequest, Subscriber, Unsubscribe, WhenDeserted},
+    actors::{CancelRequest, RequestId, SubmitRequest, Unsubscribe, WhenDeserted},
     protocol::ResponseEvent,
+    testing::Recorder,
 };
 use futures_util::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::support::{
-    assert_elapsed, events::*, prompt, recorder::Recorder, settle, start, start_with, steady_retry,
+    assert_elapsed, events::*, prompt, recorder::Seen, settle, start, start_with, steady_retry,
     transport::Exchange,
 };
 
 #[actix_rt::test]
 async fn cancelling_closes_the_connection_and_tells_every_subscriber() {
     let (runtime, transport) = start([Exchange::stream(created() + &delta("a")).held_open()]);
-    let recorder = Recorder::new();
-    let seen = recorder.seen.clone();
-    let subscriber = Subscriber::deliveries(recorder.start().recipient());
+    let seen = Recorder::start();
+    let subscriber = seen.subscriber();
     let mut stream = runtime
         .submit(SubmitRequest::new(prompt()).with_subscriber(subscriber))
         .await
@@ -43,7 +42,7 @@ async fn cancelling_closes_the_connection_and_tells_every_subscriber() {
     assert_eq!(stream.next().await, None);
     settle().await;
     assert_eq!(seen.names(), ["created", "output_text_delta", "cancelled"]);
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
@@ -81,10 +80,10 @@ async fn dropping_the_stream_cancels_though_the_server_is_silent() {
         let (runtime, transport) = start([exchange]);
         let stream = runtime.stream(prompt()).await.unwrap();
         settle().await;
-        assert_eq!(transport.open(), 1);
+        assert_eq!(transport.open_requests(), 1);
         drop(stream);
         settle().await;
-        assert_eq!(transport.open(), 0);
+        assert_eq!(transport.open_requests(), 0);
     }
 }
 
@@ -111,7 +110,7 @@ async fn the_last_subscriber_to_leave_ends_the_request_as_its_policy_says() {
         let (runtime, transport) = start([Exchange::stream(created()).held_open()]);
         let request = SubmitRequest::new(prompt())
             .with_when_deserted(policy)
-            .with_subscriber(Subscriber::deliveries(Recorder::new().start().recipient()));
+            .with_subscriber(Recorder::start().subscriber());
         let submitted = runtime.supervisor().send(request).await.unwrap().unwrap();
         settle().await;
         let leave = Unsubscribe {
@@ -121,9 +120,13 @@ async fn the_last_subscriber_to_leave_ends_the_request_as_its_policy_says() {
         assert!(runtime.supervisor().send(leave).await.unwrap());
         assert!(!runtime.supervisor().send(leave).await.unwrap());
         settle().await;
-        let at_once = transport.open();
+        let at_once = transport.open_requests();
         tokio::time::sleep(Duration::from_secs(11)).await;
-        assert_eq!([at_once, transport.open()], open_after, "{policy:?}");
+        assert_eq!(
+            [at_once, transport.open_requests()],
+            open_after,
+            "{policy:?}"
+        );
         let live = runtime
             .supervisor()
             .send(CancelRequest {
@@ -138,8 +141,8 @@ async fn the_last_subscriber_to_leave_ends_the_request_as_its_policy_says() {
 #[actix_rt::test]
 async fn a_subscriber_whose_actor_stopped_counts_as_gone() {
     let (runtime, transport) = start([Exchange::stream(created()).held_open()]);
-    let recorder = Recorder::new().start();
-    let subscriber = Subscriber::deliveries(recorder.clone().recipient());
+    let recorder = Recorder::start();
+    let subscriber = recorder.subscriber();
     runtime
         .supervisor()
         .send(SubmitRequest::new(prompt()).with_subscriber(subscriber))
@@ -147,18 +150,17 @@ async fn a_subscriber_whose_actor_stopped_counts_as_gone() {
         .unwrap()
         .unwrap();
     settle().await;
-    assert_eq!(transport.open(), 1);
-    recorder.send(crate::support::recorder::Quit).await.unwrap();
+    assert_eq!(transport.open_requests(), 1);
+    recorder.stop().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
 async fn dropping_the_runtime_ends_its_requests() {
     let (runtime, transport) = start([Exchange::stream(created()).held_open()]);
-    let recorder = Recorder::new();
-    let seen = recorder.seen.clone();
-    let subscriber = Subscriber::deliveries(recorder.start().recipient());
+    let seen = Recorder::start();
+    let subscriber = seen.subscriber();
     runtime
         .supervisor()
         .send(SubmitRequest::new(prompt()).with_subscriber(subscriber))
@@ -169,7 +171,7 @@ async fn dropping_the_runtime_ends_its_requests() {
     drop(runtime);
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(seen.names(), ["created", "failed"]);
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
@@ -201,14 +203,12 @@ async fn a_shutdown_gives_a_subscriber_that_lags_its_end_all_the_same() {
     let deltas: String = (0..500).map(|n| delta(&n.to_string())).collect();
     let body = created() + &deltas + &completed();
     let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
-    let recorder = Recorder::paced(Duration::from_secs(3));
-    let seen = recorder.seen.clone();
-    let subscriber = Subscriber::events(recorder.start().recipient());
-    let slow = Recorder::paced(Duration::from_secs(3));
-    let slow_seen = slow.seen.clone();
+    let seen = Recorder::slow(Duration::from_secs(3));
+    let subscriber = seen.event_subscriber();
+    let slow_seen = Recorder::slow(Duration::from_secs(3));
     let request = SubmitRequest::new(prompt())
         .with_subscriber(subscriber)
-        .with_subscriber(Subscriber::deliveries(slow.start().recipient()));
+        .with_subscriber(slow_seen.subscriber());
     runtime.supervisor().send(request).await.unwrap().unwrap();
     settle().await;
     runtime.shutdown(Duration::from_secs(1)).await;
@@ -221,7 +221,7 @@ async fn a_shutdown_gives_a_subscriber_that_lags_its_end_all_the_same() {
 
 #[actix_rt::test]
 async fn a_shutdown_keeps_the_error_of_a_request_that_waits_for_its_next_attempt() {
-    let (runtime, _) = start([Exchange::status(503).header("retry-after", "60")]);
+    let (runtime, _) = start([Exchange::status(503).with_header("retry-after", "60")]);
     let mut stream = runtime.stream(prompt()).await.unwrap();
     settle().await;
     runtime.shutdown(Duration::ZERO).await;

@@ -10,7 +10,8 @@ use actix_responses::{
 use tokio::time::Instant;
 
 use crate::support::{
-    assert_elapsed, provider, settle, start, start_with, steady_retry, transport::Exchange,
+    assert_elapsed, provider, settle, start, start_with, steady_retry,
+    transport::{Exchange, Misfortune},
 };
 
 const ANSWER: &str = r#"{"id":"cmp_1","object":"response.compaction","created_at":1,"output":[
@@ -24,7 +25,7 @@ fn input() -> CompactionInput {
 
 fn json(body: impl Into<bytes::Bytes>) -> Exchange {
     Exchange::status(200)
-        .header("content-type", "application/json")
+        .with_header("content-type", "application/json")
         .chunk(body)
 }
 
@@ -36,7 +37,10 @@ async fn a_compaction_is_posted_and_its_items_come_back() {
     assert_eq!(output.items.len(), 2);
     assert_eq!(output.usage.unwrap().total_tokens, 6);
     let request = &transport.requests()[0];
-    assert_eq!(request.url, "http://scripted.test/v1/responses/compact");
+    assert_eq!(
+        request.url.as_str(),
+        "http://scripted.test/v1/responses/compact"
+    );
     assert_eq!(request.headers["accept"], "application/json");
     let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(body["model"], "test-model");
@@ -60,7 +64,7 @@ async fn a_large_answer_arrives_whole_and_one_over_the_limit_is_refused() {
 async fn an_answer_of_too_many_values_is_refused_and_no_part_of_it_is_taken() {
     let output = format!("[{}{ITEM}]", "{},".repeat(100_000));
     let streamed = Exchange::status(200)
-        .header("content-type", "text/event-stream")
+        .with_header("content-type", "text/event-stream")
         .chunk(stream(&[], &output));
     for answer in [json(format!(r#"{{"output":{output}}}"#)), streamed] {
         let (runtime, _) = start([answer]);
@@ -182,7 +186,7 @@ async fn an_event_stream_with_a_compaction_is_an_answer_whatever_it_is_called() 
             for size in [usize::MAX, 7, 1] {
                 let bytes = body.as_bytes();
                 let exchange = Exchange::status(200)
-                    .header("content-type", content_type)
+                    .with_header("content-type", content_type)
                     .chunks(bytes, size.min(bytes.len()))
                     .held_open();
                 let (runtime, transport) = start([exchange]);
@@ -257,8 +261,8 @@ async fn an_event_stream_without_a_compaction_is_refused_by_name() {
             for size in [usize::MAX, 7, 1] {
                 let bytes = body.as_bytes();
                 let exchange = Exchange::status(200)
-                    .header("content-type", content_type)
-                    .header("x-request-id", "req_1")
+                    .with_header("content-type", content_type)
+                    .with_header("x-request-id", "req_1")
                     .chunks(bytes, size.min(bytes.len()));
                 let (runtime, transport) = start([exchange]);
                 let error = runtime.compact(input()).await.unwrap_err();
@@ -334,7 +338,7 @@ async fn a_compaction_has_timers_of_its_own() {
     let error = runtime.compact(input()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResponseHeadTimeout);
     assert_elapsed(before, Duration::from_secs(9));
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
     let stalled = Exchange::status(200).chunk(&ANSWER[..50]).held_open();
     let (runtime, _) = start_with([stalled], |c| c.retry.max_attempts = 1);
     let error = runtime.compact(input()).await.unwrap_err();
@@ -349,10 +353,10 @@ async fn dropping_the_future_closes_the_connection() {
         actix_rt::spawn(async move { runtime.compact(input()).await })
     };
     settle().await;
-    assert_eq!(transport.open(), 1);
+    assert_eq!(transport.open_requests(), 1);
     compacting.abort();
     settle().await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
     let known = runtime
         .supervisor()
         .send(CancelRequest {

@@ -86,7 +86,7 @@ async fn the_wait_has_an_end_though_more_comes() {
     assert_eq!(names(&seen).last(), Some(&"completed"));
     assert!(text(&seen).len() >= 29);
     tokio::time::sleep(SECOND).await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]

@@ -15,14 +15,14 @@ const MODELS: &str = r#"{"object":"list","etag":"body","data":[
 
 fn json(body: &'static str) -> Exchange {
     Exchange::status(200)
-        .header("content-type", "application/json")
+        .with_header("content-type", "application/json")
         .chunk(body)
 }
 
 #[actix_rt::test]
 async fn models_are_asked_for_and_come_with_their_etag() {
     for wire in [Wire::Responses, Wire::Chat] {
-        let answer = json(MODELS).header("etag", "\"7\"");
+        let answer = json(MODELS).with_header("etag", "\"7\"");
         let (runtime, transport) = start_with([answer, json(MODELS)], |config| {
             provider(config, |p| p.wire = wire);
         });
@@ -40,7 +40,7 @@ async fn models_are_asked_for_and_come_with_their_etag() {
 
         let request = &transport.requests()[0];
         assert_eq!(request.method, Method::GET);
-        assert_eq!(request.url, "http://scripted.test/v1/models");
+        assert_eq!(request.url.as_str(), "http://scripted.test/v1/models");
         assert_eq!(request.headers["accept"], "application/json");
         assert!(!request.headers.contains_key("content-type"));
         assert!(request.body.is_empty());
@@ -93,10 +93,10 @@ async fn dropping_the_future_of_a_listing_closes_the_connection() {
         actix_rt::spawn(async move { runtime.list_models(ListModels::new()).await })
     };
     settle().await;
-    assert_eq!(transport.open(), 1);
+    assert_eq!(transport.open_requests(), 1);
     listing.abort();
     settle().await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
@@ -110,12 +110,12 @@ async fn shutdown_answers_a_listing_that_waits() {
     runtime.shutdown(Duration::from_secs(1)).await;
     let error = listing.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ShutDown);
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
 async fn a_list_that_has_not_changed_is_not_sent_again() {
-    let unchanged = || Exchange::status(304).header("etag", "\"7\"");
+    let unchanged = || Exchange::status(304).with_header("etag", "\"7\"");
     for (name, value) in [
         ("if-none-match", "\"7\""),
         ("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),

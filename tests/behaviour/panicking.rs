@@ -17,6 +17,7 @@ use actix_responses::{
     actors::{AttemptNotice, GetStatus, ListModels, SubmitRequest, SupervisorConfig, Workers},
     protocol::ResponseEvent,
     provider::{AuthError, AuthProvider, AuthRequest, Provider},
+    testing::Recorder,
     transport::{Transport, TransportError, TransportFactory, TransportRequest, TransportResponse},
 };
 use futures_core::future::{BoxFuture, LocalBoxFuture};
@@ -27,7 +28,7 @@ use crate::support::{
     collect,
     events::*,
     names, pause, prompt,
-    recorder::Recorder,
+    recorder::panicking_at,
     settle, steady_retry,
     transport::{Exchange, ScriptedTransport},
 };
@@ -213,13 +214,13 @@ async fn a_panic_of_the_programs_code_is_felt_by_one_request_and_no_other() {
         settle().await;
         fuse.light();
         let subscriber = match place {
-            Place::Subscriber => Recorder::panicking_at(1),
-            _ => Recorder::new(),
+            Place::Subscriber => panicking_at(1),
+            _ => Recorder::start().subscriber(),
         };
         let observer = Observer(fuse.clone()).start().recipient();
-        let request = request(&fuse).with_observer(observer).with_subscriber(
-            actix_responses::actors::Subscriber::deliveries(subscriber.start().recipient()),
-        );
+        let request = request(&fuse)
+            .with_observer(observer)
+            .with_subscriber(subscriber);
         let struck = runtime.submit(request).await.unwrap();
         let events: Vec<_> = struck.collect().await;
         assert_eq!(ends(&events), 1, "{place:?}: {:?}", names(&events));

@@ -29,7 +29,7 @@ fn list(runtime: Runtime) -> JoinHandle<Result<(), ApiError>> {
 /// What either question takes for an answer.
 fn answer() -> Exchange {
     Exchange::status(200)
-        .header("content-type", "application/json")
+        .with_header("content-type", "application/json")
         .chunk(
             r#"{"output":[{"type":"compaction","encrypted_content":"abc"}],"data":[{"id":"m"}]}"#,
         )
@@ -85,7 +85,7 @@ async fn a_question_that_runs_has_the_grace_of_a_shutdown() {
             runtime.shutdown(Duration::from_secs(9)).await;
             assert_elapsed(before, Duration::from_secs(head_after.min(9)));
             assert_eq!(kind(asked).await, expected);
-            assert_eq!(transport.open(), 0);
+            assert_eq!(transport.open_requests(), 0);
         }
     }
 }
@@ -124,7 +124,7 @@ async fn a_cancelled_question_that_was_the_probe_lets_another_through() {
         assert_eq!(kind(held_back).await, Some(ErrorKind::Unavailable));
         probes.iter().for_each(|probe| probe.abort());
         settle().await;
-        assert_eq!(transport.open(), 0);
+        assert_eq!(transport.open_requests(), 0);
         assert_eq!(kind(ask(runtime.clone())).await, None, "another probe");
     }
 }
@@ -145,7 +145,10 @@ async fn a_question_can_be_cancelled_by_its_id() {
         let error = asked.await.unwrap_err();
         assert_eq!(error.message(), "the request was cancelled");
         assert!(!supervisor.send(cancel).await.unwrap());
-        assert_eq!((transport.requests().len(), transport.open()), (1, 0));
+        assert_eq!(
+            (transport.requests().len(), transport.open_requests()),
+            (1, 0)
+        );
     }
 }
 

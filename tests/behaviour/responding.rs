@@ -36,9 +36,9 @@ struct Weather {
 #[actix_rt::test]
 async fn an_answer_is_waited_for_and_taken_apart() {
     let exchange = Exchange::stream(answer_with_calls())
-        .header("x-request-id", "req_7")
-        .header("openai-model", "gpt-test")
-        .header("x-ratelimit-remaining-requests", "9");
+        .with_header("x-request-id", "req_7")
+        .with_header("openai-model", "gpt-test")
+        .with_header("x-ratelimit-remaining-requests", "9");
     let (runtime, _) = start([exchange]);
     let response = runtime.respond(prompt()).await.unwrap();
     assert!(response.is_complete());
@@ -111,7 +111,7 @@ async fn what_ends_badly_is_an_error_of_its_kind() {
     let waiting = tokio::time::timeout(Duration::from_secs(1), runtime.respond(prompt()));
     waiting.await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]

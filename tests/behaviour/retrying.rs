@@ -17,7 +17,7 @@ use crate::support::{
     assert_elapsed, collect,
     events::*,
     failure, names, prompt, provider, start, start_with, steady_retry, text,
-    transport::{Exchange, ScriptedTransport},
+    transport::{Exchange, Misfortune, ScriptedTransport},
 };
 
 fn refused() -> Exchange {
@@ -116,7 +116,7 @@ async fn the_time_that_a_server_names_is_waited() {
         ("retry-after", "7", 7_000),
         ("retry-after-ms", "1250", 1_250),
     ] {
-        let first = Exchange::status(429).header(header, value);
+        let first = Exchange::status(429).with_header(header, value);
         let (runtime, _) = start([first, Exchange::stream(answer())]);
         let before = Instant::now();
         assert_eq!(names(&collect(&runtime).await), ANSWER);
@@ -134,7 +134,7 @@ async fn the_time_that_a_server_names_is_waited() {
 
 #[actix_rt::test]
 async fn a_time_beyond_the_longest_is_reported_instead_of_waited() {
-    let (runtime, transport) = start([Exchange::status(429).header("retry-after", "3600")]);
+    let (runtime, transport) = start([Exchange::status(429).with_header("retry-after", "3600")]);
     let before = Instant::now();
     let events = collect(&runtime).await;
     let error = failure(&events);
@@ -150,7 +150,7 @@ async fn the_time_that_a_body_names_is_waited_and_headers_outrank_it() {
     for (header, millis) in [(None, 34_000), (Some(("retry-after", "2")), 2_000)] {
         let mut first = Exchange::status(429).chunk(google);
         if let Some((name, value)) = header {
-            first = first.header(name, value);
+            first = first.with_header(name, value);
         }
         let (runtime, _) = start([first, Exchange::stream(answer())]);
         let before = Instant::now();
@@ -163,8 +163,8 @@ async fn the_time_that_a_body_names_is_waited_and_headers_outrank_it() {
 async fn the_limits_of_a_refused_request_are_delivered_and_in_its_error() {
     let refused = || {
         Exchange::status(429)
-            .header("x-codex-primary-used-percent", "100")
-            .header("x-ratelimit-remaining-requests", "0")
+            .with_header("x-codex-primary-used-percent", "100")
+            .with_header("x-ratelimit-remaining-requests", "0")
     };
     let (runtime, _) = start_with([refused(), refused()], |c| c.retry = steady_retry(2));
     let events = collect(&runtime).await;
@@ -321,7 +321,7 @@ async fn a_redirect_to_elsewhere_or_by_another_method_is_an_error_and_is_not_fol
         (302, "/v2/responses?key=hunter2"),
         (303, "/v2/responses"),
     ] {
-        let (runtime, transport) = start([Exchange::status(status).header("location", to)]);
+        let (runtime, transport) = start([Exchange::status(status).with_header("location", to)]);
         let events = collect(&runtime).await;
         let error = failure(&events);
         let place = to.split(['?', '#']).next().unwrap();
@@ -333,13 +333,16 @@ async fn a_redirect_to_elsewhere_or_by_another_method_is_an_error_and_is_not_fol
 
 #[actix_rt::test]
 async fn a_redirect_within_the_server_is_followed_and_is_no_attempt() {
-    let to = |place: &'static str| Exchange::status(308).header("location", place);
+    let to = |place: &'static str| Exchange::status(308).with_header("location", place);
     let exchanges = [to("/v2/responses"), to("./"), Exchange::stream(answer())];
     let (runtime, transport) = start_with(exchanges, |config| config.retry.max_attempts = 1);
     assert_eq!(names(&collect(&runtime).await), ANSWER);
     let requests = transport.requests();
     let path = |url: &str| url.splitn(4, '/').last().unwrap().to_owned();
-    let paths: Vec<_> = requests.iter().map(|request| path(&request.url)).collect();
+    let paths: Vec<_> = requests
+        .iter()
+        .map(|request| path(request.url.as_str()))
+        .collect();
     assert_eq!(paths, ["v1/responses", "v2/responses", "v2/"]);
     let bodies = requests.iter().map(|request| &request.body);
     assert!(bodies.into_iter().all(|body| *body == requests[0].body));

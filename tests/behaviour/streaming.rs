@@ -30,13 +30,13 @@ async fn an_answer_arrives_whole_and_ends_once() {
         (3, 1, 2)
     );
     settle().await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
 async fn the_first_event_reaches_a_stream_before_the_rest_is_read() {
     let exchange = Exchange::status(200)
-        .header("content-type", "text/event-stream")
+        .with_header("content-type", "text/event-stream")
         .chunks(answer().as_bytes(), 64);
     let (runtime, transport) = start([exchange]);
     let mut stream = runtime.stream(prompt()).await.unwrap();
@@ -45,7 +45,7 @@ async fn the_first_event_reaches_a_stream_before_the_rest_is_read() {
         matches!(first, Some(Ok(ResponseEvent::Created(_)))),
         "{first:?}"
     );
-    assert_eq!(transport.open(), 1);
+    assert_eq!(transport.open_requests(), 1);
     assert_eq!(stream.collect::<Vec<_>>().await.len(), ANSWER.len() - 1);
 }
 
@@ -53,7 +53,7 @@ async fn the_first_event_reaches_a_stream_before_the_rest_is_read() {
 async fn chunking_changes_nothing() {
     for size in [1, 2, 7, 64, 1460] {
         let exchange = Exchange::status(200)
-            .header("content-type", "text/event-stream")
+            .with_header("content-type", "text/event-stream")
             .chunks(answer().as_bytes(), size);
         let (runtime, _) = start([exchange]);
         let events = collect(&runtime).await;
@@ -79,7 +79,7 @@ async fn every_terminal_event_ends_at_once_though_the_connection_stays_open() {
         assert_elapsed(before, Duration::ZERO);
         // The connection is given its short while to end, then closed.
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(transport.open(), 0, "{name}");
+        assert_eq!(transport.open_requests(), 0, "{name}");
     }
 }
 
@@ -197,7 +197,7 @@ async fn idle_timeout_counts_any_byte_and_ends_a_silent_stream() {
     assert_eq!(error.kind(), ErrorKind::IdleTimeout);
     assert_elapsed(before, Duration::from_secs(700));
     assert!(error.report().contains("300s"), "{}", error.report());
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
 }
 
 #[actix_rt::test]
@@ -300,17 +300,17 @@ async fn each_other_timer_ends_what_it_watches() {
         let events = collect(&runtime).await;
         assert_eq!(failure(&events).kind(), kind);
         assert_elapsed(before, Duration::from_secs(seconds));
-        assert_eq!(transport.open(), 0, "{kind}");
+        assert_eq!(transport.open_requests(), 0, "{kind}");
     }
 }
 
 #[actix_rt::test]
 async fn headers_become_events_before_the_first_of_the_stream() {
     let exchange = Exchange::stream(answer())
-        .header("openai-model", "m-1")
-        .header("x-codex-primary-used-percent", "12.5")
-        .header("x-models-etag", " abc ")
-        .header("x-reasoning-included", "1");
+        .with_header("openai-model", "m-1")
+        .with_header("x-codex-primary-used-percent", "12.5")
+        .with_header("x-models-etag", " abc ")
+        .with_header("x-reasoning-included", "1");
     let (runtime, _) = start([exchange]);
     let seen = names(&collect(&runtime).await);
     assert_eq!(
@@ -334,7 +334,7 @@ async fn headers_become_events_before_the_first_of_the_stream() {
 #[actix_rt::test]
 async fn a_body_that_is_no_event_stream_is_named() {
     let html = Exchange::status(200)
-        .header("content-type", "text/html")
+        .with_header("content-type", "text/html")
         .chunk("<html><head><title>Sign in</title></head></html>");
     let (runtime, transport) = start([html]);
     let events = collect(&runtime).await;
@@ -350,7 +350,7 @@ async fn a_body_that_is_no_event_stream_is_named() {
 #[actix_rt::test]
 async fn an_event_stream_with_another_content_type_is_read_all_the_same() {
     let exchange = Exchange::status(200)
-        .header("content-type", "text/plain")
+        .with_header("content-type", "text/plain")
         .chunk(answer());
     let (runtime, _) = start([exchange]);
     assert_eq!(names(&collect(&runtime).await), ANSWER);
@@ -361,12 +361,12 @@ async fn a_stream_that_is_not_polled_pauses_the_reading_and_loses_nothing() {
     let deltas: String = (0..5000).map(|n| delta(&format!("{n},"))).collect();
     let body = created() + &item_added() + &deltas + &completed();
     let exchange = Exchange::status(200)
-        .header("content-type", "text/event-stream")
+        .with_header("content-type", "text/event-stream")
         .chunks(body.as_bytes(), 300);
     let (runtime, transport) = start([exchange]);
     let mut stream = runtime.stream(prompt()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert_eq!(transport.open(), 1, "the reading has paused");
+    assert_eq!(transport.open_requests(), 1, "the reading has paused");
     let mut events = Vec::new();
     while let Some(event) = stream.next().await {
         events.push(event);
@@ -380,7 +380,7 @@ async fn a_stream_that_is_not_polled_pauses_the_reading_and_loses_nothing() {
 
 #[actix_rt::test]
 async fn the_request_id_of_an_answer_is_in_its_start_and_its_end() {
-    let exchange = Exchange::stream(answer()).header("x-request-id", "req_7");
+    let exchange = Exchange::stream(answer()).with_header("x-request-id", "req_7");
     let (runtime, _) = start([exchange]);
     let events = collect(&runtime).await;
     let ids = events.iter().filter_map(|event| match event {
@@ -394,7 +394,7 @@ async fn the_request_id_of_an_answer_is_in_its_start_and_its_end() {
 #[actix_rt::test]
 async fn a_body_that_is_nearly_json_is_named_as_no_event_stream() {
     let exchange = Exchange::status(200)
-        .header("content-type", "application/json")
+        .with_header("content-type", "application/json")
         .chunk("{malformed json: <<<chaos>>>");
     let (runtime, transport) = start([exchange]);
     let events = collect(&runtime).await;
@@ -444,7 +444,7 @@ async fn a_body_is_judged_by_its_beginning_and_not_by_its_label() {
             let answer = || {
                 let exchange = Exchange::status(200).chunk(body);
                 match label {
-                    Some(label) => exchange.header("content-type", label),
+                    Some(label) => exchange.with_header("content-type", label),
                     None => exchange,
                 }
             };

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use actix::Actor;
 use actix_responses::{
     ErrorKind, Runtime,
     actors::{
@@ -16,6 +15,7 @@ use actix_responses::{
         SubscribeError, Subscriber, WhenDeserted,
     },
     protocol::ResponseEvent,
+    testing::Recorder,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,14 +24,13 @@ use crate::support::{
     collect,
     events::*,
     failure, names, prompt, provider,
-    recorder::{Recorder, Seen},
+    recorder::{Seen, panicking_at},
     settle, start, start_with, steady_retry, text,
-    transport::Exchange,
+    transport::{Exchange, Misfortune},
 };
 
-fn recorder(recorder: Recorder) -> (Subscriber, Seen) {
-    let seen = recorder.seen.clone();
-    (Subscriber::deliveries(recorder.start().recipient()), seen)
+fn recorder(recorder: Recorder) -> (Subscriber, Recorder) {
+    (recorder.subscriber(), recorder)
 }
 
 fn deltas(count: usize) -> (String, String) {
@@ -54,7 +53,7 @@ async fn latecomers_see_the_same_sequence_whenever_they_join() {
             .chunk(delta(&format!("{n} ")));
     }
     let (runtime, _) = start([exchange.chunk(completed())]);
-    let (first, first_seen) = recorder(Recorder::new());
+    let (first, first_seen) = recorder(Recorder::start());
     let submitted = runtime
         .supervisor()
         .send(SubmitRequest::new(prompt()).with_subscriber(first))
@@ -64,7 +63,7 @@ async fn latecomers_see_the_same_sequence_whenever_they_join() {
     let request = submitted.request;
     let mut joined = Vec::new();
     for _ in 0..15 {
-        let (subscriber, seen) = recorder(Recorder::new());
+        let (subscriber, seen) = recorder(Recorder::start());
         runtime
             .supervisor()
             .send(Subscribe {
@@ -80,7 +79,7 @@ async fn latecomers_see_the_same_sequence_whenever_they_join() {
     assert_eq!(first_seen.events().len(), 12);
     assert_eq!(first_seen.ends(), 1);
     for seen in joined {
-        assert_eq!(seen.events(), first_seen.events());
+        assert_eq!(seen.sequenced(), first_seen.sequenced());
     }
 }
 
@@ -182,9 +181,8 @@ async fn an_ended_request_is_kept_for_a_while_and_no_longer() {
 #[actix_rt::test]
 async fn a_subscriber_of_single_events_gets_the_end_too() {
     let (runtime, _) = start([Exchange::stream(answer())]);
-    let recorder = Recorder::new();
-    let seen = recorder.seen.clone();
-    let subscriber = Subscriber::events(recorder.start().recipient());
+    let seen = Recorder::start();
+    let subscriber = seen.event_subscriber();
     runtime
         .supervisor()
         .send(SubmitRequest::new(prompt()).with_subscriber(subscriber))
@@ -200,12 +198,11 @@ async fn a_burst_beyond_a_mailbox_arrives_whole() {
     let (body, text) = deltas(3000);
     for size in [50, 1460, 100_000_000] {
         let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), size)]);
-        let (whole, whole_seen) = recorder(Recorder::paced(Duration::from_millis(1)));
-        let single = Recorder::new();
-        let single_seen = single.seen.clone();
+        let (whole, whole_seen) = recorder(Recorder::slow(Duration::from_millis(1)));
+        let single_seen = Recorder::start();
         let request = SubmitRequest::new(prompt())
             .with_subscriber(whole)
-            .with_subscriber(Subscriber::events(single.start().recipient()));
+            .with_subscriber(single_seen.event_subscriber());
         runtime.supervisor().send(request).await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_secs(25)).await;
         for seen in [whole_seen, single_seen] {
@@ -224,8 +221,8 @@ async fn a_subscriber_that_takes_nothing_for_too_long_lags_and_others_go_on() {
     let policy = DeliveryPolicy::Wait {
         max_wait: Duration::from_secs(5),
     };
-    let (stuck, stuck_seen) = recorder(Recorder::paced(Duration::from_secs(600)));
-    let (quick, quick_seen) = recorder(Recorder::new());
+    let (stuck, stuck_seen) = recorder(Recorder::slow(Duration::from_secs(600)));
+    let (quick, quick_seen) = recorder(Recorder::start());
     let request = SubmitRequest::new(prompt())
         .with_subscriber(stuck.with_policy(policy))
         .with_subscriber(quick);
@@ -236,7 +233,7 @@ async fn a_subscriber_that_takes_nothing_for_too_long_lags_and_others_go_on() {
     assert_eq!(quick_seen.text(), text);
     assert_eq!(quick_seen.ends(), 1);
     tokio::time::sleep(Duration::from_secs(600 * 30)).await;
-    let last = stuck_seen.events().pop().map(|(_, event)| event);
+    let last = stuck_seen.events().pop();
     let Some(ResponseEvent::Failed(error)) = last else {
         panic!("{last:?}")
     };
@@ -248,12 +245,12 @@ async fn a_subscriber_that_takes_nothing_for_too_long_lags_and_others_go_on() {
 async fn dropped_deltas_never_take_items_or_the_end_along() {
     let (body, text) = deltas(3000);
     let (runtime, transport) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
-    let (slow, seen) = recorder(Recorder::paced(Duration::from_millis(10)));
+    let (slow, seen) = recorder(Recorder::slow(Duration::from_millis(10)));
     let request =
         SubmitRequest::new(prompt()).with_subscriber(slow.with_policy(DeliveryPolicy::DropDeltas));
     runtime.supervisor().send(request).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(transport.open(), 0, "the stream was not held up");
+    assert_eq!(transport.open_requests(), 0, "the stream was not held up");
     tokio::time::sleep(Duration::from_secs(60)).await;
     let names = seen.names();
     assert!(seen.text().len() < text.len(), "some deltas were dropped");
@@ -270,7 +267,7 @@ async fn dropped_deltas_never_take_items_or_the_end_along() {
         );
     }
     let sequences: Vec<_> = seen
-        .events()
+        .sequenced()
         .iter()
         .map(|(sequence, _)| *sequence)
         .collect();
@@ -284,14 +281,14 @@ async fn dropped_deltas_never_take_items_or_the_end_along() {
 async fn a_disconnecting_subscription_ends_as_soon_as_the_mailbox_is_full() {
     let (body, _) = deltas(3000);
     let (runtime, transport) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
-    let (slow, seen) = recorder(Recorder::paced(Duration::from_millis(10)));
-    let (quick, quick_seen) = recorder(Recorder::new());
+    let (slow, seen) = recorder(Recorder::slow(Duration::from_millis(10)));
+    let (quick, quick_seen) = recorder(Recorder::start());
     let request = SubmitRequest::new(prompt())
         .with_subscriber(slow.with_policy(DeliveryPolicy::Disconnect))
         .with_subscriber(quick);
     runtime.supervisor().send(request).await.unwrap().unwrap();
     settle().await;
-    assert_eq!(transport.open(), 0);
+    assert_eq!(transport.open_requests(), 0);
     assert_eq!(quick_seen.ends(), 1);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(seen.names().last(), Some(&"failed"));
@@ -302,8 +299,8 @@ async fn a_disconnecting_subscription_ends_as_soon_as_the_mailbox_is_full() {
 async fn a_panic_in_one_subscriber_is_nothing_to_the_others() {
     let (body, text) = deltas(100);
     let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
-    let (bad, _) = recorder(Recorder::panicking_at(10));
-    let (good, seen) = recorder(Recorder::new());
+    let bad = panicking_at(10);
+    let (good, seen) = recorder(Recorder::start());
     let request = SubmitRequest::new(prompt())
         .with_subscriber(bad)
         .with_subscriber(good);
@@ -324,8 +321,8 @@ async fn a_panic_in_the_stream_actor_gives_everybody_one_end() {
             c.retry = steady_retry(3);
         },
     );
-    let (one, one_seen) = recorder(Recorder::new());
-    let (two, two_seen) = recorder(Recorder::new());
+    let (one, one_seen) = recorder(Recorder::start());
+    let (two, two_seen) = recorder(Recorder::start());
     let request = SubmitRequest::new(prompt())
         .with_subscriber(one)
         .with_subscriber(two);
@@ -341,7 +338,7 @@ async fn a_panic_in_the_stream_actor_gives_everybody_one_end() {
                 "failed"
             ]
         );
-        let Some((_, ResponseEvent::Failed(error))) = seen.events().pop() else {
+        let Some(ResponseEvent::Failed(error)) = seen.events().pop() else {
             panic!()
         };
         assert_eq!(error.kind(), ErrorKind::AttemptLost);
@@ -355,7 +352,7 @@ async fn a_panic_in_the_stream_actor_gives_everybody_one_end() {
 async fn a_stuck_subscriber_does_not_keep_an_ended_request_for_ever() {
     let (body, _) = deltas(3000);
     let (runtime, _) = start([Exchange::status(200).chunks(body.as_bytes(), 300)]);
-    let (stuck, seen) = recorder(Recorder::paced(Duration::from_secs(500)));
+    let (stuck, seen) = recorder(Recorder::slow(Duration::from_secs(500)));
     let request =
         SubmitRequest::new(prompt()).with_subscriber(stuck.with_policy(DeliveryPolicy::DropDeltas));
     let request = runtime
@@ -370,7 +367,7 @@ async fn a_stuck_subscriber_does_not_keep_an_ended_request_for_ever() {
     assert_eq!(gone, Some(SubscribeError::UnknownRequest { request }));
     tokio::time::sleep(Duration::from_secs(500 * 30)).await;
     assert_eq!(seen.ends(), 1);
-    let last = seen.events().pop().map(|(_, event)| event);
+    let last = seen.events().pop();
     let Some(ResponseEvent::Failed(error)) = last else {
         panic!("{last:?}")
     };
@@ -397,7 +394,7 @@ async fn for_ever_is_a_time_like_any_other() {
             });
         },
     );
-    let (subscriber, seen) = recorder(Recorder::new());
+    let (subscriber, seen) = recorder(Recorder::start());
     let mut request = SubmitRequest::new(prompt());
     request.when_deserted = WhenDeserted::Linger(Duration::MAX);
     let policy = DeliveryPolicy::Wait {
@@ -454,17 +451,10 @@ async fn large_events_are_read_one_by_one_for_a_subscriber_that_takes_none() {
         let (runtime, _) = start([exchange.chunk(completed())]);
         let pace = Duration::from_secs(9);
         let mut request = SubmitRequest::new(prompt());
-        let recorder = Recorder::paced(pace);
-        let seen = recorder.seen.clone();
+        let seen = Recorder::slow(pace);
         match kind {
-            "deliveries" => {
-                let recorder = recorder.start().recipient();
-                request = request.with_subscriber(Subscriber::deliveries(recorder));
-            }
-            "events" => {
-                let recorder = recorder.start().recipient();
-                request = request.with_subscriber(Subscriber::events(recorder));
-            }
+            "deliveries" => request = request.with_subscriber(seen.subscriber()),
+            "events" => request = request.with_subscriber(seen.event_subscriber()),
             _ => {}
         }
         let stream = match kind {
@@ -518,7 +508,7 @@ async fn a_stream_that_nobody_shares_may_rest_for_most_of_an_hour() {
 async fn a_stream_that_rested_too_long_gives_what_was_queued_before_its_error() {
     for (is_shared, rest) in [(false, 61 * 60), (true, 31)] {
         let (runtime, expected) = answering_in_pieces();
-        let (other, seen) = recorder(Recorder::new());
+        let (other, seen) = recorder(Recorder::start());
         let mut request = SubmitRequest::new(prompt());
         if is_shared {
             request = request.with_subscriber(other);
@@ -542,7 +532,7 @@ async fn a_stream_that_rests_is_waited_for_as_others_are_when_somebody_joins() {
     let (runtime, expected) = answering_in_pieces();
     let stream = runtime.stream(prompt()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
-    let (other, seen) = recorder(Recorder::new());
+    let (other, seen) = recorder(Recorder::start());
     let join = Subscribe {
         request: stream.request(),
         subscriber: other,

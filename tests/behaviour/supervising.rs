@@ -24,7 +24,7 @@ use crate::support::{
     assert_elapsed, collect,
     events::*,
     failure, names, prompt, provider, settle, start, start_with, steady_retry,
-    transport::{Exchange, ScriptedTransport},
+    transport::{Exchange, Misfortune, ScriptedTransport},
 };
 
 #[derive(Default)]
@@ -201,7 +201,7 @@ async fn requests_carry_the_body_the_path_and_the_headers() {
     let (runtime, transport) = start([Exchange::stream(answer())]);
     collect(&runtime).await;
     let request = &transport.requests()[0];
-    assert_eq!(request.url, "http://scripted.test/v1/responses");
+    assert_eq!(request.url.as_str(), "http://scripted.test/v1/responses");
     assert_eq!(request.headers["accept"], "text/event-stream");
     assert_eq!(request.headers["content-type"], "application/json");
     let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();

@@ -15,7 +15,10 @@ use tracing::{
 };
 
 use crate::support::{
-    collect, events::*, prompt, provider, settle, start_with, steady_retry, transport::Exchange,
+    collect,
+    events::*,
+    prompt, provider, settle, start_with, steady_retry,
+    transport::{Exchange, Misfortune},
 };
 
 /// The fields of the spans of requests and attempts, in the order in which they began; with the numbers of the span above, of the one

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 fn sticky(value: &'static str) -> Exchange {
-    Exchange::stream(answer()).header("x-codex-turn-state", value)
+    Exchange::stream(answer()).with_header("x-codex-turn-state", value)
 }
 
 fn submit(turn_state: &TurnState) -> SubmitRequest {
@@ -116,7 +116,7 @@ async fn turn_state_is_set_once_and_sent_within_its_turn_alone() {
 
 #[actix_rt::test]
 async fn turn_state_of_a_failed_attempt_goes_with_the_next() {
-    let failed = Exchange::status(503).header("x-codex-turn-state", "kept");
+    let failed = Exchange::status(503).with_header("x-codex-turn-state", "kept");
     let (runtime, transport) = start_with([failed, sticky("late")], |config| {
         config.retry = steady_retry(2);
     });

@@ -1,6 +1,9 @@
 //! Questions that are answered.
 
-use actix_responses::loopback::{DefaultAnswer, Loopback, Reply, Script};
+use actix_responses::{
+    loopback::{DefaultAnswer, Loopback, Reply, Script},
+    testing::events_from_json,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -47,6 +50,9 @@ fn json_lines_are_objects_and_the_last_is_the_end() {
         .map(|event| event["delta"].as_str().expect("a text"))
         .collect();
     assert_eq!(text, made_up_text(&provider));
+    let read = events_from_json(&ran.stdout).expect("events");
+    let written = read.iter().map(|event| json!(event));
+    assert_eq!(written.collect::<Vec<_>>(), events);
     let end = ran.end();
     assert_eq!(end["type"], "completed");
     assert_eq!(end["response_id"], events[0]["response_id"]);

@@ -8,10 +8,11 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 
 use actix_responses::{
     ApiError, Runtime,
-    actors::{SupervisorConfig, Workers},
+    actors::SupervisorConfig,
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
     retry::RetryPolicy,
+    testing,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -29,9 +30,7 @@ pub(crate) fn start_with(
     change: impl FnOnce(&mut SupervisorConfig),
 ) -> (Runtime, ScriptedTransport) {
     pause();
-    let provider = Provider::new("scripted", "http://scripted.test/v1").expect("a URL");
-    let mut config = SupervisorConfig::new(provider);
-    config.workers = Workers::Current;
+    let mut config = testing::config();
     change(&mut config);
     let transport = ScriptedTransport::new(exchanges);
     let runtime =
