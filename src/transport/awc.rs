@@ -89,8 +89,12 @@ impl AwcTransportFactory {
         })
     }
 
-    /// What the environment says. A file of authorities that can't be used is an error only for a request over TLS.
-    pub(crate) fn from_env() -> Result<Self, TransportError> {
+    /// What the environment says, as for [`Runtime::start`](crate::Runtime::start): for a transport that wraps this one. A file of
+    /// authorities that can't be used is an error only for a request over TLS.
+    ///
+    /// # Errors
+    /// [`TransportErrorKind::InvalidRequest`] when the proxy that the environment names can't be used.
+    pub fn from_env() -> Result<Self, TransportError> {
         let tls = TlsConfig::from_env(|name| env::var_os(name));
         let config = tls.and_then(|tls| Ok(tls.client_config()?));
         Ok(Self {
