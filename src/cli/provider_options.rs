@@ -17,7 +17,6 @@ use clap::{Args, ValueEnum};
 use super::{console, secrets::Secrets, system, usage_error::UsageError};
 
 const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
-const KEY_VARIABLE: &str = "OPENAI_API_KEY";
 const CA_FILE_VARIABLE: &str = "SSL_CERT_FILE";
 /// The time between two events of the embedded provider: a person sees them come.
 const EMBEDDED_PACE: Duration = Duration::from_millis(25);
@@ -263,6 +262,11 @@ impl ProviderOptions {
 
     /// Whom the options and the environment choose; nothing if they say nothing.
     fn chosen(&self) -> Result<Option<Chosen>, UsageError> {
+        if let Some(base_url) = &self.base_url {
+            // What is wrong with it is better said of the option.
+            Provider::new("--base-url", base_url)
+                .map_err(|error| UsageError::at("--base-url", &error))?;
+        }
         let mut chosen = match &self.provider {
             Some(name) => Chosen {
                 name: name.clone(),
@@ -276,9 +280,6 @@ impl ProviderOptions {
         };
         let settings = &mut chosen.settings;
         if let Some(base_url) = &self.base_url {
-            // What is wrong with it is better said of the option.
-            Provider::new("--base-url", base_url)
-                .map_err(|error| UsageError::at("--base-url", &error))?;
             settings.base_url = Some(base_url.clone());
             if chosen.place == BASE_URL_VARIABLE {
                 // The URL is right; what can be wrong yet is the key.
@@ -310,26 +311,27 @@ impl ProviderOptions {
 
     /// Without a name: a base URL that is given, else OpenAI if there is a key.
     fn unnamed(&self) -> Result<Option<Chosen>, UsageError> {
-        let key = variable(KEY_VARIABLE)?;
-        let from_environment = variable(BASE_URL_VARIABLE)?;
-        if self.base_url.is_none() && from_environment.is_none() {
-            let has_key = self.api_key_env.is_some() || key.is_some();
-            return Ok(has_key.then(|| Chosen {
-                name: "openai".to_owned(),
-                settings: Preset::named("openai")
-                    .map(ProviderSettings::from_preset)
-                    .unwrap_or_default(),
-                place: "the key",
-            }));
-        }
-        let mut settings = ProviderSettings::default();
-        settings.base_url = from_environment;
-        // A server of one's own asks for none.
-        settings.key_env = key.map(|_| KEY_VARIABLE.to_owned());
+        let settings = ProviderSettings::from_env(|name| match &self.base_url {
+            Some(base_url) if name == BASE_URL_VARIABLE => Some(base_url.into()),
+            _ => env::var_os(name),
+        });
+        let settings = match settings.map_err(|error| UsageError::new(error.message()))? {
+            None if self.api_key_env.is_some() => {
+                let openai = Preset::named("openai")
+                    .map_err(|error| UsageError::at("--provider", &error))?;
+                ProviderSettings::from_preset(openai)
+            }
+            None => return Ok(None),
+            Some(settings) => settings,
+        };
+        let (name, place) = match settings.preset {
+            Some(preset) => (preset.name, "the key"),
+            None => ("openai-compatible", BASE_URL_VARIABLE),
+        };
         Ok(Some(Chosen {
-            name: "openai-compatible".to_owned(),
+            name: name.to_owned(),
             settings,
-            place: BASE_URL_VARIABLE,
+            place,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! What a provider is made from: settings of one's own, a preset beneath them, and environment variables.
 
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{env, ffi::OsString, fmt, path::PathBuf};
 
 use super::{
     auth::{BearerAuth, HeaderAuth},
@@ -75,6 +75,32 @@ impl ProviderSettings {
         }
     }
 
+    /// What OpenAI's own variables name, and nothing where they are unset: with `OPENAI_BASE_URL` the server there, which is asked with
+    /// the key in `OPENAI_API_KEY` if there is one; else with `OPENAI_API_KEY` OpenAI itself. `lookup` gives environment variables, as
+    /// [`std::env::var_os`] does; blank ones count as unset.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when one of the two is not UTF-8; the message names it.
+    pub fn from_env<V: Into<OsString>>(
+        lookup: impl Fn(&str) -> Option<V>,
+    ) -> Result<Option<Self>, ApiError> {
+        let get = |name: &'static str| match text_of(name, lookup(name)) {
+            Err(Problem::Ours(message)) => Err(ApiError::misconfigured(message)),
+            Err(Problem::Theirs(_, error)) => Err(error),
+            Ok(text) => Ok(text.map(|text| text.trim().to_owned())),
+        };
+        let has_key = get(KEY_VARIABLE)?.is_some();
+        Ok(match get(BASE_URL_VARIABLE)? {
+            Some(base_url) => Some(Self {
+                base_url: Some(base_url),
+                // A server of one's own asks for none.
+                key_env: has_key.then(|| KEY_VARIABLE.to_owned()),
+                ..Self::default()
+            }),
+            None => (Preset::find("openai").filter(|_| has_key)).map(Self::from_preset),
+        })
+    }
+
     /// Makes the provider. `name` is what errors and logs call it; `lookup` gives environment variables, as [`std::env::var_os`]
     /// does, of which blank ones count as unset.
     ///
@@ -86,15 +112,7 @@ impl ProviderSettings {
         name: &str,
         lookup: impl Fn(&str) -> Option<V>,
     ) -> Result<Provider, ApiError> {
-        let lookup = |variable: &str| match lookup(variable).map(|value| value.into().into_string())
-        {
-            Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
-            None => Ok(None),
-            // The value may be a key.
-            Some(Err(_)) => Err(Problem::Ours(format!(
-                "environment variable {variable} is not UTF-8"
-            ))),
-        };
+        let lookup = |variable: &str| text_of(variable, lookup(variable));
         self.build(name, &lookup).map_err(|error| match error {
             Problem::Ours(message) => {
                 ApiError::misconfigured(format!("provider {name:?}: {message}"))
@@ -242,6 +260,63 @@ impl Preset {
     }
 }
 
+impl Provider {
+    /// The provider that OpenAI's own variables name, as the command does without options: `OPENAI_BASE_URL`, or OpenAI itself, asked
+    /// with the key in `OPENAI_API_KEY`. OpenAI is told `OPENAI_ORG_ID` (or `OPENAI_ORGANIZATION`) and `OPENAI_PROJECT_ID` (or
+    /// `OPENAI_PROJECT`), where they are set. Blank variables count as unset. What the variables choose can be changed before
+    /// they do: [`ProviderSettings::from_env`].
+    ///
+    /// ```no_run
+    /// use actix_responses::{Runtime, provider::Provider};
+    ///
+    /// # fn main() -> Result<(), actix_responses::ApiError> {
+    /// let runtime = Runtime::start(Provider::from_env()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when neither a base URL nor a key is there, or a variable is not UTF-8 or
+    /// can't be used. The message names the variable and never holds its value.
+    pub fn from_env() -> Result<Self, ApiError> {
+        Self::from_variables(|name| env::var_os(name))
+    }
+
+    fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ApiError> {
+        let settings = ProviderSettings::from_env(&lookup)?.ok_or_else(|| {
+            ApiError::misconfigured(format!(
+                "neither {KEY_VARIABLE} nor {BASE_URL_VARIABLE} is set, or they are blank: put the key into the one, or where the \
+                 server is into the other"
+            ))
+        })?;
+        let Some(preset) = settings.preset else {
+            let provider = settings.provider("openai-compatible", lookup);
+            // What is wrong is a variable, not a setting.
+            return provider.map_err(|mut error| {
+                let message = &mut error.details_mut().message;
+                *message = message.replacen(": base_url:", &format!(": {BASE_URL_VARIABLE}:"), 1);
+                error
+            });
+        };
+        preset.provider(lookup)
+    }
+}
+
+const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
+const KEY_VARIABLE: &str = "OPENAI_API_KEY";
+
+/// The value of an environment variable, if it is not blank.
+fn text_of(variable: &str, value: Option<impl Into<OsString>>) -> Result<Option<String>, Problem> {
+    match value.map(|value| value.into().into_string()) {
+        Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+        None => Ok(None),
+        // The value may be a key.
+        Some(Err(_)) => Err(Problem::Ours(format!(
+            "environment variable {variable} is not UTF-8: set it anew, or unset it"
+        ))),
+    }
+}
+
 /// Gives an environment variable that is not blank.
 type Lookup<'a> = dyn Fn(&str) -> Result<Option<String>, Problem> + 'a;
 
@@ -379,6 +454,81 @@ mod tests {
                 text.contains(variable) && text.contains("not UTF-8"),
                 "{text}"
             );
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn openais_own_variables_name_a_provider_or_what_is_wrong_with_them() {
+        let provider = |variables: &[(&str, &str)]| {
+            let variables: Vec<_> = (variables
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string())))
+            .collect();
+            Provider::from_variables(move |name| {
+                let found = variables.iter().find(|(known, _)| known == name);
+                found.map(|(_, value)| value.into())
+            })
+        };
+        let key = ("OPENAI_API_KEY", "hunter2");
+        let openai = provider(&[
+            key,
+            ("OPENAI_ORG_ID", "org-1"),
+            ("OPENAI_PROJECT", "p-1"),
+            ("OPENAI_BASE_URL", " "),
+        ])
+        .unwrap();
+        assert_eq!(
+            (openai.name(), openai.host().as_str()),
+            ("openai", "api.openai.com")
+        );
+        assert_eq!(openai.headers()["openai-organization"], "org-1");
+        assert_eq!(openai.headers()["openai-project"], "p-1");
+        assert!(format!("{:?}", openai.auth).contains("Bearer"));
+        for (variables, auth) in [
+            (
+                &[("OPENAI_BASE_URL", "http://host:1/v1"), key][..],
+                "Bearer",
+            ),
+            (&[("OPENAI_BASE_URL", "http://host:1/v1")], "NoAuth"),
+        ] {
+            let own = provider(variables).unwrap();
+            assert_eq!(
+                (own.name(), own.host().as_str()),
+                ("openai-compatible", "host:1")
+            );
+            assert!(format!("{:?}", own.auth).contains(auth), "{own:?}");
+            assert!(own.headers().is_empty());
+        }
+        for (variables, named) in [
+            (&[][..], "OPENAI_API_KEY"),
+            (&[("OPENAI_API_KEY", "")], "OPENAI_API_KEY"),
+            (&[("OPENAI_API_KEY", "hunter2\nhunter2")], "OPENAI_API_KEY"),
+            (
+                &[("OPENAI_BASE_URL", "ftp://hunter2@host"), key],
+                "OPENAI_BASE_URL",
+            ),
+        ] {
+            let error = provider(variables).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
+            let text = error.report();
+            assert!(text.contains(named) && !text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn openais_own_variable_that_is_not_utf8_is_named() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        for wrong in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID"] {
+            let error = Provider::from_variables(|name| match name {
+                name if name == wrong => Some(OsString::from_vec(b"hunter2\xff".into())),
+                "OPENAI_API_KEY" => Some("key".into()),
+                _ => None,
+            });
+            let text = error.unwrap_err().report();
+            assert!(text.contains(wrong) && text.contains("not UTF-8"), "{text}");
             assert!(!text.contains("hunter2"), "{text}");
         }
     }
