@@ -26,7 +26,8 @@
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
 //!
 //! Types of other crates that stand in signatures here are exported with their crates, so that a program need not find the version
-//! that fits: [`bytes`], [`http`] and [`serde_json`], and with the runtime `actix`, `actix_rt`, `futures_core`, `futures_util` and `url`.
+//! that fits: [`bytes`], [`http`] and [`serde_json`], and with the runtime `actix`, `actix_rt`, `futures_core`, `futures_util`,
+//! `rustls` and `url`.
 
 // What only the runtime asks of the plain layers is compiled and tested without it all the same; builds with it find what nobody uses.
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports))]
@@ -71,7 +72,7 @@ pub use runtime::{ResponseStream, Runtime};
 // that would else have other versions of them, and with those an actix and a tokio that do not see the ones here.
 #[cfg(feature = "runtime")]
 #[doc(no_inline)]
-pub use {actix, actix_rt, futures_core, futures_util, url};
+pub use {actix, actix_rt, futures_core, futures_util, rustls, url};
 #[doc(no_inline)]
 pub use {bytes, http, serde_json};
 

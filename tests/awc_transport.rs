@@ -943,3 +943,72 @@ async fn body_that_comes_compressed_is_unpacked() {
         assert_eq!(text.unwrap(), "data: a\n\n");
     }
 }
+
+#[actix_rt::test]
+async fn a_configuration_of_rustls_of_ones_own_is_used_as_it_is() {
+    let [identity, client] = [(); 2].map(|()| Identity::new("127.0.0.1"));
+    let own = |alpn: &[&str]| {
+        let mut config = identity.client_for(&client);
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut tls = TlsConfig::default();
+        tls.rustls = Some(Arc::new(config));
+        tls
+    };
+    for alpn in [&[][..], &["http/1.1"]] {
+        let mut server = rustls::ServerConfig::clone(&identity.server_for(&client));
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let server = Arc::new(server);
+        let (address, protocol) = serve(move |listener| {
+            let mut stream = Identity::over_tls(&server, accept(&listener));
+            read_request(&mut stream);
+            stream.write_all(OK.as_bytes()).unwrap();
+            stream.conn.alpn_protocol().map(<[u8]>::to_vec)
+        });
+        let transport = transport_with(&own(alpn), &ProxyConfig::None);
+        let response = send(&transport, format!("https://{address}/"))
+            .await
+            .unwrap();
+        assert_eq!(read_to_end(response.body).await.unwrap(), "ok");
+        assert_eq!(
+            within(protocol).await.unwrap().as_deref(),
+            Some(&b"http/1.1"[..])
+        );
+    }
+    // Without its authority and its certificate the same server is not asked.
+    let server = identity.server_for(&client);
+    let (address, _) = serve(move |listener| answer_all(&server, accept(&listener)));
+    let transport = transport_with(&TlsConfig::default(), &ProxyConfig::None);
+    let refused = send(&transport, format!("https://{address}/")).await;
+    check(
+        &refused.err().unwrap(),
+        TransportErrorKind::Certificate,
+        &[&address.to_string()],
+    );
+    type Set = fn(&mut TlsConfig);
+    let settings: [(Set, &str); 4] = [
+        (
+            |tls| tls.extra_ca_file = Some("ca.pem".into()),
+            "`extra_ca_file`",
+        ),
+        (
+            |tls| tls.client_cert_file = Some("a.pem".into()),
+            "`client_cert_file`",
+        ),
+        (
+            |tls| tls.client_key_file = Some("a.pem".into()),
+            "`client_key_file`",
+        ),
+        (|_| {}, "\"h2\""),
+    ];
+    for (set, named) in settings {
+        let is_alpn = named == "\"h2\"";
+        let mut tls = own(if is_alpn { &["h2", "http/1.1"] } else { &[] });
+        set(&mut tls);
+        let error = AwcTransportFactory::new(&tls, &ProxyConfig::None).err();
+        check(
+            &error.unwrap(),
+            TransportErrorKind::InvalidRequest,
+            &["`rustls`", named],
+        );
+    }
+}

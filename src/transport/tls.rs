@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsString,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,8 +16,9 @@ use rustls::{
 use super::{TransportError, TransportErrorKind};
 use crate::{files, protocol::error::ApiError};
 
-/// Which certificate authorities are trusted, and the certificate that is shown to servers that want one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which certificate authorities are trusted, and the certificate that is shown to servers that want one. Or all of it by
+/// [`rustls`](Self::rustls), for what this has no field for.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct TlsConfig {
     /// Whether Mozilla's list is, as it was when this program was built: what browsers trust works in a bare container. Default true.
@@ -33,7 +34,56 @@ pub struct TlsConfig {
     pub client_cert_file: Option<PathBuf>,
     /// A PEM file with the key of that certificate; by default the same file.
     pub client_key_file: Option<PathBuf>,
+    /// A configuration of one's own, with authorities, certificates, versions, cryptography and all, in place of everything else here:
+    /// a file beside it is an error, and the two lists of roots are not looked at. Connections speak HTTP/1.1 alone, so its
+    /// `alpn_protocols` must be empty, which is taken for `http/1.1`, or that.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use actix_responses::{rustls, transport::TlsConfig};
+    /// # fn of(config: rustls::ClientConfig) -> TlsConfig {
+    /// let mut tls = TlsConfig::default();
+    /// tls.rustls = Some(Arc::new(config));
+    /// # tls
+    /// # }
+    /// ```
+    pub rustls: Option<Arc<ClientConfig>>,
 }
+
+/// Of a configuration of rustls nothing is shown: what it holds may print keys.
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig")
+            .field("web_roots", &self.web_roots)
+            .field("native_roots", &self.native_roots)
+            .field("extra_ca_file", &self.extra_ca_file)
+            .field("client_cert_file", &self.client_cert_file)
+            .field("client_key_file", &self.client_key_file)
+            .field("rustls", &self.rustls.as_ref().map(|_| "..."))
+            .finish()
+    }
+}
+
+/// A configuration of rustls is equal to itself alone.
+impl PartialEq for TlsConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |config: &Self| {
+            let rustls = config.rustls.as_ref().map(Arc::as_ptr);
+            let roots = (config.web_roots, config.native_roots);
+            let key = config.client_key_file.clone();
+            (
+                roots,
+                config.extra_ca_file.clone(),
+                config.client_cert_file.clone(),
+                key,
+                rustls,
+            )
+        };
+        parts(self) == parts(other)
+    }
+}
+
+impl Eq for TlsConfig {}
 
 impl Default for TlsConfig {
     fn default() -> Self {
@@ -43,6 +93,7 @@ impl Default for TlsConfig {
             extra_ca_file: None,
             client_cert_file: None,
             client_key_file: None,
+            rustls: None,
         }
     }
 }
@@ -112,6 +163,9 @@ impl TlsConfig {
 
     /// Reads the certificates. It blocks on files and is meant to be done once, not per connection or worker.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>, TransportError> {
+        if let Some(config) = &self.rustls {
+            return self.checked(config);
+        }
         let mut store = RootCertStore::empty();
         if self.web_roots {
             store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -151,10 +205,49 @@ impl TlsConfig {
         };
         // No HTTP/2: the client's comes from h2 0.3, which has an open advisory (RUSTSEC-2026-0258) and trouble with
         // early resets. One connection a stream is also what makes closing it a cancel.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// The caller's own configuration, if nothing beside it and nothing in it speaks against it.
+    fn checked(&self, config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>, TransportError> {
+        let refused = |message| {
+            Err(TransportError::new(
+                TransportErrorKind::InvalidRequest,
+                message,
+            ))
+        };
+        let files = [
+            ("extra_ca_file", &self.extra_ca_file),
+            ("client_cert_file", &self.client_cert_file),
+            ("client_key_file", &self.client_key_file),
+        ];
+        let set =
+            |(_, path): &(_, &Option<PathBuf>)| path.as_deref().is_some_and(|path| !is_blank(path));
+        if let Some((name, _)) = files.into_iter().find(set) {
+            return refused(format!(
+                "`rustls` and `{name}` of the TLS settings are both set: put what the file holds into the configuration of \
+                 rustls, or leave one of them out"
+            ));
+        }
+        let mut protocols = config.alpn_protocols.iter();
+        if let Some(other) = protocols.find(|protocol| *protocol != HTTP_1_1) {
+            return refused(format!(
+                "`alpn_protocols` of the configuration in `rustls` offers {:?}, and only http/1.1 is spoken: leave it empty",
+                String::from_utf8_lossy(other)
+            ));
+        }
+        if !config.alpn_protocols.is_empty() {
+            return Ok(Arc::clone(config));
+        }
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(Arc::new(config))
     }
 }
+
+/// The one protocol that is offered by ALPN.
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 fn is_blank(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.trim().is_empty())

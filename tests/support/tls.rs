@@ -85,6 +85,24 @@ impl Identity {
         Arc::new(server)
     }
 
+    /// The configuration of a client that trusts this authority alone and shows a certificate.
+    pub(crate) fn client_for(&self, client: &Self) -> rustls::ClientConfig {
+        let certificate = |of: &Self| CertificateDer::from_pem_file(&of.ca_file);
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(certificate(self).expect("a certificate"))
+            .expect("an authority");
+        let chain = vec![certificate(client).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_file(&client.key_file).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .expect("a key that goes with its certificate")
+    }
+
     /// Trusts this authority and no other.
     pub(crate) fn trusted(&self) -> TlsConfig {
         let mut tls = TlsConfig::default();
