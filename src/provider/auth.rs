@@ -2,18 +2,24 @@
 
 use std::{env, error::Error, fmt};
 
+use bytes::Bytes;
 use futures_core::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use crate::{
     protocol::error::{ApiError, ErrorKind, Phase},
-    secret::{Secret, redaction::RedactedUrl},
+    secret::{
+        Secret,
+        redaction::{RedactedHeaders, RedactedUrl},
+    },
 };
 
-/// Gives the headers that authenticate a request. It is asked before every attempt.
+/// Gives the headers that authenticate a request. It is asked before every attempt, and again where a server sends the request on to
+/// another path of its own; what it returns is sent to [`AuthRequest::url`] and nowhere else.
 ///
-/// What it returns is sent to [`AuthRequest::url`] and nowhere else: redirects are not followed.
+/// One that signs the request, as AWS's Signature Version 4 does, finds in [`AuthRequest`] all that is going to be sent. Its headers
+/// take the place of those of their names.
 ///
 /// A token that expires is fetched anew when the server refused the last one:
 ///
@@ -73,12 +79,19 @@ pub trait AuthProvider: fmt::Debug + Send + Sync {
     }
 }
 
-/// The attempt that headers are asked for.
+/// The attempt that headers are asked for, as it is going to be sent.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct AuthRequest {
-    /// Where the request goes.
+    /// Where the request goes. Its host, with the port where that is not the scheme's own, is what the transport sends as `host`.
     pub url: Url,
+    /// How it is asked.
+    pub method: Method,
+    /// The headers that are sent, but for those of the answer to this and what the transport sets: `host` and everything about length
+    /// and connection.
+    pub headers: HeaderMap,
+    /// The body, byte for byte as it is sent: compressed, where the provider compresses. Empty is none.
+    pub body: Bytes,
     /// Which attempt; the first is 1.
     pub attempt: u32,
     /// The server refused the headers of the last attempt with a 401: cached ones are no good.
@@ -86,20 +99,27 @@ pub struct AuthRequest {
 }
 
 impl AuthRequest {
-    /// Asks for the first attempt at a URL.
+    /// Asks for the first attempt at a URL: a POST, without headers and a body yet.
     pub fn new(url: Url) -> Self {
         Self {
             url,
+            method: Method::POST,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
             attempt: 1,
             refresh: false,
         }
     }
 }
 
+/// Secrets and the body are left out.
 impl fmt::Debug for AuthRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthRequest")
             .field("url", &RedactedUrl(&self.url))
+            .field("method", &self.method)
+            .field("headers", &RedactedHeaders(&self.headers))
+            .field("body_bytes", &self.body.len())
             .field("attempt", &self.attempt)
             .field("refresh", &self.refresh)
             .finish()
@@ -365,11 +385,14 @@ mod tests {
             .unwrap()
             .with_account_id(SECRET)
             .unwrap();
+        let mut request = AuthRequest::new(url);
+        request.headers = headers_of(&bearer);
+        request.body = SECRET.into();
         let printed = [
             format!("{:?} {0}", Secret::new(SECRET)),
             format!("{bearer:?}"),
             format!("{:?}", HeaderAuth::new("api-key", SECRET).unwrap()),
-            format!("{:?}", AuthRequest::new(url)),
+            format!("{request:?}"),
         ];
         for text in printed {
             assert!(!text.contains("hunter2"), "{text}");

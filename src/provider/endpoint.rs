@@ -285,16 +285,11 @@ impl Provider {
         self.request_compression.check(request)
     }
 
-    /// The headers of one request with a JSON body.
+    /// The headers of one request with a JSON body, without those of the [`AuthProvider`], which [`add_auth`] adds.
     ///
     /// A header of a later kind replaces those of its name: this client's own, the provider's, the request's, `accept` and
-    /// `content-type`, and what the [`AuthProvider`] gave. Headers that hold a secret are marked sensitive.
-    pub(crate) fn headers_for(
-        &self,
-        request: &HeaderMap,
-        accept: Accept,
-        auth: &HeaderMap,
-    ) -> HeaderMap {
+    /// `content-type`. Headers that hold a secret are marked sensitive.
+    pub(crate) fn headers_for(&self, request: &HeaderMap, accept: Accept) -> HeaderMap {
         // As many as mostly come together, so that the map does not grow.
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -304,9 +299,13 @@ impl Provider {
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept.as_str()));
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
-        replace(&mut headers, auth, |_| true);
         headers
     }
+}
+
+/// Puts what an [`AuthProvider`] gave in place of the headers of those names. All of it is secret.
+pub(crate) fn add_auth(headers: &mut HeaderMap, auth: &HeaderMap) {
+    replace(headers, auth, |_| true);
 }
 
 /// Secrets are left out.
@@ -638,7 +637,8 @@ mod tests {
                 vec!["provider"],
             ),
         ] {
-            let headers = provider.headers_for(request, Accept::EventStream, auth);
+            let mut headers = provider.headers_for(request, Accept::EventStream);
+            add_auth(&mut headers, auth);
             let values: Vec<_> = headers.get_all(name).iter().collect();
             assert_eq!(values, expected, "{name}");
         }
@@ -690,7 +690,8 @@ mod tests {
             HeaderName::from_static("x-own"),
             HeaderValue::from_static("hunter2"),
         )]);
-        let headers = provider.headers_for(&HeaderMap::new(), Accept::Json, &auth);
+        let mut headers = provider.headers_for(&HeaderMap::new(), Accept::Json);
+        add_auth(&mut headers, &auth);
         assert!(!format!("{headers:?}").contains("hunter2"), "{headers:?}");
     }
 

@@ -15,7 +15,7 @@ pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoA
 pub use catalog::ProviderCatalog;
 pub use compression::RequestCompression;
 pub use endpoint::Provider;
-pub(crate) use endpoint::{Accept, checked_header};
+pub(crate) use endpoint::{Accept, add_auth, checked_header};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
 pub(crate) use timeouts::MAX_TRAILER;

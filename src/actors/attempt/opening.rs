@@ -15,7 +15,7 @@ use crate::{
         RateLimitSnapshot,
         error::{ApiError, ErrorKind, Phase},
     },
-    provider::AuthRequest,
+    provider::{AuthRequest, add_auth},
     secret::Secrets,
     transport::{BodyStream, Pooled, TransportRequest, TransportResponse},
     wire::server_error,
@@ -128,26 +128,34 @@ async fn head_at(
     let spec = &attempt.spec;
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
-    let mut auth_request = AuthRequest::new(url.clone());
-    auth_request.attempt = attempt.number;
-    auth_request.refresh = attempt.refresh_auth;
-    let auth = provider.auth.headers(&auth_request).await?;
-    let mut headers = provider.headers_for(&spec.headers, spec.accept, &auth);
+    let mut headers = provider.headers_for(&spec.headers, spec.accept);
     let is_get = spec.method == Method::GET;
     if is_get {
         headers.remove(header::CONTENT_TYPE);
     }
-    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
-    let is_conditional = is_get && conditions.iter().any(|name| headers.contains_key(name));
     if let Some(turn_state) = &spec.turn_state {
         turn_state.apply(&mut headers);
     }
-    let secrets = Secrets::of(&headers, url);
     let body = spec.body();
     let body = match body.is_empty() {
         true => body,
         false => provider.request_compression.encode(&body, &mut headers)?,
     };
+    let mut auth_request = AuthRequest::new(url.clone());
+    auth_request.method = spec.method.clone();
+    auth_request.headers = headers;
+    auth_request.body = body;
+    auth_request.attempt = attempt.number;
+    auth_request.refresh = attempt.refresh_auth;
+    let auth = provider.auth.headers(&auth_request).await?;
+    provider.request_compression.check(&auth)?;
+    let AuthRequest {
+        mut headers, body, ..
+    } = auth_request;
+    add_auth(&mut headers, &auth);
+    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+    let is_conditional = is_get && conditions.iter().any(|name| headers.contains_key(name));
+    let secrets = Secrets::of(&headers, url);
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {
         method: spec.method.clone(),
