@@ -114,7 +114,7 @@ async fn a_connection_that_is_held_open_after_the_end_is_closed_soon() {
             let runtime = start(&loopback);
             let begun = tokio::time::Instant::now();
             let events = collect(&runtime).await;
-            assert_eq!(events.len(), 2, "{terminal}");
+            assert_eq!(events.len(), 3, "{terminal}");
             assert!(
                 begun.elapsed() < Duration::from_secs(5),
                 "{terminal} waited for a timeout"

@@ -85,7 +85,7 @@ async fn a_recorder_waits_for_the_end_and_may_stop_before() {
         assert_eq!(recorder.end().await.name(), "completed");
         assert_eq!(recorder.text(), "one");
         let sequences: Vec<_> = recorder.sequenced().iter().map(|(n, _)| *n).collect();
-        assert_eq!(sequences, [0, 1, 2, 3, 4]);
+        assert_eq!(sequences, [0, 1, 2, 3, 4, 5]);
     }
 
     let leaving = Recorder::start();

@@ -6,7 +6,7 @@ use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use self::slot::{Kind, PARTS, Place, Slot, append, part_of};
 use super::{
-    Id, OutputItem, RateLimitSnapshot, ResponseEvent, Searched, TokenUsage,
+    Id, OutputItem, RateLimitSnapshot, ResponseEvent, ResponseHead, Searched, TokenUsage,
     error::{ApiError, ErrorKind, Phase},
 };
 
@@ -40,6 +40,7 @@ const DEFAULT_MAX_BYTES: usize = 64 * 1024 * 1024;
 pub struct ResponseAccumulator {
     slots: Vec<Slot>,
     response_id: Option<Id>,
+    head: Option<Arc<ResponseHead>>,
     rate_limits: Option<Arc<RateLimitSnapshot>>,
     server_model: Option<Arc<str>>,
     end: Option<ResponseEvent>,
@@ -77,6 +78,7 @@ impl ResponseAccumulator {
         Self {
             slots: Vec::new(),
             response_id: None,
+            head: None,
             rate_limits: None,
             server_model: None,
             end: None,
@@ -132,6 +134,7 @@ impl ResponseAccumulator {
                     slot.call_id.clone_from(call_id);
                 }
             }
+            ResponseEvent::Head(head) => self.head = Some(head.clone()),
             ResponseEvent::RateLimits(limits) => self.rate_limits = Some(limits.clone()),
             ResponseEvent::ServerModel(model) => self.server_model = Some(model.clone()),
             ResponseEvent::Restarted(_) => *self = Self::with_max_bytes(self.max_bytes),
@@ -214,6 +217,11 @@ impl ResponseAccumulator {
             Some(ResponseEvent::Failed(error)) => error.details().token_usage,
             _ => None,
         }
+    }
+
+    /// The head of the response, that of the last attempt; absent where nothing but a body was decoded.
+    pub fn head(&self) -> Option<&ResponseHead> {
+        self.head.as_deref()
     }
 
     /// What the server said last of its limits.

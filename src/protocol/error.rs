@@ -2,14 +2,14 @@
 
 mod json;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{any::Any, error::Error, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::protocol::{
-    Id, RateLimitSnapshot, RawJson, StreamAnomalies, Text, TokenUsage,
+    Id, RateLimitSnapshot, RawJson, ResponseHead, StreamAnomalies, Text, TokenUsage,
     duration_notation::some_of_millis, raw::present,
 };
 
@@ -245,6 +245,9 @@ pub struct Details {
     pub host: Option<String>,
     /// The HTTP status.
     pub status: Option<u16>,
+    /// The head of the response that refused, with all its headers. Not in the error's JSON.
+    #[serde(skip)]
+    pub head: Option<Arc<ResponseHead>>,
     /// The error object's `code`.
     pub code: Option<String>,
     /// The error object's `type`.
@@ -298,6 +301,9 @@ pub struct Details {
     /// What was odd about the stream.
     #[serde(default)]
     pub anomalies: StreamAnomalies,
+    /// What had come of the answer; see [`ApiError::partial_response`]. Its type holds errors, and so this one can't name it.
+    #[serde(skip)]
+    pub(crate) partial_response: Option<Arc<dyn Any + Send + Sync>>,
     /// The cause.
     #[serde(rename = "cause", default, deserialize_with = "cause")]
     pub source: Option<Arc<dyn Error + Send + Sync>>,
@@ -313,6 +319,7 @@ impl ApiError {
             provider: None,
             host: None,
             status: None,
+            head: None,
             code: None,
             error_type: None,
             param: None,
@@ -334,6 +341,7 @@ impl ApiError {
             native_finish_reason: None,
             sequence_number: None,
             anomalies: StreamAnomalies::default(),
+            partial_response: None,
             source: None,
         }))
     }

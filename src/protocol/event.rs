@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Id, RateLimitSnapshot, RawJson, ResponseItem, StreamAnomalies, Text, TokenUsage,
+    Id, RateLimitSnapshot, RawJson, ResponseHead, ResponseItem, StreamAnomalies, Text, TokenUsage,
     duration_notation::of_millis,
     error::ApiError,
     raw::present,
@@ -48,6 +48,7 @@ use super::{
 /// completed.anomalies = anomalies;
 ///
 /// let events = [
+///     ResponseEvent::Head(Arc::new(ResponseHead::new(http::StatusCode::OK))),
 ///     ResponseEvent::Created(created),
 ///     ResponseEvent::OutputItemAdded(item.clone()),
 ///     ResponseEvent::OutputItemDone(item),
@@ -75,6 +76,10 @@ use super::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ResponseEvent {
+    /// The head of a response has come, of an attempt that was not refused: before anything else that the attempt brings. It may come
+    /// again with another attempt, unless it is equal; the last one counts. It is neither output nor progress. That of a
+    /// refusal is in the error: [`ErrorDetails::head`](crate::ErrorDetails::head).
+    Head(Arc<ResponseHead>),
     /// The server accepted the request. It may come again, with another id, when an attempt that had delivered no output
     /// was retried; the last one counts, and voids what the attempt before had only announced: items that were begun and
     /// stayed empty ([`is_output`](Self::is_output)).
@@ -527,6 +532,7 @@ impl ResponseEvent {
     /// The event's name in JSON lines, snake case.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Head(_) => "head",
             Self::Created(_) => "created",
             Self::OutputItemAdded(_) => "output_item_added",
             Self::OutputItemDone(_) => "output_item_done",
@@ -552,6 +558,7 @@ impl ResponseEvent {
     /// Bytes that the event holds, roughly: what a bounded log counts.
     pub(crate) fn weight(&self) -> usize {
         let held = match self {
+            Self::Head(head) => head.weight(),
             Self::Created(created) => created.response.as_ref().map_or(0, |raw| raw.get().len()),
             Self::OutputItemAdded(item) | Self::OutputItemDone(item) => item.raw().get().len(),
             Self::OutputTextDelta(text) => {

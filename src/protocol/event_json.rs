@@ -4,7 +4,7 @@ mod read;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies};
+use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies, head::AsObject};
 
 /// The event as one JSON object, with serde_json's serializers only.
 ///
@@ -14,6 +14,7 @@ use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies};
 ///
 /// | `type` | further fields |
 /// |---|---|
+/// | `head` | `status`, `request_id`, `headers`: see [`ResponseHead`](super::ResponseHead) |
 /// | `created` | `response_id`, `request_id` |
 /// | `output_item_added`, `output_item_done` | `item`, `output_index` |
 /// | `output_text_delta`, `refusal_delta` | `delta`, `item_id`, `output_index`, `content_index`, `logprobs` |
@@ -38,12 +39,17 @@ use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies};
 /// something was odd. The response objects that some events carry are not repeated: their items have been events.
 ///
 /// What was written is read back by the `Deserialize` of the event, and is equal but for those response objects, line breaks between
-/// tokens, times under a millisecond, and the causes behind the first of an error.
+/// tokens, what a head keeps to itself, times under a millisecond, and the causes behind the first of an error.
 impl Serialize for ResponseEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields(serializer.serialize_map(None)?);
         fields.put("type", self.name())?;
         match self {
+            Self::Head(head) => {
+                fields.put("status", &head.status.as_u16())?;
+                fields.put_some("request_id", head.request_id.as_deref())?;
+                fields.put("headers", &AsObject(&head.headers))?;
+            }
             Self::Created(created) => {
                 fields.put("response_id", &created.response_id.as_deref())?;
                 fields.put_some("request_id", created.request_id.as_deref())?;

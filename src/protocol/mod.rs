@@ -9,6 +9,7 @@ pub(crate) mod duration_notation;
 pub(crate) mod error;
 mod event;
 mod event_json;
+mod head;
 pub mod item;
 mod model_list;
 mod prompt;
@@ -29,6 +30,7 @@ pub use event::{
     ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseEvent, Restarted,
     ToolCallInput, ToolCallInputDelta,
 };
+pub use head::ResponseHead;
 pub use item::{
     ArgumentsError, Content, ContentPart, FunctionCallItem, MessageItem, ReasoningItem,
     ResponseItem, Role, ToolCallOutputItem,

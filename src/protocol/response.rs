@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Completed, FunctionCallItem, Incomplete, RateLimitSnapshot, ResponseAccumulator, ResponseEvent,
-    ResponseItem, TokenUsage,
+    ResponseHead, ResponseItem, TokenUsage,
     error::{ApiError, ErrorKind, Phase},
 };
 use crate::json::excerpt::excerpt;
@@ -46,23 +46,52 @@ impl TryFrom<ResponseAccumulator> for Response {
     type Error = ApiError;
 
     /// # Errors
-    /// The error of an answer that failed; [`ErrorKind::ShutDown`] for one that was cancelled; [`ErrorKind::Truncated`] when no end has
+    /// Each has what had come as its [`partial_response`](ApiError::partial_response): the error of an answer that failed; [`ErrorKind::ShutDown`] for one that was cancelled; [`ErrorKind::Truncated`] when no end has
     /// come.
     fn try_from(gathered: ResponseAccumulator) -> Result<Self, ApiError> {
-        let end = match gathered.end() {
-            Some(ResponseEvent::Completed(end)) => End::Completed(end.clone()),
-            Some(ResponseEvent::Incomplete(end)) => End::Incomplete(end.clone()),
-            Some(ResponseEvent::Failed(error)) => return Err((**error).clone()),
+        let error = match gathered.end() {
+            Some(ResponseEvent::Completed(end)) => {
+                let end = End::Completed(end.clone());
+                return Ok(Self { gathered, end });
+            }
+            Some(ResponseEvent::Incomplete(end)) => {
+                let end = End::Incomplete(end.clone());
+                return Ok(Self { gathered, end });
+            }
+            Some(ResponseEvent::Failed(error)) => (**error).clone(),
             Some(_) => {
                 let message = "the request was cancelled";
-                return Err(ApiError::new(ErrorKind::ShutDown, message));
+                ApiError::new(ErrorKind::ShutDown, message)
             }
             None => {
                 let message = "the events stop before the end of the answer";
-                return Err(ApiError::new(ErrorKind::Truncated, message).with_phase(Phase::Body));
+                ApiError::new(ErrorKind::Truncated, message).with_phase(Phase::Body)
             }
         };
-        Ok(Self { gathered, end })
+        Err(error.with_partial_response(gathered))
+    }
+}
+
+impl ApiError {
+    /// What had come of an answer before it failed: its text, items and calls so far, and its usage where the server told it. Of what
+    /// [`Runtime::respond`](crate::Runtime::respond) and the other ways to a whole [`Response`] give; the `Failed` of a stream follows
+    /// events that its subscriber has had. It is not in the error's JSON.
+    ///
+    /// ```no_run
+    /// # async fn ask(runtime: actix_responses::Runtime, prompt: actix_responses::protocol::Prompt) {
+    /// if let Err(error) = runtime.respond(prompt).await {
+    ///     let so_far = error.partial_response().map(|partial| partial.text());
+    ///     eprintln!("{error}, after {so_far:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn partial_response(&self) -> Option<&ResponseAccumulator> {
+        self.details().partial_response.as_ref()?.downcast_ref()
+    }
+
+    pub(crate) fn with_partial_response(mut self, gathered: ResponseAccumulator) -> Self {
+        self.details_mut().partial_response = Some(Arc::new(gathered));
+        self
     }
 }
 
@@ -102,6 +131,11 @@ impl Response {
     /// What it cost, when the server said so.
     pub fn token_usage(&self) -> Option<TokenUsage> {
         self.gathered.token_usage()
+    }
+
+    /// The head of the response: its status and headers. Absent where nothing but a body was decoded.
+    pub fn head(&self) -> Option<&ResponseHead> {
+        self.gathered.head()
     }
 
     /// What the server said last of its limits.
@@ -147,7 +181,7 @@ impl Response {
     pub fn completed(self) -> Result<Self, ApiError> {
         match self.incomplete_reason() {
             None => Ok(self),
-            Some(reason) => Err(self.incomplete(reason)),
+            Some(reason) => Err(self.incomplete(reason).with_partial_response(self.gathered)),
         }
     }
 

@@ -20,4 +20,5 @@ pub use presets::Preset;
 pub use settings::ProviderSettings;
 pub(crate) use timeouts::MAX_TRAILER;
 pub use timeouts::Timeouts;
+pub(crate) use turn_state::TURN_STATE;
 pub use turn_state::TurnState;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::protocol::ResponseEvent;
 
 /// The header that brings it, both ways.
-const TURN_STATE: HeaderName = HeaderName::from_static("x-codex-turn-state");
+pub(crate) const TURN_STATE: HeaderName = HeaderName::from_static("x-codex-turn-state");
 
 /// What a server gave the first response of a turn, so that the turn's later requests find the same machine
 /// (`x-codex-turn-state`).

@@ -88,11 +88,15 @@ impl ResponseStream {
     ///
     /// # Errors
     /// As those of the stream; [`ErrorKind::ShutDown`](crate::ErrorKind) for a request that was cancelled;
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind) for an answer of more than 64 MiB. What had come is dropped with the stream.
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind) for an answer of more than 64 MiB. What had come is the error's
+    /// [`partial_response`](crate::ApiError::partial_response).
     pub async fn accumulate(mut self) -> Result<Response, ApiError> {
         let mut gathered = ResponseAccumulator::default();
         while let Some(event) = poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
-            gathered.push(&event?)?;
+            let event = event.unwrap_or_else(|error| ResponseEvent::Failed(Arc::new(error)));
+            if let Err(error) = gathered.push(&event) {
+                return Err(error.with_partial_response(gathered));
+            }
         }
         Response::try_from(gathered)
     }

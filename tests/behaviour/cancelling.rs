@@ -11,12 +11,11 @@ use actix_responses::{
     protocol::ResponseEvent,
     testing::Recorder,
 };
-use futures_util::StreamExt;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::support::{
-    assert_elapsed, events::*, prompt, recorder::Seen, settle, start, start_with, steady_retry,
-    transport::Exchange,
+    assert_elapsed, events::*, next, prompt, recorder::Seen, settle, start, start_with,
+    steady_retry, transport::Exchange,
 };
 
 #[actix_rt::test]
@@ -28,20 +27,23 @@ async fn cancelling_closes_the_connection_and_tells_every_subscriber() {
         .submit(SubmitRequest::new(prompt()).with_subscriber(subscriber))
         .await
         .unwrap();
-    assert_eq!(stream.next().await.unwrap().unwrap().name(), "created");
+    assert_eq!(next(&mut stream).await.unwrap().unwrap().name(), "created");
     assert!(runtime.cancel(stream.request()).await);
     assert!(
         !runtime.cancel(stream.request()).await,
         "it is over already"
     );
     assert_eq!(
-        stream.next().await,
+        next(&mut stream).await,
         Some(Ok(ResponseEvent::Cancelled)),
         "the end overtakes the delta"
     );
-    assert_eq!(stream.next().await, None);
+    assert_eq!(next(&mut stream).await, None);
     settle().await;
-    assert_eq!(seen.names(), ["created", "output_text_delta", "cancelled"]);
+    assert_eq!(
+        seen.names(),
+        ["head", "created", "output_text_delta", "cancelled"]
+    );
     assert_eq!(transport.open_requests(), 0);
 }
 
@@ -67,8 +69,11 @@ async fn a_cancel_that_came_too_late_says_so() {
     let mut stream = runtime.stream(prompt()).await.unwrap();
     let is_first = running.set((runtime.clone(), stream.request())).is_ok();
     assert!(is_first);
-    assert_eq!(stream.next().await.unwrap().unwrap().name(), "created");
-    assert_eq!(stream.next().await.unwrap().unwrap().name(), "completed");
+    assert_eq!(next(&mut stream).await.unwrap().unwrap().name(), "created");
+    assert_eq!(
+        next(&mut stream).await.unwrap().unwrap().name(),
+        "completed"
+    );
     for _ in 0..2 {
         assert_eq!(answers.recv().await, Some(Ok(false)));
     }
@@ -94,7 +99,7 @@ async fn cancelling_ends_a_wait_for_the_next_attempt() {
     settle().await;
     let before = Instant::now();
     assert!(runtime.cancel(stream.request()).await);
-    assert_eq!(stream.next().await, Some(Ok(ResponseEvent::Cancelled)));
+    assert_eq!(next(&mut stream).await, Some(Ok(ResponseEvent::Cancelled)));
     assert_elapsed(before, Duration::ZERO);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(transport.requests().len(), 1);
@@ -170,7 +175,7 @@ async fn dropping_the_runtime_ends_its_requests() {
     settle().await;
     drop(runtime);
     tokio::time::sleep(Duration::from_millis(10)).await;
-    assert_eq!(seen.names(), ["created", "failed"]);
+    assert_eq!(seen.names(), ["head", "created", "failed"]);
     assert_eq!(transport.open_requests(), 0);
 }
 
@@ -189,10 +194,13 @@ async fn a_shutdown_lets_running_requests_end_and_refuses_new_ones() {
     settle().await;
     let refused = runtime.stream(prompt()).await.expect_err("no new requests");
     assert_eq!(refused.kind().as_str(), "shut_down");
-    assert_eq!(ending.next().await.unwrap().unwrap().name(), "created");
-    assert_eq!(ending.next().await.unwrap().unwrap().name(), "completed");
+    assert_eq!(next(&mut ending).await.unwrap().unwrap().name(), "created");
+    assert_eq!(
+        next(&mut ending).await.unwrap().unwrap().name(),
+        "completed"
+    );
     assert_elapsed(before, Duration::from_secs(5));
-    let error = hanging.next().await.unwrap().unwrap_err();
+    let error = next(&mut hanging).await.unwrap().unwrap_err();
     assert_eq!(error.kind().as_str(), "shut_down");
     assert_elapsed(before, Duration::from_secs(8));
     closed.await.unwrap();
@@ -225,7 +233,7 @@ async fn a_shutdown_keeps_the_error_of_a_request_that_waits_for_its_next_attempt
     let mut stream = runtime.stream(prompt()).await.unwrap();
     settle().await;
     runtime.shutdown(Duration::ZERO).await;
-    let error = stream.next().await.unwrap().unwrap_err();
+    let error = next(&mut stream).await.unwrap().unwrap_err();
     assert_eq!(error.details().status, Some(503));
 }
 

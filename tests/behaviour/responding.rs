@@ -72,6 +72,7 @@ async fn half_an_answer_is_an_answer_but_no_whole_one() {
     let response = runtime.respond(prompt()).await.unwrap();
     assert_eq!(response.text(), "ha");
     assert_eq!(response.incomplete_reason(), Some("max_output_tokens"));
+    let mut texts = Vec::new();
     for error in [
         response.parse::<Weather>().unwrap_err(),
         response.completed().unwrap_err(),
@@ -85,7 +86,10 @@ async fn half_an_answer_is_an_answer_but_no_whole_one() {
     ] {
         assert_eq!(error.kind(), ErrorKind::Incomplete);
         assert!(error.message().contains("max_output_tokens"), "{error}");
+        texts.push(error.partial_response().map(|partial| partial.text()));
     }
+    // Whose response is at hand has no copy in its error.
+    assert_eq!(texts, [None, Some("ha".to_owned()), Some("ha".to_owned())]);
 }
 
 #[actix_rt::test]
@@ -103,6 +107,12 @@ async fn what_ends_badly_is_an_error_of_its_kind() {
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     let error = runtime.respond(prompt()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Truncated);
+    let partial = error.partial_response().expect("what had come");
+    assert_eq!(
+        (partial.text().as_str(), partial.open_items().len()),
+        ("a", 1)
+    );
+    assert!(partial.head().is_some() && partial.end().is_some());
     let refused = runtime.respond(prompt()).await.unwrap();
     let error = refused.parse::<Weather>().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ContentPolicy);
@@ -125,4 +135,33 @@ async fn a_cancelled_request_has_no_answer() {
     let (error, cancelled) = tokio::join!(stream.text(), runtime.cancel(request));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::ShutDown);
     assert!(cancelled);
+}
+
+#[actix_rt::test]
+async fn an_answer_that_fails_halfway_keeps_its_part_and_its_usage() {
+    let failed = event(
+        json!({"type": "response.failed", "response": {"id": "resp_1", "status": "failed",
+        "error": {"code": "invalid_prompt", "message": "no"}, "usage": {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4}}}),
+    );
+    let (runtime, _) = start([Exchange::stream(
+        created() + &item_added() + &delta("half") + &failed,
+    )]);
+    let error = runtime.respond(prompt()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    // A clone shares it.
+    let error = error.clone();
+    let partial = error.partial_response().expect("what had come");
+    assert_eq!(partial.text(), "half");
+    let usage = partial.token_usage().expect("a usage");
+    assert_eq!(
+        (usage.total_tokens, Some(usage)),
+        (4, error.details().token_usage)
+    );
+    assert!(!serde_json::to_string(&error).unwrap().contains("half"));
+    let (runtime, _) =
+        start([Exchange::stream(created() + &item_added() + &delta("a")).held_open()]);
+    let stream = runtime.stream(prompt()).await.unwrap();
+    let request = stream.request();
+    let (error, _) = tokio::join!(stream.accumulate(), runtime.cancel(request));
+    assert!(error.unwrap_err().partial_response().is_some());
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use actix_responses::{ErrorKind, Phase, protocol::ResponseEvent};
+use actix_responses::{ErrorKind, Phase, protocol::ResponseEvent, provider::BearerAuth};
 use futures_util::StreamExt;
 
 use crate::support::{
-    assert_elapsed, collect, events::*, failure, names, prompt, provider, settle, start,
+    assert_elapsed, collect, events::*, failure, is_head, names, prompt, provider, settle, start,
     start_with, steady_retry, text, transport::Exchange,
 };
 
@@ -40,6 +40,8 @@ async fn the_first_event_reaches_a_stream_before_the_rest_is_read() {
         .chunks(answer().as_bytes(), 64);
     let (runtime, transport) = start([exchange]);
     let mut stream = runtime.stream(prompt()).await.unwrap();
+    let head = stream.next().await.unwrap().unwrap();
+    assert!(is_head(&head), "{head:?}");
     let first = stream.next().await;
     assert!(
         matches!(first, Some(Ok(ResponseEvent::Created(_)))),
@@ -149,7 +151,7 @@ async fn unknown_events_pass_through_byte_for_byte() {
     let (runtime, _) = start([Exchange::stream(body)]);
     let events = collect(&runtime).await;
     assert_eq!(names(&events), ["created", "other", "other", "completed"]);
-    let Ok(ResponseEvent::Other(other)) = &events[1] else {
+    let Ok(ResponseEvent::Other(other)) = &events[2] else {
         panic!("{events:?}")
     };
     assert_eq!(&*other.event, "response.new_thing");
@@ -312,7 +314,9 @@ async fn headers_become_events_before_the_first_of_the_stream() {
         .with_header("x-models-etag", " abc ")
         .with_header("x-reasoning-included", "1");
     let (runtime, _) = start([exchange]);
-    let seen = names(&collect(&runtime).await);
+    let events = collect(&runtime).await;
+    assert!(is_head(events[0].as_ref().unwrap()));
+    let seen = names(&events);
     assert_eq!(
         seen[..5],
         [
@@ -457,4 +461,75 @@ async fn a_body_is_judged_by_its_beginning_and_not_by_its_label() {
             assert_eq!(transport.requests().len(), 1, "{label:?}: {error}");
         }
     }
+}
+
+#[actix_rt::test]
+async fn the_head_comes_first_with_what_concerns_an_answer_and_no_secret() {
+    let exchange = Exchange::stream(answer())
+        .with_header("x-request-id", "req_7")
+        .with_header("openai-processing-ms", "12")
+        .with_header("x-ratelimit-remaining-tokens", "149984")
+        .with_header("cf-ray", "9f-ZRH")
+        .with_header("x-echo", "you sent sk-0123456789")
+        .with_header("x-codex-turn-state", "sealed")
+        .with_header("set-cookie", "session=hunter2")
+        .with_header("connection", "keep-alive")
+        .with_header("content-length", "99");
+    let (runtime, _) = start_with([exchange.clone(), exchange], |config| {
+        provider(config, |p| {
+            p.auth = std::sync::Arc::new(BearerAuth::new("sk-0123456789").unwrap())
+        });
+    });
+    let events = collect(&runtime).await;
+    let Ok(ResponseEvent::Head(head)) = &events[0] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        (head.status.as_u16(), head.request_id.as_deref()),
+        (200, Some("req_7"))
+    );
+    for (name, expected) in [
+        ("openai-processing-ms", Some("12")),
+        ("x-ratelimit-remaining-tokens", Some("149984")),
+        ("CF-Ray", Some("9f-ZRH")),
+        ("x-echo", Some("you sent [redacted]")),
+        ("x-codex-turn-state", Some("sealed")),
+        ("set-cookie", None),
+        ("connection", None),
+        ("content-length", None),
+    ] {
+        assert_eq!(head.header(name), expected, "{name}");
+    }
+    let printed = format!(
+        "{head:?} {}",
+        serde_json::to_string(&events[0].as_ref().unwrap()).unwrap()
+    );
+    for secret in ["sealed", "hunter2", "sk-0123456789"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+    let event = events[0].as_ref().unwrap();
+    assert!(!event.is_output() && !event.is_final() && !event.is_delta());
+    let response = runtime.respond(prompt()).await.unwrap();
+    assert_eq!(response.head(), Some(&**head));
+}
+
+#[actix_rt::test]
+async fn each_attempts_head_is_told_and_that_of_a_refusal_is_in_its_error() {
+    let cut = |id| Exchange::stream(created()).with_header("x-request-id", id);
+    let refused = Exchange::status(503)
+        .with_header("x-request-id", "req_2")
+        .with_header("retry-after-ms", "1");
+    let exchanges = [cut("req_1"), refused.clone(), cut("req_3"), refused];
+    let (runtime, _) = start_with(exchanges, |config| config.retry = steady_retry(4));
+    let events = collect(&runtime).await;
+    let heads = events.iter().filter_map(|event| match event {
+        Ok(ResponseEvent::Head(head)) => head.request_id.as_deref(),
+        _ => None,
+    });
+    assert_eq!(heads.collect::<Vec<_>>(), ["req_1", "req_3"]);
+    let head = failure(&events).details().head.as_ref().unwrap();
+    assert_eq!(
+        (head.status.as_u16(), head.header("retry-after-ms")),
+        (503, Some("1"))
+    );
 }

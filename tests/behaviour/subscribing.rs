@@ -76,7 +76,7 @@ async fn latecomers_see_the_same_sequence_whenever_they_join() {
         joined.push(seen);
         tokio::time::sleep(Duration::from_millis(900)).await;
     }
-    assert_eq!(first_seen.events().len(), 12);
+    assert_eq!(first_seen.events().len(), 13);
     assert_eq!(first_seen.ends(), 1);
     for seen in joined {
         assert_eq!(seen.sequenced(), first_seen.sequenced());
@@ -190,7 +190,7 @@ async fn a_subscriber_of_single_events_gets_the_end_too() {
         .unwrap()
         .unwrap();
     settle().await;
-    assert_eq!(seen.names(), ANSWER);
+    assert_eq!(seen.names()[1..], ANSWER);
 }
 
 #[actix_rt::test]
@@ -332,6 +332,7 @@ async fn a_panic_in_the_stream_actor_gives_everybody_one_end() {
         assert_eq!(
             seen.names(),
             [
+                "head",
                 "created",
                 "output_item_added",
                 "output_text_delta",
@@ -345,7 +346,7 @@ async fn a_panic_in_the_stream_actor_gives_everybody_one_end() {
     }
     // The arbiter lives on.
     let (runtime, _) = start([Exchange::stream(answer())]);
-    assert_eq!(collect(&runtime).await.len(), ANSWER.len());
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
 }
 
 #[actix_rt::test]
@@ -405,7 +406,7 @@ async fn for_ever_is_a_time_like_any_other() {
     while seen.ends() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(seen.names(), ANSWER);
+    assert_eq!(seen.names()[1..], ANSWER);
     runtime.shutdown(Duration::MAX).await;
 }
 

@@ -105,9 +105,9 @@ async fn the_status_follows_the_request() {
     settle().await;
     assert_eq!(status().await, (RequestPhase::Waiting, 1, 4, 1, 0));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(status().await, (RequestPhase::Running, 2, 4, 1, 1));
+    assert_eq!(status().await, (RequestPhase::Running, 2, 4, 1, 2));
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(status().await, (RequestPhase::Ended, 2, 4, 0, 2));
+    assert_eq!(status().await, (RequestPhase::Ended, 2, 4, 0, 3));
 }
 
 /// The stream actor was asked when it had just ended, and could not answer.
@@ -139,7 +139,7 @@ async fn the_status_of_a_request_that_has_just_ended_is_not_an_empty_one() {
     stream.collect::<Vec<_>>().await;
     for asked in asking {
         let status = asked.await.unwrap();
-        let is_known = [(RequestPhase::Running, 1, 1), (RequestPhase::Ended, 0, 2)];
+        let is_known = [(RequestPhase::Running, 1, 2), (RequestPhase::Ended, 0, 3)];
         assert!(is_known.contains(&status), "{status:?}");
     }
 }

@@ -40,7 +40,12 @@ fn json_lines_are_objects_and_the_last_is_the_end() {
     let provider = provider(Script::default());
     let ran = ask(&provider, &["--json"]);
     let events = ran.events();
-    assert_eq!(events[0]["type"], "created");
+    assert_eq!(
+        (&events[0]["type"], &events[0]["status"]),
+        (&json!("head"), &json!(200))
+    );
+    let created = &events[1];
+    assert_eq!(created["type"], "created");
     for line in ran.stdout.lines() {
         assert!(line.starts_with(r#"{"type":""#), "{line}");
     }
@@ -55,7 +60,7 @@ fn json_lines_are_objects_and_the_last_is_the_end() {
     assert_eq!(written.collect::<Vec<_>>(), events);
     let end = ran.end();
     assert_eq!(end["type"], "completed");
-    assert_eq!(end["response_id"], events[0]["response_id"]);
+    assert_eq!(end["response_id"], created["response_id"]);
     let names = [
         "input_tokens",
         "cached_input_tokens",
@@ -85,7 +90,8 @@ fn the_embedded_provider_is_asked_on_the_wire_that_was_named() {
     for (wire, id) in [("chat", "chatcmpl"), ("responses", "resp")] {
         let ran = run(&["ask", "--wire", wire, "--json", "hello"]);
         let created = format!(r#"{{"type":"created","response_id":"{id}_"#);
-        assert!(ran.stdout.starts_with(&created), "{ran:?}");
+        let second = ran.stdout.lines().nth(1).unwrap_or_default();
+        assert!(second.starts_with(&created), "{ran:?}");
         assert_eq!(ran.status, Some(0));
     }
 }

@@ -65,7 +65,7 @@ fn script_says_what_each_request_gets() {
     let serving = Serving::start(&["--script", &script]);
     let ran = serving.ask();
     assert_eq!(
-        (ran.events()[0]["delta"].clone(), ran.status),
+        (ran.events()[1]["delta"].clone(), ran.status),
         (json!("recorded"), Some(0))
     );
 }

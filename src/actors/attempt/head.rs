@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
     protocol::{
-        Id, RateLimitSnapshot, ResponseEvent,
+        Id, RateLimitSnapshot, ResponseEvent, ResponseHead,
         error::{ApiError, ErrorKind},
     },
+    provider::TURN_STATE,
+    secret::Secrets,
     wire::server_error,
 };
 
@@ -86,17 +88,67 @@ static SERVER_MODEL: HeaderName = HeaderName::from_static("openai-model");
 static MODELS_ETAG: HeaderName = HeaderName::from_static("x-models-etag");
 static REASONING_INCLUDED: HeaderName = HeaderName::from_static("x-reasoning-included");
 
-/// What the head of a response says, as events.
-pub(super) fn header_events(headers: &HeaderMap, events: &mut Vec<ResponseEvent>) {
+/// What the head of a response says, as events: itself first.
+pub(super) fn head_events(
+    status: StatusCode,
+    headers: HeaderMap,
+    secrets: &Secrets,
+    events: &mut Vec<ResponseEvent>,
+) {
     let text = |name: &HeaderName| {
         let text = headers.get(name)?.to_str().ok()?.trim();
         (!text.is_empty()).then(|| Id::from(text))
     };
-    events.extend(text(&SERVER_MODEL).map(ResponseEvent::ServerModel));
-    let limits = RateLimitSnapshot::from_headers(headers).into_iter();
+    let model = text(&SERVER_MODEL).map(ResponseEvent::ServerModel);
+    let etag = text(&MODELS_ETAG).map(ResponseEvent::ModelsEtag);
+    let limits = RateLimitSnapshot::from_headers(&headers).into_iter();
+    let has_reasoning = headers.contains_key(&REASONING_INCLUDED);
+    let head = shown_head(status, headers, secrets);
+    events.push(ResponseEvent::Head(head));
+    events.extend(model);
     events.extend(limits.map(|snapshot| ResponseEvent::RateLimits(Arc::new(snapshot))));
-    events.extend(text(&MODELS_ETAG).map(ResponseEvent::ModelsEtag));
-    if headers.contains_key(&REASONING_INCLUDED) {
+    events.extend(etag);
+    if has_reasoning {
         events.push(ResponseEvent::ServerReasoningIncluded);
     }
+}
+
+/// Headers that say nothing of an answer: they concern the connection, or a body that arrives unpacked, or would be kept by a browser.
+const LEFT_OUT: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::PROXY_AUTHENTICATE,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("set-cookie2"),
+];
+
+/// A head as subscribers get it.
+pub(super) fn shown_head(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    secrets: &Secrets,
+) -> Arc<ResponseHead> {
+    let request_id = server_error::request_id(&headers);
+    for name in LEFT_OUT {
+        headers.remove(name);
+    }
+    for (name, value) in &mut headers {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        if let Some(scrubbed) = secrets.scrubbed(&text) {
+            // What can't be sent in a header any more is not shown in one.
+            *value = HeaderValue::try_from(scrubbed).unwrap_or(HeaderValue::from_static(""));
+        }
+        // Nobody knows what is in it.
+        value.set_sensitive(name == TURN_STATE);
+    }
+    let mut head = ResponseHead::new(status);
+    head.request_id = request_id.map(|id| (&*secrets.hide(&id)).into());
+    head.headers = headers;
+    Arc::new(head)
 }

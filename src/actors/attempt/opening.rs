@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::Instant;
 use url::Url;
 
-use super::{alarm::until, clock::Limit, spec::Attempt};
+use super::{alarm::until, clock::Limit, head::shown_head, spec::Attempt};
 use crate::{
     json::excerpt::cut,
     protocol::{
@@ -74,6 +74,7 @@ pub(crate) async fn open(
     hint_at_path(&mut error, &attempt.spec.url);
     let rate_limits = RateLimitSnapshot::from_headers(&response.headers);
     error.details_mut().rate_limits = rate_limits.first().cloned();
+    error.details_mut().head = Some(shown_head(response.status, response.headers, &secrets));
     secrets.scrub(&mut error);
     Err(Refusal { error, rate_limits })
 }

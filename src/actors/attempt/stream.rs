@@ -22,7 +22,7 @@ use tracing::Span;
 use super::{
     alarm::{Alarm, SecondLook, SweepDue, SweepsOver, step_aside},
     clock::{Clock, Limit},
-    head::{ForeignBody, header_events},
+    head::{ForeignBody, head_events},
     lease::{Lease, Outcome, Stop},
     opening::{Refusal, open},
     spec::{Attempt, RequestSpec},
@@ -58,7 +58,7 @@ pub(crate) struct StreamActor {
     clock: Clock,
     alarm: Alarm,
     second_look: SecondLook,
-    /// Whether anything of this attempt was published.
+    /// Whether anything of this attempt but its head was published.
     published: bool,
     /// Whether an event of this attempt changed the answer.
     has_progress: bool,
@@ -135,8 +135,8 @@ impl StreamActor {
                 .map_or_else(|| (**id).into(), Id::from);
             self.decoder.set_request_id(id);
         }
-        header_events(&headers, &mut self.events);
         let foreign = Some(Box::new(ForeignBody::new(status, &headers)));
+        head_events(status, headers, &self.secrets, &mut self.events);
         self.stage = Stage::Reading { body, foreign };
     }
 
@@ -146,6 +146,7 @@ impl StreamActor {
             return None;
         };
         let events_before = self.events.len();
+        let heads = usize::from(matches!(self.events.first(), Some(ResponseEvent::Head(_))));
         let went_on_before = self.decoder.went_on();
         let (mut bytes, mut body_over) = (0, false);
         let mut terminal = None;
@@ -165,7 +166,7 @@ impl StreamActor {
                         *foreign = None;
                     }
                     // The first event does not wait for what else is ready.
-                    if !self.published && !self.events.is_empty() && terminal.is_none() {
+                    if !self.published && self.events.len() > heads && terminal.is_none() {
                         match self.lease.audience().has_streams() {
                             true => step_aside(cx),
                             false => cx.waker().wake_by_ref(),
@@ -291,7 +292,7 @@ impl StreamActor {
         if self.events.is_empty() {
             return;
         }
-        self.published = true;
+        self.published |= !matches!(self.events[..], [ResponseEvent::Head(_)]);
         let audience = self.lease.audience();
         audience.publish(&mut self.events, now);
         audience.poll(cx, now);

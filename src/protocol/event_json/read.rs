@@ -55,6 +55,7 @@ fn read(json: &str) -> serde_json::Result<ResponseEvent> {
     };
     let Type { name } = serde_json::from_str(json)?;
     Ok(match &*name {
+        "head" => ResponseEvent::Head(of(json)?),
         "created" => ResponseEvent::Created(of(json)?),
         "output_item_added" => ResponseEvent::OutputItemAdded(item()?),
         "output_item_done" => ResponseEvent::OutputItemDone(item()?),

@@ -4,8 +4,8 @@ use super::*;
 use crate::protocol::{
     Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
     OutputTextDelta, RateLimitBudget, RateLimitWindow, RawJson, ReasoningContentDelta,
-    ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, Restarted, TokenUsage,
-    ToolCallInput, ToolCallInputDelta,
+    ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseHead, Restarted,
+    TokenUsage, ToolCallInput, ToolCallInputDelta,
     error::{ApiError, ErrorKind},
 };
 
@@ -154,6 +154,10 @@ fn every_event_is_one_object_with_its_type_first() {
             r#"{"type":"models_etag","etag":"e"}"#.to_owned(),
         ),
         (
+            ResponseEvent::Head(Arc::new(head())),
+            r#"{"type":"head","status":201,"request_id":"req_1","headers":{"x-a":["1","2"],"cf-ray":"r"}}"#.to_owned(),
+        ),
+        (
             ResponseEvent::ServerModel("m".into()),
             r#"{"type":"server_model","model":"m"}"#.to_owned(),
         ),
@@ -293,3 +297,13 @@ fn json_of_any_depth_is_embedded() {
 }
 
 mod reading;
+
+fn head() -> ResponseHead {
+    let mut head = ResponseHead::new(http::StatusCode::CREATED);
+    head.request_id = Some("req_1".into());
+    for (name, value) in [("x-a", "1"), ("x-a", "2"), ("cf-ray", "r")] {
+        head.headers
+            .append(name, http::HeaderValue::from_static(value));
+    }
+    head
+}

@@ -7,7 +7,7 @@ pub(crate) mod transport;
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use actix_responses::{
-    ApiError, Runtime,
+    ApiError, ResponseStream, Runtime,
     actors::SupervisorConfig,
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
@@ -81,13 +81,29 @@ pub(crate) async fn collect(runtime: &Runtime) -> Vec<Result<ResponseEvent, ApiE
     stream.collect().await
 }
 
-/// The names of events, and of an error its kind.
+/// Whether it is the head of a response, which comes before what most tests are about.
+pub(crate) fn is_head(event: &ResponseEvent) -> bool {
+    matches!(event, ResponseEvent::Head(_))
+}
+
+/// The next thing that a stream yields but for heads.
+pub(crate) async fn next(stream: &mut ResponseStream) -> Option<Result<ResponseEvent, ApiError>> {
+    loop {
+        match stream.next().await {
+            Some(Ok(ResponseEvent::Head(_))) => {}
+            next => return next,
+        }
+    }
+}
+
+/// The names of events but for heads, and of an error its kind.
 pub(crate) fn names(events: &[Result<ResponseEvent, ApiError>]) -> Vec<&'static str> {
     let name = |event: &Result<ResponseEvent, ApiError>| match event {
         Ok(event) => event.name(),
         Err(error) => error.kind().as_str(),
     };
-    events.iter().map(name).collect()
+    let names = events.iter().map(name);
+    names.filter(|name| *name != "head").collect()
 }
 
 /// The text of all deltas since the last restart.

@@ -329,7 +329,21 @@ fn any_event() -> impl Strategy<Value = ResponseEvent> {
         request_id,
     });
     let restarted = (any::<u32>(), any::<u64>(), any_error());
+    let head = (
+        100..1000_u16,
+        some_id(),
+        collection::vec((select(vec!["a", "x-b"]), "[ -~]{0,9}"), 0..4),
+    );
+    let head = head.prop_map(|(status, request_id, headers)| {
+        let mut head = ResponseHead::new(http::StatusCode::from_u16(status).unwrap());
+        head.request_id = request_id;
+        for (name, value) in headers {
+            head.headers.append(name, value.parse().unwrap());
+        }
+        ResponseEvent::Head(Arc::new(head))
+    });
     prop_oneof![
+        head,
         created.prop_map(ResponseEvent::Created),
         item().prop_map(ResponseEvent::OutputItemAdded),
         item().prop_map(ResponseEvent::OutputItemDone),
