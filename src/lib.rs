@@ -3,7 +3,7 @@
 //! A program asks [`Runtime`] for an answer and reads a [`ResponseStream`], or subscribes its own actors to the
 //! [`StreamSupervisor`](actors::StreamSupervisor). Every accepted request gives every subscriber exactly one final event.
 //!
-//! The modules, in reading order:
+//! The [`guide`] says how to use it; the modules, in reading order:
 //!
 //! - [`protocol`]: what is on the wire. [`Prompt`](protocol::Prompt) and its items go out,
 //!   [`ResponseEvent`](protocol::ResponseEvent)s come in.
@@ -20,7 +20,7 @@
 //! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
 //! - [`testing`]: for the tests of programs: answers without a socket, a recorder, paused time.
 //!
-//! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `test-util`
+//! Without features there are [`protocol`], [`sse`] and [`wire`]. The guide is there with [`loopback`] and [`testing`]. The feature `loopback` brings the module of that name, `test-util`
 //! [`testing`], `runtime` all others, `toml` and `zstd` what their names say; `cli` is the command.
 //!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
@@ -43,6 +43,8 @@ pub mod files;
 #[cfg(all(fuzzing, feature = "runtime"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(all(feature = "loopback", feature = "test-util"))]
+pub mod guide;
 mod json;
 #[cfg(feature = "loopback")]
 pub mod loopback;

@@ -32,10 +32,11 @@ const ROOMS: &[Room] = &[
     room("actors", 6),
     room("runtime", 7),
     room("testing", 7),
-    room("lib", 8),
-    room("fuzzing", 8),
-    room("cli", 9),
-    room("main", 10),
+    room("guide", 8),
+    room("lib", 9),
+    room("fuzzing", 9),
+    room("cli", 10),
+    room("main", 11),
 ];
 
 /// What `loopback` needs of the crate. The command alone uses it.
