@@ -41,7 +41,7 @@ pub(crate) fn items_fit(json: &str) -> bool {
 }
 
 /// What all of a text may take.
-fn tree_bytes(json: &str) -> usize {
+pub(crate) fn tree_bytes(json: &str) -> usize {
     let json = json.as_bytes();
     let (mut at, mut bytes) = (0, 0);
     while let Some(byte) = json.get(at) {

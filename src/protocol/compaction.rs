@@ -73,6 +73,7 @@ impl CompactionInput {
             parallel_tool_calls,
             output_format,
             options,
+            received: _,
         } = prompt.clone();
         Self {
             model: options.model,

@@ -36,6 +36,7 @@ pub use item::{
     ResponseItem, Role, ToolCallOutputItem,
 };
 pub use model_list::{Model, ModelList};
+pub(crate) use prompt::ReceivedBody;
 pub use prompt::{
     OutputFormat, OutputSchema, Prompt, PromptTemplate, ReasoningOptions, RequestOptions,
 };

@@ -2,14 +2,18 @@
 
 mod options;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{RawJson, ResponseItem, Tool};
 
 /// A request to a model, whichever wire it goes over.
+///
+/// As JSON it is the body of a request to the Responses API, without `stream`; every field is read back equal, and what has no field here
+/// is in [`RequestOptions::extra`]. [`from_body`](Self::from_body) takes the body of somebody's request of either API.
 ///
 /// ```
 /// use actix_responses::protocol::{Prompt, Tool};
@@ -36,6 +40,23 @@ pub struct Prompt {
     pub output_format: Option<OutputFormat>,
     /// Everything else.
     pub options: RequestOptions,
+    pub(crate) received: ReceivedBody,
+}
+
+/// The body that a prompt was read from. It is how the prompt was written and not what it says: prompts are equal without it.
+#[derive(Clone, Default)]
+pub(crate) struct ReceivedBody(pub(crate) Option<Bytes>);
+
+impl PartialEq for ReceivedBody {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for ReceivedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.as_ref().map(Bytes::len))
+    }
 }
 
 /// The shape of an answer, where it is not to be plain text.
@@ -50,6 +71,52 @@ pub enum OutputFormat {
     /// Another, as the server has it, with its `type`: a regular expression, a grammar, ...
     #[serde(untagged)]
     Other(RawJson),
+}
+
+/// A form with fields that have no name here is an [`Other`](OutputFormat::Other), so that they are kept.
+impl<'de> Deserialize<'de> for OutputFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Known {
+            r#type: String,
+            name: Option<String>,
+            description: Option<String>,
+            schema: Option<RawJson>,
+            strict: Option<bool>,
+        }
+        let raw = RawJson::deserialize(deserializer)?;
+        let known = raw.to::<Known>().ok();
+        Ok(match known {
+            Some(Known {
+                r#type,
+                name: None,
+                description: None,
+                schema: None,
+                strict: None,
+            }) if r#type == "json_object" => Self::JsonObject,
+            Some(Known {
+                r#type,
+                name: Some(name),
+                description,
+                schema: Some(schema),
+                strict,
+            }) if r#type == "json_schema" => Self::JsonSchema(OutputSchema {
+                name,
+                description,
+                schema,
+                strict,
+            }),
+            _ => Self::Other(raw),
+        })
+    }
+}
+
+/// Null says as much as nothing.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl From<OutputSchema> for OutputFormat {
@@ -108,7 +175,7 @@ impl OutputSchema {
 /// let template = PromptTemplate::new("pmpt_123").with_variable("city", "Oslo");
 /// let prompt = Prompt::user("And tomorrow?").with_template(template);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PromptTemplate {
     /// Its id.
@@ -117,8 +184,15 @@ pub struct PromptTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The values for the room that it leaves: texts, or content parts such as `{"type": "input_image", ...}`.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Map::is_empty"
+    )]
     pub variables: Map<String, Value>,
+    /// Fields without a name here. It must not repeat one that has.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl PromptTemplate {
@@ -128,7 +202,15 @@ impl PromptTemplate {
             id: id.into(),
             version: None,
             variables: Map::new(),
+            extra: Map::new(),
         }
+    }
+
+    /// Sets a field that has no name here.
+    #[must_use]
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
     }
 
     /// Sets which version.
@@ -147,7 +229,7 @@ impl PromptTemplate {
 }
 
 /// How much a model thinks, and what it shows of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReasoningOptions {
     /// `none`, `minimal`, `low`, `medium`, `high`, ...; which of them depends on the model.
@@ -178,6 +260,8 @@ pub struct RequestOptions {
     pub reasoning: Option<ReasoningOptions>,
     /// How long answers are: `low`, `medium` or `high` (`text.verbosity`).
     pub verbosity: Option<String>,
+    /// Fields of `text` without a name here. Only the Responses wire has them.
+    pub text_extra: Map<String, Value>,
     /// What the server adds to its answer. When absent, `reasoning.encrypted_content` is asked for where it is needed:
     /// with `reasoning` set and `store` false. An empty list asks for nothing.
     pub include: Option<Vec<String>>,
@@ -338,6 +422,13 @@ impl Prompt {
         self
     }
 
+    /// Sets a field of `text` that has no name here.
+    #[must_use]
+    pub fn with_text_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.options.text_extra.insert(name.into(), value.into());
+        self
+    }
+
     /// Sets a body field that has no name here.
     #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -396,6 +487,7 @@ mod tests {
             .with_metadata("b", "2")
             .with_safety_identifier("s")
             .with_user("u")
+            .with_text_extra("t", 2)
             .with_extra("e", 1);
         // Without `..`, so that a new option is not forgotten.
         let options = RequestOptions {
@@ -406,6 +498,7 @@ mod tests {
                 ..ReasoningOptions::default()
             }),
             verbosity: Some("low".into()),
+            text_extra: [("t".to_owned(), Value::from(2))].into_iter().collect(),
             include: Some(vec!["reasoning.encrypted_content".into()]),
             store: Some(false),
             previous_response_id: Some("r".into()),

@@ -12,6 +12,8 @@ pub(crate) mod equivalence;
 mod limits;
 mod pieces;
 mod quirks;
+mod reading;
+mod received;
 mod request;
 pub(crate) mod responses;
 pub(crate) mod server_error;

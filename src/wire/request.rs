@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Wire, body::invalid, chat, quirks::Quirks, responses};
+use super::{Wire, body::invalid, chat, quirks::Quirks, received, responses};
 use crate::protocol::{CompactionInput, Prompt, error::ApiError};
 
 impl Wire {
-    /// Writes the body of a request. It always asks for a stream; what the prompt leaves open is not in it, and no null is.
+    /// Writes the body of a request. It always asks for a stream; what the prompt leaves open is not in it, and no null is. A prompt of
+    /// [`Prompt::from_body`] that was not changed is sent as it came, over the wire that it came for.
     ///
     /// # On the Responses wire
     /// - Without tools, of the prompt's or of a template's, `parallel_tool_calls` is left out too: the API refuses it alone.
@@ -45,6 +46,9 @@ impl Wire {
     /// what Chat does not have: stored responses, conversations and templates, background, and items and parts of a message that
     /// have no Chat form; and when `extra` of an item or a part holds a field that its Chat form writes itself.
     pub fn request_body(self, prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
+        if let Some(body) = received::as_it_came(self, prompt, quirks) {
+            return Ok(body);
+        }
         match self {
             Self::Responses => responses::request_body(prompt, quirks),
             Self::Chat => chat::request_body(prompt, quirks),

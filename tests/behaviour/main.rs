@@ -10,6 +10,7 @@ mod finishing;
 mod listing;
 mod panicking;
 mod questions;
+mod received;
 mod responding;
 mod retrying;
 mod streaming;

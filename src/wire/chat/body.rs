@@ -52,7 +52,7 @@ const PROMPT_FIELDS: &[&str] = &[
 ];
 
 /// What the Responses API is asked for where Chat has `logprobs`.
-const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
+pub(super) const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
 
 /// The body of `POST chat/completions`; see [`Wire::request_body`](crate::wire::Wire::request_body).
 pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
@@ -119,6 +119,7 @@ fn refuse_what_chat_has_not(options: &RequestOptions) -> Result<(), ApiError> {
         ("conversation", options.conversation.is_some()),
         ("background", options.background == Some(true)),
         ("template", options.template.is_some()),
+        ("text_extra", !options.text_extra.is_empty()),
     ];
     if let Some((name, _)) = refused.into_iter().find(|(_, is_set)| *is_set) {
         return Err(invalid(format!(

@@ -12,6 +12,7 @@ mod details;
 mod error_chunk;
 mod extras;
 pub(super) mod finish;
+mod from_body;
 mod item;
 mod lenient;
 mod object;
@@ -19,3 +20,4 @@ mod tool_calls;
 
 pub(crate) use body::request_body;
 pub(crate) use decode::ChatDialect;
+pub(crate) use from_body::prompt_of;

@@ -4,6 +4,7 @@ mod input;
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use self::input::Input;
 use crate::{
@@ -72,42 +73,84 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
         true => named_model(&options.model),
         false => Some(required_model(&options.model)?),
     };
-    refuse_infinite(options)?;
     let store = options.store.or(quirks.default_store);
     let encrypted_reasoning = || {
         (options.reasoning.is_some() && store == Some(false))
             .then(|| vec![ENCRYPTED_REASONING.to_owned()])
     };
-    let has_tools = !prompt.tools.is_empty();
+    let is_sent = !prompt.tools.is_empty() || has_template;
+    write_prompt(
+        prompt,
+        &Written {
+            model,
+            is_stream: true,
+            instructions: text(&prompt.instructions),
+            with_ids: quirks.item_ids.are_sent(store),
+            parallel_tool_calls: prompt.parallel_tool_calls.filter(|_| is_sent),
+            store,
+            include: options.include.clone().or_else(encrypted_reasoning),
+        },
+    )
+}
+
+/// A prompt as data: what it says and no more.
+pub(super) fn prompt_as_data(prompt: &Prompt) -> Result<Bytes, ApiError> {
+    let options = &prompt.options;
+    write_prompt(
+        prompt,
+        &Written {
+            model: options.model.as_deref(),
+            is_stream: false,
+            instructions: prompt.instructions.as_deref(),
+            with_ids: true,
+            parallel_tool_calls: prompt.parallel_tool_calls,
+            store: options.store,
+            include: options.include.clone(),
+        },
+    )
+}
+
+/// The fields of a body that are not always as the prompt has them.
+struct Written<'a> {
+    model: Option<&'a str>,
+    is_stream: bool,
+    instructions: Option<&'a str>,
+    with_ids: bool,
+    parallel_tool_calls: Option<bool>,
+    store: Option<bool>,
+    include: Option<Vec<String>>,
+}
+
+fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiError> {
+    let options = &prompt.options;
+    refuse_infinite(options)?;
     write_object(|fields| {
-        fields.put_some("model", &model)?;
-        fields.put("stream", &true)?;
+        fields.put_some("model", &written.model)?;
+        if written.is_stream {
+            fields.put("stream", &true)?;
+        }
         fields.put_some("prompt", &options.template)?;
-        fields.put_some("instructions", &text(&prompt.instructions))?;
+        fields.put_some("instructions", &written.instructions)?;
         fields.put(
             "input",
             &Input {
                 items: &prompt.input,
-                with_ids: quirks.item_ids.are_sent(store),
+                with_ids: written.with_ids,
             },
         )?;
-        if has_tools {
+        if !prompt.tools.is_empty() {
             fields.put("tools", &prompt.tools)?;
         }
         fields.put_some("tool_choice", &options.tool_choice)?;
-        if has_tools || has_template {
-            fields.put_some("parallel_tool_calls", &prompt.parallel_tool_calls)?;
-        }
+        fields.put_some("parallel_tool_calls", &written.parallel_tool_calls)?;
         fields.put_some("reasoning", &options.reasoning)?;
+        let extra = &options.text_extra;
         fields.put_some(
             "text",
-            &TextOptions::new(&options.verbosity, &prompt.output_format),
+            &TextOptions::new(&options.verbosity, &prompt.output_format, Some(extra)),
         )?;
-        fields.put_some("store", &store)?;
-        fields.put_some(
-            "include",
-            &options.include.clone().or_else(encrypted_reasoning),
-        )?;
+        fields.put_some("store", &written.store)?;
+        fields.put_some("include", &written.include)?;
         fields.put_some("previous_response_id", &options.previous_response_id)?;
         fields.put_some("conversation", &options.conversation)?;
         fields.put_some("prompt_cache_key", &options.prompt_cache_key)?;
@@ -149,7 +192,7 @@ pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Resul
         fields.put_some("reasoning", &input.reasoning)?;
         fields.put_some(
             "text",
-            &TextOptions::new(&input.verbosity, &input.output_format),
+            &TextOptions::new(&input.verbosity, &input.output_format, None),
         )?;
         fields.put_some("previous_response_id", &input.previous_response_id)?;
         fields.put_some("prompt_cache_key", &input.prompt_cache_key)?;
@@ -170,13 +213,21 @@ struct TextOptions<'a> {
     verbosity: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<&'a OutputFormat>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    extra: Option<&'a Map<String, Value>>,
 }
 
 impl<'a> TextOptions<'a> {
-    fn new(verbosity: &'a Option<String>, format: &'a Option<OutputFormat>) -> Option<Self> {
-        (verbosity.is_some() || format.is_some()).then_some(Self {
+    fn new(
+        verbosity: &'a Option<String>,
+        format: &'a Option<OutputFormat>,
+        extra: Option<&'a Map<String, Value>>,
+    ) -> Option<Self> {
+        let extra = extra.filter(|extra| !extra.is_empty());
+        (verbosity.is_some() || format.is_some() || extra.is_some()).then_some(Self {
             verbosity: verbosity.as_deref(),
             format: format.as_ref(),
+            extra,
         })
     }
 }

@@ -6,6 +6,7 @@ mod decode;
 mod envelope;
 mod event_types;
 mod first_response;
+mod from_body;
 mod known_text;
 mod response_object;
 
@@ -16,3 +17,4 @@ pub(crate) use decode::ResponsesDialect;
 pub(crate) use envelope::check_walk;
 #[cfg(test)]
 pub(crate) use event_types::{EVENT_TYPES, EventForm};
+pub(crate) use from_body::prompt_of;

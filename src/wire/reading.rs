@@ -1,0 +1,111 @@
+//! Reading the body of a request that somebody else wrote.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::{
+    json::{
+        excerpt::excerpt,
+        lenient::string,
+        members::{Member, Members},
+        tree::{MAX_TREE_BYTES, items_fit, tree_bytes},
+    },
+    protocol::{
+        RawJson,
+        error::{ApiError, ErrorKind, Phase},
+    },
+};
+
+/// A JSON object that was checked, of which a tree has bounds.
+pub(crate) struct Body<'a>(pub(crate) &'a str);
+
+impl<'a> Body<'a> {
+    /// # Errors
+    /// When it is no JSON object, or holds more values than are read.
+    pub(crate) fn of(json: &'a str) -> Result<Self, ApiError> {
+        serde_json::from_str::<&RawValue>(json).map_err(|error| not_json(error))?;
+        let body = Self(json);
+        if !json.trim_start().starts_with('{') {
+            return Err(not_json(format_args!("it is JSON, but no object")));
+        }
+        let mut bytes = 0;
+        for (name, json) in body.members() {
+            // These are lists, whose values are counted when they are read.
+            if !matches!(&*name, "input" | "messages" | "tools") {
+                bytes += tree_bytes(json);
+            }
+            if bytes > MAX_TREE_BYTES {
+                return Err(too_many(&name));
+            }
+        }
+        Ok(body)
+    }
+
+    /// An object within a body, under that name.
+    pub(crate) fn within(name: &str, json: &'a str) -> Result<Self, ApiError> {
+        match json.starts_with('{') {
+            true => Ok(Self(json)),
+            false => Err(wrong(name, "it is no object")),
+        }
+    }
+
+    /// Its members, those of the same name too.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
+        let json = self.0;
+        Members::of(json).map(move |Member { name, value }| (unescaped(name), &json[value]))
+    }
+}
+
+/// A name as it is meant.
+pub(crate) fn unescaped(name: &str) -> Cow<'_, str> {
+    if !name.contains('\\') {
+        return Cow::Borrowed(name);
+    }
+    let meant = string(&format!("\"{name}\"")).map(Cow::into_owned);
+    meant.map_or(Cow::Borrowed(name), Cow::Owned)
+}
+
+/// Reads a member; null is none.
+pub(crate) fn read<T: DeserializeOwned>(name: &str, json: &str) -> Result<Option<T>, ApiError> {
+    serde_json::from_str(json).map_err(|error| wrong(name, error))
+}
+
+/// The error of a member that is not what the API has there.
+pub(crate) fn wrong(name: &str, what: impl fmt::Display) -> ApiError {
+    let what = what.to_string();
+    let message = format!(
+        "`{name}` of the request's body can't be read: {}: write it as the API has it, or leave it out",
+        excerpt(&what)
+    );
+    let mut error = ApiError::new(ErrorKind::InvalidRequest, message).with_phase(Phase::Prepare);
+    error.details_mut().param = Some(name.to_owned());
+    error
+}
+
+pub(crate) fn not_json(what: impl fmt::Display) -> ApiError {
+    let message = format!(
+        "the request's body is no JSON object: {what}: send one, as `{{\"model\": ..., \"input\": ...}}`"
+    );
+    ApiError::new(ErrorKind::InvalidRequest, message).with_phase(Phase::Prepare)
+}
+
+/// The elements of a list; a null has none.
+pub(crate) fn elements(name: &str, json: &str) -> Result<Vec<RawJson>, ApiError> {
+    match json {
+        "null" => Ok(Vec::new()),
+        json if !items_fit(json) => Err(too_many(name)),
+        json => RawJson::elements(json).map_err(|error| wrong(name, error)),
+    }
+}
+
+fn too_many(name: &str) -> ApiError {
+    let message = format!(
+        "`{name}` of the request's body holds too many values: they would take more than {MAX_TREE_BYTES} \
+         bytes of memory (limit `RawJson::MAX_TREE_BYTES`): send fewer"
+    );
+    let mut error = ApiError::new(ErrorKind::TooLarge, message).with_phase(Phase::Prepare);
+    error.details_mut().param = Some(name.to_owned());
+    error
+}

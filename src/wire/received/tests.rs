@@ -1,0 +1,135 @@
+use super::*;
+
+fn sent(wire: Wire, prompt: &Prompt) -> String {
+    let body = wire.request_body(prompt, &Quirks::default()).unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+const RESPONSES: &str = "\n{ \"temperature\" : 1.00, \"model\":\"m\",\"x\" : [1e2,{\"b\":1,\"a\":2}], \"x\":0.1e1,\r\n\t\"input\":[{\"role\":\"user\",\"content\":\"h\\u00e9\\/\"}],\"include\":null @ }\n";
+const CHAT: &str = "{\"messages\" : [{\"role\":\"user\",\"content\":\"hi\",\"z\":1,\"a\":2.50}],\"seed\":1E3,\"model\":\"m\" @ }";
+
+fn body(template: &str, stream: &str) -> String {
+    template.replace('@', stream)
+}
+
+#[test]
+fn a_body_goes_out_as_it_came_but_for_stream() {
+    for (template, wire) in [(RESPONSES, Wire::Responses), (CHAT, Wire::Chat)] {
+        let usage = match wire {
+            Wire::Chat => ", \"stream_options\" : {\"include_usage\":true}",
+            Wire::Responses => "",
+        };
+        for (came, expected) in [
+            (
+                format!(", \"stream\" : false{usage}"),
+                format!(", \"stream\" : true{usage}"),
+            ),
+            (
+                format!(", \"stream\":null{usage}"),
+                format!(", \"stream\":true{usage}"),
+            ),
+            (
+                format!(", \"stream\":false, \"\\u0073tream\": false{usage}"),
+                format!(", \"stream\":true, \"\\u0073tream\": true{usage}"),
+            ),
+        ] {
+            let prompt = Prompt::from_body(body(template, &came)).unwrap();
+            assert_eq!(sent(wire, &prompt), body(template, &expected));
+            assert_eq!(sent(wire, &prompt.clone()), body(template, &expected));
+        }
+        let without = Prompt::from_body(body(template, usage)).unwrap();
+        let all = body(template, usage);
+        let end = all.rfind('}').unwrap();
+        assert_eq!(
+            sent(wire, &without),
+            format!("{},\"stream\":true{}", &all[..end], &all[end..])
+        );
+        // One that needs no change is not even copied.
+        let bytes = Bytes::from(body(template, &format!(",\"stream\":true{usage}")));
+        let prompt = Prompt::from_body(bytes.clone()).unwrap();
+        let sent = wire.request_body(&prompt, &Quirks::default()).unwrap();
+        assert_eq!(sent.as_ptr(), bytes.as_ptr());
+    }
+    assert_eq!(
+        sent(Wire::Responses, &Prompt::from_body("{ }").unwrap()),
+        "{ \"stream\":true}"
+    );
+}
+
+#[test]
+fn chat_is_asked_for_usage_where_its_body_leaves_that_open() {
+    for (came, expected) in [
+        (
+            "",
+            ",\"stream\":true,\"stream_options\":{\"include_usage\":true}",
+        ),
+        (
+            ",\"stream_options\":null",
+            ",\"stream_options\":{\"include_usage\":true},\"stream\":true",
+        ),
+        (
+            ",\"stream_options\":{ }",
+            ",\"stream_options\":{ \"include_usage\":true},\"stream\":true",
+        ),
+        (
+            ",\"stream_options\":{\"a\":1}",
+            ",\"stream_options\":{\"a\":1,\"include_usage\":true},\"stream\":true",
+        ),
+        (
+            ",\"stream\":false,\"stream_options\":{\"include_usage\":false}",
+            ",\"stream\":true,\"stream_options\":{\"include_usage\":false}",
+        ),
+    ] {
+        let start = "{\"model\":\"m\",\"messages\":[]";
+        let prompt = Prompt::from_body(format!("{start}{came}}}")).unwrap();
+        assert_eq!(sent(Wire::Chat, &prompt), format!("{start}{expected}}}"));
+        let quirks = Quirks {
+            no_usage_request: true,
+            ..Quirks::default()
+        };
+        let as_it_is = Wire::Chat.request_body(&prompt, &quirks).unwrap();
+        let options = came
+            .find(",\"stream_options\"")
+            .map_or("", |at| &came[at..]);
+        assert!(String::from_utf8_lossy(&as_it_is).contains(options));
+    }
+}
+
+#[test]
+fn a_change_is_sent_and_nothing_old_is() {
+    for (template, wire) in [(RESPONSES, Wire::Responses), (CHAT, Wire::Chat)] {
+        let came = body(
+            template,
+            ",\"stream\":true,\"stream_options\":{\"include_usage\":true}",
+        );
+        let prompt = Prompt::from_body(came.clone()).unwrap();
+        // Of the model alone in its place.
+        let renamed = prompt.clone().with_model("n\"2");
+        assert_eq!(
+            sent(wire, &renamed),
+            came.replace("\"model\":\"m\"", "\"model\":\"n\\\"2\"")
+        );
+        type Change = fn(&mut Prompt);
+        let changes: [Change; 4] = [
+            |prompt| prompt.options.temperature = Some(0.5),
+            |prompt| prompt.input.clear(),
+            |prompt| prompt.options.extra.clear(),
+            |prompt| prompt.options.metadata = Some([("k".to_owned(), "v".to_owned())].into()),
+        ];
+        for change in changes {
+            let mut changed = prompt.clone();
+            change(&mut changed);
+            let mut written = changed.clone();
+            written.received = ReceivedBody::default();
+            assert_eq!(sent(wire, &changed), sent(wire, &written));
+            assert_ne!(sent(wire, &changed), came);
+            // And when it is taken back the body is right again.
+            changed = prompt.clone();
+            assert_eq!(sent(wire, &changed), came);
+        }
+    }
+    // Over the other wire there is no such body.
+    let prompt = Prompt::from_body(body(CHAT, "")).unwrap();
+    let sent: serde_json::Value = serde_json::from_str(&sent(Wire::Responses, &prompt)).unwrap();
+    assert_eq!(sent["input"][0]["content"], "hi");
+}

@@ -1,0 +1,135 @@
+//! A prompt from the body of a request to the Responses API, and back.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
+
+use super::body::prompt_as_data;
+use crate::{
+    protocol::{
+        OutputFormat, Prompt, RawJson, RequestOptions, ResponseItem, Tool, error::ApiError,
+    },
+    wire::reading::{Body, elements, read},
+};
+
+/// The body of a request without `stream`, with serde_json's serializers only. What the runtime adds when it sends a prompt is not in
+/// there.
+impl Serialize for Prompt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let body = prompt_as_data(self).map_err(|error| ser::Error::custom(error.message()))?;
+        let raw: &RawValue = serde_json::from_slice(&body).map_err(ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+/// Reads the body of a request to the Responses API; only from serde_json's deserializers. `stream` is not kept, and a null counts as
+/// absent. The values of `input`, of `tools` and of all else are bounded by
+/// [`RawJson::MAX_TREE_BYTES`](crate::protocol::RawJson::MAX_TREE_BYTES) each.
+impl<'de> Deserialize<'de> for Prompt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = RawJson::deserialize(deserializer)?;
+        let body = Body::of(json.get());
+        let prompt = body.and_then(|body| prompt_of(&body));
+        prompt.map_err(|error| de::Error::custom(error.message()))
+    }
+}
+
+/// Reads a body.
+pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
+    let mut prompt = Prompt::default();
+    let options = &mut prompt.options;
+    for (name, json) in body.members() {
+        let name = &*name;
+        match name {
+            "input" => prompt.input = items(name, json)?,
+            "tools" => prompt.tools = tools(name, json)?,
+            "instructions" => prompt.instructions = read(name, json)?,
+            "parallel_tool_calls" => prompt.parallel_tool_calls = read(name, json)?,
+            "text" => {
+                prompt.output_format = None;
+                read_text(json, options, &mut prompt.output_format)?;
+            }
+            // The runtime streams whatever is said.
+            "stream" => _ = read::<bool>(name, json)?,
+            "model" => options.model = read(name, json)?,
+            "prompt" => options.template = read(name, json)?,
+            "reasoning" => options.reasoning = read(name, json)?,
+            "include" => options.include = read(name, json)?,
+            "store" => options.store = read(name, json)?,
+            "previous_response_id" => options.previous_response_id = read(name, json)?,
+            "conversation" => {
+                options.conversation = read(name, json)?.map(|conversation| match conversation {
+                    Conversation::Id(id) | Conversation::Object { id } => id,
+                });
+            }
+            "prompt_cache_key" => options.prompt_cache_key = read(name, json)?,
+            "prompt_cache_retention" => options.prompt_cache_retention = read(name, json)?,
+            "service_tier" => options.service_tier = read(name, json)?,
+            "max_output_tokens" => options.max_output_tokens = read(name, json)?,
+            "max_tool_calls" => options.max_tool_calls = read(name, json)?,
+            "temperature" => options.temperature = read(name, json)?,
+            "top_p" => options.top_p = read(name, json)?,
+            "top_logprobs" => options.top_logprobs = read(name, json)?,
+            "tool_choice" => options.tool_choice = read(name, json)?,
+            "background" => options.background = read(name, json)?,
+            "truncation" => options.truncation = read(name, json)?,
+            "stream_options" => options.stream_options = read(name, json)?,
+            "metadata" => options.metadata = read(name, json)?,
+            "safety_identifier" => options.safety_identifier = read(name, json)?,
+            "user" => options.user = read(name, json)?,
+            _ => {
+                let value = read(name, json)?.unwrap_or_default();
+                options.extra.insert(name.to_owned(), value);
+            }
+        }
+    }
+    Ok(prompt)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Conversation {
+    Id(String),
+    Object { id: String },
+}
+
+/// `input`: items, or a text of the user.
+fn items(name: &str, json: &str) -> Result<Vec<ResponseItem>, ApiError> {
+    if json.starts_with('"') {
+        let text: Option<String> = read(name, json)?;
+        return Ok(text.map(ResponseItem::user_text).into_iter().collect());
+    }
+    let items = elements(name, json)?.into_iter();
+    Ok(items.map(ResponseItem::from_raw).collect())
+}
+
+fn tools(name: &str, json: &str) -> Result<Vec<Tool>, ApiError> {
+    let tools = elements(name, json)?.into_iter();
+    Ok(tools.map(Tool::from_raw).collect())
+}
+
+fn read_text(
+    json: &str,
+    options: &mut RequestOptions,
+    format: &mut Option<OutputFormat>,
+) -> Result<(), ApiError> {
+    options.verbosity = None;
+    options.text_extra.clear();
+    if json == "null" {
+        return Ok(());
+    }
+    for (name, json) in Body::within("text", json)?.members() {
+        let place = format!("text.{name}");
+        match &*name {
+            "verbosity" => options.verbosity = read(&place, json)?,
+            "format" => *format = read(&place, json)?,
+            _ => {
+                let value = read(&place, json)?.unwrap_or_default();
+                options.text_extra.insert(name.into_owned(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
