@@ -56,6 +56,8 @@ fn transport() -> Rc<dyn Transport> {
 
 fn request(url: impl AsRef<str>) -> TransportRequest {
     TransportRequest {
+        request: String::new(),
+        attempt: 1,
         method: Method::POST,
         url: Url::parse(url.as_ref()).unwrap(),
         headers: HeaderMap::new(),

@@ -520,6 +520,8 @@ fn nothing_public_that_holds_a_key_prints_it() {
     let url = format!("http://user:{KEY}@127.0.0.1/{KEY}/?token={KEY}");
     let url = url::Url::parse(&url).expect("a URL");
     let request = TransportRequest {
+        request: String::new(),
+        attempt: 1,
         method: Method::POST,
         url: url.clone(),
         headers,

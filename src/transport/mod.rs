@@ -59,6 +59,10 @@ pub trait TransportFactory: Send + Sync + 'static {
 
 /// One HTTP request.
 pub struct TransportRequest {
+    /// The request of the runtime that it is sent for, as text: its [`RequestId`](crate::actors::RequestId).
+    pub request: String,
+    /// The attempt at that; the first is 1.
+    pub attempt: u32,
     /// The method.
     pub method: Method,
     /// The whole URL, query included.
@@ -79,6 +83,8 @@ pub struct TransportRequest {
 impl fmt::Debug for TransportRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransportRequest")
+            .field("request", &self.request)
+            .field("attempt", &self.attempt)
             .field("method", &self.method)
             .field("url", &RedactedUrl(&self.url))
             .field("headers", &RedactedHeaders(&self.headers))
@@ -235,6 +241,8 @@ mod tests {
     #[test]
     fn debug_of_a_request_shows_no_secret() {
         let request = TransportRequest {
+            request: String::new(),
+            attempt: 1,
             method: Method::POST,
             url: Url::parse("https://host/v1?key=hunter2").unwrap(),
             headers: HeaderMap::from_iter([(

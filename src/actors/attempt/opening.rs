@@ -159,6 +159,8 @@ async fn head_at(
     let secrets = Secrets::of(&headers, url);
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {
+        request: spec.id.to_string(),
+        attempt: attempt.number,
         method: spec.method.clone(),
         url: url.clone(),
         headers,
