@@ -10,9 +10,9 @@ use self::{
 };
 use crate::{
     actors::{
-        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, ListModels, RequestId,
-        StreamSupervisor, Submit, SubmitRequest, Subscribe, SubscribeError, Subscriber,
-        SupervisorConfig,
+        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, GetStatus, ListModels, ListRequests,
+        RequestId, RequestStatus, StreamSupervisor, Submit, SubmitRequest, Subscribe,
+        SubscribeError, Subscriber, SupervisorConfig,
     },
     protocol::{CompactionOutput, ModelList, Prompt, Response, error::ApiError},
     provider::Provider,
@@ -230,7 +230,31 @@ impl Runtime {
         cursor: Cursor,
     ) -> Result<ResponseStream, SubscribeError> {
         let (subscriber, receivers) = channel();
-        let subscriber = subscriber.with_cursor(cursor);
+        self.join(request, subscriber.with_cursor(cursor), receivers)
+            .await
+    }
+
+    /// The same with another policy for when the stream is not polled for long, also while nobody else listens.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn subscribe_with_policy(
+        &self,
+        request: RequestId,
+        cursor: Cursor,
+        policy: DeliveryPolicy,
+    ) -> Result<ResponseStream, SubscribeError> {
+        let (subscriber, receivers) = channel();
+        let subscriber = subscriber.with_cursor(cursor).with_policy(policy);
+        self.join(request, subscriber, receivers).await
+    }
+
+    async fn join(
+        &self,
+        request: RequestId,
+        subscriber: Subscriber,
+        receivers: Receivers,
+    ) -> Result<ResponseStream, SubscribeError> {
         let joined = self
             .supervisor()
             .send(Subscribe {
@@ -285,6 +309,27 @@ impl Runtime {
         let answer = asked.await;
         guard.disarm();
         answer
+    }
+
+    /// How a request is doing. `None` when it is not known any more, and after the shutdown.
+    pub async fn status(&self, request: RequestId) -> Option<RequestStatus> {
+        let status = self.supervisor().send(GetStatus { request }).await;
+        status.unwrap_or_default()
+    }
+
+    /// How all requests are doing that run, or ended a short while ago, oldest first; see [`ListRequests`]. After the shutdown there are
+    /// none.
+    pub async fn requests(&self) -> Vec<RequestStatus> {
+        let mut all = Vec::new();
+        let mut list = ListRequests::new();
+        while let Ok(page) = self.supervisor().send(list).await {
+            let Some(last) = page.last() else {
+                break;
+            };
+            list.after = Some(last.request.id);
+            all.extend(page);
+        }
+        all
     }
 
     /// Cancels a request, and waits until it has ended. Whether it was cancelled: not one that had ended, or was about to.

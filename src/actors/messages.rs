@@ -4,14 +4,17 @@ mod questions;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use actix::{Message, Recipient};
+use actix::Message;
 use http::HeaderMap;
 
 pub(crate) use self::questions::Answer;
 pub use self::questions::{Asked, Compact, ListModels, Submit};
-use super::{RequestId, Subscriber, SubscriptionId, WhenDeserted};
+use super::{
+    RequestId, Subscriber, SubscriptionId, WhenDeserted,
+    observing::{Observer, RequestInfo},
+};
 use crate::{
-    protocol::{Prompt, error::ApiError},
+    protocol::{Id, Prompt, TokenUsage, error::ApiError},
     provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
     secret::redaction::RedactedHeaders,
@@ -38,8 +41,10 @@ pub struct SubmitRequest {
     pub when_deserted: WhenDeserted,
     /// Who listens from the start. Without any, the request runs for those who subscribe later.
     pub subscribers: Vec<Subscriber>,
-    /// Who is told of each attempt's start and failure.
-    pub observer: Option<Recipient<AttemptNotice>>,
+    /// What it is called in notices and lists.
+    pub label: Option<Id>,
+    /// Who is told what becomes of it.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl SubmitRequest {
@@ -53,6 +58,7 @@ impl SubmitRequest {
             turn_state: None,
             when_deserted: WhenDeserted::default(),
             subscribers: Vec::new(),
+            label: None,
             observer: None,
         }
     }
@@ -109,10 +115,17 @@ impl SubmitRequest {
         self
     }
 
-    /// Sets who is told of each attempt.
+    /// Sets what it is called in notices and lists; more than 128 characters are cut.
     #[must_use]
-    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
-        self.observer = Some(observer);
+    pub fn with_label(mut self, label: impl Into<Id>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets who is told what becomes of it: a closure, the recipient of an actor, or another [`Observer`].
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 }
@@ -125,6 +138,7 @@ impl fmt::Debug for SubmitRequest {
             .field("provider", &self.provider)
             .field("headers", &RedactedHeaders(&self.headers))
             .field("retry", &self.retry)
+            .field("label", &self.label)
             .field("when_deserted", &self.when_deserted)
             .field("subscribers", &self.subscribers)
             .finish_non_exhaustive()
@@ -231,22 +245,59 @@ impl Message for GetStatus {
     type Result = Option<RequestStatus>;
 }
 
+/// Asks how all requests are doing that run, or ended a short while ago, oldest first: 1,000 at a time. The next ones are those after
+/// the last of a list; one that is empty is the end.
+///
+/// No stream is asked, so that one which hangs does not hold up the list: what a running attempt has counted may be a second old.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ListRequests {
+    /// The list begins behind this request.
+    pub after: Option<RequestId>,
+}
+
+impl ListRequests {
+    /// From the oldest on.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins behind a request, which need not be known any more.
+    #[must_use]
+    pub fn with_after(mut self, request: RequestId) -> Self {
+        self.after = Some(request);
+        self
+    }
+}
+
+impl Message for ListRequests {
+    type Result = Vec<RequestStatus>;
+}
+
 /// How a request is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestStatus {
     /// Which request.
-    pub request: RequestId,
+    pub request: Arc<RequestInfo>,
     /// What it is doing.
     pub phase: RequestPhase,
-    /// The attempt that runs, or ran last; the first is 1.
+    /// The attempt that runs, or ran last; the first is 1, and 0 is before it.
     pub attempt: u32,
-    /// How many it may have.
-    pub max_attempts: u32,
-    /// How many subscriptions it has.
-    pub subscribers: usize,
+    /// How long ago it was accepted.
+    pub age: Duration,
+    /// How long after that the first event came of a stream.
+    pub first_event: Option<Duration>,
     /// How many events it has published.
     pub events: u64,
+    /// How many bytes of answers have been read, those of failed attempts included.
+    pub bytes: u64,
+    /// What its answer cost, once it has ended and the server said so.
+    pub usage: Option<TokenUsage>,
+    /// How many subscriptions it has.
+    pub subscribers: usize,
+    /// By how many events the slowest of them is behind.
+    pub lag: u64,
 }
 
 /// What a request is doing.
@@ -259,34 +310,6 @@ pub enum RequestPhase {
     Waiting,
     /// Its end is published.
     Ended,
-}
-
-/// What became of an attempt, for observers. Notices inform: one that finds a full mailbox is dropped.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum AttemptNotice {
-    /// An attempt starts.
-    Started {
-        /// Whose.
-        request: RequestId,
-        /// Which; the first is 1.
-        attempt: u32,
-        /// How many the request may have.
-        max_attempts: u32,
-    },
-    /// An attempt failed.
-    Failed {
-        /// Whose.
-        request: RequestId,
-        /// Why.
-        error: Arc<ApiError>,
-        /// When the next starts; `None` when there is none.
-        retry_in: Option<Duration>,
-    },
-}
-
-impl Message for AttemptNotice {
-    type Result = ();
 }
 
 /// Ends the supervisor: no request is accepted any more, those that run get `grace` to end, then they fail with

@@ -2,27 +2,29 @@
 //!
 //! | actor | started by | receives | sends | ends when |
 //! |---|---|---|---|---|
-//! | [`StreamSupervisor`] | the program or [`Runtime`](crate::Runtime) | the messages below | attempts to workers, [`AttemptNotice`] | [`Shutdown`] |
+//! | [`StreamSupervisor`] | the program or [`Runtime`](crate::Runtime) | the messages below | attempts to workers, [`RequestNotice`] | [`Shutdown`] |
 //! | `Worker` | the supervisor, one for each arbiter | attempts | a sweep to its streams | the supervisor ends |
 //! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
 //!
 //! Of a compaction or a list of models each attempt is a task of its worker's, for it receives nothing.
 //!
-//! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`Compact`],
-//! [`ListModels`] (both also within [`Submit`]) and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
+//! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`ListRequests`],
+//! [`Compact`], [`ListModels`] (both also within [`Submit`]) and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
 
 mod attempt;
 mod audience;
 mod messages;
+mod observing;
 mod supervisor;
 mod workers;
 
 pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
 pub use audience::{AudienceLimits, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
-    Asked, AttemptNotice, CancelRequest, Compact, GetStatus, ListModels, RequestPhase,
+    Asked, CancelRequest, Compact, GetStatus, ListModels, ListRequests, RequestPhase,
     RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
     Unsubscribe,
 };
+pub use observing::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 pub use supervisor::{StreamSupervisor, SupervisorConfig};
 pub use workers::Workers;

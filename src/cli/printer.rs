@@ -1,6 +1,6 @@
 //! `Printer`: the actor that shows one request's events as they come.
 //!
-//! Started by `ask`. Receives [`Delivery`] and [`AttemptNotice`] from the request, and wakes itself while a status line is
+//! Started by `ask`. Receives [`Delivery`] and [`RequestNotice`] from the request, and wakes itself while a status line is
 //! shown. Tells `ask` when the end is written, or when stdout takes no more. Ends with the command.
 //!
 //! It takes its next message when the last one's output is written, so that who reads slowly slows the stream down.
@@ -9,7 +9,7 @@ use std::{io, time::Duration};
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, WrapFuture as _};
 use actix_responses::{
-    actors::{AttemptNotice, Delivery},
+    actors::{Delivery, RequestNotice},
     protocol::ResponseEvent,
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -144,10 +144,10 @@ impl Actor for Printer {
     }
 }
 
-impl Handler<AttemptNotice> for Printer {
+impl Handler<RequestNotice> for Printer {
     type Result = ();
 
-    fn handle(&mut self, notice: AttemptNotice, ctx: &mut Self::Context) {
+    fn handle(&mut self, notice: RequestNotice, ctx: &mut Self::Context) {
         if let Some(status) = &mut self.status {
             status.on_notice(&notice, Instant::now());
             self.on_tick(ctx);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use actix_responses::{actors::AttemptNotice, duration::format_duration};
+use actix_responses::{
+    actors::{Milestone, RequestNotice},
+    duration::format_duration,
+};
 use tokio::time::Instant;
 
 use super::console::printable;
@@ -41,18 +44,15 @@ impl StatusLine {
         }
     }
 
-    pub(super) fn on_notice(&mut self, notice: &AttemptNotice, now: Instant) {
-        match notice {
-            AttemptNotice::Started {
-                attempt,
-                max_attempts,
-                ..
-            } => {
-                (self.attempt, self.max_attempts) = (*attempt, *max_attempts);
+    pub(super) fn on_notice(&mut self, notice: &RequestNotice, now: Instant) {
+        match &notice.milestone {
+            Milestone::Started => {
+                self.attempt = notice.attempt;
+                self.max_attempts = notice.request.max_attempts;
                 self.doing = Doing::Asking;
                 self.since = now;
             }
-            AttemptNotice::Failed {
+            Milestone::Failed {
                 error,
                 retry_in: Some(wait),
                 ..

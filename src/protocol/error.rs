@@ -367,6 +367,18 @@ impl ApiError {
         )
     }
 
+    /// The error of those who wait for a request that nobody has any more.
+    pub(crate) fn request_lost() -> Self {
+        match std::thread::panicking() {
+            true => Self::supervisor_lost(),
+            false => Self::new(
+                ErrorKind::ShutDown,
+                "the runtime stopped before the request had ended",
+            ),
+        }
+        .with_phase(Phase::Deliver)
+    }
+
     /// The error of those who wait for a supervisor that is gone.
     pub(crate) fn stopped() -> Self {
         Self::new(ErrorKind::ShutDown, "the runtime has stopped")

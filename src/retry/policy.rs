@@ -67,6 +67,17 @@ pub(crate) enum RetryDecision {
     GiveUp,
 }
 
+impl RetryDecision {
+    /// How long after the failure the next attempt starts. `None` when there is none.
+    pub(crate) fn delay(self) -> Option<Duration> {
+        match self {
+            Self::RetryAfter(delay) => Some(delay),
+            Self::RefreshAuth => Some(Duration::ZERO),
+            Self::GiveUp => None,
+        }
+    }
+}
+
 impl RetryPolicy {
     /// The most attempts that a policy accepts: beyond it a request is not being retried but hammered.
     pub const MAX_ATTEMPTS: u32 = 100;

@@ -8,6 +8,7 @@ mod cancelling;
 mod compacting;
 mod finishing;
 mod listing;
+mod observing;
 mod panicking;
 mod questions;
 mod received;

@@ -2,9 +2,10 @@
 //! are served.
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
@@ -14,7 +15,10 @@ use std::{
 use actix::{Actor, Context, Handler};
 use actix_responses::{
     ApiError, ErrorKind, Runtime,
-    actors::{AttemptNotice, GetStatus, ListModels, SubmitRequest, SupervisorConfig, Workers},
+    actors::{
+        GetStatus, ListModels, Milestone, RequestNotice, RequestOutcome, SubmitRequest,
+        SupervisorConfig, Workers,
+    },
     protocol::ResponseEvent,
     provider::{AuthError, AuthProvider, AuthRequest, Provider},
     testing::Recorder,
@@ -152,19 +156,28 @@ impl Actor for Observer {
     type Context = Context<Self>;
 }
 
-impl Handler<AttemptNotice> for Observer {
+impl Handler<RequestNotice> for Observer {
     type Result = ();
 
-    fn handle(&mut self, _: AttemptNotice, _: &mut Self::Context) {
+    fn handle(&mut self, _: RequestNotice, _: &mut Self::Context) {
         self.0.at(Place::Observer);
     }
 }
 
 fn start(fuse: &Fuse, exchanges: impl IntoIterator<Item = Exchange>) -> Runtime {
+    start_with(fuse, exchanges, |_| {})
+}
+
+fn start_with(
+    fuse: &Fuse,
+    exchanges: impl IntoIterator<Item = Exchange>,
+    change: impl FnOnce(&mut SupervisorConfig),
+) -> Runtime {
     let provider = Provider::new("scripted", "http://scripted.test/v1").unwrap();
     let mut config = SupervisorConfig::new(provider);
     config.workers = Workers::Current;
     config.retry = steady_retry(1);
+    change(&mut config);
     let transport = Fused {
         scripted: ScriptedTransport::new(exchanges),
         fuse: fuse.clone(),
@@ -246,7 +259,7 @@ async fn a_factory_that_panics_loses_one_attempt() {
 }
 
 /// Its last owner is the supervisor, which forgets an ended request after a while. What runs has its end, and what comes next is served,
-/// by the same address.
+/// by the same address. An observer hears of each end once.
 #[actix_rt::test]
 async fn a_supervisor_that_panics_begins_anew() {
     pause();
@@ -254,7 +267,22 @@ async fn a_supervisor_that_panics_begins_anew() {
     let (silence, refused) = (Exchange::silence, Exchange::status(503));
     let answers = (0..9).map(|_| Exchange::stream(answer()));
     let exchanges = [Exchange::stream(answer()), silence(), refused, silence()];
-    let runtime = start(&fuse, exchanges.into_iter().chain(answers));
+    let heard = Arc::new(Mutex::new(BTreeMap::<_, Vec<_>>::new()));
+    let hearing = heard.clone();
+    let hear = move |notice: &RequestNotice| {
+        let mut heard = hearing.lock().unwrap();
+        let of_request = heard.entry(notice.request.id).or_default();
+        of_request.push(match &notice.milestone {
+            Milestone::Ended { outcome, .. } => match outcome {
+                RequestOutcome::Failed(error) => error.kind().as_str(),
+                _ => "ended",
+            },
+            _ => "",
+        });
+    };
+    let runtime = start_with(&fuse, exchanges.into_iter().chain(answers), |config| {
+        config.observer = Some(Arc::new(hear));
+    });
     for time in 1..=3 {
         let struck = runtime.submit(request(&fuse)).await.unwrap();
         let id = struck.request();
@@ -290,4 +318,12 @@ async fn a_supervisor_that_panics_begins_anew() {
     let closed = runtime.shutdown(Duration::from_secs(1));
     assert!(closed.now_or_never().is_none(), "it takes a turn");
     runtime.shutdown(Duration::from_secs(1)).await;
+    let heard = heard.lock().unwrap();
+    let ends = heard.values().map(|heard| {
+        let ends = heard.iter().filter(|what| !what.is_empty());
+        assert_eq!(ends.count(), 1, "{heard:?}");
+        *heard.last().unwrap()
+    });
+    let lost = ends.filter(|end| *end == "attempt_lost").count();
+    assert_eq!((heard.len(), lost), (7, 3));
 }

@@ -11,7 +11,9 @@ use std::{
 use actix::{Actor, Context, Handler};
 use actix_responses::{
     ErrorKind, Runtime,
-    actors::{AttemptNotice, GetStatus, RequestPhase, SubmitRequest, SupervisorConfig, Workers},
+    actors::{
+        GetStatus, Milestone, RequestNotice, RequestPhase, SubmitRequest, SupervisorConfig, Workers,
+    },
     provider::{AuthError, AuthProvider, AuthRequest, BearerAuth, Provider},
     transport::TransportErrorKind,
 };
@@ -36,20 +38,18 @@ impl Actor for Observer {
     type Context = Context<Self>;
 }
 
-impl Handler<AttemptNotice> for Observer {
+impl Handler<RequestNotice> for Observer {
     type Result = ();
 
-    fn handle(&mut self, notice: AttemptNotice, _: &mut Self::Context) {
-        let line = match notice {
-            AttemptNotice::Started {
-                attempt,
-                max_attempts,
-                ..
-            } => format!("start {attempt}/{max_attempts}"),
-            AttemptNotice::Failed {
+    fn handle(&mut self, notice: RequestNotice, _: &mut Self::Context) {
+        let line = match notice.milestone {
+            Milestone::Started => {
+                format!("start {}/{}", notice.attempt, notice.request.max_attempts)
+            }
+            Milestone::Failed {
                 error, retry_in, ..
             } => format!("failed {} {retry_in:?}", error.kind()),
-            _ => "another".to_owned(),
+            _ => return,
         };
         self.notices.lock().unwrap().push(line);
     }
@@ -97,7 +97,7 @@ async fn the_status_follows_the_request() {
         (
             status.phase,
             status.attempt,
-            status.max_attempts,
+            status.request.max_attempts,
             status.subscribers,
             status.events,
         )

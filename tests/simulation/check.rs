@@ -3,6 +3,7 @@
 mod attempts;
 mod end;
 mod listener;
+mod notices;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -112,6 +113,7 @@ impl View<'_> {
             }
         }
         self.check_attempts(findings);
+        self.check_notices(findings);
         self.check_closing(findings);
         self.check_cancels(findings);
         self.check_desertion(findings);
@@ -120,6 +122,7 @@ impl View<'_> {
     /// A question has one answer: what its last attempt came to.
     fn check_question(&self, findings: &mut Findings) {
         self.check_attempts(findings);
+        self.check_notices(findings);
         self.check_closing(findings);
         self.check_cancels(findings);
         self.check_breaker(findings);

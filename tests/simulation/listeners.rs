@@ -10,7 +10,7 @@ use actix::{
 };
 use actix_responses::{
     ResponseStream,
-    actors::{AttemptNotice, Delivery},
+    actors::{Delivery, Milestone, RequestNotice, RequestOutcome},
     protocol::ResponseEvent,
 };
 use futures_util::StreamExt;
@@ -213,20 +213,16 @@ impl Actor for Observer {
     type Context = Context<Self>;
 }
 
-impl Handler<AttemptNotice> for Observer {
+impl Handler<RequestNotice> for Observer {
     type Result = ();
 
-    fn handle(&mut self, notice: AttemptNotice, _: &mut Self::Context) {
-        let notice = match notice {
-            AttemptNotice::Started {
-                attempt,
-                max_attempts,
-                ..
-            } => Notice::Started {
-                attempt,
-                max_attempts,
+    fn handle(&mut self, notice: RequestNotice, _: &mut Self::Context) {
+        let notice = match notice.milestone {
+            Milestone::Started => Notice::Started {
+                attempt: notice.attempt,
+                max_attempts: notice.request.max_attempts,
             },
-            AttemptNotice::Failed {
+            Milestone::Failed {
                 error, retry_in, ..
             } => Notice::Failed {
                 kind: error.kind(),
@@ -244,4 +240,30 @@ impl Handler<AttemptNotice> for Observer {
             .notices
             .push((now, notice));
     }
+}
+
+/// What the observer of the whole runtime does. Requests are told apart by their labels.
+pub(crate) fn hear(world: &World, notice: &RequestNotice) {
+    let what = match &notice.milestone {
+        Milestone::Accepted => "accepted",
+        Milestone::Started => "started",
+        Milestone::Head { .. } => "head",
+        Milestone::FirstEvent { .. } => "first_event",
+        Milestone::Answered { .. } => "answered",
+        Milestone::Failed { .. } => "attempt_failed",
+        Milestone::Ended { outcome, .. } => match outcome {
+            RequestOutcome::Completed => "completed",
+            RequestOutcome::Incomplete => "incomplete",
+            RequestOutcome::Failed(_) => "failed",
+            RequestOutcome::Cancelled => "cancelled",
+            _ => "another end",
+        },
+        _ => "another",
+    };
+    let request: usize = notice.request.label.as_ref().map_or(usize::MAX, |label| {
+        label.parse().expect("the number of a request")
+    });
+    world.note(format_args!("request {request} of all: {what}"));
+    let heard = (notice.attempt, what);
+    world.record().requests[request].heard.push(heard);
 }

@@ -11,9 +11,9 @@ use actix::{Actor, Addr, Handler, Message, Recipient};
 use actix_responses::{
     ApiError, ErrorKind, ResponseStream, Runtime,
     actors::{
-        Asked, CancelRequest, Compact, Cursor, Delivery, GetStatus, ListModels, RequestPhase,
-        StreamSupervisor, Submit, SubmitRequest, Subscribe, Subscriber, SupervisorConfig,
-        Unsubscribe, Workers,
+        Asked, CancelRequest, Compact, Cursor, Delivery, GetStatus, ListModels, RequestNotice,
+        RequestPhase, StreamSupervisor, Submit, SubmitRequest, Subscribe, Subscriber,
+        SupervisorConfig, Unsubscribe, Workers,
     },
     protocol::{CompactionInput, CompactionOutput, ModelList, Prompt, ResponseEvent, ResponseItem},
     provider::{Provider, Timeouts},
@@ -24,7 +24,7 @@ use http::HeaderValue;
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
-    listeners::{Listener, Observer, Quit, read},
+    listeners::{Listener, Observer, Quit, hear, read},
     plan::{
         BACKOFF, Close, CursorPlan, Fate, HEAD_TIMEOUT, IDLE_TIMEOUT, LinkPlan,
         MAX_REQUESTED_DELAY, Plan, QuestionKind, TRAILER_TIMEOUT, Through, When,
@@ -79,6 +79,10 @@ impl Simulation {
         config.retain = plan.retain;
         config.retain_bytes = plan.retain_bytes;
         config.breaker = plan.breaker;
+        let hearing = world.clone();
+        config.observer = Some(Arc::new(move |notice: &RequestNotice| {
+            hear(&hearing, notice)
+        }));
         let transports = SimulatedTransports {
             plan: plan.clone(),
             world: world.clone(),
@@ -223,6 +227,7 @@ impl Simulation {
                 .with_provider(provider)
                 .with_retry(retry)
                 .with_when_deserted(plan.when_deserted)
+                .with_label(request.to_string())
                 .with_observer(observer.recipient());
             submit
                 .headers
@@ -302,8 +307,11 @@ impl Simulation {
                 "m",
                 vec![ResponseItem::user_text("hello")],
             ))
-            .with_provider(provider.clone());
-            let mut list = ListModels::new().with_provider(provider);
+            .with_provider(provider.clone())
+            .with_label(number.to_string());
+            let mut list = ListModels::new()
+                .with_provider(provider)
+                .with_label(number.to_string());
             for (headers, own_retry, own_observer) in [
                 (
                     &mut compact.headers,
@@ -314,7 +322,7 @@ impl Simulation {
             ] {
                 headers.insert(REQUEST_HEADER, HeaderValue::from(number));
                 *own_retry = Some(retry.clone());
-                *own_observer = Some(observer.clone());
+                *own_observer = Some(Arc::new(observer.clone()));
             }
             drop(observer);
             let question = AskedQuestion {

@@ -15,6 +15,8 @@ use crate::{
     world::{ListenerRecord, Notice, QuestionRecord, Record, Seen},
 };
 
+mod notices;
+
 /// Spoils a record; false when the record has nothing of the kind.
 type Spoil = fn(&Plan, &mut Record) -> bool;
 
@@ -201,6 +203,36 @@ const SPOILS: &[(&str, Spoil, &str)] = &[
         "an endpoint is spared that was not found down",
         spare_for_nothing,
         "who_is_spared_was_found_down",
+    ),
+    (
+        "an observer hears no end",
+        notices::lose_the_end,
+        "an_observer_hears_of_one_end",
+    ),
+    (
+        "an observer hears of two ends",
+        notices::repeat_the_end,
+        "an_observer_hears_of_one_end",
+    ),
+    (
+        "an observer hears of the head after the end",
+        notices::head_after_the_end,
+        "an_observer_hears_in_order",
+    ),
+    (
+        "an observer hears of the failure of another attempt",
+        notices::other_attempt,
+        "an_observer_hears_in_order",
+    ),
+    (
+        "an observer hears of a failure twice",
+        notices::fail_twice,
+        "no_more_attempts_fail_than_start",
+    ),
+    (
+        "an observer hears of another end than the subscribers",
+        notices::other_end,
+        "the_end_told_is_the_end_seen",
     ),
     ("an actor is left", leave_an_actor, "nothing_is_left"),
     ("a seed does not end", take_for_ever, "it_ends_in_time"),

@@ -56,6 +56,8 @@ pub(crate) struct RequestRecord {
     pub(crate) refused: Option<ErrorKind>,
     pub(crate) attempts: Vec<AttemptRecord>,
     pub(crate) notices: Vec<(Duration, Notice)>,
+    /// What the observer of all requests heard, each with the number of its attempt.
+    pub(crate) heard: Vec<(u32, &'static str)>,
     /// Cancels that were accepted, by the time of the reply.
     pub(crate) cancelled_at: Vec<Duration>,
     /// Requests and bodies that are open now, and when the last was closed.

@@ -14,6 +14,7 @@ use crate::{
             listener::{Listener, Question},
         },
         messages::Answer,
+        observing::Watch,
     },
     protocol::{
         ResponseEvent,
@@ -94,6 +95,11 @@ impl Lease {
     /// Names the span of the attempt.
     pub(crate) fn watch(&mut self, span: &Span) {
         self.span = span.clone();
+    }
+
+    /// Who observes the request.
+    pub(crate) fn observers(&mut self) -> Option<&mut Watch> {
+        self.listener.as_mut()?.watch().as_deref_mut()
     }
 
     /// What the attempt of a stream delivers to.

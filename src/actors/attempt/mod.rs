@@ -2,6 +2,7 @@
 
 pub(crate) mod alarm;
 mod clock;
+pub(crate) mod counts;
 mod head;
 pub(crate) mod lease;
 pub(crate) mod opening;

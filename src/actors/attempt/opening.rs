@@ -31,6 +31,8 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Refusal {
     pub(crate) error: ApiError,
     pub(crate) rate_limits: Vec<RateLimitSnapshot>,
+    /// When the head of that response came.
+    pub(crate) head_at: Option<Instant>,
 }
 
 impl From<ApiError> for Refusal {
@@ -38,6 +40,7 @@ impl From<ApiError> for Refusal {
         Self {
             error,
             rate_limits: Vec::new(),
+            head_at: None,
         }
     }
 }
@@ -69,6 +72,7 @@ pub(crate) async fn open(
         attempt.report_head();
         return Ok((response, secrets));
     }
+    let head_at = Some(Instant::now());
     // The head is there, so its limit does not count any more: what it says is an error that is known.
     let mut error = refusal(response.status, &response.headers, response.body).await;
     hint_at_path(&mut error, &attempt.spec.url);
@@ -76,7 +80,11 @@ pub(crate) async fn open(
     error.details_mut().rate_limits = rate_limits.first().cloned();
     error.details_mut().head = Some(shown_head(response.status, response.headers, &secrets));
     secrets.scrub(&mut error);
-    Err(Refusal { error, rate_limits })
+    Err(Refusal {
+        error,
+        rate_limits,
+        head_at,
+    })
 }
 
 /// Says what is wrong with a base URL to which its user has added the path of the API.

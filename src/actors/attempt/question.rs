@@ -41,18 +41,18 @@ pub(crate) async fn run(
     let question = lease.question();
     let span = attempt.span.clone();
     lease.watch(&span);
-    let asking = ask(question, attempt.clone(), transport.clone(), &span);
+    let spec = attempt.spec.clone();
+    let asking = ask(question, attempt, transport.clone(), &span, &mut lease);
     match asking.instrument(span.clone()).await {
         Ok((answer, rest)) => {
             lease.set_outcome(Outcome::Answered(Box::new(answer)));
             if let Some(body) = rest {
-                let spec = &attempt.spec;
                 transport.drain(&spec.origin, body, spec.provider.drain);
             }
         }
         Err(error) => {
             telemetry::record_error(&span, &error);
-            lease.fail(error, &attempt.spec);
+            lease.fail(error, &spec);
         }
     }
 }
@@ -63,20 +63,27 @@ async fn ask(
     attempt: Attempt,
     transport: Rc<Pooled>,
     span: &Span,
+    lease: &mut Lease,
 ) -> Result<(Answer, Option<BodyStream>), ApiError> {
     let AnswerLimit { name, bytes } = question.limit;
-    let deadline = attempt.spec.deadline;
+    let spec = attempt.spec.clone();
+    let deadline = spec.deadline;
     let timeouts = Timeouts {
         // There are none but the answer.
         first_event: None,
         progress: None,
-        ..attempt.spec.provider.timeouts.clone()
+        ..spec.provider.timeouts.clone()
     };
     let mut clock = Clock::new(Instant::now());
     let phase = Rc::new(Cell::new(Phase::Authorize));
     let opening = open(attempt, transport, phase.clone(), question.head_limit);
     let due = clock.next(&timeouts, deadline, true, true);
-    let (response, secrets) = within(due, &phase, opening).await??;
+    let (response, secrets) = within(due, &phase, opening).await?.map_err(|refusal| {
+        if let Some(observers) = lease.observers() {
+            observers.on_refusal(&refusal.error, refusal.head_at);
+        }
+        refusal.error
+    })?;
     phase.set(Phase::Body);
     clock.on_head(Instant::now());
     let TransportResponse {
@@ -85,6 +92,10 @@ async fn ask(
         mut body,
     } = response;
     let request_id = server_error::request_id(&headers);
+    if let Some(observers) = lease.observers() {
+        let id = request_id.as_deref().map(|id| secrets.hide(id));
+        observers.on_head(status.as_u16(), id.as_deref(), Instant::now());
+    }
     let with_request_id = |mut error: ApiError| {
         error.details_mut().request_id = request_id.clone();
         error.details_mut().phase = Some(Phase::Body);
@@ -106,6 +117,7 @@ async fn ask(
             }
         };
         clock.on_byte(Instant::now());
+        spec.counts.add_bytes(chunk.len() as u64);
         if read.len() + chunk.len() > bytes {
             let what = question.answer;
             let message = format!("{what} is over {bytes} bytes (limit `{name}`)");

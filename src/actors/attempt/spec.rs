@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::Span;
 use url::Url;
 
+use super::counts::Counts;
 use crate::{
     json::excerpt::excerpt,
     protocol::error::{ApiError, ErrorKind},
@@ -135,6 +136,8 @@ pub(crate) struct RequestSpec {
     pub(crate) stream: StreamOptions,
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
     pub(crate) deadline: Option<Instant>,
+    pub(crate) accepted: Instant,
+    pub(crate) counts: Counts,
 }
 
 /// What only streams need.
@@ -190,16 +193,21 @@ impl RequestSpec {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
     }
 
+    /// Host and port of the server.
+    pub(crate) fn server(&self) -> (&str, u16) {
+        (
+            self.url.host_str().unwrap_or_default(),
+            self.url.port_or_known_default().unwrap_or_default(),
+        )
+    }
+
     /// What spans say of it.
     pub(crate) fn attributes(&self, operation: &'static str) -> Attributes<'_> {
         Attributes {
             operation,
             provider: self.provider.name(),
             model: &self.model,
-            server: (
-                self.url.host_str().unwrap_or_default(),
-                self.url.port_or_known_default().unwrap_or_default(),
-            ),
+            server: self.server(),
             request: &self.id,
         }
     }

@@ -14,13 +14,13 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, MessageResult};
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
 use futures_core::future::LocalBoxFuture;
 use tokio::time::Instant;
 use tracing::Span;
 
 use super::{
-    alarm::{Alarm, SecondLook, SweepDue, SweepsOver, step_aside},
+    alarm::{Alarm, SecondLook, step_aside},
     clock::{Clock, Limit},
     head::{ForeignBody, head_events},
     lease::{Lease, Outcome, Stop},
@@ -28,7 +28,7 @@ use super::{
     spec::{Attempt, RequestSpec},
 };
 use crate::{
-    actors::{audience::listener::ForAudience, workers::load::LoadShare},
+    actors::{observing::ChunkTimes, workers::load::LoadShare},
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
@@ -39,6 +39,8 @@ use crate::{
     transport::{BodyStream, Pooled, TransportResponse},
     wire::{StreamDecoder, Terminal, server_error},
 };
+
+mod watched;
 
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
 const CHUNKS_AT_ONCE: usize = 64;
@@ -63,6 +65,10 @@ pub(crate) struct StreamActor {
     /// Whether an event of this attempt changed the answer.
     has_progress: bool,
     congested: bool,
+    /// Whether each read is looked at: for a limit on events, or for `chunks`.
+    is_watched: bool,
+    chunks: Option<Box<ChunkTimes>>,
+    bytes: u64,
     span: Span,
     load: Option<LoadShare>,
 }
@@ -93,7 +99,9 @@ impl StreamActor {
         lease.watch(&span);
         let spec = attempt.spec.clone();
         let phase = Rc::new(Cell::new(Phase::Authorize));
-        let head_limit = spec.provider.timeouts.response_head;
+        let timeouts = &spec.provider.timeouts;
+        let head_limit = timeouts.response_head;
+        let is_watched = timeouts.progress.is_some() || timeouts.first_event.is_some();
         let opening = open(attempt, transport.clone(), phase.clone(), head_limit);
         Self {
             decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits)
@@ -114,6 +122,9 @@ impl StreamActor {
             published: false,
             has_progress: false,
             congested: false,
+            is_watched,
+            chunks: None,
+            bytes: 0,
             span,
             load: Some(load),
         }
@@ -127,6 +138,7 @@ impl StreamActor {
             body,
         } = response;
         self.clock.on_head(now);
+        self.tell_head(status, &headers, now);
         self.request_id = server_error::request_id(&headers).map(Into::into);
         if let Some(id) = &self.request_id {
             let id = self
@@ -162,9 +174,6 @@ impl StreamActor {
                         start.keep(&chunk);
                     }
                     terminal = self.decoder.feed(&chunk, &mut self.events);
-                    if self.decoder.events() > 0 {
-                        *foreign = None;
-                    }
                     // The first event does not wait for what else is ready.
                     if !self.published && self.events.len() > heads && terminal.is_none() {
                         match self.lease.audience().has_streams() {
@@ -184,9 +193,11 @@ impl StreamActor {
                 }
                 Poll::Ready(None) => {
                     body_over = true;
+                    let is_foreign = self.decoder.events() == 0;
                     terminal = self.decoder.end_of_stream(&mut self.events);
                     if let (Some(Terminal::Failed(error)), Some(foreign)) =
                         (&mut terminal, foreign.as_ref())
+                        && is_foreign
                         && error.kind() != ErrorKind::TooLarge
                         && let Some(said) = foreign.error()
                     {
@@ -199,6 +210,10 @@ impl StreamActor {
                 break;
             }
         }
+        if foreign.is_some() && self.decoder.events() > 0 {
+            *foreign = None;
+            self.on_first_event(now);
+        }
         if body_over {
             self.stage = Stage::Over;
         }
@@ -207,14 +222,10 @@ impl StreamActor {
         }
         if bytes > 0 {
             self.clock.on_byte(now);
+            self.bytes += bytes as u64;
         }
-        if self.is_watched()
-            && self.events[events_before..]
-                .iter()
-                .any(ResponseEvent::is_progress)
-        {
-            self.has_progress = true;
-            self.clock.on_event(now);
+        if self.is_watched {
+            self.look_at(events_before, now);
         }
         let went_on = self.decoder.went_on() > went_on_before;
         let is_finishing = self.decoder.is_finishing();
@@ -273,12 +284,6 @@ impl StreamActor {
         }
     }
 
-    /// Whether a limit is set on events that change the answer.
-    fn is_watched(&self) -> bool {
-        let timeouts = &self.spec.provider.timeouts;
-        timeouts.progress.is_some() || timeouts.first_event.is_some()
-    }
-
     /// What follows from a limit that has passed.
     fn overdue(&mut self, limit: Limit) -> Option<Terminal> {
         match limit {
@@ -315,7 +320,11 @@ impl StreamActor {
                     self.secrets = secrets;
                     self.on_head(response, now);
                 }
-                Err(Refusal { error, rate_limits }) => {
+                Err(refusal) => {
+                    self.tell_refusal(&refusal);
+                    let Refusal {
+                        error, rate_limits, ..
+                    } = refusal;
                     let limits = rate_limits.into_iter().map(Arc::new);
                     self.events.extend(limits.map(ResponseEvent::RateLimits));
                     return self.fail(error, now, span, ctx);
@@ -409,6 +418,11 @@ impl Actor for StreamActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.spawn(Turns);
     }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // The audience goes back to the supervisor, which counts it itself.
+        self.spec.counts.add_bytes(self.bytes);
+    }
 }
 
 impl Handler<Stop> for StreamActor {
@@ -419,31 +433,5 @@ impl Handler<Stop> for StreamActor {
         self.lease.set_outcome(Outcome::Stopped);
         self.lease.audience().cut_short(end);
         ctx.stop();
-    }
-}
-
-impl Handler<SweepDue> for StreamActor {
-    type Result = ();
-
-    fn handle(&mut self, _: SweepDue, _: &mut Self::Context) {
-        self.lease.audience().sweep();
-    }
-}
-
-impl Handler<SweepsOver> for StreamActor {
-    type Result = ();
-
-    fn handle(&mut self, _: SweepsOver, _: &mut Self::Context) {
-        // The turn that follows sets the alarm.
-        self.alarm.sweeps_are_over();
-    }
-}
-
-/// Joins, leaves and looks.
-impl<M: ForAudience> Handler<M> for StreamActor {
-    type Result = MessageResult<M>;
-
-    fn handle(&mut self, message: M, _: &mut Self::Context) -> Self::Result {
-        MessageResult(message.put_to(self.lease.audience()))
     }
 }

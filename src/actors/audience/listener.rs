@@ -8,7 +8,11 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Audience, subscription::Subscriber};
 use crate::{
-    actors::{SubscribeError, SubscriptionId, WhenDeserted, messages::Answer},
+    actors::{
+        SubscribeError, SubscriptionId, WhenDeserted,
+        messages::Answer,
+        observing::{RequestOutcome, Watch},
+    },
     protocol::{
         ResponseEvent,
         error::{ApiError, ErrorKind},
@@ -27,6 +31,8 @@ pub(crate) enum Listener {
 pub(crate) struct Asker {
     pub(crate) question: Question,
     pub(crate) answer: oneshot::Sender<Result<Answer, ApiError>>,
+    /// Who observes the question, until its end.
+    pub(crate) watch: Option<Box<Watch>>,
 }
 
 /// What a question asks, and how its answer is read.
@@ -66,11 +72,31 @@ impl Listener {
     pub(crate) fn answer(self, answer: Result<Answer, ApiError>) -> Option<Box<Audience>> {
         match self {
             Self::Audience(audience) => Some(audience),
-            Self::Asker(asker) => {
+            Self::Asker(mut asker) => {
+                if let Some(watch) = asker.watch.take() {
+                    match &answer {
+                        Ok(answer) => {
+                            let (usage, model) = answer.told();
+                            watch.end_with(RequestOutcome::Completed, usage, model);
+                        }
+                        Err(error) => {
+                            let error = Arc::new(error.clone());
+                            watch.end(&ResponseEvent::Failed(error), None);
+                        }
+                    }
+                }
                 // An error means that nobody waits for the answer any more, as when its future was dropped.
                 let _ = asker.answer.send(answer);
                 None
             }
+        }
+    }
+
+    /// Who observes the request.
+    pub(crate) fn watch(&mut self) -> &mut Option<Box<Watch>> {
+        match self {
+            Self::Audience(audience) => &mut audience.watch,
+            Self::Asker(asker) => &mut asker.watch,
         }
     }
 
@@ -98,6 +124,11 @@ impl Listener {
         if let Self::Audience(audience) = &mut self {
             audience.cut_short(end);
             return self.ended();
+        }
+        if matches!(end, ResponseEvent::Cancelled)
+            && let Some(watch) = self.watch().take()
+        {
+            watch.end(&end, None);
         }
         self.answer(Err(match end {
             ResponseEvent::Failed(error) => Arc::unwrap_or_clone(error),
@@ -154,16 +185,14 @@ impl ForAudience for Leave {
     }
 }
 
-/// How many subscribers and events there are.
+/// Somebody wants to know how the request is doing: whoever holds its audience notes what has been counted.
 #[derive(Clone)]
 pub(crate) struct Inspect;
 
 impl Message for Inspect {
-    type Result = (usize, u64);
+    type Result = ();
 }
 
 impl ForAudience for Inspect {
-    fn put_to(self, audience: &mut Audience) -> Self::Result {
-        (audience.subscribers(), audience.next_sequence())
-    }
+    fn put_to(self, _: &mut Audience) {}
 }

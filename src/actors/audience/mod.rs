@@ -16,12 +16,10 @@ use self::{
     log::EventLog,
     subscription::Subscription,
 };
-use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted};
-use crate::protocol::{
-    ResponseEvent,
-    error::{ApiError, ErrorKind, Phase},
-};
+use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted, observing::Watch};
+use crate::protocol::{Id, ResponseEvent, error::ApiError};
 
+mod counts;
 mod delivery;
 mod link;
 pub(crate) mod listener;
@@ -76,6 +74,10 @@ pub(crate) struct Audience {
     /// Whether the server has ever said that it accepted the request.
     accepted: bool,
     preamble: Vec<ResponseEvent>,
+    /// The model that answers, as said before the output.
+    model: Option<Id>,
+    /// Who observes the request, until its end.
+    pub(crate) watch: Option<Box<Watch>>,
     ended: bool,
 }
 
@@ -95,6 +97,8 @@ impl Audience {
             output_delivered: false,
             accepted: false,
             preamble: Vec::new(),
+            model: None,
+            watch: None,
             ended: false,
         }
     }
@@ -191,8 +195,8 @@ impl Audience {
         if !self.preamble.is_empty() {
             self.note_preamble(last);
         }
+        self.tell_end(&end);
         last.push(end);
-        self.ended = true;
         self.append(without_spare_room(mem::take(last)), now);
     }
 
@@ -202,9 +206,16 @@ impl Audience {
         if self.ended {
             return;
         }
-        self.ended = true;
+        self.tell_end(&end);
         self.log.push(smallvec![end]);
         self.hurry();
+    }
+
+    fn tell_end(&mut self, end: &ResponseEvent) {
+        self.ended = true;
+        if let Some(watch) = self.watch.take() {
+            watch.end(end, self.model.take());
+        }
     }
 
     /// Gives those who have yet to take the end nothing but it, without waiting for room.
@@ -346,14 +357,6 @@ impl Audience {
         self.accepted
     }
 
-    pub(crate) fn subscribers(&self) -> usize {
-        self.subscriptions.len()
-    }
-
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.log.next()
-    }
-
     pub(crate) fn bytes(&self) -> usize {
         self.log.bytes()
     }
@@ -363,10 +366,15 @@ impl Audience {
             preamble,
             output_delivered,
             accepted,
+            model,
             ..
         } = self;
         events.retain(|event| {
-            *accepted |= matches!(event, ResponseEvent::Created(_));
+            match event {
+                ResponseEvent::Created(_) => *accepted = true,
+                ResponseEvent::ServerModel(name) => *model = Some(name.clone()),
+                _ => {}
+            }
             if *output_delivered || event.is_final() {
                 return true;
             }
@@ -478,15 +486,6 @@ impl Drop for Audience {
         if self.ended {
             return self.hurry();
         }
-        let error = match std::thread::panicking() {
-            true => ApiError::supervisor_lost(),
-            false => ApiError::new(
-                ErrorKind::ShutDown,
-                "the runtime stopped before the request had ended",
-            ),
-        };
-        self.cut_short(ResponseEvent::Failed(Arc::new(
-            error.with_phase(Phase::Deliver),
-        )));
+        self.cut_short(ResponseEvent::Failed(Arc::new(ApiError::request_lost())));
     }
 }

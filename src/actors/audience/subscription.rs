@@ -215,6 +215,11 @@ impl Subscription {
         }
     }
 
+    /// How many events of the log it has not been sent.
+    pub(super) fn lag_in(&self, log: &EventLog) -> u64 {
+        log.next() - self.next + self.kept.len() as u64
+    }
+
     /// Ends the subscription because it did not keep up.
     pub(super) fn lag(&mut self, request: RequestId) {
         let error = ApiError::new(

@@ -7,14 +7,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix::{Message, Recipient};
+use actix::Message;
 use http::HeaderMap;
 use tokio::sync::oneshot;
 
-use super::AttemptNotice;
 use crate::{
-    actors::RequestId,
-    protocol::{CompactionInput, CompactionOutput, ModelList, error::ApiError},
+    actors::{
+        RequestId,
+        observing::{Observer, model_in},
+    },
+    protocol::{CompactionInput, CompactionOutput, Id, ModelList, TokenUsage, error::ApiError},
     provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
     secret::redaction::RedactedHeaders,
@@ -35,8 +37,10 @@ pub struct Compact {
     pub retry: Option<RetryPolicy>,
     /// The state of the turn that it belongs to.
     pub turn_state: Option<TurnState>,
-    /// Who is told of each attempt's start and failure.
-    pub observer: Option<Recipient<AttemptNotice>>,
+    /// What it is called in notices and lists.
+    pub label: Option<Id>,
+    /// Who is told what becomes of it.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Compact {
@@ -48,6 +52,7 @@ impl Compact {
             headers: HeaderMap::new(),
             retry: None,
             turn_state: None,
+            label: None,
             observer: None,
         }
     }
@@ -90,10 +95,17 @@ impl Compact {
         self
     }
 
-    /// Sets who is told of each attempt.
+    /// Sets what it is called in notices and lists; more than 128 characters are cut.
     #[must_use]
-    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
-        self.observer = Some(observer);
+    pub fn with_label(mut self, label: impl Into<Id>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets who is told what becomes of it: a closure, the recipient of an actor, or another [`Observer`].
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 }
@@ -106,6 +118,7 @@ impl fmt::Debug for Compact {
             .field("provider", &self.provider)
             .field("headers", &RedactedHeaders(&self.headers))
             .field("retry", &self.retry)
+            .field("label", &self.label)
             .finish_non_exhaustive()
     }
 }
@@ -134,8 +147,10 @@ pub struct ListModels {
     pub headers: HeaderMap,
     /// When it is tried again, instead of the supervisor's policy.
     pub retry: Option<RetryPolicy>,
-    /// Who is told of each attempt's start and failure.
-    pub observer: Option<Recipient<AttemptNotice>>,
+    /// What it is called in notices and lists.
+    pub label: Option<Id>,
+    /// Who is told what becomes of it.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl ListModels {
@@ -175,10 +190,17 @@ impl ListModels {
         self
     }
 
-    /// Sets who is told of each attempt.
+    /// Sets what it is called in notices and lists; more than 128 characters are cut.
     #[must_use]
-    pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
-        self.observer = Some(observer);
+    pub fn with_label(mut self, label: impl Into<Id>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets who is told what becomes of it: a closure, the recipient of an actor, or another [`Observer`].
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 }
@@ -190,6 +212,7 @@ impl fmt::Debug for ListModels {
             .field("provider", &self.provider)
             .field("headers", &RedactedHeaders(&self.headers))
             .field("retry", &self.retry)
+            .field("label", &self.label)
             .finish_non_exhaustive()
     }
 }
@@ -227,6 +250,16 @@ pub struct Asked<T> {
 pub(crate) enum Answer {
     Compaction(CompactionOutput),
     Models(ModelList),
+}
+
+impl Answer {
+    /// What it cost, and the model that it names.
+    pub(crate) fn told(&self) -> (Option<TokenUsage>, Option<Id>) {
+        match self {
+            Self::Compaction(output) => (output.usage, model_in(&output.raw)),
+            Self::Models(_) => (None, None),
+        }
+    }
 }
 
 impl<T> Asked<T> {

@@ -1,12 +1,11 @@
 //! What the supervisor knows of a request's attempts, and what follows one that failed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use actix::Recipient;
 use tokio::time::Instant;
 
 use crate::{
-    actors::{AttemptNotice, attempt::spec::RequestSpec},
+    actors::attempt::spec::RequestSpec,
     protocol::error::{ApiError, AttemptFailure},
     retry::{AttemptContext, RetryDecision},
 };
@@ -16,17 +15,9 @@ pub(crate) struct Attempts {
     number: u32,
     failures: Vec<AttemptFailure>,
     refreshed: bool,
-    observer: Option<Recipient<AttemptNotice>>,
 }
 
 impl Attempts {
-    pub(crate) fn new(observer: Option<Recipient<AttemptNotice>>) -> Self {
-        Self {
-            observer,
-            ..Self::default()
-        }
-    }
-
     /// The attempt that runs or ran last; 0 before the first.
     pub(crate) fn number(&self) -> u32 {
         self.number
@@ -45,11 +36,6 @@ impl Attempts {
     pub(crate) fn begin(&mut self, spec: &RequestSpec) -> u32 {
         self.number += 1;
         tracing::debug!(request = %spec.id, attempt = self.number, "starting an attempt");
-        self.notify(AttemptNotice::Started {
-            request: spec.id,
-            attempt: self.number,
-            max_attempts: spec.retry.attempts(),
-        });
         self.number
     }
 
@@ -81,11 +67,7 @@ impl Attempts {
             true => RetryDecision::GiveUp,
             false => spec.retry.decide(&error, context),
         };
-        let delay = match decision {
-            RetryDecision::GiveUp => None,
-            RetryDecision::RefreshAuth => Some(Duration::ZERO),
-            RetryDecision::RetryAfter(delay) => Some(delay),
-        };
+        let delay = decision.delay();
         // A wait beyond the total deadline would only end in another error, which says less.
         let left = spec
             .deadline
@@ -97,18 +79,6 @@ impl Attempts {
         self.refreshed |= decision == RetryDecision::RefreshAuth;
         let error = Arc::new(error);
         tracing::debug!(request = %spec.id, %error, retry_in = ?delay, "an attempt failed");
-        self.notify(AttemptNotice::Failed {
-            request: spec.id,
-            error: error.clone(),
-            retry_in: delay,
-        });
         (error, decision)
-    }
-
-    fn notify(&self, notice: AttemptNotice) {
-        if let Some(observer) = &self.observer {
-            // A full mailbox loses a notice: it informs, and nothing depends on it.
-            let _ = observer.try_send(notice);
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    actors::{AudienceLimits, Workers},
+    actors::{AudienceLimits, Observer, Workers},
     provider::Provider,
     retry::{BreakerPolicy, RetryPolicy},
     wire::StreamLimits,
@@ -32,6 +32,8 @@ pub struct SupervisorConfig {
     pub retain_bytes: usize,
     /// How many requests may live at once; one more is refused. Default 65,536: the sockets of one process.
     pub max_requests: usize,
+    /// Who is told what becomes of all requests, beside those that each may have of its own.
+    pub observer: Option<Arc<dyn Observer>>,
     /// How many bytes the answer to a compaction may have. Default 64 MiB: it replaces a whole conversation, images
     /// included.
     pub max_compaction_bytes: usize,
@@ -50,6 +52,7 @@ impl SupervisorConfig {
             retain: Duration::from_secs(30),
             retain_bytes: 64 * 1024 * 1024,
             max_requests: 65_536,
+            observer: None,
             max_compaction_bytes: 64 * 1024 * 1024,
         }
     }

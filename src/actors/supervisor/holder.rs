@@ -1,13 +1,16 @@
 //! Joins, leaves and looks, which are for whoever holds the request's audience.
 
-use actix::{ActorFutureExt, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{
+    ActorFutureExt, AsyncContext, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
+};
 
 use super::{
     requests::{Body, State},
     state::StreamSupervisor,
 };
 use crate::actors::{
-    GetStatus, RequestId, RequestStatus, Subscribe, SubscribeError, SubscriptionId, Unsubscribe,
+    GetStatus, ListRequests, RequestId, RequestStatus, Subscribe, SubscribeError, SubscriptionId,
+    Unsubscribe,
     audience::listener::{ForAudience, Inspect, Join, Leave},
 };
 
@@ -81,18 +84,28 @@ impl Handler<GetStatus> for StreamSupervisor {
 
     fn handle(&mut self, message: GetStatus, _: &mut Self::Context) -> Self::Result {
         let id = message.request;
-        let counts = self.ask_holder(id, Inspect);
-        Box::pin(counts.map(move |counts, this, _| {
-            let (subscribers, events) = counts?;
-            let request = this.requests.get(&id)?;
-            Some(RequestStatus {
-                request: id,
-                phase: request.state.phase(),
-                attempt: request.attempts.number(),
-                max_attempts: request.spec.retry.attempts(),
-                subscribers,
-                events,
-            })
-        }))
+        // Of a question nothing more is known elsewhere.
+        let noted = self.ask_holder(id, Inspect);
+        Box::pin(noted.map(move |_, this, _| Some(this.requests.get_mut(&id)?.status())))
+    }
+}
+
+/// How many requests are listed at a time: some 100 us of the supervisor's.
+const LISTED_AT_ONCE: usize = 1_000;
+
+impl Handler<ListRequests> for StreamSupervisor {
+    type Result = MessageResult<ListRequests>;
+
+    fn handle(&mut self, message: ListRequests, _: &mut Self::Context) -> Self::Result {
+        let ids = self.requests.keys().copied();
+        let mut ids: Vec<_> = ids.filter(|id| Some(*id) > message.after).collect();
+        if ids.len() > LISTED_AT_ONCE {
+            ids.select_nth_unstable(LISTED_AT_ONCE);
+            ids.truncate(LISTED_AT_ONCE);
+        }
+        ids.sort_unstable();
+        let requests = ids.iter();
+        let listed = requests.filter_map(|id| Some(self.requests.get_mut(id)?.status()));
+        MessageResult(listed.collect())
     }
 }

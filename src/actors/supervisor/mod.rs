@@ -1,7 +1,7 @@
 //! `StreamSupervisor`: accepts requests, starts an attempt at a time, decides on retries, and knows which requests live.
 //!
 //! Started by the program, mostly through [`Runtime`](crate::Runtime). Receives what programs say ([`messages`](super::messages))
-//! and the end of each attempt from its lease. Sends attempts to workers and [`AttemptNotice`](super::AttemptNotice)s to
+//! and the end of each attempt from its lease. Sends attempts to workers and [`RequestNotice`](super::RequestNotice)s to
 //! observers. Ends after [`Shutdown`](super::Shutdown).
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
@@ -55,7 +55,7 @@ impl StreamSupervisor {
     fn start_attempt(
         &mut self,
         id: RequestId,
-        listener: Listener,
+        mut listener: Listener,
         last_error: Option<Arc<ApiError>>,
         ctx: &mut Context<Self>,
     ) {
@@ -79,6 +79,9 @@ impl StreamSupervisor {
         request.spared = Duration::ZERO;
         let is_watched = matches!(placed, Ok((_, _, true)));
         let number = request.attempts.begin(&request.spec);
+        if let Some(observers) = listener.watch() {
+            observers.start(number);
+        }
         let attributes = request.spec.attributes(listener.operation());
         let span = telemetry::attempt_span(&request.span, number, &attributes);
         span.follows_from(mem::replace(&mut request.last_attempt, span.id()));
@@ -145,6 +148,9 @@ impl StreamSupervisor {
             request
                 .attempts
                 .judge(&request.spec, error, is_begun, can_refresh, closing);
+        if let Some(observers) = listener.watch() {
+            observers.on_failure(&error, decision.delay());
+        }
         let now = Instant::now();
         let delay = match decision {
             RetryDecision::GiveUp => {

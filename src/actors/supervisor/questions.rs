@@ -1,18 +1,20 @@
 //! Compactions and lists of models: questions that have one answer.
 
-use actix::{Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapFuture};
+use std::sync::Arc;
+
+use actix::{Context, Handler, MessageResult, ResponseActFuture, WrapFuture};
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::oneshot;
 
 use super::state::StreamSupervisor;
 use crate::{
     actors::{
-        AttemptNotice, Compact, ListModels,
+        Compact, ListModels, Observer,
         attempt::spec::RequestSpec,
         audience::listener::{AnswerLimit, Asker, Listener, Question},
         messages::{Answer, Asked, Submit},
     },
-    protocol::{CompactionOutput, ModelList, error::ApiError},
+    protocol::{CompactionOutput, Id, ModelList, error::ApiError},
     provider::Provider,
 };
 
@@ -32,6 +34,7 @@ impl StreamSupervisor {
             headers,
             retry,
             turn_state,
+            label,
             observer,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
@@ -54,7 +57,7 @@ impl StreamSupervisor {
             Answer::Compaction(output) => Some(output),
             Answer::Models(_) => None,
         };
-        Ok(self.ask(question, take, spec, observer, ctx))
+        Ok(self.ask(question, take, spec, label, observer, ctx))
     }
 
     fn submit_listing(
@@ -66,6 +69,7 @@ impl StreamSupervisor {
             provider,
             headers,
             retry,
+            label,
             observer,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, None)?;
@@ -86,7 +90,7 @@ impl StreamSupervisor {
             Answer::Models(list) => Some(list),
             Answer::Compaction(_) => None,
         };
-        Ok(self.ask(question, take, spec, observer, ctx))
+        Ok(self.ask(question, take, spec, label, observer, ctx))
     }
 
     fn ask<T>(
@@ -94,13 +98,18 @@ impl StreamSupervisor {
         question: Question,
         take: fn(Answer) -> Option<T>,
         spec: RequestSpec,
-        observer: Option<Recipient<AttemptNotice>>,
+        label: Option<Id>,
+        observer: Option<Arc<dyn Observer>>,
         ctx: &mut Context<Self>,
     ) -> Asked<T> {
         let (answer, answered) = oneshot::channel();
         let request = spec.id;
-        let asker = Listener::Asker(Box::new(Asker { question, answer }));
-        self.accept(spec, asker, observer, ctx);
+        let asker = Listener::Asker(Box::new(Asker {
+            question,
+            answer,
+            watch: None,
+        }));
+        self.accept(spec, asker, label, observer, ctx);
         Asked {
             request,
             answer: answered,
@@ -209,7 +218,11 @@ mod tests {
                 attempt,
                 outcome: Outcome::Lost,
                 can_refresh: false,
-                listener: Listener::Asker(Box::new(Asker { question, answer })),
+                listener: Listener::Asker(Box::new(Asker {
+                    question,
+                    answer,
+                    watch: None,
+                })),
             };
             supervisor.send(ended).await.expect("a supervisor");
         }

@@ -1,6 +1,6 @@
 //! The table of requests, and what each of them may be doing.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, sync::Arc, time::Duration};
 
 use actix::{Addr, SpawnHandle};
 use futures_util::future::AbortHandle;
@@ -10,18 +10,19 @@ use tracing::{Span, span};
 use super::attempts::Attempts;
 use crate::{
     actors::{
-        RequestPhase,
+        RequestInfo, RequestPhase, RequestStatus,
         attempt::{lease::Stop, spec::RequestSpec, stream::StreamActor},
         audience::{Audience, listener::Listener},
     },
     protocol::{
-        ResponseEvent,
+        Id, ResponseEvent,
         error::{ApiError, ErrorKind},
     },
 };
 
 pub(super) struct Request {
     pub(super) spec: Arc<RequestSpec>,
+    pub(super) info: LazyInfo,
     pub(super) state: State,
     pub(super) attempts: Attempts,
     /// What covers it until its end, and what covered its last attempt.
@@ -33,6 +34,39 @@ pub(super) struct Request {
     pub(super) refresh_auth: bool,
     /// How long its next attempt has been put off, because the endpoint is down or this machine has no thread for it.
     pub(super) spared: Duration,
+}
+
+/// What a request is, for those who look at it, made when the first one does.
+pub(super) struct LazyInfo {
+    label: Option<Id>,
+    operation: &'static str,
+    made: OnceCell<Arc<RequestInfo>>,
+}
+
+impl LazyInfo {
+    pub(super) fn new(label: Option<Id>, operation: &'static str) -> Self {
+        Self {
+            label,
+            operation,
+            made: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn get(&self, spec: &RequestSpec) -> &Arc<RequestInfo> {
+        self.made.get_or_init(|| {
+            let (server_address, server_port) = spec.server();
+            Arc::new(RequestInfo {
+                id: spec.id,
+                label: self.label.clone(),
+                operation: self.operation,
+                provider: spec.provider.name().into(),
+                model: (&*spec.model).into(),
+                server_address: server_address.into(),
+                server_port,
+                max_attempts: spec.retry.attempts(),
+            })
+        })
+    }
 }
 
 /// An attempt was told to stop, and has not said yet how it ended.
@@ -96,6 +130,28 @@ impl Request {
         let spec = size_of::<RequestSpec>() + texts.into_iter().chain(headers).sum::<usize>();
         let held = spec + self.attempts.bytes() + audience.bytes();
         held + size_of::<Self>() + size_of::<Audience>()
+    }
+
+    /// How it is doing, as far as is known here.
+    pub(super) fn status(&mut self) -> RequestStatus {
+        let Self {
+            spec, info, state, ..
+        } = self;
+        let here = state.audience();
+        let usage = here.as_ref().and_then(|audience| audience.usage());
+        let counts = here.map_or_else(|| spec.counts.audience(), |audience| audience.counts());
+        RequestStatus {
+            request: info.get(spec).clone(),
+            phase: state.phase(),
+            attempt: self.attempts.number(),
+            age: spec.accepted.elapsed(),
+            first_event: spec.counts.first_event(),
+            events: counts.events,
+            bytes: spec.counts.bytes(),
+            usage,
+            subscribers: counts.subscribers,
+            lag: counts.lag,
+        }
     }
 
     /// How long to wait where an attempt can't be let through now. `None` when it has waited long enough, or can not.

@@ -5,29 +5,37 @@ use std::{
     time::Duration,
 };
 
-use actix::{Context, Handler, Recipient};
+use actix::{Context, Handler};
 use http::{HeaderMap, Method};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
     attempts::Attempts,
-    requests::{Request, State},
+    requests::{LazyInfo, Request, State},
     state::StreamSupervisor,
 };
 use crate::{
     actors::{
-        AttemptNotice, SubmitRequest, Submitted, SubscribeError,
-        attempt::spec::{RequestSpec, StreamOptions},
+        Observer, SubmitRequest, Submitted, SubscribeError,
+        attempt::{
+            counts::Counts,
+            spec::{RequestSpec, StreamOptions},
+        },
         audience::{Audience, listener::Listener},
+        observing::Watch,
     },
     protocol::{
-        ResponseEvent,
+        Id, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
     telemetry,
 };
+
+/// How much of a label is kept: enough for a name and two ids, and not much for each of many requests.
+const MAX_LABEL_CHARS: usize = 128;
 
 impl StreamSupervisor {
     /// Refuses what comes after the shutdown has begun, or beyond the limit.
@@ -67,6 +75,7 @@ impl StreamSupervisor {
         let retry = self.retry_policy(retry, &provider);
         retry.backoff.validate()?;
         let total = provider.timeouts.total;
+        let now = Instant::now();
         Ok(RequestSpec {
             id: self.next_id,
             origin: provider.origin().clone(),
@@ -79,7 +88,9 @@ impl StreamSupervisor {
             turn_state,
             retry,
             stream: StreamOptions::default(),
-            deadline: total.and_then(|total| Instant::now().checked_add(total)),
+            deadline: total.and_then(|total| now.checked_add(total)),
+            accepted: now,
+            counts: Counts::default(),
             provider,
         })
     }
@@ -88,17 +99,33 @@ impl StreamSupervisor {
     pub(super) fn accept(
         &mut self,
         spec: RequestSpec,
-        listener: Listener,
-        observer: Option<Recipient<AttemptNotice>>,
+        mut listener: Listener,
+        label: Option<Id>,
+        observer: Option<Arc<dyn Observer>>,
         ctx: &mut Context<Self>,
     ) {
         let id = spec.id;
         let span = telemetry::request_span(&spec.attributes(listener.operation()));
         self.next_id = id.next();
+        let observers = [observer, self.config.observer.clone()];
+        let observers: SmallVec<[_; 2]> = observers.into_iter().flatten().collect();
+        let label = label.map(|label| match label.char_indices().nth(MAX_LABEL_CHARS) {
+            Some((end, _)) => label[..end].into(),
+            None => label,
+        });
+        let info = LazyInfo::new(label, listener.operation());
+        if !observers.is_empty() {
+            let info = info.get(&spec).clone();
+            *listener.watch() = Some(Watch::new(info, observers, spec.accepted));
+        }
+        if let Listener::Audience(audience) = &listener {
+            spec.counts.note_audience(audience.counts());
+        }
         let request = Request {
             spec: Arc::new(spec),
+            info,
             state: State::Changing,
-            attempts: Attempts::new(observer),
+            attempts: Attempts::default(),
             span,
             last_attempt: None,
             stopping: None,
@@ -123,6 +150,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             turn_state,
             when_deserted,
             subscribers,
+            label,
             observer,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
@@ -148,7 +176,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
                 .with_phase(Phase::Prepare)
         })?;
-        self.accept(spec, Listener::Audience(audience), observer, ctx);
+        self.accept(spec, Listener::Audience(audience), label, observer, ctx);
         Ok(Submitted {
             request,
             subscriptions,

@@ -146,6 +146,7 @@ mod tests {
         actors::{
             AudienceLimits, RequestId,
             attempt::{
+                counts::Counts,
                 lease::AttemptEnded,
                 spec::{RequestSpec, StreamOptions},
             },
@@ -188,6 +189,8 @@ mod tests {
             retry: RetryPolicy::default(),
             stream: StreamOptions::default(),
             deadline: None,
+            accepted: Instant::now(),
+            counts: Counts::default(),
             provider: Arc::new(provider),
         }
     }

@@ -1,0 +1,94 @@
+//! What others see of a running attempt: what it notes for them, and what they ask of it.
+
+use std::mem;
+
+use actix::{Handler, MessageResult};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+
+use super::StreamActor;
+use crate::{
+    actors::{
+        attempt::{
+            alarm::{SweepDue, SweepsOver},
+            opening::Refusal,
+        },
+        audience::listener::ForAudience,
+        observing::ChunkTimes,
+    },
+    protocol::ResponseEvent,
+    wire::server_error,
+};
+
+impl StreamActor {
+    pub(super) fn tell_head(&mut self, status: StatusCode, headers: &HeaderMap, now: Instant) {
+        if let Some(observers) = self.lease.observers() {
+            let id = server_error::request_id(headers);
+            let id = id.as_deref().map(|id| self.secrets.hide(id));
+            observers.on_head(status.as_u16(), id.as_deref(), now);
+        }
+    }
+
+    pub(super) fn tell_refusal(&mut self, refusal: &Refusal) {
+        if let Some(observers) = self.lease.observers() {
+            observers.on_refusal(&refusal.error, refusal.head_at);
+        }
+    }
+
+    /// Looks at what was read, from this event on.
+    pub(super) fn look_at(&mut self, first: usize, now: Instant) {
+        let mut events = self.events[first..].iter();
+        if events.any(ResponseEvent::is_progress) {
+            self.has_progress = true;
+            self.clock.on_event(now);
+        }
+        if let Some(chunks) = &mut self.chunks {
+            chunks.on_events(self.decoder.events(), now);
+        }
+    }
+
+    pub(super) fn on_first_event(&mut self, now: Instant) {
+        let counts = &self.spec.counts;
+        counts.note_first_event(now.saturating_duration_since(self.spec.accepted));
+        if let Some(observers) = self.lease.observers() {
+            self.chunks = ChunkTimes::new(observers.on_first_event(now), now);
+            self.is_watched |= self.chunks.is_some();
+        }
+    }
+
+    /// Notes what was counted, for those who do not ask.
+    fn note_counts(&mut self) {
+        let counts = &self.spec.counts;
+        counts.add_bytes(mem::take(&mut self.bytes));
+        counts.note_audience(self.lease.audience().counts());
+    }
+}
+
+impl Handler<SweepDue> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SweepDue, _: &mut Self::Context) {
+        self.lease.audience().sweep();
+        self.note_counts();
+    }
+}
+
+impl Handler<SweepsOver> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SweepsOver, _: &mut Self::Context) {
+        // The turn that follows sets the alarm.
+        self.alarm.sweeps_are_over();
+    }
+}
+
+/// Joins, leaves and looks.
+impl<M: ForAudience> Handler<M> for StreamActor {
+    type Result = MessageResult<M>;
+
+    fn handle(&mut self, message: M, _: &mut Self::Context) -> Self::Result {
+        let answer = message.put_to(self.lease.audience());
+        self.note_counts();
+        MessageResult(answer)
+    }
+}
