@@ -20,8 +20,9 @@
 //! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
 //! - [`testing`]: for the tests of programs: answers without a socket, a recorder, paused time.
 //!
-//! Without features there are [`protocol`], [`sse`] and [`wire`]. The guide is there with [`loopback`] and [`testing`]. The feature `loopback` brings the module of that name, `test-util`
-//! [`testing`], `runtime` all others, `toml` and `zstd` what their names say; `cli` is the command.
+//! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `test-util`
+//! [`testing`], `runtime` all others, `metrics`, `toml` and `zstd` what their names say; `cli` is the command. The guide is there with
+//! [`loopback`] and [`testing`].
 //!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.
 //!

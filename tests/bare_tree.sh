@@ -27,7 +27,7 @@ lacks() {
 }
 
 command=$(tree cli)
-lacks '' 'actix.*' awc 'tokio.*' mio socket2 'rustls.*' ring backoff 'tracing.*' 'futures.*' url toml 'zstd.*' 'clap.*'
-lacks loopback 'actix.*' awc 'rustls.*' ring backoff url toml 'zstd.*' 'clap.*' tracing-subscriber
-lacks runtime toml 'zstd.*' 'clap.*' tracing-subscriber
+lacks '' metrics 'actix.*' awc 'tokio.*' mio socket2 'rustls.*' ring backoff 'tracing.*' 'futures.*' url toml 'zstd.*' 'clap.*'
+lacks loopback metrics 'actix.*' awc 'rustls.*' ring backoff url toml 'zstd.*' 'clap.*' tracing-subscriber
+lacks runtime metrics toml 'zstd.*' 'clap.*' tracing-subscriber
 exit "$failed"

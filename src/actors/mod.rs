@@ -25,6 +25,8 @@ pub use messages::{
     RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
     Unsubscribe,
 };
+#[cfg(feature = "metrics")]
+pub use observing::MetricsObserver;
 pub use observing::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 pub use supervisor::{StreamSupervisor, SupervisorConfig};
 pub use workers::Workers;

@@ -15,6 +15,12 @@ use tokio::time::Instant;
 use super::RequestId;
 use crate::protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError};
 
+#[cfg(feature = "metrics")]
+mod metrics;
+
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
+
 /// Hears what becomes of requests: of one ([`SubmitRequest::with_observer`](super::SubmitRequest::with_observer)), or of all of a
 /// runtime ([`SupervisorConfig::observer`](super::SupervisorConfig)).
 ///

@@ -168,6 +168,7 @@ fn one_file_names_each_crate_that_is_kept_apart() {
         ("actix_http", "transport/awc.rs"),
         ("actix_tls", "transport/awc.rs"),
         ("backoff", "retry/backoff.rs"),
+        ("metrics", "actors/observing/metrics.rs"),
     ] {
         assert_right(&check_users(tree, name, &[only]));
     }

@@ -8,6 +8,8 @@ mod cancelling;
 mod compacting;
 mod finishing;
 mod listing;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod observing;
 mod panicking;
 mod questions;
