@@ -5,10 +5,9 @@
 
 use std::{error::Error, time::Duration};
 
-use actix::{Actor, Context, Handler};
 use actix_responses::{
     Runtime,
-    actors::{AttemptNotice, Cursor, SubmitRequest},
+    actors::{Cursor, Milestone, RequestNotice, SubmitRequest},
     http::StatusCode,
     loopback::{Loopback, LoopbackOptions, Reply, Script},
     protocol::{Prompt, ResponseAccumulator},
@@ -17,23 +16,14 @@ use actix_responses::{
 use futures_util::StreamExt;
 
 /// Says what becomes of each attempt.
-struct Observer;
-
-impl Actor for Observer {
-    type Context = Context<Self>;
-}
-
-impl Handler<AttemptNotice> for Observer {
-    type Result = ();
-
-    fn handle(&mut self, notice: AttemptNotice, _: &mut Self::Context) {
-        match notice {
-            AttemptNotice::Started { attempt, .. } => println!("attempt {attempt}"),
-            AttemptNotice::Failed {
-                error, retry_in, ..
-            } => println!("  failed, again in {retry_in:?}: {error}"),
-            _ => {}
-        }
+fn tell(notice: &RequestNotice) {
+    match &notice.milestone {
+        Milestone::Started { .. } => println!("attempt {}", notice.attempt),
+        Milestone::Failed {
+            error, retry_in, ..
+        } => println!("  failed, again in {retry_in:?}: {error}"),
+        Milestone::Ended { outcome, .. } => println!("over after {:?}: {outcome:?}", notice.age),
+        _ => {}
     }
 }
 
@@ -45,8 +35,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let loopback = Loopback::start(options)?;
     let runtime = Runtime::start(Provider::new("loopback", &loopback.base_url())?)?;
 
-    let request = SubmitRequest::new(Prompt::user("Who watches?").with_model("demo"))
-        .with_observer(Observer.start().recipient());
+    let request =
+        SubmitRequest::new(Prompt::user("Who watches?").with_model("demo")).with_observer(tell);
     let mut first = runtime.submit(request).await?;
     // What comes event by event can be had as a whole at any time: text, items, calls, usage.
     let mut gathered = ResponseAccumulator::default();

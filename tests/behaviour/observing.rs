@@ -68,8 +68,8 @@ const MS: Duration = Duration::from_millis(1);
 /// An answer whose head comes after 20 ms, its first event 30 ms later, and its end at once.
 fn slow_answer() -> Exchange {
     Exchange::status(200)
-        .header("x-request-id", "req_1")
-        .header("content-type", "text/event-stream")
+        .with_header("x-request-id", "req_1")
+        .with_header("content-type", "text/event-stream")
         .head_after(20 * MS)
         .wait(30 * MS)
         .chunk(created())
@@ -95,7 +95,7 @@ fn compacted() -> Exchange {
 async fn each_step_of_a_request_is_told_in_order() {
     let (own, all) = (Heard::default(), Heard::default());
     let refused = Exchange::status(503)
-        .header("x-request-id", "req_0")
+        .with_header("x-request-id", "req_0")
         .head_after(20 * MS);
     let (runtime, _) = start_with([refused, slow_answer()], |config| {
         config.retry = steady_retry(3);
@@ -348,7 +348,7 @@ async fn a_status_tells_all_that_is_known() {
     let first = status.first_event.unwrap();
     assert!(first >= 100 * MS && first < 110 * MS, "{first:?}");
     assert_eq!(status.bytes, (created() + &item_added()).len() as u64);
-    assert_eq!((status.events, status.subscribers, status.lag), (2, 1, 0));
+    assert_eq!((status.events, status.subscribers, status.lag), (3, 1, 0));
     assert_eq!(status.usage, None);
     let lists = runtime.requests().await;
     let mut listed = lists[0].clone();
@@ -397,7 +397,7 @@ async fn a_lag_is_seen_in_the_list() {
     let stream = runtime.stream(prompt()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let status = &runtime.requests().await[0];
-    assert_eq!((status.events, status.subscribers), (41, 1));
+    assert_eq!((status.events, status.subscribers), (42, 1));
     assert!(status.lag > 10, "{status:?}");
     drop(stream);
 }
@@ -446,7 +446,7 @@ async fn a_thread_that_hangs_does_not_hold_up_the_list() {
     assert_eq!(listed[0].phase, RequestPhase::Running);
     assert_eq!(listed[0].subscribers, 1);
     release.send(()).unwrap();
-    assert_eq!(stream.collect::<Vec<_>>().await.len(), 2);
+    assert_eq!(stream.collect::<Vec<_>>().await.len(), 3);
 }
 
 #[actix_rt::test]
@@ -466,10 +466,8 @@ async fn a_transport_is_told_the_request_and_the_attempt() {
     let stream = runtime.stream(prompt()).await.unwrap();
     let id = stream.request().to_string();
     stream.collect::<Vec<_>>().await;
-    let seen = transport
-        .requests()
-        .into_iter()
-        .map(|request| request.attempt);
+    let requests = transport.requests().into_iter();
+    let seen = requests.map(|sent| (sent.request.clone(), sent.attempt));
     assert_eq!(seen.collect::<Vec<_>>(), [(id.clone(), 1), (id, 2)]);
 }
 

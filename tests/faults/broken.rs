@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The timer that bounds every wait here.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(10);
 
 fn is_broken(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Connection | ErrorKind::Truncated)
