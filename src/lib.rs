@@ -55,7 +55,7 @@ mod runtime;
 pub mod secret;
 pub mod sse;
 #[cfg(feature = "runtime")]
-mod telemetry;
+pub mod telemetry;
 #[cfg(feature = "runtime")]
 pub mod transport;
 pub mod wire;
@@ -68,7 +68,7 @@ pub use runtime::{ResponseStream, Runtime};
 // that would else have other versions of them, and with those an actix and a tokio that do not see the ones here.
 #[cfg(feature = "runtime")]
 #[doc(no_inline)]
-pub use {actix, actix_rt, futures_core, futures_util, url};
+pub use {actix, actix_rt, futures_core, futures_util, tracing, url};
 #[doc(no_inline)]
 pub use {bytes, http, serde_json};
 

@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actix::{Message, Recipient};
 use http::HeaderMap;
+use tracing::Span;
 
 pub(crate) use self::questions::Answer;
 pub use self::questions::{Asked, Compact, ListModels, Submit};
@@ -40,6 +41,8 @@ pub struct SubmitRequest {
     pub subscribers: Vec<Subscriber>,
     /// Who is told of each attempt's start and failure.
     pub observer: Option<Recipient<AttemptNotice>>,
+    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    pub span: Span,
 }
 
 impl SubmitRequest {
@@ -54,6 +57,7 @@ impl SubmitRequest {
             when_deserted: WhenDeserted::default(),
             subscribers: Vec::new(),
             observer: None,
+            span: Span::current(),
         }
     }
 
@@ -113,6 +117,13 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
+    #[must_use]
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.span = span;
         self
     }
 }

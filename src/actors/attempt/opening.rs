@@ -17,6 +17,7 @@ use crate::{
     },
     provider::AuthRequest,
     secret::Secrets,
+    telemetry,
     transport::{BodyStream, Pooled, TransportRequest, TransportResponse},
     wire::server_error,
 };
@@ -65,6 +66,7 @@ pub(crate) async fn open(
     let (response, secrets, is_conditional) =
         head.ok_or_else(|| Limit::Head(head_limit).error(phase.get()))??;
     let is_unchanged = is_conditional && response.status == StatusCode::NOT_MODIFIED;
+    telemetry::record_status(&attempt.span, response.status);
     if response.status.is_success() || is_unchanged {
         attempt.report_head();
         return Ok((response, secrets));
@@ -142,6 +144,7 @@ async fn head_at(
     if let Some(turn_state) = &spec.turn_state {
         turn_state.apply(&mut headers);
     }
+    telemetry::inject(spec.propagator.as_deref(), &attempt.span, &mut headers);
     let secrets = Secrets::of(&headers, url);
     let body = spec.body();
     let body = match body.is_empty() {

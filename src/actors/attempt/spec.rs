@@ -20,7 +20,7 @@ use crate::{
     protocol::error::{ApiError, ErrorKind},
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    telemetry::Attributes,
+    telemetry::{Attributes, Propagator},
     wire::StreamLimits,
 };
 
@@ -135,6 +135,9 @@ pub(crate) struct RequestSpec {
     pub(crate) stream: StreamOptions,
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
     pub(crate) deadline: Option<Instant>,
+    pub(crate) accepted_at: Instant,
+    /// Who passes the trace on to the server.
+    pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
 
 /// What only streams need.
@@ -156,8 +159,9 @@ pub(crate) struct Attempt {
     pub(crate) refresh_auth: bool,
     /// Who hears of the response's head at once, if somebody waits for that.
     pub(crate) on_head: Option<Recipient<HeadArrived>>,
-    /// What covers it.
+    /// What covers it, and what covers the request.
     pub(crate) span: Span,
+    pub(crate) request_span: Span,
 }
 
 /// To the supervisor: the endpoint of a request has answered.
@@ -195,11 +199,10 @@ impl RequestSpec {
         Attributes {
             operation,
             provider: self.provider.name(),
+            wire: self.provider.wire,
             model: &self.model,
-            server: (
-                self.url.host_str().unwrap_or_default(),
-                self.url.port_or_known_default().unwrap_or_default(),
-            ),
+            method: &self.method,
+            url: &self.url,
             request: &self.id,
         }
     }

@@ -10,6 +10,7 @@ use std::{
 use actix::{Message, Recipient};
 use http::HeaderMap;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::AttemptNotice;
 use crate::{
@@ -37,6 +38,8 @@ pub struct Compact {
     pub turn_state: Option<TurnState>,
     /// Who is told of each attempt's start and failure.
     pub observer: Option<Recipient<AttemptNotice>>,
+    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    pub span: Span,
 }
 
 impl Compact {
@@ -49,6 +52,7 @@ impl Compact {
             retry: None,
             turn_state: None,
             observer: None,
+            span: Span::current(),
         }
     }
 
@@ -96,6 +100,13 @@ impl Compact {
         self.observer = Some(observer);
         self
     }
+
+    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
+    #[must_use]
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
 }
 
 /// What is asked, and secrets, are left out.
@@ -125,7 +136,7 @@ impl Message for Compact {
 ///
 /// With the header `if-none-match` in `headers`, and the etag of a list that is known in it, a server that has no other answers
 /// that ([`ModelList::not_modified`]).
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ListModels {
     /// Where it goes, instead of the supervisor's provider.
@@ -136,12 +147,20 @@ pub struct ListModels {
     pub retry: Option<RetryPolicy>,
     /// Who is told of each attempt's start and failure.
     pub observer: Option<Recipient<AttemptNotice>>,
+    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    pub span: Span,
 }
 
 impl ListModels {
     /// Asks the supervisor's own provider, with its own policy.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            provider: None,
+            headers: HeaderMap::new(),
+            retry: None,
+            observer: None,
+            span: Span::current(),
+        }
     }
 
     /// Sets where it goes.
@@ -180,6 +199,19 @@ impl ListModels {
     pub fn with_observer(mut self, observer: Recipient<AttemptNotice>) -> Self {
         self.observer = Some(observer);
         self
+    }
+
+    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
+    #[must_use]
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
+}
+
+impl Default for ListModels {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     actors::{AudienceLimits, Workers},
     provider::Provider,
     retry::{BreakerPolicy, RetryPolicy},
+    telemetry::Propagator,
     wire::StreamLimits,
 };
 
@@ -35,6 +36,8 @@ pub struct SupervisorConfig {
     /// How many bytes the answer to a compaction may have. Default 64 MiB: it replaces a whole conversation, images
     /// included.
     pub max_compaction_bytes: usize,
+    /// Who passes the trace of each attempt on to the server. Default none: no header of a trace is sent.
+    pub propagator: Option<Arc<dyn Propagator>>,
 }
 
 impl SupervisorConfig {
@@ -51,6 +54,7 @@ impl SupervisorConfig {
             retain_bytes: 64 * 1024 * 1024,
             max_requests: 65_536,
             max_compaction_bytes: 64 * 1024 * 1024,
+            propagator: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use actix::{Context, Handler, MessageResult, Recipient, ResponseActFuture, WrapFuture};
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::state::StreamSupervisor;
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     },
     protocol::{CompactionOutput, ModelList, error::ApiError},
     provider::Provider,
+    telemetry,
 };
 
 /// How many bytes a list of models may have. The longest there is, of some hundred models with their prices, has half a
@@ -33,6 +35,7 @@ impl StreamSupervisor {
             retry,
             turn_state,
             observer,
+            span,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         let Provider { wire, quirks, .. } = &*spec.provider;
@@ -54,7 +57,7 @@ impl StreamSupervisor {
             Answer::Compaction(output) => Some(output),
             Answer::Models(_) => None,
         };
-        Ok(self.ask(question, take, spec, observer, ctx))
+        Ok(self.ask(question, take, spec, span, observer, ctx))
     }
 
     fn submit_listing(
@@ -67,6 +70,7 @@ impl StreamSupervisor {
             headers,
             retry,
             observer,
+            span,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, None)?;
         spec.method = Method::GET;
@@ -86,7 +90,7 @@ impl StreamSupervisor {
             Answer::Models(list) => Some(list),
             Answer::Compaction(_) => None,
         };
-        Ok(self.ask(question, take, spec, observer, ctx))
+        Ok(self.ask(question, take, spec, span, observer, ctx))
     }
 
     fn ask<T>(
@@ -94,13 +98,15 @@ impl StreamSupervisor {
         question: Question,
         take: fn(Answer) -> Option<T>,
         spec: RequestSpec,
+        caller: Span,
         observer: Option<Recipient<AttemptNotice>>,
         ctx: &mut Context<Self>,
     ) -> Asked<T> {
         let (answer, answered) = oneshot::channel();
         let request = spec.id;
         let asker = Listener::Asker(Box::new(Asker { question, answer }));
-        self.accept(spec, asker, observer, ctx);
+        let span = telemetry::request_span(&caller, &spec.attributes(asker.operation()), None);
+        self.accept(spec, asker, span, observer, ctx);
         Asked {
             request,
             answer: answered,

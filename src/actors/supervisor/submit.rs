@@ -8,6 +8,7 @@ use std::{
 use actix::{Context, Handler, Recipient};
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::{
     attempts::Attempts,
@@ -67,6 +68,7 @@ impl StreamSupervisor {
         let retry = self.retry_policy(retry, &provider);
         retry.backoff.validate()?;
         let total = provider.timeouts.total;
+        let accepted_at = Instant::now();
         Ok(RequestSpec {
             id: self.next_id,
             origin: provider.origin().clone(),
@@ -79,7 +81,9 @@ impl StreamSupervisor {
             turn_state,
             retry,
             stream: StreamOptions::default(),
-            deadline: total.and_then(|total| Instant::now().checked_add(total)),
+            deadline: total.and_then(|total| accepted_at.checked_add(total)),
+            accepted_at,
+            propagator: self.config.propagator.clone(),
             provider,
         })
     }
@@ -89,18 +93,18 @@ impl StreamSupervisor {
         &mut self,
         spec: RequestSpec,
         listener: Listener,
+        span: Span,
         observer: Option<Recipient<AttemptNotice>>,
         ctx: &mut Context<Self>,
     ) {
         let id = spec.id;
-        let span = telemetry::request_span(&spec.attributes(listener.operation()));
         self.next_id = id.next();
         let request = Request {
             spec: Arc::new(spec),
             state: State::Changing,
             attempts: Attempts::new(observer),
             span,
-            last_attempt: None,
+            last_attempt: Span::none(),
             stopping: None,
             refresh_auth: false,
             spared: Duration::ZERO,
@@ -116,7 +120,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
 
     fn handle(&mut self, message: SubmitRequest, ctx: &mut Self::Context) -> Self::Result {
         let SubmitRequest {
-            prompt,
+            mut prompt,
             provider,
             headers,
             retry,
@@ -124,6 +128,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             when_deserted,
             subscribers,
             observer,
+            span: caller,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         let Provider { wire, quirks, .. } = &*spec.provider;
@@ -134,7 +139,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             when_deserted,
             is_background: prompt.options.background == Some(true),
         };
-        spec.model = prompt.options.model.unwrap_or_default();
+        spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;
         let mut audience = Box::new(Audience::new(request, self.config.audience));
         let now = Instant::now();
@@ -148,7 +153,10 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
                 .with_phase(Phase::Prepare)
         })?;
-        self.accept(spec, Listener::Audience(audience), observer, ctx);
+        let listener = Listener::Audience(audience);
+        let attributes = spec.attributes(listener.operation());
+        let span = telemetry::request_span(&caller, &attributes, Some(&prompt));
+        self.accept(spec, listener, span, observer, ctx);
         Ok(Submitted {
             request,
             subscriptions,

@@ -188,6 +188,8 @@ mod tests {
             retry: RetryPolicy::default(),
             stream: StreamOptions::default(),
             deadline: None,
+            accepted_at: Instant::now(),
+            propagator: None,
             provider: Arc::new(provider),
         }
     }
@@ -209,6 +211,7 @@ mod tests {
                 refresh_auth: false,
                 on_head: None,
                 span: tracing::Span::none(),
+                request_span: tracing::Span::none(),
             };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
                 orders: Orders::Stream(mailbox),
