@@ -42,6 +42,9 @@
 //! | `gen_ai.usage.cache_read.input_tokens` | int | request | the same |
 //! | `gen_ai.usage.cache_creation.input_tokens` | int | request | the same |
 //! | `gen_ai.usage.reasoning.output_tokens` | int | request | the same |
+//! | `gen_ai.system_instructions` | JSON | request | when the first attempt is sent, if content is asked for |
+//! | `gen_ai.input.messages` | JSON | request | the same |
+//! | `gen_ai.output.messages` | JSON | request | at the end of an answer, if content is asked for |
 //! | `http.request.method` | string | attempt | at the start |
 //! | `url.full` | string | attempt | at the start, without what may be a secret |
 //! | `http.request.resend_count` | int | attempt | at the start, from the second on: 1, 2, ... |
@@ -50,7 +53,9 @@
 //! `tracing` has no lists: a list is recorded as the text of a JSON array, such as `["stop"]`, and so is JSON, which the conventions allow. A
 //! program that wants lists at its collector reads them from there before they are exported.
 //!
-//! Nothing of the prompt, the answer or a key is recorded.
+//! Prompts and answers are recorded only where
+//! [`SupervisorConfig::captured_content_bytes`](crate::actors::SupervisorConfig::captured_content_bytes) says how much of them; keys never. Of
+//! the input the oldest is left out, of a text that is too long its end; the answer is made of the items that its log still holds.
 //! An attempt's span stays open until the next begins, which is linked to it; it is left when the attempt has ended, and
 //! `tracing-opentelemetry` takes that for its end.
 
@@ -74,9 +79,12 @@ use crate::{
     wire::{Terminal, Wire},
 };
 
+mod content;
 mod propagator;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use content::Content;
 
 pub use propagator::Propagator;
 pub(crate) use propagator::inject;
@@ -170,6 +178,9 @@ pub(crate) fn request_span(
             "gen_ai.usage.cache_read.input_tokens" = Empty,
             "gen_ai.usage.cache_creation.input_tokens" = Empty,
             "gen_ai.usage.reasoning.output_tokens" = Empty,
+            "gen_ai.system_instructions" = Empty,
+            "gen_ai.input.messages" = Empty,
+            "gen_ai.output.messages" = Empty,
         )
     })
 }
@@ -233,7 +244,8 @@ pub(crate) fn record_answer<'a>(
     request: &Span,
     end: &Terminal,
     first_chunk: Duration,
-    events: impl Iterator<Item = &'a ResponseEvent>,
+    events: impl Iterator<Item = &'a ResponseEvent> + Clone,
+    content: Option<&Content>,
     secrets: &Secrets,
 ) {
     if request.is_disabled() {
@@ -246,6 +258,9 @@ pub(crate) fn record_answer<'a>(
     };
     let reason = finish_reason(end);
     record_end(request, id.as_deref(), usage.as_ref(), reason, secrets);
+    if let Some(content) = content {
+        content.record_answer(request, events.clone(), reason, secrets);
+    }
     request.record(
         "gen_ai.response.time_to_first_chunk",
         first_chunk.as_secs_f64(),

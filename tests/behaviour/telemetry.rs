@@ -10,13 +10,13 @@ use std::{
 use actix_responses::{
     Runtime,
     actors::{Compact, ListModels, SubmitRequest, SupervisorConfig, Workers},
-    protocol::{CompactionInput, OutputFormat},
+    protocol::{CompactionInput, OutputFormat, Prompt, ResponseItem},
     provider::Provider,
     telemetry::Propagator,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue};
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{
     Event, Metadata, Span, Subscriber,
     field::{Field, Visit},
@@ -156,6 +156,8 @@ async fn each_attempt_is_a_client_span_with_the_names_of_the_conventions() {
             ("gen_ai.response.finish_reasons", "[\"stop\"]"),
             ("gen_ai.response.time_to_first_chunk", "0.101"),
             ("gen_ai.usage.input_tokens", "3"),
+            ("gen_ai.input.messages", ""),
+            ("gen_ai.output.messages", ""),
             ("error.type", ""),
             ("closed", "yes"),
         ],
@@ -355,6 +357,47 @@ async fn each_attempt_tells_the_server_of_its_span() {
         expected.map(|text| text.map(HeaderValue::from_static))
     );
     spans.check(4, &[("span", "gen_ai.attempt"), ("parent", "3")]);
+}
+
+#[actix_rt::test]
+async fn prompts_and_answers_are_recorded_where_that_is_asked_for() {
+    let (spans, _guard) = Spans::of_this_thread();
+    let exchanges = [Exchange::status(503), Exchange::stream(answer())];
+    let (runtime, _) = start_with(exchanges, |config| {
+        config.retry = steady_retry(2);
+        config.captured_content_bytes = 200;
+        provider(config, |provider| {
+            let keyed = provider
+                .clone()
+                .with_header("authorization", "Bearer key-0123456789");
+            *provider = keyed.unwrap();
+        });
+    });
+    let prompt = Prompt::new(vec![
+        ResponseItem::user_text("x".repeat(200)),
+        ResponseItem::user_text("Is key-0123456789 right?"),
+    ]);
+    let prompt = prompt.with_model("m").with_instructions("Be brief.");
+    runtime
+        .stream(prompt)
+        .await
+        .unwrap()
+        .collect::<Vec<_>>()
+        .await;
+    let fields = spans.0.lock().unwrap()[0].clone();
+    let read = |name: &str| -> Value { serde_json::from_str(&fields[name]).unwrap() };
+    let text = |content: &str| json!({"type": "text", "content": content});
+    assert_eq!(
+        read("gen_ai.system_instructions"),
+        json!([text("Be brief.")])
+    );
+    let input = read("gen_ai.input.messages");
+    let expected = json!({"role": "user", "parts": [text("Is [redacted] right?")]});
+    assert_eq!(input[1], expected);
+    let cut = input[0]["parts"][0]["content"].as_str().unwrap();
+    assert!(cut.starts_with("xxx") && cut.ends_with('…'), "{cut}");
+    let answer = json!([{"role": "assistant", "parts": [text("Hello")], "finish_reason": "stop"}]);
+    assert_eq!(read("gen_ai.output.messages"), answer);
 }
 
 #[actix_rt::test]

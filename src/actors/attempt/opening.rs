@@ -146,6 +146,9 @@ async fn head_at(
     }
     telemetry::inject(spec.propagator.as_deref(), &attempt.span, &mut headers);
     let secrets = Secrets::of(&headers, url);
+    if let Some(content) = &spec.content {
+        content.record_sent(&attempt.request_span, &secrets);
+    }
     let body = spec.body();
     let body = match body.is_empty() {
         true => body,

@@ -20,7 +20,7 @@ use crate::{
     protocol::error::{ApiError, ErrorKind},
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    telemetry::{Attributes, Propagator},
+    telemetry::{Attributes, Content, Propagator},
     wire::StreamLimits,
 };
 
@@ -138,6 +138,8 @@ pub(crate) struct RequestSpec {
     pub(crate) accepted_at: Instant,
     /// Who passes the trace on to the server.
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
+    /// What the request's span is to say of the prompt and the answer.
+    pub(crate) content: Option<Box<Content>>,
 }
 
 /// What only streams need.

@@ -252,9 +252,10 @@ impl StreamActor {
             end => {
                 let first_chunk = self.first_event_at.unwrap_or(now) - self.spec.accepted_at;
                 let events = self.lease.audience().logged().chain(&self.events);
+                let content = self.spec.content.as_deref();
                 let secrets = &self.secrets;
                 let span = &self.request_span;
-                telemetry::record_answer(span, &end, first_chunk, events, secrets);
+                telemetry::record_answer(span, &end, first_chunk, events, content, secrets);
                 // See `LoadShare`.
                 self.load = None;
                 self.lease.set_outcome(Outcome::Ended);

@@ -38,6 +38,9 @@ pub struct SupervisorConfig {
     pub max_compaction_bytes: usize,
     /// Who passes the trace of each attempt on to the server. Default none: no header of a trace is sent.
     pub propagator: Option<Arc<dyn Propagator>>,
+    /// Up to how many bytes each of the instructions, the input and the output are recorded with a request's span, see
+    /// [`telemetry`](crate::telemetry). Default 0: nothing of them is.
+    pub captured_content_bytes: usize,
 }
 
 impl SupervisorConfig {
@@ -55,6 +58,7 @@ impl SupervisorConfig {
             max_requests: 65_536,
             max_compaction_bytes: 64 * 1024 * 1024,
             propagator: None,
+            captured_content_bytes: 0,
         }
     }
 }

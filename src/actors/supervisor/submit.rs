@@ -27,7 +27,7 @@ use crate::{
     },
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    telemetry,
+    telemetry::{self, Content},
 };
 
 impl StreamSupervisor {
@@ -84,6 +84,7 @@ impl StreamSupervisor {
             deadline: total.and_then(|total| accepted_at.checked_add(total)),
             accepted_at,
             propagator: self.config.propagator.clone(),
+            content: None,
             provider,
         })
     }
@@ -156,6 +157,10 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         let listener = Listener::Audience(audience);
         let attributes = spec.attributes(listener.operation());
         let span = telemetry::request_span(&caller, &attributes, Some(&prompt));
+        let limit = self.config.captured_content_bytes;
+        if limit > 0 && !span.is_disabled() {
+            spec.content = Some(Box::new(Content::new(&prompt, limit)));
+        }
         self.accept(spec, listener, span, observer, ctx);
         Ok(Submitted {
             request,

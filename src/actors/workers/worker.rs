@@ -190,6 +190,7 @@ mod tests {
             deadline: None,
             accepted_at: Instant::now(),
             propagator: None,
+            content: None,
             provider: Arc::new(provider),
         }
     }
