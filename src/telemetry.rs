@@ -51,7 +51,9 @@
 //! | `http.response.status_code` | int | attempt | when the head of the response has come |
 //!
 //! `tracing` has no lists: a list is recorded as the text of a JSON array, such as `["stop"]`, and so is JSON, which the conventions allow. A
-//! program that wants lists at its collector reads them from there before they are exported.
+//! program that wants lists at its collector reads them from there before they are exported. `tests/otel` of this project does that in some
+//! lines, with all else that a program needs to send its spans by `tracing-opentelemetry` and `opentelemetry-otlp`;
+//! `cargo test --package actix-responses-otel -- --nocapture --test-threads 1` prints what its collector received.
 //!
 //! Prompts and answers are recorded only where
 //! [`SupervisorConfig::captured_content_bytes`](crate::actors::SupervisorConfig::captured_content_bytes) says how much of them; keys never. Of
