@@ -60,7 +60,7 @@ mod runtime;
 pub mod secret;
 pub mod sse;
 #[cfg(feature = "runtime")]
-mod telemetry;
+pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;
 #[cfg(feature = "runtime")]
@@ -75,7 +75,7 @@ pub use runtime::{ResponseStream, Runtime};
 // that would else have other versions of them, and with those an actix and a tokio that do not see the ones here.
 #[cfg(feature = "runtime")]
 #[doc(no_inline)]
-pub use {actix, actix_rt, futures_core, futures_util, rustls, url};
+pub use {actix, actix_rt, futures_core, futures_util, rustls, tracing, url};
 #[doc(no_inline)]
 pub use {bytes, http, serde_json};
 

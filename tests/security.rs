@@ -49,6 +49,8 @@ fn config_of(provider: Provider) -> SupervisorConfig {
     let mut config = SupervisorConfig::new(provider);
     config.retry.max_attempts = 1;
     config.workers = Workers::Current;
+    // Answers repeat the key, and so would what is recorded of them.
+    config.captured_content_bytes = 64 * 1024;
     config
 }
 

@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actix::Message;
 use http::HeaderMap;
+use tracing::Span;
 
 pub(crate) use self::questions::Answer;
 pub use self::questions::{Asked, Compact, ListModels, Submit};
@@ -45,6 +46,8 @@ pub struct SubmitRequest {
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    pub span: Span,
 }
 
 impl SubmitRequest {
@@ -60,6 +63,7 @@ impl SubmitRequest {
             subscribers: Vec::new(),
             label: None,
             observer: None,
+            span: Span::current(),
         }
     }
 
@@ -126,6 +130,13 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
+    #[must_use]
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.span = span;
         self
     }
 }

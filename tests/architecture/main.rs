@@ -24,7 +24,7 @@ const ROOMS: &[Room] = &[
     room("protocol", 1),
     room("wire", 2),
     room("secret", 2),
-    room("telemetry", 2),
+    room("telemetry", 3),
     room("retry", 3),
     room("loopback", 3),
     room("transport", 4),

@@ -7,9 +7,18 @@ use std::{
     time::Duration,
 };
 
-use actix_responses::actors::{ListModels, Workers};
+use actix_responses::{
+    Runtime,
+    actors::{Compact, ListModels, SubmitRequest, SupervisorConfig, Workers},
+    protocol::{CompactionInput, OutputFormat, Prompt, ResponseItem},
+    provider::Provider,
+    telemetry::Propagator,
+};
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Metadata, Span, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -17,8 +26,8 @@ use tracing::{
 use crate::support::{
     collect,
     events::*,
-    prompt, provider, settle, start_with, steady_retry,
-    transport::{Exchange, Misfortune},
+    prompt, provider, settle, start, start_with, steady_retry,
+    transport::{Exchange, Misfortune, ScriptedTransport},
 };
 
 /// The fields of the spans of requests and attempts, in the order in which they began; with the numbers of the span above, of the one
@@ -42,7 +51,7 @@ impl Visit for Reading<'_> {
 
 impl Subscriber for Spans {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.name().starts_with("gen_ai.")
+        metadata.name().starts_with("gen_ai.") || metadata.name() == "caller"
     }
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
@@ -65,8 +74,11 @@ impl Subscriber for Spans {
 
     fn record_follows_from(&self, id: &span::Id, before: &span::Id) {
         let mut spans = self.0.lock().unwrap();
-        let before = (before.into_u64() - 1).to_string();
-        spans[id.into_u64() as usize - 1].insert("follows", before);
+        let at = before.into_u64() as usize - 1;
+        // Subscribers know nothing any more of one that is closed.
+        if !spans[at].contains_key("closed") {
+            spans[id.into_u64() as usize - 1].insert("follows", at.to_string());
+        }
     }
 
     fn clone_span(&self, id: &span::Id) -> span::Id {
@@ -124,41 +136,53 @@ async fn each_attempt_is_a_client_span_with_the_names_of_the_conventions() {
     });
     collect(&runtime).await;
     settle().await;
-    let common = [
-        ("otel.name", "chat test-model"),
-        ("otel.kind", "client"),
-        ("gen_ai.operation.name", "chat"),
-        ("gen_ai.provider.name", "scripted"),
-        ("gen_ai.request.model", "test-model"),
-        ("server.address", "scripted.test"),
-        ("server.port", "80"),
-    ];
     spans.check(
         0,
         &[
             ("span", "gen_ai.request"),
             ("parent", ""),
             ("otel.name", "chat test-model"),
-            ("otel.kind", "internal"),
+            ("otel.kind", "client"),
+            ("otel.status_code", ""),
+            ("gen_ai.operation.name", "chat"),
             ("gen_ai.provider.name", "scripted"),
+            ("gen_ai.request.model", "test-model"),
+            ("gen_ai.request.stream", "true"),
+            ("gen_ai.request.temperature", ""),
+            ("openai.api.type", "responses"),
+            ("server.address", "scripted.test"),
+            ("server.port", "80"),
+            ("gen_ai.response.id", "resp_1"),
+            ("gen_ai.response.finish_reasons", "[\"stop\"]"),
+            ("gen_ai.response.time_to_first_chunk", "0.101"),
+            ("gen_ai.usage.input_tokens", "3"),
+            ("gen_ai.input.messages", ""),
+            ("gen_ai.output.messages", ""),
             ("error.type", ""),
             ("closed", "yes"),
         ],
     );
     for number in [1, 2] {
-        spans.check(number, &common);
-        let tree = [
-            ("span", "gen_ai.attempt"),
-            ("parent", "0"),
-            ("closed", "yes"),
-        ];
-        spans.check(number, &tree);
+        spans.check(
+            number,
+            &[
+                ("span", "gen_ai.attempt"),
+                ("parent", "0"),
+                ("closed", "yes"),
+                ("otel.name", "POST"),
+                ("otel.kind", "client"),
+                ("http.request.method", "POST"),
+                ("url.full", "http://scripted.test/v1/responses"),
+                ("server.address", "scripted.test"),
+                ("server.port", "80"),
+            ],
+        );
     }
     spans.check(
         1,
         &[
             ("follows", ""),
-            ("http.request.resend_count", "0"),
+            ("http.request.resend_count", ""),
             ("http.response.status_code", "503"),
             ("error.type", "overloaded"),
             ("otel.status_code", "ERROR"),
@@ -169,13 +193,211 @@ async fn each_attempt_is_a_client_span_with_the_names_of_the_conventions() {
         &[
             ("follows", "1"),
             ("http.request.resend_count", "1"),
-            ("gen_ai.response.id", "resp_1"),
-            ("gen_ai.response.finish_reasons", "[\"stop\"]"),
-            ("gen_ai.usage.input_tokens", "3"),
+            ("http.response.status_code", "200"),
             ("error.type", ""),
             ("otel.status_code", ""),
         ],
     );
+}
+
+#[actix_rt::test]
+async fn what_a_prompt_sets_and_an_answer_tells_is_recorded_with_its_type() {
+    let (spans, _guard) = Spans::of_this_thread();
+    let end = json!({"type": "response.completed", "response": {"id": "r", "model": "model-2026", "output": [], "usage": {
+        "input_tokens": 7, "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 1},
+        "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 4}}}});
+    let (runtime, _) = start([Exchange::stream(format!("data: {end}\n\n"))]);
+    let prompt = prompt()
+        .with_temperature(0.5)
+        .with_top_p(0.25)
+        .with_max_output_tokens(9)
+        .with_conversation("conv_1")
+        .with_service_tier("flex")
+        .with_output_format(OutputFormat::JsonObject)
+        .with_extra("frequency_penalty", 0.75)
+        .with_extra("presence_penalty", 1)
+        .with_extra("seed", 11)
+        .with_extra("stop", "END");
+    let _ = runtime
+        .stream(prompt)
+        .await
+        .unwrap()
+        .collect::<Vec<_>>()
+        .await;
+    settle().await;
+    let all = [
+        ("gen_ai.request.temperature", "0.5"),
+        ("gen_ai.request.top_p", "0.25"),
+        ("gen_ai.request.max_tokens", "9"),
+        ("gen_ai.request.frequency_penalty", "0.75"),
+        ("gen_ai.request.presence_penalty", "1.0"),
+        ("gen_ai.request.seed", "11"),
+        ("gen_ai.request.stop_sequences", r#"["END"]"#),
+        ("gen_ai.output.type", "json"),
+        ("gen_ai.conversation.id", "conv_1"),
+        ("openai.request.service_tier", "flex"),
+        ("gen_ai.response.id", "r"),
+        ("gen_ai.response.model", "model-2026"),
+        ("gen_ai.usage.input_tokens", "7"),
+        ("gen_ai.usage.output_tokens", "5"),
+        ("gen_ai.usage.cache_read.input_tokens", "2"),
+        ("gen_ai.usage.cache_creation.input_tokens", "1"),
+        ("gen_ai.usage.reasoning.output_tokens", "4"),
+    ];
+    spans.check(0, &all);
+}
+
+/// `tests/otel` has a subscriber that knows the current span, which is what a message takes by itself.
+#[actix_rt::test]
+async fn a_request_is_below_its_callers_span() {
+    let (spans, _guard) = Spans::of_this_thread();
+    let answers = (0..3).map(|_| Exchange::stream(answer()));
+    let held = Exchange::stream(created()).held_open();
+    let (runtime, _) = start([held].into_iter().chain(answers));
+    let caller = || tracing::info_span!("caller");
+    let request = SubmitRequest::new(prompt()).with_span(caller());
+    let stream = runtime.submit(request).await.unwrap();
+    // It is held no longer than the message is.
+    spans.check(0, &[("span", "caller"), ("closed", "yes")]);
+    spans.check(
+        1,
+        &[("span", "gen_ai.request"), ("parent", "0"), ("closed", "")],
+    );
+    runtime.cancel(stream.request()).await;
+
+    let request = SubmitRequest::new(prompt()).with_span(Span::none());
+    let stream = runtime.submit(request).await.unwrap();
+    stream.collect::<Vec<_>>().await;
+    spans.check(3, &[("span", "gen_ai.request"), ("parent", "")]);
+
+    // So are questions, whatever they are answered.
+    let compact = Compact::new(CompactionInput::new("m", Vec::new())).with_span(caller());
+    let _ = runtime.compact(compact).await;
+    spans.check(6, &[("otel.name", "compact m"), ("parent", "5")]);
+    let at = spans.0.lock().unwrap().len();
+    let list = ListModels::new().with_span(caller());
+    let _ = runtime.list_models(list).await;
+    let above = at.to_string();
+    spans.check(at + 1, &[("otel.name", "list_models"), ("parent", &above)]);
+    spans.check(
+        at + 2,
+        &[("otel.name", "GET"), ("http.request.method", "GET")],
+    );
+}
+
+#[actix_rt::test]
+async fn a_request_goes_to_the_subscriber_of_its_caller() {
+    // Which is one of this thread; the runtime has its own.
+    let (spans, _guard) = Spans::of_this_thread();
+    let provider = Provider::new("scripted", "http://scripted.test/v1").unwrap();
+    let exchanges = [Exchange::status(503), Exchange::stream(answer())];
+    let transport = ScriptedTransport::new(exchanges);
+    let mut config = SupervisorConfig::new(provider);
+    config.retry.backoff.base = Duration::from_millis(1);
+    let runtime = Runtime::spawn_with_transport(config, transport).unwrap();
+    let request = SubmitRequest::new(prompt()).with_span(tracing::info_span!("caller"));
+    let stream = runtime.submit(request).await.unwrap();
+    stream.collect::<Vec<_>>().await;
+    runtime.shutdown(Duration::from_secs(5)).await;
+    let closed = ("closed", "yes");
+    spans.check(
+        1,
+        &[("parent", "0"), ("gen_ai.response.id", "resp_1"), closed],
+    );
+    spans.check(2, &[("parent", "1"), ("error.type", "overloaded"), closed]);
+    spans.check(3, &[("parent", "1"), ("follows", "2"), closed]);
+}
+
+/// Tells the number of the span.
+#[derive(Debug)]
+struct Numbering;
+
+impl Propagator for Numbering {
+    fn inject(&self, span: &Span, headers: &mut HeaderMap) {
+        let number = span.id().expect("a span").into_u64() - 1;
+        headers.insert("traceparent", HeaderValue::from(number));
+        headers.insert("authorization", HeaderValue::from_static("none"));
+        assert_ne!(number, 4, "a scripted panic");
+    }
+}
+
+#[actix_rt::test]
+async fn each_attempt_tells_the_server_of_its_span() {
+    let (spans, _guard) = Spans::of_this_thread();
+    let exchanges = [
+        Exchange::status(503),
+        Exchange::stream(answer()),
+        Exchange::stream(answer()),
+        Exchange::stream(answer()),
+    ];
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.retry = steady_retry(2);
+        config.propagator = Some(Arc::new(Numbering));
+        provider(config, |provider| {
+            let keyed = provider
+                .clone()
+                .with_header("authorization", "Bearer key-0123456789");
+            *provider = keyed.unwrap();
+        });
+    });
+    collect(&runtime).await;
+    // After a panic without, and the caller's own goes before.
+    assert!(collect(&runtime).await.last().unwrap().is_ok());
+    let own = SubmitRequest::new(prompt()).with_header("traceparent", "own");
+    let own = runtime.submit(own.unwrap()).await.unwrap();
+    own.collect::<Vec<_>>().await;
+    let told = transport.requests().into_iter().map(|request| {
+        assert_eq!(request.headers["authorization"], "Bearer key-0123456789");
+        request.headers.get("traceparent").cloned()
+    });
+    let told: Vec<_> = told.collect();
+    let expected = [Some("1"), Some("2"), None, Some("own")];
+    assert_eq!(
+        told,
+        expected.map(|text| text.map(HeaderValue::from_static))
+    );
+    spans.check(4, &[("span", "gen_ai.attempt"), ("parent", "3")]);
+}
+
+#[actix_rt::test]
+async fn prompts_and_answers_are_recorded_where_that_is_asked_for() {
+    let (spans, _guard) = Spans::of_this_thread();
+    let exchanges = [Exchange::status(503), Exchange::stream(answer())];
+    let (runtime, _) = start_with(exchanges, |config| {
+        config.retry = steady_retry(2);
+        config.captured_content_bytes = 200;
+        provider(config, |provider| {
+            let keyed = provider
+                .clone()
+                .with_header("authorization", "Bearer key-0123456789");
+            *provider = keyed.unwrap();
+        });
+    });
+    let prompt = Prompt::new(vec![
+        ResponseItem::user_text("x".repeat(200)),
+        ResponseItem::user_text("Is key-0123456789 right?"),
+    ]);
+    let prompt = prompt.with_model("m").with_instructions("Be brief.");
+    runtime
+        .stream(prompt)
+        .await
+        .unwrap()
+        .collect::<Vec<_>>()
+        .await;
+    let fields = spans.0.lock().unwrap()[0].clone();
+    let read = |name: &str| -> Value { serde_json::from_str(&fields[name]).unwrap() };
+    let text = |content: &str| json!({"type": "text", "content": content});
+    assert_eq!(
+        read("gen_ai.system_instructions"),
+        json!([text("Be brief.")])
+    );
+    let input = read("gen_ai.input.messages");
+    let expected = json!({"role": "user", "parts": [text("Is [redacted] right?")]});
+    assert_eq!(input[1], expected);
+    let cut = input[0]["parts"][0]["content"].as_str().unwrap();
+    assert!(cut.starts_with("xxx") && cut.ends_with('…'), "{cut}");
+    let answer = json!([{"role": "assistant", "parts": [text("Hello")], "finish_reason": "stop"}]);
+    assert_eq!(read("gen_ai.output.messages"), answer);
 }
 
 #[actix_rt::test]

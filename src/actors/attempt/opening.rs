@@ -17,6 +17,7 @@ use crate::{
     },
     provider::{AuthRequest, add_auth},
     secret::Secrets,
+    telemetry,
     transport::{BodyStream, Pooled, TransportRequest, TransportResponse},
     wire::server_error,
 };
@@ -68,6 +69,7 @@ pub(crate) async fn open(
     let (response, secrets, is_conditional) =
         head.ok_or_else(|| Limit::Head(head_limit).error(phase.get()))??;
     let is_unchanged = is_conditional && response.status == StatusCode::NOT_MODIFIED;
+    telemetry::record_status(&attempt.span, response.status);
     if response.status.is_success() || is_unchanged {
         attempt.report_head();
         return Ok((response, secrets));
@@ -145,6 +147,7 @@ async fn head_at(
     if let Some(turn_state) = &spec.turn_state {
         turn_state.apply(&mut headers);
     }
+    telemetry::inject(spec.propagator.as_deref(), &attempt.span, &mut headers);
     let body = spec.body();
     let body = match body.is_empty() {
         true => body,
@@ -165,6 +168,9 @@ async fn head_at(
     let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
     let is_conditional = is_get && conditions.iter().any(|name| headers.contains_key(name));
     let secrets = Secrets::of(&headers, url);
+    if let Some(content) = &spec.content {
+        content.record_sent(&attempt.request_span, &secrets);
+    }
     phase.set(Phase::ResponseHead);
     let request = TransportRequest {
         request: spec.id.to_string(),

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::StreamExt;
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::{
     alarm::until,
@@ -42,7 +42,7 @@ pub(crate) async fn run(
     let span = attempt.span.clone();
     lease.watch(&span);
     let spec = attempt.spec.clone();
-    let asking = ask(question, attempt, transport.clone(), &span, &mut lease);
+    let asking = ask(question, attempt, transport.clone(), &mut lease);
     match asking.instrument(span.clone()).await {
         Ok((answer, rest)) => {
             lease.set_outcome(Outcome::Answered(Box::new(answer)));
@@ -62,7 +62,6 @@ async fn ask(
     question: Question,
     attempt: Attempt,
     transport: Rc<Pooled>,
-    span: &Span,
     lease: &mut Lease,
 ) -> Result<(Answer, Option<BodyStream>), ApiError> {
     let AnswerLimit { name, bytes } = question.limit;
@@ -76,6 +75,7 @@ async fn ask(
     };
     let mut clock = Clock::new(Instant::now());
     let phase = Rc::new(Cell::new(Phase::Authorize));
+    let request_span = attempt.request_span.clone();
     let opening = open(attempt, transport, phase.clone(), question.head_limit);
     let due = clock.next(&timeouts, deadline, true, true);
     let (response, secrets) = within(due, &phase, opening).await?.map_err(|refusal| {
@@ -146,8 +146,8 @@ async fn ask(
     };
     let answer = answer.map_err(with_request_id)?;
     if let Answer::Compaction(output) = &answer {
-        let id = output.id.as_deref().map(|id| secrets.hide(id));
-        telemetry::record_answer(span, id.as_deref(), output.usage.as_ref(), "stop");
+        let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
+        telemetry::record_end(&request_span, id, usage, Some("stop"), &secrets);
     }
     Ok((answer, rest))
 }

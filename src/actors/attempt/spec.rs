@@ -21,7 +21,7 @@ use crate::{
     protocol::error::{ApiError, ErrorKind},
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    telemetry::Attributes,
+    telemetry::{Attributes, Content, Propagator},
     wire::StreamLimits,
 };
 
@@ -138,6 +138,10 @@ pub(crate) struct RequestSpec {
     pub(crate) deadline: Option<Instant>,
     pub(crate) accepted: Instant,
     pub(crate) counts: Counts,
+    /// Who passes the trace on to the server.
+    pub(crate) propagator: Option<Arc<dyn Propagator>>,
+    /// What the request's span is to say of the prompt and the answer.
+    pub(crate) content: Option<Box<Content>>,
 }
 
 /// What only streams need.
@@ -159,8 +163,9 @@ pub(crate) struct Attempt {
     pub(crate) refresh_auth: bool,
     /// Who hears of the response's head at once, if somebody waits for that.
     pub(crate) on_head: Option<Recipient<HeadArrived>>,
-    /// What covers it.
+    /// What covers it, and what covers the request.
     pub(crate) span: Span,
+    pub(crate) request_span: Span,
 }
 
 /// To the supervisor: the endpoint of a request has answered.
@@ -206,8 +211,10 @@ impl RequestSpec {
         Attributes {
             operation,
             provider: self.provider.name(),
+            wire: self.provider.wire,
             model: &self.model,
-            server: self.server(),
+            method: &self.method,
+            url: &self.url,
             request: &self.id,
         }
     }

@@ -70,6 +70,8 @@ pub(crate) struct StreamActor {
     chunks: Option<Box<ChunkTimes>>,
     bytes: u64,
     span: Span,
+    request_span: Span,
+    first_event_at: Option<Instant>,
     load: Option<LoadShare>,
 }
 
@@ -97,6 +99,7 @@ impl StreamActor {
         let now = Instant::now();
         let span = attempt.span.clone();
         lease.watch(&span);
+        let request_span = attempt.request_span.clone();
         let spec = attempt.spec.clone();
         let phase = Rc::new(Cell::new(Phase::Authorize));
         let timeouts = &spec.provider.timeouts;
@@ -126,6 +129,8 @@ impl StreamActor {
             chunks: None,
             bytes: 0,
             span,
+            request_span,
+            first_event_at: None,
             load: Some(load),
         }
     }
@@ -256,7 +261,12 @@ impl StreamActor {
                 self.lease.fail(error, &self.spec);
             }
             end => {
-                record_end(span, &self.secrets, &end);
+                let first_chunk = self.first_event_at.unwrap_or(now) - self.spec.accepted;
+                let events = self.lease.audience().logged().chain(&self.events);
+                let content = self.spec.content.as_deref();
+                let secrets = &self.secrets;
+                let span = &self.request_span;
+                telemetry::record_answer(span, &end, first_chunk, events, content, secrets);
                 // See `LoadShare`.
                 self.load = None;
                 self.lease.set_outcome(Outcome::Ended);
@@ -378,17 +388,6 @@ impl StreamActor {
             self.alarm.set(next, cx, now);
         }
     }
-}
-
-/// Records an answer's end with the span of its attempt.
-fn record_end(span: &Span, secrets: &Secrets, end: &Terminal) {
-    let (id, usage, reason) = match end {
-        Terminal::Completed(end) => (&end.response_id, &end.token_usage, "stop"),
-        Terminal::Incomplete(end) => (&end.response_id, &end.token_usage, &*end.reason),
-        Terminal::Failed(error) => return telemetry::record_error(span, error),
-    };
-    let id = id.as_deref().map(|id| secrets.hide(id));
-    telemetry::record_answer(span, id.as_deref(), usage.as_ref(), &secrets.hide(reason));
 }
 
 /// Polls the actor's sockets and timers. One future for all of them: a `StreamHandler` would hand over one chunk at a time,

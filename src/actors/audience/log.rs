@@ -54,6 +54,11 @@ impl EventLog {
         self.batches.push_back(batch);
     }
 
+    /// All that are kept, oldest first.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &ResponseEvent> + Clone {
+        self.batches.iter().flat_map(|batch| batch.events.iter())
+    }
+
     /// The batch that came last.
     pub(crate) fn newest(&self) -> Option<Delivery> {
         let batch = self.batches.back()?.clone();

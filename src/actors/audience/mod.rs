@@ -357,6 +357,11 @@ impl Audience {
         self.accepted
     }
 
+    /// The events that are kept, oldest first.
+    pub(crate) fn logged(&self) -> impl Iterator<Item = &ResponseEvent> + Clone {
+        self.log.events()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.log.bytes()
     }

@@ -10,6 +10,7 @@ use std::{
 use actix::Message;
 use http::HeaderMap;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::{
     actors::{
@@ -41,6 +42,8 @@ pub struct Compact {
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    pub span: Span,
 }
 
 impl Compact {
@@ -54,6 +57,7 @@ impl Compact {
             turn_state: None,
             label: None,
             observer: None,
+            span: Span::current(),
         }
     }
 
@@ -108,6 +112,13 @@ impl Compact {
         self.observer = Some(Arc::new(observer));
         self
     }
+
+    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
+    #[must_use]
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
 }
 
 /// What is asked, and secrets, are left out.
@@ -138,7 +149,7 @@ impl Message for Compact {
 ///
 /// With the header `if-none-match` in `headers`, and the etag of a list that is known in it, a server that has no other answers
 /// that ([`ModelList::not_modified`]).
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ListModels {
     /// Where it goes, instead of the supervisor's provider.
@@ -151,12 +162,21 @@ pub struct ListModels {
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    pub span: Span,
 }
 
 impl ListModels {
     /// Asks the supervisor's own provider, with its own policy.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            provider: None,
+            headers: HeaderMap::new(),
+            retry: None,
+            label: None,
+            observer: None,
+            span: Span::current(),
+        }
     }
 
     /// Sets where it goes.
@@ -202,6 +222,19 @@ impl ListModels {
     pub fn with_observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
         self
+    }
+
+    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
+    #[must_use]
+    pub fn with_span(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
+}
+
+impl Default for ListModels {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

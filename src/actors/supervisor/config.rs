@@ -6,6 +6,7 @@ use crate::{
     actors::{AudienceLimits, Observer, Workers},
     provider::Provider,
     retry::{BreakerPolicy, RetryPolicy},
+    telemetry::Propagator,
     wire::StreamLimits,
 };
 
@@ -37,6 +38,11 @@ pub struct SupervisorConfig {
     /// How many bytes the answer to a compaction may have. Default 64 MiB: it replaces a whole conversation, images
     /// included.
     pub max_compaction_bytes: usize,
+    /// Who passes the trace of each attempt on to the server. Default none: no header of a trace is sent.
+    pub propagator: Option<Arc<dyn Propagator>>,
+    /// Up to how many bytes each of the instructions, the input and the output are recorded with a request's span, see
+    /// [`telemetry`](crate::telemetry). Default 0: nothing of them is.
+    pub captured_content_bytes: usize,
 }
 
 impl SupervisorConfig {
@@ -54,6 +60,8 @@ impl SupervisorConfig {
             max_requests: 65_536,
             observer: None,
             max_compaction_bytes: 64 * 1024 * 1024,
+            propagator: None,
+            captured_content_bytes: 0,
         }
     }
 }

@@ -84,13 +84,16 @@ impl StreamSupervisor {
         }
         let attributes = request.spec.attributes(listener.operation());
         let span = telemetry::attempt_span(&request.span, number, &attributes);
-        span.follows_from(mem::replace(&mut request.last_attempt, span.id()));
+        // Which is closed no sooner: of a closed one nobody knows any more.
+        span.follows_from(&request.last_attempt);
+        request.last_attempt = span.clone();
         let attempt = Attempt {
             spec: request.spec.clone(),
             number,
             refresh_auth: mem::take(&mut request.refresh_auth),
             on_head: is_watched.then(|| ctx.address().recipient()),
             span,
+            request_span: request.span.clone(),
         };
         let (body, orders) = match listener {
             Listener::Audience(_) => {
@@ -108,7 +111,10 @@ impl StreamSupervisor {
             .get_or_insert_with(|| Arc::new(ctx.address().recipient()));
         let mut lease = Lease::new(report.clone(), &attempt, listener);
         match placed {
-            Err(error) => lease.set_outcome(Outcome::Failed(Box::new(error))),
+            Err(error) => {
+                telemetry::record_error(&attempt.span, &error);
+                lease.set_outcome(Outcome::Failed(Box::new(error)));
+            }
             Ok((worker, load, _)) => {
                 #[expect(
                     clippy::disallowed_methods,
@@ -154,7 +160,7 @@ impl StreamSupervisor {
         let now = Instant::now();
         let delay = match decision {
             RetryDecision::GiveUp => {
-                telemetry::record_error(&request.span, &error);
+                telemetry::record_last_error(&request.span, &error);
                 return self.retire(id, listener.fail(error, now), ctx);
             }
             RetryDecision::RefreshAuth => None,

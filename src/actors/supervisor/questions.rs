@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::{Context, Handler, MessageResult, ResponseActFuture, WrapFuture};
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::state::StreamSupervisor;
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     },
     protocol::{CompactionOutput, Id, ModelList, error::ApiError},
     provider::Provider,
+    telemetry,
 };
 
 /// How many bytes a list of models may have. The longest there is, of some hundred models with their prices, has half a
@@ -36,6 +38,7 @@ impl StreamSupervisor {
             turn_state,
             label,
             observer,
+            span,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         let Provider { wire, quirks, .. } = &*spec.provider;
@@ -57,7 +60,7 @@ impl StreamSupervisor {
             Answer::Compaction(output) => Some(output),
             Answer::Models(_) => None,
         };
-        Ok(self.ask(question, take, spec, label, observer, ctx))
+        Ok(self.ask(question, take, spec, span, (label, observer), ctx))
     }
 
     fn submit_listing(
@@ -71,6 +74,7 @@ impl StreamSupervisor {
             retry,
             label,
             observer,
+            span,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, None)?;
         spec.method = Method::GET;
@@ -90,7 +94,7 @@ impl StreamSupervisor {
             Answer::Models(list) => Some(list),
             Answer::Compaction(_) => None,
         };
-        Ok(self.ask(question, take, spec, label, observer, ctx))
+        Ok(self.ask(question, take, spec, span, (label, observer), ctx))
     }
 
     fn ask<T>(
@@ -98,8 +102,8 @@ impl StreamSupervisor {
         question: Question,
         take: fn(Answer) -> Option<T>,
         spec: RequestSpec,
-        label: Option<Id>,
-        observer: Option<Arc<dyn Observer>>,
+        caller: Span,
+        watched: (Option<Id>, Option<Arc<dyn Observer>>),
         ctx: &mut Context<Self>,
     ) -> Asked<T> {
         let (answer, answered) = oneshot::channel();
@@ -109,7 +113,8 @@ impl StreamSupervisor {
             answer,
             watch: None,
         }));
-        self.accept(spec, asker, label, observer, ctx);
+        let span = telemetry::request_span(&caller, &spec.attributes(asker.operation()), None);
+        self.accept(spec, asker, span, watched, ctx);
         Asked {
             request,
             answer: answered,

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, sync::Arc, time::Duration};
 use actix::{Addr, SpawnHandle};
 use futures_util::future::AbortHandle;
 use tokio::{sync::oneshot, time::Instant};
-use tracing::{Span, span};
+use tracing::Span;
 
 use super::attempts::Attempts;
 use crate::{
@@ -25,9 +25,9 @@ pub(super) struct Request {
     pub(super) info: LazyInfo,
     pub(super) state: State,
     pub(super) attempts: Attempts,
-    /// What covers it until its end, and what covered its last attempt.
+    /// What covers it until its end, and what covered its last attempt: open for as long as another may follow from it.
     pub(super) span: Span,
-    pub(super) last_attempt: Option<span::Id>,
+    pub(super) last_attempt: Span,
     /// That the attempt which runs was told to stop. It may have ended just before.
     pub(super) stopping: Option<Box<Stopping>>,
     /// Whether the next attempt is to have another key.

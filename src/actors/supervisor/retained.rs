@@ -28,6 +28,7 @@ impl StreamSupervisor {
         };
         self.live -= 1;
         request.span = Span::none();
+        request.last_attempt = Span::none();
         let Some(audience) = audience else {
             self.requests.remove(&id);
             return self.close_if_idle(ctx);

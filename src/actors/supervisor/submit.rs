@@ -9,6 +9,7 @@ use actix::{Context, Handler};
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::{
     attempts::Attempts,
@@ -31,7 +32,7 @@ use crate::{
     },
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
-    telemetry,
+    telemetry::{self, Content},
 };
 
 /// How much of a label is kept: enough for a name and two ids, and not much for each of many requests.
@@ -91,6 +92,8 @@ impl StreamSupervisor {
             deadline: total.and_then(|total| now.checked_add(total)),
             accepted: now,
             counts: Counts::default(),
+            propagator: self.config.propagator.clone(),
+            content: None,
             provider,
         })
     }
@@ -100,12 +103,11 @@ impl StreamSupervisor {
         &mut self,
         spec: RequestSpec,
         mut listener: Listener,
-        label: Option<Id>,
-        observer: Option<Arc<dyn Observer>>,
+        span: Span,
+        (label, observer): (Option<Id>, Option<Arc<dyn Observer>>),
         ctx: &mut Context<Self>,
     ) {
         let id = spec.id;
-        let span = telemetry::request_span(&spec.attributes(listener.operation()));
         self.next_id = id.next();
         let observers = [observer, self.config.observer.clone()];
         let observers: SmallVec<[_; 2]> = observers.into_iter().flatten().collect();
@@ -127,7 +129,7 @@ impl StreamSupervisor {
             state: State::Changing,
             attempts: Attempts::default(),
             span,
-            last_attempt: None,
+            last_attempt: Span::none(),
             stopping: None,
             refresh_auth: false,
             spared: Duration::ZERO,
@@ -143,7 +145,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
 
     fn handle(&mut self, message: SubmitRequest, ctx: &mut Self::Context) -> Self::Result {
         let SubmitRequest {
-            prompt,
+            mut prompt,
             provider,
             headers,
             retry,
@@ -152,6 +154,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             subscribers,
             label,
             observer,
+            span: caller,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         let Provider { wire, quirks, .. } = &*spec.provider;
@@ -162,7 +165,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             when_deserted,
             is_background: prompt.options.background == Some(true),
         };
-        spec.model = prompt.options.model.unwrap_or_default();
+        spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;
         let mut audience = Box::new(Audience::new(request, self.config.audience));
         let now = Instant::now();
@@ -176,7 +179,14 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
                 .with_phase(Phase::Prepare)
         })?;
-        self.accept(spec, Listener::Audience(audience), label, observer, ctx);
+        let listener = Listener::Audience(audience);
+        let attributes = spec.attributes(listener.operation());
+        let span = telemetry::request_span(&caller, &attributes, Some(&prompt));
+        let limit = self.config.captured_content_bytes;
+        if limit > 0 && !span.is_disabled() {
+            spec.content = Some(Box::new(Content::new(&prompt, limit)));
+        }
+        self.accept(spec, listener, span, (label, observer), ctx);
         Ok(Submitted {
             request,
             subscriptions,

@@ -191,6 +191,8 @@ mod tests {
             deadline: None,
             accepted: Instant::now(),
             counts: Counts::default(),
+            propagator: None,
+            content: None,
             provider: Arc::new(provider),
         }
     }
@@ -212,6 +214,7 @@ mod tests {
                 refresh_auth: false,
                 on_head: None,
                 span: tracing::Span::none(),
+                request_span: tracing::Span::none(),
             };
             let started = worker.as_ref().expect("a worker").send(StartAttempt {
                 orders: Orders::Stream(mailbox),

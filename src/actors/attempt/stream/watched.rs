@@ -48,6 +48,7 @@ impl StreamActor {
     }
 
     pub(super) fn on_first_event(&mut self, now: Instant) {
+        self.first_event_at = Some(now);
         let counts = &self.spec.counts;
         counts.note_first_event(now.saturating_duration_since(self.spec.accepted));
         if let Some(observers) = self.lease.observers() {
