@@ -25,7 +25,7 @@ impl<'a> Body<'a> {
     /// # Errors
     /// When it is no JSON object, or holds more values than are read.
     pub(crate) fn of(json: &'a str) -> Result<Self, ApiError> {
-        serde_json::from_str::<&RawValue>(json).map_err(|error| not_json(error))?;
+        serde_json::from_str::<&RawValue>(json).map_err(not_json)?;
         let body = Self(json);
         if !json.trim_start().starts_with('{') {
             return Err(not_json(format_args!("it is JSON, but no object")));

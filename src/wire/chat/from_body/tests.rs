@@ -49,8 +49,10 @@ fn full() -> Value {
 #[test]
 fn what_chat_says_is_read_and_written_again() {
     let prompt = read_body(&full());
-    let mut quirks = Quirks::default();
-    quirks.reasoning_field = Some("reasoning_content".into());
+    let quirks = Quirks {
+        reasoning_field: Some("reasoning_content".into()),
+        ..Quirks::default()
+    };
     let mut expected = full();
     // Reasoning goes back only while tools are being called.
     expected["messages"][2]
