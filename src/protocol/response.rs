@@ -77,13 +77,11 @@ impl ApiError {
     /// [`Runtime::respond`](crate::Runtime::respond) and the other ways to a whole [`Response`] give; the `Failed` of a stream follows
     /// events that its subscriber has had. It is not in the error's JSON.
     ///
-    /// ```no_run
-    /// # async fn ask(runtime: actix_responses::Runtime, prompt: actix_responses::protocol::Prompt) {
-    /// if let Err(error) = runtime.respond(prompt).await {
+    /// ```
+    /// fn explain(error: &actix_responses::ApiError) -> String {
     ///     let so_far = error.partial_response().map(|partial| partial.text());
-    ///     eprintln!("{error}, after {so_far:?}");
+    ///     format!("{error}, after {so_far:?}")
     /// }
-    /// # }
     /// ```
     pub fn partial_response(&self) -> Option<&ResponseAccumulator> {
         self.details().partial_response.as_ref()?.downcast_ref()
