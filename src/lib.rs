@@ -33,6 +33,9 @@
 // What only the runtime asks of the plain layers is compiled and tested without it all the same; builds with it find what nobody uses.
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unused_imports))]
 
+#[macro_use]
+mod options;
+
 #[cfg(feature = "runtime")]
 pub mod actors;
 #[cfg(any(feature = "runtime", feature = "loopback"))]

@@ -101,6 +101,14 @@ pub struct LoopbackOptions {
     pub request_timeout: Duration,
 }
 
+with_fields!(LoopbackOptions {
+    with_port(port: u16),
+    with_script(script: Script),
+    with_pace(pace: Duration),
+    with_max_connections(max_connections: usize),
+    with_request_timeout(request_timeout: Duration),
+});
+
 impl Default for LoopbackOptions {
     fn default() -> Self {
         Self {

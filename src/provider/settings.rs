@@ -66,6 +66,23 @@ pub struct ProviderSettings {
     pub quirks: Option<Quirks>,
 }
 
+with_fields!(ProviderSettings {
+    with_preset(preset: &'static Preset => Some(preset)),
+    with_base_url(base_url: impl Into<String> => Some(base_url.into())),
+    with_wire(wire: Wire => Some(wire)),
+    with_key_env(key_env: impl Into<String> => Some(key_env.into())),
+    with_auth_header(auth_header: impl Into<String> => Some(auth_header.into())),
+    with_headers(headers: Vec<(String, String)>),
+    with_env_headers(env_headers: Vec<(String, String)>),
+    with_query(query: Vec<(String, String)>),
+    with_timeouts(timeouts: Timeouts),
+    with_max_attempts(max_attempts: u32 => Some(max_attempts)),
+    with_request_compression(request_compression: RequestCompression),
+    with_client_cert(client_cert: impl Into<PathBuf> => Some(client_cert.into())),
+    with_client_key(client_key: impl Into<PathBuf> => Some(client_key.into())),
+    with_quirks(quirks: Quirks => Some(quirks)),
+});
+
 impl ProviderSettings {
     /// The settings that change nothing about a preset.
     pub fn from_preset(preset: &'static Preset) -> Self {

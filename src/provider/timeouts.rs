@@ -36,6 +36,17 @@ pub struct Timeouts {
     pub total: Option<Duration>,
 }
 
+with_fields!(Timeouts {
+    with_connect(connect: Duration),
+    with_response_head(response_head: Duration),
+    with_compaction_head(compaction_head: Duration),
+    with_first_event(first_event: impl Into<Option<Duration>> => first_event.into()),
+    with_idle(idle: Duration),
+    with_progress(progress: impl Into<Option<Duration>> => progress.into()),
+    with_trailer(trailer: Duration),
+    with_total(total: impl Into<Option<Duration>> => total.into()),
+});
+
 /// How long the first `finish_reason` of a Chat stream may lie back while more comes, before the answer counts as whole. 30 s: no
 /// gateway is known that goes on for longer, and a server that repeats a chunk for ever must end.
 pub(crate) const MAX_TRAILER: Duration = Duration::from_secs(30);

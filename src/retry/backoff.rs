@@ -22,6 +22,13 @@ pub struct ExponentialBackoff {
     pub cap: Duration,
 }
 
+with_fields!(ExponentialBackoff {
+    with_base(base: Duration),
+    with_multiplier(multiplier: f64),
+    with_jitter(jitter: f64),
+    with_cap(cap: Duration),
+});
+
 impl ExponentialBackoff {
     /// Refuses what could not work. The supervisor asks this of every policy before it sends anything.
     ///

@@ -19,6 +19,12 @@ pub struct BreakerPolicy {
     pub max_pause: Duration,
 }
 
+with_fields!(BreakerPolicy {
+    with_failures(failures: u32),
+    with_pause(pause: Duration),
+    with_max_pause(max_pause: Duration),
+});
+
 impl Default for BreakerPolicy {
     fn default() -> Self {
         Self {

@@ -33,6 +33,13 @@ pub struct RetryPolicy {
     pub max_requested_delay: Duration,
 }
 
+with_fields!(RetryPolicy {
+    with_max_attempts(max_attempts: u32),
+    with_after_output(after_output: RetryAfterOutput),
+    with_backoff(backoff: ExponentialBackoff),
+    with_max_requested_delay(max_requested_delay: Duration),
+});
+
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {

@@ -19,6 +19,11 @@ pub struct SseLimits {
     pub max_event_bytes: usize,
 }
 
+with_fields!(SseLimits {
+    with_max_line_bytes(max_line_bytes: usize),
+    with_max_event_bytes(max_event_bytes: usize),
+});
+
 impl Default for SseLimits {
     fn default() -> Self {
         Self {

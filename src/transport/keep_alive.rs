@@ -24,6 +24,13 @@ pub struct KeepAlive {
     pub user_timeout: Duration,
 }
 
+with_fields!(KeepAlive {
+    with_idle(idle: Duration),
+    with_interval(interval: Duration),
+    with_probes(probes: u32),
+    with_user_timeout(user_timeout: Duration),
+});
+
 /// The longest times that Linux takes: 15 bits of seconds, and 31 bits of milliseconds.
 const MAX_IDLE: Duration = Duration::from_secs(i16::MAX as u64);
 const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);

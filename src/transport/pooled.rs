@@ -25,6 +25,11 @@ pub struct DrainLimits {
     pub bytes: usize,
 }
 
+with_fields!(DrainLimits {
+    with_time(time: Duration),
+    with_bytes(bytes: usize),
+});
+
 impl Default for DrainLimits {
     fn default() -> Self {
         Self {

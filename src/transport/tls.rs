@@ -42,13 +42,21 @@ pub struct TlsConfig {
     /// # use std::sync::Arc;
     /// # use actix_responses::{rustls, transport::TlsConfig};
     /// # fn of(config: rustls::ClientConfig) -> TlsConfig {
-    /// let mut tls = TlsConfig::default();
-    /// tls.rustls = Some(Arc::new(config));
+    /// let tls = TlsConfig::default().with_rustls(Arc::new(config));
     /// # tls
     /// # }
     /// ```
     pub rustls: Option<Arc<ClientConfig>>,
 }
+
+with_fields!(TlsConfig {
+    with_web_roots(web_roots: bool),
+    with_native_roots(native_roots: bool),
+    with_extra_ca_file(extra_ca_file: impl Into<PathBuf> => Some(extra_ca_file.into())),
+    with_client_cert_file(client_cert_file: impl Into<PathBuf> => Some(client_cert_file.into())),
+    with_client_key_file(client_key_file: impl Into<PathBuf> => Some(client_key_file.into())),
+    with_rustls(rustls: Arc<ClientConfig> => Some(rustls)),
+});
 
 /// Of a configuration of rustls nothing is shown: what it holds may print keys.
 impl fmt::Debug for TlsConfig {

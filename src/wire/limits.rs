@@ -27,6 +27,12 @@ pub struct StreamLimits {
     pub max_answer_parts: usize,
 }
 
+with_fields!(StreamLimits {
+    with_sse(sse: SseLimits),
+    with_max_answer_bytes(max_answer_bytes: usize),
+    with_max_answer_parts(max_answer_parts: usize),
+});
+
 impl Default for StreamLimits {
     fn default() -> Self {
         Self {

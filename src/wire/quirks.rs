@@ -31,6 +31,17 @@ pub struct Quirks {
     pub no_answer_extras: bool,
 }
 
+with_fields!(Quirks {
+    with_default_store(default_store: bool => Some(default_store)),
+    with_item_ids(item_ids: ItemIds),
+    with_reasoning_field(reasoning_field: impl Into<Cow<'static, str>> => Some(reasoning_field.into())),
+    with_has_max_tokens(has_max_tokens: bool),
+    with_has_developer_role(has_developer_role: bool),
+    with_no_usage_request(no_usage_request: bool),
+    with_omits_finish_reason(omits_finish_reason: bool),
+    with_no_answer_extras(no_answer_extras: bool),
+});
+
 /// Whether items of the input carry the ids that a server gave them.
 ///
 /// A server looks up an item that comes with an id. If it has stored it, that is how reasoning without encrypted content

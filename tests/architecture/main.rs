@@ -21,6 +21,7 @@ const ROOMS: &[Room] = &[
     room("sse", 0),
     room("duration", 0),
     room("files", 0),
+    room("options", 0),
     room("protocol", 1),
     room("wire", 2),
     room("secret", 2),

@@ -43,6 +43,12 @@ pub struct AudienceLimits {
     pub lag_events: usize,
 }
 
+with_fields!(AudienceLimits {
+    with_log_events(log_events: usize),
+    with_log_bytes(log_bytes: usize),
+    with_lag_events(lag_events: usize),
+});
+
 impl Default for AudienceLimits {
     fn default() -> Self {
         Self {

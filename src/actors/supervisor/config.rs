@@ -45,6 +45,22 @@ pub struct SupervisorConfig {
     pub captured_content_bytes: usize,
 }
 
+with_fields!(SupervisorConfig {
+    with_provider(provider: impl Into<Arc<Provider>> => provider.into()),
+    with_retry(retry: RetryPolicy),
+    with_breaker(breaker: BreakerPolicy),
+    with_audience(audience: AudienceLimits),
+    with_limits(limits: StreamLimits),
+    with_workers(workers: Workers),
+    with_retain(retain: Duration),
+    with_retain_bytes(retain_bytes: usize),
+    with_max_requests(max_requests: usize),
+    with_observer(observer: impl Observer => Some(Arc::new(observer) as _)),
+    with_max_compaction_bytes(max_compaction_bytes: usize),
+    with_propagator(propagator: impl Propagator + 'static => Some(Arc::new(propagator) as _)),
+    with_captured_content_bytes(captured_content_bytes: usize),
+});
+
 impl SupervisorConfig {
     /// The defaults, with a provider.
     pub fn new(provider: Provider) -> Self {

@@ -1,0 +1,24 @@
+//! What all structs of options have in common.
+
+/// Gives a struct of options a `with_*` for each of its fields: the method, the field and the type that it takes, and behind `=>` how the
+/// field is made of that, if it is another one. A field that is left out does not compile.
+macro_rules! with_fields {
+    ($name:ident { $($setter:ident($field:ident: $taken:ty $(=> $made:expr)?),)+ }) => {
+        impl $name {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $taken) -> Self {
+                    self.$field = with_fields!(@made $field $(=> $made)?);
+                    self
+                }
+            )+
+        }
+
+        const _: fn($name) = |options| {
+            let $name { $($field: _),+ } = options;
+        };
+    };
+    (@made $field:ident) => { $field };
+    (@made $field:ident => $made:expr) => { $made };
+}
