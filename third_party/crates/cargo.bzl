@@ -6,11 +6,13 @@ EDITION = "2024"
 
 # What each feature turns on, itself included.
 FEATURES = {
-    "cli": ["cli", "loopback", "runtime", "toml", "zstd"],
-    "default": ["cli", "default", "loopback", "runtime", "toml", "zstd"],
-    "full": ["cli", "full", "loopback", "runtime", "toml", "zstd"],
+    "cli": ["cli", "loopback", "metrics", "runtime", "toml", "zstd"],
+    "default": ["cli", "default", "loopback", "metrics", "runtime", "test-util", "toml", "zstd"],
+    "full": ["cli", "full", "loopback", "metrics", "runtime", "test-util", "toml", "zstd"],
     "loopback": ["loopback"],
+    "metrics": ["metrics", "runtime"],
     "runtime": ["runtime"],
+    "test-util": ["runtime", "test-util"],
     "toml": ["runtime", "toml"],
     "zstd": ["runtime", "zstd"],
 }
@@ -28,11 +30,13 @@ CRATES = [
 ]
 
 FEATURE_CRATES = {
-    "cli": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "default": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "full": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "cli": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "default": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "full": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
     "loopback": ["httparse", "rustix", "thiserror", "tokio", "tracing"],
+    "metrics": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "runtime": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
+    "test-util": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "toml": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "url", "webpki-roots"],
     "zstd": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots", "zstd"],
 }
@@ -75,12 +79,15 @@ BENCH_CRATES = [
 REQUIRED_FEATURES = {
     "actix-responses": ["cli"],
     "agent": ["runtime", "loopback"],
+    "conversation": ["runtime", "loopback"],
+    "own_transport": ["runtime", "loopback"],
     "response_stream": ["runtime", "loopback"],
     "subscriber": ["runtime", "loopback"],
     "tokio_tasks": ["runtime", "loopback"],
+    "watching": ["runtime", "loopback"],
     "awc_transport": ["runtime", "loopback"],
-    "behaviour": ["runtime", "loopback"],
-    "command": ["cli"],
+    "behaviour": ["loopback", "test-util"],
+    "command": ["cli", "test-util"],
     "embedding": ["runtime", "loopback"],
     "end_to_end": ["runtime", "loopback"],
     "faults": ["runtime", "loopback"],
@@ -89,7 +96,9 @@ REQUIRED_FEATURES = {
     "loopback": ["runtime", "loopback"],
     "providers": ["runtime"],
     "security": ["cli"],
+    "signing": ["runtime", "zstd"],
     "simulation": ["runtime"],
     "soak": ["runtime", "loopback"],
-    "traps": ["runtime"],
+    "testing": ["test-util"],
+    "traps": ["test-util"],
 }

@@ -8,6 +8,7 @@ load(":cargo.bzl", "CRATES", "DEV_CRATES", "EDITION", "FEATURES", "FEATURE_CRATE
 # The features that change the library. The others are of the command.
 LIBRARY_FEATURES = [
     "loopback",
+    "metrics",
     "runtime",
     "test-util",
     "toml",
