@@ -112,14 +112,18 @@ impl Attributes<'_> {
         self.url.port_or_known_default().map(i64::from)
     }
 
-    /// The name that the conventions have for a provider, where it is not its own.
     fn provider(&self) -> &str {
-        match self.provider {
-            "azure" => "azure.ai.openai",
-            "mistral" => "mistral_ai",
-            "xai" => "x_ai",
-            name => name,
-        }
+        well_known(self.provider).unwrap_or(self.provider)
+    }
+}
+
+/// The name that the conventions have for a provider, where it is not its own.
+pub(crate) fn well_known(provider: &str) -> Option<&'static str> {
+    match provider {
+        "azure" => Some("azure.ai.openai"),
+        "mistral" => Some("mistral_ai"),
+        "xai" => Some("x_ai"),
+        _ => None,
     }
 }
 

@@ -13,7 +13,6 @@ use tracing::Span;
 /// nothing is sent.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use actix_responses::{actors::SupervisorConfig, http::HeaderMap, provider::Provider, telemetry::Propagator, tracing::Span};
 ///
 /// #[derive(Debug)]
@@ -27,8 +26,8 @@ use tracing::Span;
 ///     }
 /// }
 ///
-/// let mut config = SupervisorConfig::new(Provider::openai());
-/// config.propagator = Some(Arc::new(TraceContext));
+/// let config = SupervisorConfig::new(Provider::openai()).with_propagator(TraceContext);
+/// # let _ = config;
 /// ```
 pub trait Propagator: fmt::Debug + Send + Sync {
     /// Writes the context of an attempt's span into `headers`, which are empty. It is called on a worker's thread each time that something is

@@ -7,7 +7,10 @@ use metrics::{
 };
 
 use super::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
-use crate::protocol::{Id, TokenUsage};
+use crate::{
+    protocol::{Id, TokenUsage},
+    telemetry::well_known,
+};
 
 const DURATION: &str = "gen_ai.client.operation.duration";
 const TIME_TO_FIRST_CHUNK: &str = "gen_ai.client.operation.time_to_first_chunk";
@@ -34,12 +37,11 @@ const RETRIES: &str = "actix_responses.retries";
 /// retries, which is an [`ErrorKind`](crate::ErrorKind) or `cancelled`. So there are as many series as a program asks models and servers.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use actix_responses::{actors::{MetricsObserver, SupervisorConfig}, provider::Provider};
 ///
 /// # let provider = Provider::new("test", "http://localhost/v1")?;
-/// let mut config = SupervisorConfig::new(provider);
-/// config.observer = Some(Arc::new(MetricsObserver::new()));
+/// let config = SupervisorConfig::new(provider).with_observer(MetricsObserver::new());
+/// # let _ = config;
 /// # Ok::<(), actix_responses::ApiError>(())
 /// ```
 #[derive(Debug, Default)]
@@ -189,16 +191,6 @@ fn labels(request: &RequestInfo) -> Vec<Label> {
         labels.push(text("gen_ai.request.model", &request.model));
     }
     labels
-}
-
-/// What the conventions call a provider that has another name here.
-fn well_known(provider: &str) -> Option<&'static str> {
-    match provider {
-        "azure" => Some("azure.ai.openai"),
-        "mistral" => Some("mistral_ai"),
-        "xai" => Some("x_ai"),
-        _ => None,
-    }
 }
 
 fn with(labels: &[Label], name: &'static str, value: &'static str) -> Vec<Label> {
