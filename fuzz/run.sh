@@ -13,7 +13,7 @@ seconds=${1:-60}
 shift || true
 targets=("$@")
 if ((${#targets[@]} == 0)); then
-  targets=(sse responses chat errors items)
+  targets=(sse responses chat errors items bodies)
 fi
 
 if ! command -v cargo-fuzz >/dev/null; then

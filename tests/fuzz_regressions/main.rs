@@ -52,6 +52,20 @@ const ITEMS: &[&[u8]] = &[
     br#"{"type":"message","role":"user","content":[{"type":"input_text","text":"a","x":1},{"type":"novel"},7]}"#,
 ];
 
+const BODIES: &[&[u8]] = &[
+    b"{}",
+    br#"{"model":"m","input":"hi","temperature":1.0,"stream":false,"x":[1e2,{"a":null}]}"#,
+    br#"{"model":"m","model":"n","input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}],"text":{"format":{"type":"json_object"},"x":1}}"#,
+    br#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"1"}],"model":"m","stream":true,"stream_options":{},"max_tokens":5,"logit_bias":{"1":2}}"#,
+    br#"{"messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{},"strict":null}}],"tool_choice":{"type":"function","function":{"name":"f"}},"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"b":1,"a":2}}}}"#,
+    br#"{"input":null,"messages":7}"#,
+];
+
+#[test]
+fn bodies_keep_their_properties() {
+    BODIES.iter().for_each(|input| properties::bodies(input));
+}
+
 #[test]
 fn the_sse_decoder_keeps_its_properties() {
     STREAMS.iter().for_each(|input| properties::sse(input));

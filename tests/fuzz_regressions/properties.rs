@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 
 use actix_responses::{
     ApiError, ErrorKind,
-    protocol::{RateLimitSnapshot, RawJson, ResponseEvent, ResponseItem},
+    protocol::{Prompt, RateLimitSnapshot, RawJson, ResponseEvent, ResponseItem},
     retry::RetryPolicy,
     sse::{DecodeError, SseDecoder, SseLimits},
-    wire::{StreamDecoder, Terminal, Wire},
+    wire::{Quirks, StreamDecoder, Terminal, Wire},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Limits that a small input can pass.
 fn small() -> SseLimits {
@@ -282,6 +282,48 @@ pub fn items(input: &[u8]) {
             item.item_type(),
         );
     }
+}
+
+/// A body as a client sent it: what is read of it goes out as it came but for what the runtime needs, and can be written over either wire
+/// and as data.
+pub fn bodies(input: &[u8]) {
+    let Ok(prompt) = Prompt::from_body(input.to_vec()) else {
+        return;
+    };
+    let quirks = Quirks::default();
+    for wire in [Wire::Responses, Wire::Chat] {
+        if let Ok(body) = wire.request_body(&prompt, &quirks) {
+            let body = std::str::from_utf8(&body).expect("what is sent is text");
+            RawJson::parse(body).expect("what is sent is JSON");
+        }
+    }
+    let Ok(Value::Object(mut came)) = serde_json::from_slice(input) else {
+        // It is deeper than parsers go.
+        return;
+    };
+    let wire = match came.contains_key("messages") && !came.contains_key("input") {
+        true => Wire::Chat,
+        false => Wire::Responses,
+    };
+    let sent = wire.request_body(&prompt, &quirks).expect("a body again");
+    let mut sent: Map<String, Value> = serde_json::from_slice(&sent).expect("JSON again");
+    assert_eq!(sent.remove("stream"), Some(true.into()));
+    came.remove("stream");
+    if wire == Wire::Chat {
+        came.remove("stream_options");
+        sent.remove("stream_options");
+    }
+    assert_eq!(sent, came);
+    // A member of Chat's that has the name of one of the Responses API has no place in data, and that is said.
+    let data = match serde_json::to_string(&prompt) {
+        Err(error) if wire == Wire::Chat => {
+            assert!(error.to_string().contains("field of its own"), "{error}");
+            return;
+        }
+        data => data.expect("data"),
+    };
+    let read: Prompt = serde_json::from_str(&data).expect("data is read again");
+    assert_eq!(read, prompt, "{data}");
 }
 
 /// Headers from lines `name: value`, and the body behind an empty line.
