@@ -6,7 +6,7 @@ macro_rules! with_fields {
     ($name:ident { $($setter:ident($field:ident: $taken:ty $(=> $made:expr)?),)+ }) => {
         impl $name {
             $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
                 #[must_use]
                 pub fn $setter(mut self, $field: $taken) -> Self {
                     self.$field = with_fields!(@made $field $(=> $made)?);
