@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 /// Says what becomes of each attempt.
 fn tell(notice: &RequestNotice) {
     match &notice.milestone {
-        Milestone::Started { .. } => println!("attempt {}", notice.attempt),
+        Milestone::Started => println!("attempt {}", notice.attempt),
         Milestone::Failed {
             error, retry_in, ..
         } => println!("  failed, again in {retry_in:?}: {error}"),

@@ -7,7 +7,9 @@
 //! of HTTP, which follows from the one of the attempt before, so that retries are linked. Usage is with the request alone, so that nothing is
 //! counted twice. Where nobody subscribes to them, spans cost some comparisons for a request, and nothing for what it streams.
 //!
-//! Spans go to the subscriber of the caller's span, where there is one, and to that of the process otherwise.
+//! Spans go to the subscriber of the caller's span, where there is one, and to that of the process otherwise. Their level is INFO and their
+//! target `actix_responses::telemetry`: a filter that leaves them out leaves out the trace for the server, too. What is logged of attempts and
+//! failures is DEBUG.
 //!
 //! | attribute | type | span | recorded |
 //! |---|---|---|---|

@@ -138,6 +138,9 @@ kinds! {
     /// [`ResponseStream::text`](crate::ResponseStream::text); its events end with `incomplete`. Never retried.
     Incomplete = "incomplete",
         "see the reason: raise the limit on tokens, or ask for less at once";
+    /// The answer is whole, and not what it was asked to be: [`Response::parse`](crate::protocol::Response::parse) found no such JSON.
+    InvalidOutput = "invalid_output",
+        "ask again, or hold the model to a schema";
     /// The stream ended before its terminal event. Retried.
     Truncated = "truncated",
         "try again; if it repeats, look for a proxy that cuts long answers";
@@ -156,6 +159,9 @@ kinds! {
     /// The runtime shut down. Never retried.
     ShutDown = "shut_down",
         "start the runtime again";
+    /// The request, of which an answer was waited for, was cancelled. Never retried.
+    Cancelled = "cancelled",
+        "nothing: somebody wanted that";
 }
 
 impl fmt::Display for ErrorKind {

@@ -46,8 +46,8 @@ impl TryFrom<ResponseAccumulator> for Response {
     type Error = ApiError;
 
     /// # Errors
-    /// Each has what had come as its [`partial_response`](ApiError::partial_response): the error of an answer that failed; [`ErrorKind::ShutDown`] for one that was cancelled; [`ErrorKind::Truncated`] when no end has
-    /// come.
+    /// Each has what had come as its [`partial_response`](ApiError::partial_response): the error of an answer that
+    /// failed; [`ErrorKind::Cancelled`] for one that was cancelled; [`ErrorKind::Truncated`] when no end has come.
     fn try_from(gathered: ResponseAccumulator) -> Result<Self, ApiError> {
         let error = match gathered.end() {
             Some(ResponseEvent::Completed(end)) => {
@@ -61,7 +61,7 @@ impl TryFrom<ResponseAccumulator> for Response {
             Some(ResponseEvent::Failed(error)) => (**error).clone(),
             Some(_) => {
                 let message = "the request was cancelled";
-                ApiError::new(ErrorKind::ShutDown, message)
+                ApiError::new(ErrorKind::Cancelled, message)
             }
             None => {
                 let message = "the events stop before the end of the answer";
@@ -187,20 +187,27 @@ impl Response {
     ///
     /// # Errors
     /// [`ErrorKind::Incomplete`] for an answer that is not whole, [`ErrorKind::ContentPolicy`] for one that the model refuses, and
-    /// [`ErrorKind::Protocol`] for a text that is no such JSON.
+    /// [`ErrorKind::InvalidOutput`] for a text that is no such JSON. Each has the answer as its
+    /// [`partial_response`](ApiError::partial_response).
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        if let Some(reason) = self.incomplete_reason() {
-            return Err(self.incomplete(reason));
-        }
         let refusal = self.refusal();
-        if !refusal.is_empty() {
+        let error = if let Some(reason) = self.incomplete_reason() {
+            self.incomplete(reason)
+        } else if !refusal.is_empty() {
             let message = format!("the model refuses: {}", excerpt(&refusal));
-            return Err(self.error(ErrorKind::ContentPolicy, message));
-        }
-        serde_json::from_str(&self.text()).map_err(|error| {
-            let message = format!("the answer's text is not the JSON that is asked for: {error}");
-            self.error(ErrorKind::Protocol, message).with_source(error)
-        })
+            self.error(ErrorKind::ContentPolicy, message)
+        } else {
+            match serde_json::from_str(&self.text()) {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    let message =
+                        format!("the answer's text is not the JSON that is asked for: {error}");
+                    self.error(ErrorKind::InvalidOutput, message)
+                        .with_source(error)
+                }
+            }
+        };
+        Err(error.with_partial_response(self.gathered.clone()))
     }
 
     fn incomplete(&self, reason: &str) -> ApiError {

@@ -87,8 +87,9 @@ pub struct AuthRequest {
     pub url: Url,
     /// How it is asked.
     pub method: Method,
-    /// The headers that are sent, but for those of the answer to this and what the transport sets: `host` and everything about length
-    /// and connection.
+    /// The headers that are sent, but for those of the answer to this and what the transport sets: `host`, `date`, `accept-encoding`, and
+    /// everything about length and connection. Who signs a date returns the header with it. What is sent again over a new connection,
+    /// because the server had closed the old one, is signed once: see [`RetryPolicy::max_attempts`](crate::retry::RetryPolicy).
     pub headers: HeaderMap,
     /// The body, byte for byte as it is sent: compressed, where the provider compresses. Empty is none.
     pub body: Bytes,

@@ -22,7 +22,8 @@ pub enum RetryAfterOutput {
 #[non_exhaustive]
 pub struct RetryPolicy {
     /// How many attempts a request may have, the first included; 1 never retries. Default 5. Values outside
-    /// 1..=[`MAX_ATTEMPTS`](Self::MAX_ATTEMPTS) are clamped.
+    /// 1..=[`MAX_ATTEMPTS`](Self::MAX_ATTEMPTS) are clamped. Where there may be more than one, an attempt whose connection had been used
+    /// before and breaks ahead of the response goes over a new one, once, and counts as one: the server receives it twice at most.
     pub max_attempts: u32,
     /// What to do once output was delivered. Default: fail.
     pub after_output: RetryAfterOutput,

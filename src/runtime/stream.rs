@@ -87,7 +87,7 @@ impl ResponseStream {
     /// Waits for the end, and gives the whole answer. One that is incomplete is one, too: see [`Response::is_complete`].
     ///
     /// # Errors
-    /// As those of the stream; [`ErrorKind::ShutDown`](crate::ErrorKind) for a request that was cancelled;
+    /// As those of the stream; [`ErrorKind::Cancelled`](crate::ErrorKind) for a request that was cancelled;
     /// [`ErrorKind::TooLarge`](crate::ErrorKind) for an answer of more than 64 MiB. What had come is the error's
     /// [`partial_response`](crate::ApiError::partial_response).
     pub async fn accumulate(mut self) -> Result<Response, ApiError> {

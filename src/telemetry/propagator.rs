@@ -30,8 +30,8 @@ use tracing::Span;
 /// # let _ = config;
 /// ```
 pub trait Propagator: fmt::Debug + Send + Sync {
-    /// Writes the context of an attempt's span into `headers`, which are empty. It is called on a worker's thread each time that something is
-    /// sent.
+    /// Writes the context of an attempt's span into `headers`, which are empty. It is called on a worker's thread for each attempt
+    /// and each redirect. The span is disabled, and names no trace, where a filter leaves it out: spans have the level INFO.
     ///
     /// A header that the request has already is not replaced: what the caller, the provider or its auth has set goes before this. After a
     /// panic here the attempt is sent without.

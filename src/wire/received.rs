@@ -25,6 +25,9 @@ impl Prompt {
     /// anything. A change of the model alone changes `model` in the body. After any other change, or over the other wire, the
     /// body is written from the fields, as that of any prompt: [`Wire::request_body`].
     ///
+    /// What the client said of `stream` is not kept: who answers it in its way reads that from the body. What has no field here, as Chat's
+    /// `stop`, `n` and `seed`, goes along to the other wire, whose API may refuse it.
+    ///
     /// So that nothing old is ever sent, the body is read again when it is sent and compared with the prompt. The values of `input` or
     /// `messages`, of `tools` and of all else together are bounded by [`RawJson::MAX_TREE_BYTES`](crate::protocol::RawJson::MAX_TREE_BYTES)
     /// each; how long a body may be is the caller's to bound.

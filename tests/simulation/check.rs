@@ -145,7 +145,8 @@ impl View<'_> {
                 let body = attempt.body.as_ref();
                 attempt.fails_with.is_empty() && body.is_some_and(|body| body.text == *text)
             }),
-            Err(ErrorKind::ShutDown) => self.record.closed_at.is_some() || self.is_cancelled(),
+            Err(ErrorKind::ShutDown) => self.record.closed_at.is_some(),
+            Err(ErrorKind::Cancelled) => self.is_cancelled(),
             Err(ErrorKind::TotalTimeout) => self.terms().1.is_some(),
             Err(ErrorKind::Unavailable) => self.plan.is_spared(),
             Err(kind) => attempt.is_some_and(|attempt| attempt.fails_with.contains(kind)),

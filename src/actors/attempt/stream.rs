@@ -1,7 +1,7 @@
 //! `StreamActor`: exactly one attempt at a request.
 //!
-//! Started by a worker for the supervisor. Receives the response's bytes, what is [`ForAudience`], and [`Stop`] from the supervisor,
-//! [`SweepDue`] and [`SweepsOver`] from its worker. Delivers events to the audience that it holds for the time, and reports by its lease,
+//! Started by a worker for the supervisor. Receives the response's bytes, what is [`ForAudience`](crate::actors::audience::listener::ForAudience), and [`Stop`] from the supervisor,
+//! [`SweepDue`](super::alarm::SweepDue) and [`SweepsOver`](super::alarm::SweepsOver) from its worker. Delivers events to the audience that it holds for the time, and reports by its lease,
 //! whose drop sends [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a failure, a
 //! deadline or a stop, or when nobody listens any more; it does not wait for the socket.
 

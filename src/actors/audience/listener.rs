@@ -132,7 +132,7 @@ impl Listener {
         }
         self.answer(Err(match end {
             ResponseEvent::Failed(error) => Arc::unwrap_or_clone(error),
-            _ => ApiError::new(ErrorKind::ShutDown, "the request was cancelled"),
+            _ => ApiError::new(ErrorKind::Cancelled, "the request was cancelled"),
         }))
     }
 

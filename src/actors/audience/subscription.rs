@@ -34,12 +34,14 @@ pub struct Subscriber {
 pub(crate) const REST: Duration = Duration::from_secs(60 * 60);
 
 impl Subscriber {
-    /// A subscriber that takes [`Delivery`] messages: the events that were ready together, with their sequence numbers.
+    /// A subscriber that takes [`Delivery`] messages: the events that were ready together, with their sequence numbers. From
+    /// the start, unless [`with_cursor`](Self::with_cursor) says otherwise.
     pub fn deliveries(recipient: Recipient<Delivery>) -> Self {
         Self::new(Link::Deliveries(recipient))
     }
 
-    /// A subscriber that takes one message for each event, the end included.
+    /// A subscriber that takes one message for each event, the end included, from the start, unless
+    /// [`with_cursor`](Self::with_cursor) says otherwise.
     pub fn events(recipient: Recipient<ResponseEvent>) -> Self {
         Self::new(Link::Events(recipient))
     }

@@ -36,6 +36,8 @@ const RETRIES: &str = "actix_responses.retries";
 /// of all; `gen_ai.response.model` of the duration and the usage, where the server names one; `error.type` of the duration and the
 /// retries, which is an [`ErrorKind`](crate::ErrorKind) or `cancelled`. So there are as many series as a program asks models and servers.
 ///
+/// The program's recorder must be one of `metrics` 0.24, and be told [`BUCKETS`](Self::BUCKETS); with another version nothing is measured.
+///
 /// ```
 /// use actix_responses::{actors::{MetricsObserver, SupervisorConfig}, provider::Provider};
 ///

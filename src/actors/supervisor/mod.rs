@@ -63,8 +63,7 @@ impl StreamSupervisor {
             return;
         };
         let origin = &request.spec.origin;
-        let placed = self.pool.choose();
-        let placed = placed.and_then(|(worker, load)| {
+        let placed = self.pool.choose().and_then(|(worker, load)| {
             let is_watched = self.breakers.admit(origin, self.epoch.elapsed())?;
             Ok((worker, load, is_watched))
         });
@@ -77,7 +76,6 @@ impl StreamSupervisor {
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
-        let is_watched = matches!(placed, Ok((_, _, true)));
         let number = request.attempts.begin(&request.spec);
         if let Some(observers) = listener.watch() {
             observers.start(number);
@@ -91,7 +89,7 @@ impl StreamSupervisor {
             spec: request.spec.clone(),
             number,
             refresh_auth: mem::take(&mut request.refresh_auth),
-            on_head: is_watched.then(|| ctx.address().recipient()),
+            on_head: matches!(placed, Ok((_, _, true))).then(|| ctx.address().recipient()),
             span,
             request_span: request.span.clone(),
         };

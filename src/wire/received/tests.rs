@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::Quirks;
 
 fn sent(wire: Wire, prompt: &Prompt) -> String {
     let body = wire.request_body(prompt, &Quirks::default()).unwrap();
@@ -132,4 +133,21 @@ fn a_change_is_sent_and_nothing_old_is() {
     let prompt = Prompt::from_body(body(CHAT, "")).unwrap();
     let sent: serde_json::Value = serde_json::from_str(&sent(Wire::Responses, &prompt)).unwrap();
     assert_eq!(sent["input"][0]["content"], "hi");
+}
+
+#[test]
+fn what_asks_chat_for_usage_is_no_word_of_the_responses_api() {
+    for (options, sent) in [
+        (r#"{"include_usage":true}"#, None),
+        (
+            r#"{"include_usage":false,"include_obfuscation":false}"#,
+            Some(serde_json::json!({"include_obfuscation": false})),
+        ),
+    ] {
+        let body = format!(r#"{{"model":"a","messages":[],"stream_options":{options}}}"#);
+        let prompt = Prompt::from_body(body).unwrap();
+        let body = Wire::Responses.request_body(&prompt, &Quirks::default());
+        let body: serde_json::Value = serde_json::from_slice(&body.unwrap()).unwrap();
+        assert_eq!(body.get("stream_options").cloned(), sent);
+    }
 }

@@ -89,6 +89,7 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
             parallel_tool_calls: prompt.parallel_tool_calls.filter(|_| is_sent),
             store,
             include: options.include.clone().or_else(encrypted_reasoning),
+            stream_options: stream_options(options),
         },
     )
 }
@@ -106,6 +107,7 @@ pub(super) fn prompt_as_data(prompt: &Prompt) -> Result<Bytes, ApiError> {
             parallel_tool_calls: prompt.parallel_tool_calls,
             store: options.store,
             include: options.include.clone(),
+            stream_options: options.stream_options.clone(),
         },
     )
 }
@@ -119,6 +121,19 @@ struct Written<'a> {
     parallel_tool_calls: Option<bool>,
     store: Option<bool>,
     include: Option<Vec<String>>,
+    stream_options: Option<Value>,
+}
+
+/// The caller's, but for what asks for usage: only Chat has to be asked, and this API refuses the word.
+fn stream_options(options: &crate::protocol::RequestOptions) -> Option<Value> {
+    let mut given = options.stream_options.clone()?;
+    if let Some(fields) = given.as_object_mut()
+        && fields.remove("include_usage").is_some()
+        && fields.is_empty()
+    {
+        return None;
+    }
+    Some(given)
 }
 
 fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiError> {
@@ -163,7 +178,7 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
         fields.put_some("top_logprobs", &options.top_logprobs)?;
         fields.put_some("background", &options.background)?;
         fields.put_some("truncation", &options.truncation)?;
-        fields.put_some("stream_options", &options.stream_options)?;
+        fields.put_some("stream_options", &written.stream_options)?;
         fields.put_some("metadata", &options.metadata)?;
         fields.put_some("safety_identifier", &options.safety_identifier)?;
         fields.put_some("user", &options.user)?;
