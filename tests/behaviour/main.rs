@@ -19,4 +19,3 @@ mod retrying;
 mod streaming;
 mod subscribing;
 mod supervising;
-mod telemetry;

@@ -99,6 +99,7 @@ REQUIRED_FEATURES = {
     "signing": ["runtime", "zstd"],
     "simulation": ["runtime"],
     "soak": ["runtime", "loopback"],
+    "telemetry": ["test-util"],
     "testing": ["test-util"],
     "traps": ["test-util"],
 }

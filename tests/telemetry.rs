@@ -1,4 +1,9 @@
-//! What a subscriber of `tracing` is told of a request's attempts.
+//! What a subscriber of `tracing` is told of a request's attempts. Alone in its binary: who is interested in a span is kept for the whole
+//! process, and threads that have no subscriber would race with these.
+
+#[path = "support/scripted/mod.rs"]
+#[allow(dead_code, reason = "a part of it is needed here")]
+mod support;
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +28,7 @@ use tracing::{
     span,
 };
 
-use crate::support::{
+use self::support::{
     collect,
     events::*,
     prompt, provider, settle, start, start_with, steady_retry,
@@ -299,6 +304,17 @@ async fn a_request_goes_to_the_subscriber_of_its_caller() {
     let stream = runtime.submit(request).await.unwrap();
     stream.collect::<Vec<_>>().await;
     runtime.shutdown(Duration::from_secs(5)).await;
+    let all_closed = async {
+        // Workers end in threads that nobody can wait for.
+        while !spans.0.lock().unwrap()[1..]
+            .iter()
+            .all(|span| span.contains_key("closed"))
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let all_closed = tokio::time::timeout(Duration::from_secs(20), all_closed);
+    all_closed.await.expect("every span is closed");
     let closed = ("closed", "yes");
     spans.check(
         1,
