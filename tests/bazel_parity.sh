@@ -125,7 +125,7 @@ awk '
     else if (target != "doc" && !sub(/^tests\//, "", target)) target = target "_bench"
     next
   }
-  target != "elsewhere" { print target, $0 }
+  target != "elsewhere_bench" { print target, $0 }
 ' "$work/listed" >"$work/cargo"
 
 # Each test writes its list to its log; doctests can't list, so they are run. An
