@@ -17,6 +17,7 @@
 //! - [`provider`]: what an endpoint is: [`Provider`](provider::Provider), [`AuthProvider`](provider::AuthProvider),
 //!   [`Timeouts`](provider::Timeouts).
 //! - [`actors`]: who owns state, and the messages that programs send and receive.
+//! - [`relay`]: the service in front of many clients and many servers.
 //! - [`loopback`]: the embedded provider, which answers without a key and misbehaves on demand.
 //! - [`testing`]: for the tests of programs: answers without a socket, a recorder, paused time.
 //!
@@ -55,6 +56,8 @@ pub mod loopback;
 pub mod protocol;
 #[cfg(feature = "runtime")]
 pub mod provider;
+#[cfg(feature = "relay")]
+pub mod relay;
 #[cfg(feature = "runtime")]
 pub mod retry;
 #[cfg(feature = "runtime")]
@@ -79,6 +82,9 @@ pub use runtime::{ResponseStream, Runtime};
 #[cfg(feature = "runtime")]
 #[doc(no_inline)]
 pub use {actix, actix_rt, futures_core, futures_util, rustls, tracing, url};
+#[cfg(feature = "relay")]
+#[doc(no_inline)]
+pub use actix_web;
 #[doc(no_inline)]
 pub use {bytes, http, serde_json};
 

@@ -33,6 +33,7 @@ const ROOMS: &[Room] = &[
     room("actors", 6),
     room("runtime", 7),
     room("testing", 7),
+    room("relay", 8),
     room("guide", 8),
     room("lib", 9),
     room("fuzzing", 9),

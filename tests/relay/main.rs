@@ -1,0 +1,12 @@
+//! The relay, asked over real sockets.
+
+mod support;
+
+use support::RunningRelay;
+
+#[actix_rt::test]
+async fn a_relay_says_that_it_lives() {
+    let relay = RunningRelay::start().await;
+    let (status, _, body) = relay.get("/healthz").await;
+    assert_eq!((status, &*body), (200, "ok\n"));
+}
