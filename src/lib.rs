@@ -79,12 +79,12 @@ pub use runtime::{ResponseStream, Runtime};
 
 // The crates whose types stand in what is public here, and those that start its actors and read its streams: for a program
 // that would else have other versions of them, and with those an actix and a tokio that do not see the ones here.
-#[cfg(feature = "runtime")]
-#[doc(no_inline)]
-pub use {actix, actix_rt, futures_core, futures_util, rustls, tracing, url};
 #[cfg(feature = "relay")]
 #[doc(no_inline)]
 pub use actix_web;
+#[cfg(feature = "runtime")]
+#[doc(no_inline)]
+pub use {actix, actix_rt, futures_core, futures_util, rustls, tracing, url};
 #[doc(no_inline)]
 pub use {bytes, http, serde_json};
 

@@ -1,6 +1,52 @@
 //! What a relay may do, and how much of it.
 
+use std::time::Duration;
+
 /// How a relay behaves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct RelayConfig {}
+pub struct RelayConfig {
+    /// The most bytes that the body of a request may have, decoded. A longer one is 413.
+    pub max_body_bytes: usize,
+    /// The most streams that one client may have at a time; a further one is 429. Anonymous ones are one client.
+    pub max_streams: usize,
+    /// How long a client's stream may be without a block before it is sent a sign of life.
+    pub keepalive: Duration,
+    /// How long the head of a streamed answer waits for the server's. Then it is 200, and what fails later is an event.
+    pub head_patience: Duration,
+    /// How long what comes before the output is held back, so that a retry before it is not seen.
+    pub preamble_patience: Duration,
+    /// How long a client may leave its stream unread.
+    pub slow_client: Duration,
+    /// How long an answer that ended can be read again.
+    pub retention: Duration,
+    /// The most bytes of answers that are kept for those who come back; the oldest ended ones go first.
+    pub retention_bytes: usize,
+    /// How long running streams have to end after a shutdown has begun.
+    pub grace: Duration,
+    /// How long readiness says 503 before the listener closes.
+    pub drain_notice: Duration,
+    /// The `Host`s that requests may name besides IP addresses of this machine and `localhost`, without a port.
+    pub hosts: Vec<String>,
+    /// The origins whose pages may ask, such as `https://app.example`: exactly as browsers send them.
+    pub origins: Vec<String>,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_streams: 1000,
+            keepalive: Duration::from_secs(15),
+            head_patience: Duration::from_secs(15),
+            preamble_patience: Duration::from_secs(2),
+            slow_client: Duration::from_secs(60),
+            retention: Duration::from_secs(600),
+            retention_bytes: 256 << 20,
+            grace: Duration::from_secs(600),
+            drain_notice: Duration::from_secs(5),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+        }
+    }
+}

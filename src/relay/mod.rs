@@ -3,14 +3,23 @@
 //! A program of its own, or a part of an actix-web service: [`Relay::configure`] adds its routes. It is a subscriber of the runtime among
 //! others, and decides nothing that the runtime decides.
 
+#[expect(dead_code, reason = "the routes that ask it come next")]
+mod access;
 mod config;
 mod health;
+mod routing;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use actix_web::web::{Data, ServiceConfig};
 
-pub use self::config::RelayConfig;
+pub use self::{
+    config::RelayConfig,
+    routing::{Route, RouteTable, Target},
+};
 use crate::Runtime;
 
 /// The routes of a relay, and what they share. A clone is the same relay: one for each worker of the server.
@@ -24,14 +33,39 @@ struct Shared {
     config: RelayConfig,
     #[expect(dead_code, reason = "the routes that ask it come next")]
     runtime: Runtime,
+    routes: RwLock<Arc<RouteTable>>,
+}
+
+impl Shared {
+    /// Who answers for which model, from now on; a request keeps what it began with.
+    #[expect(dead_code, reason = "the routes that ask it come next")]
+    fn routes(&self) -> Arc<RouteTable> {
+        let routes = self.routes.read();
+        routes.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Relay {
-    /// A relay that asks by this runtime.
-    pub fn new(runtime: Runtime, config: RelayConfig) -> Self {
+    /// A relay that asks by this runtime, and whom its routes say.
+    pub fn new(runtime: Runtime, routes: RouteTable, config: RelayConfig) -> Self {
+        let routes = RwLock::new(Arc::new(routes));
         Self {
-            shared: Arc::new(Shared { config, runtime }),
+            shared: Arc::new(Shared {
+                config,
+                runtime,
+                routes,
+            }),
         }
+    }
+
+    /// Puts other routes in place. What runs goes on with those it began with.
+    pub fn set_routes(&self, routes: RouteTable) {
+        let mut current = self
+            .shared
+            .routes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(routes);
     }
 
     /// Adds its routes to a service.

@@ -6,7 +6,7 @@ use actix_responses::{
     Runtime,
     loopback::{Loopback, LoopbackOptions},
     provider::Provider,
-    relay::{Relay, RelayConfig},
+    relay::{Relay, RelayConfig, RouteTable},
 };
 use actix_web::{App, HttpServer, dev::ServerHandle};
 use tokio::{
@@ -29,8 +29,9 @@ impl RunningRelay {
     pub(crate) async fn with(upstream: LoopbackOptions, config: RelayConfig) -> Self {
         let upstream = Loopback::start(upstream).expect("an upstream");
         let provider = Provider::new("loopback", &upstream.base_url()).expect("a provider");
+        let routes = RouteTable::single(provider.clone());
         let runtime = Runtime::start(provider).expect("a runtime");
-        let relay = Relay::new(runtime, config);
+        let relay = Relay::new(runtime, routes, config);
         let server = HttpServer::new(move || App::new().configure(|app| relay.configure(app)))
             .workers(1)
             .disable_signals()
@@ -66,10 +67,7 @@ impl RunningRelay {
             .await
             .expect("a request");
         let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .await
-            .expect("an answer");
+        stream.read_to_string(&mut answer).await.expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let status = head
             .split(' ')

@@ -1,0 +1,152 @@
+//! Which server a model is asked of, and under which name.
+
+use std::sync::Arc;
+
+use crate::provider::Provider;
+
+/// What clients may ask for, and who answers it. The first route that matches a model is the one.
+///
+/// ```
+/// use actix_responses::{provider::Provider, relay::{Route, RouteTable, Target}};
+///
+/// # fn main() -> Result<(), actix_responses::ApiError> {
+/// let vllm = Provider::new("vllm", "http://gpu-7:8000/v1")?;
+/// let table = RouteTable::new(vec![
+///     Route::new("gpt-*", Target::new(Provider::openai())),
+///     Route::new("*", Target::new(vllm).with_model("qwen3")),
+/// ]);
+/// let route = table.find("gpt-5").unwrap();
+/// assert_eq!(route.targets[0].provider.name(), "openai");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    routes: Vec<Arc<Route>>,
+}
+
+/// Who answers for the models of one pattern.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Route {
+    /// The models that it is for, as clients name them; `*` stands for any text.
+    pub model: String,
+    /// Whom to ask, in this order: those behind the first are fallbacks.
+    pub targets: Vec<Target>,
+}
+
+/// One server, and what it calls the model.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Target {
+    /// The server.
+    pub provider: Arc<Provider>,
+    /// The model's name there, where it is another.
+    pub model: Option<String>,
+}
+
+impl RouteTable {
+    /// The routes in the order in which they are looked at.
+    pub fn new(routes: Vec<Route>) -> Self {
+        let routes = routes.into_iter().map(Arc::new).collect();
+        Self { routes }
+    }
+
+    /// One server for every model.
+    pub fn single(provider: impl Into<Arc<Provider>>) -> Self {
+        Self::new(vec![Route::new("*", Target::new(provider))])
+    }
+
+    /// The route of a model.
+    pub fn find(&self, model: &str) -> Option<Arc<Route>> {
+        let mut routes = self.routes.iter();
+        routes.find(|route| is_match(&route.model, model)).cloned()
+    }
+
+    /// All of them, in order.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+impl Route {
+    /// A route with one target.
+    pub fn new(model: impl Into<String>, target: Target) -> Self {
+        Self {
+            model: model.into(),
+            targets: vec![target],
+        }
+    }
+
+    /// Adds whom to ask when those before it fail.
+    #[must_use]
+    pub fn with_fallback(mut self, target: Target) -> Self {
+        self.targets.push(target);
+        self
+    }
+}
+
+impl Target {
+    /// A server that knows the model by the name that clients use.
+    pub fn new(provider: impl Into<Arc<Provider>>) -> Self {
+        Self {
+            provider: provider.into(),
+            model: None,
+        }
+    }
+
+    /// Sets what it calls the model.
+    #[must_use]
+    pub fn with_model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+}
+
+/// Whether a pattern, in which `*` stands for any text, is this name.
+fn is_match(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<_> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some(at) = name.find(part) else {
+            return false;
+        };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn star_stands_for_any_text_and_nothing_else_does() {
+        for (pattern, name, is) in [
+            ("gpt-5", "gpt-5", true),
+            ("gpt-5", "gpt-5.1", false),
+            ("gpt-*", "gpt-", true),
+            ("gpt-*", "gpt-5", true),
+            ("gpt-*", "agpt-5", false),
+            ("*", "", true),
+            ("*-mini", "gpt-mini", true),
+            ("*-mini", "mini", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+            ("**", "x", true),
+            ("gpt-?", "gpt-5", false),
+            ("[a]", "a", false),
+            ("ü*", "über", true),
+        ] {
+            assert_eq!(is_match(pattern, name), is, "{pattern} {name}");
+        }
+    }
+}
