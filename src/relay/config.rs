@@ -50,3 +50,18 @@ impl Default for RelayConfig {
         }
     }
 }
+
+with_fields!(RelayConfig {
+    with_max_body_bytes(max_body_bytes: usize),
+    with_max_streams(max_streams: usize),
+    with_keepalive(keepalive: Duration),
+    with_head_patience(head_patience: Duration),
+    with_preamble_patience(preamble_patience: Duration),
+    with_slow_client(slow_client: Duration),
+    with_retention(retention: Duration),
+    with_retention_bytes(retention_bytes: usize),
+    with_grace(grace: Duration),
+    with_drain_notice(drain_notice: Duration),
+    with_hosts(hosts: Vec<String>),
+    with_origins(origins: Vec<String>),
+});
