@@ -16,6 +16,7 @@ mod prompt_options;
 mod provider_options;
 mod question;
 mod secrets;
+mod serve;
 mod status_line;
 mod system;
 mod text_view;
@@ -42,6 +43,7 @@ enum Command {
     Models(models::Models),
     Decode(decode::Decode),
     Loopback(loopback::Serve),
+    Serve(Box<serve::Serve>),
 }
 
 impl Arguments {
@@ -53,6 +55,7 @@ impl Arguments {
             Command::Models(models) => models.run(),
             Command::Decode(decode) => decode.run(),
             Command::Loopback(serve) => serve.run(),
+            Command::Serve(serve) => serve.run(),
         };
         result.unwrap_or_else(|error| {
             console::complain(&error.to_string());
