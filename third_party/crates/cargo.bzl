@@ -6,11 +6,12 @@ EDITION = "2024"
 
 # What each feature turns on, itself included.
 FEATURES = {
-    "cli": ["cli", "loopback", "metrics", "runtime", "toml", "zstd"],
-    "default": ["cli", "default", "loopback", "metrics", "runtime", "test-util", "toml", "zstd"],
-    "full": ["cli", "full", "loopback", "metrics", "runtime", "test-util", "toml", "zstd"],
+    "cli": ["cli", "loopback", "metrics", "relay", "runtime", "toml", "zstd"],
+    "default": ["cli", "default", "loopback", "metrics", "relay", "runtime", "test-util", "toml", "zstd"],
+    "full": ["cli", "full", "loopback", "metrics", "relay", "runtime", "test-util", "toml", "zstd"],
     "loopback": ["loopback"],
     "metrics": ["metrics", "runtime"],
+    "relay": ["metrics", "relay", "runtime", "toml", "zstd"],
     "runtime": ["runtime"],
     "test-util": ["runtime", "test-util"],
     "toml": ["runtime", "toml"],
@@ -30,11 +31,12 @@ CRATES = [
 ]
 
 FEATURE_CRATES = {
-    "cli": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "default": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "full": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "cli": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "default": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "full": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
     "loopback": ["httparse", "rustix", "thiserror", "tokio", "tracing"],
     "metrics": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
+    "relay": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "url", "webpki-roots", "zstd"],
     "runtime": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "test-util": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "toml": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "url", "webpki-roots"],
@@ -49,6 +51,7 @@ UNIX_CRATES = [
 # [dev-dependencies], and those of the benchmarks.
 DEV_CRATES = [
     "actix-rt",
+    "actix-web",
     "proptest",
     "rcgen",
     "sse-core",
@@ -95,6 +98,8 @@ REQUIRED_FEATURES = {
     "limits": ["runtime", "loopback"],
     "loopback": ["runtime", "loopback"],
     "providers": ["runtime"],
+    "relay": ["relay", "loopback"],
+    "relay_as_a_stranger": ["relay"],
     "security": ["cli"],
     "signing": ["runtime", "zstd"],
     "simulation": ["runtime"],
