@@ -5,6 +5,11 @@
 
 #[expect(dead_code, reason = "the routes that ask it come next")]
 mod access;
+#[allow(
+    dead_code,
+    reason = "the handlers that begin and read answers come next"
+)]
+mod answers;
 mod config;
 mod health;
 mod routing;
@@ -34,6 +39,8 @@ struct Shared {
     #[expect(dead_code, reason = "the routes that ask it come next")]
     runtime: Runtime,
     routes: RwLock<Arc<RouteTable>>,
+    #[expect(dead_code, reason = "the routes that ask it come next")]
+    answers: answers::Answers,
 }
 
 impl Shared {
@@ -49,11 +56,13 @@ impl Relay {
     /// A relay that asks by this runtime, and whom its routes say.
     pub fn new(runtime: Runtime, routes: RouteTable, config: RelayConfig) -> Self {
         let routes = RwLock::new(Arc::new(routes));
+        let answers = answers::Answers::new(answers::Bounds::of(&config), config.retention);
         Self {
             shared: Arc::new(Shared {
                 config,
                 runtime,
                 routes,
+                answers,
             }),
         }
     }

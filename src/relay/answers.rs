@@ -1,0 +1,209 @@
+//! Answers: what becomes of a `POST`. A pump fills one, and its readers are the clients.
+
+mod answer;
+mod limits;
+mod log;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::time::Instant;
+
+use self::log::Ledger;
+#[allow(
+    unused_imports,
+    reason = "the handlers that begin and read answers come next"
+)]
+pub(in crate::relay) use self::{
+    answer::{About, Answer},
+    limits::Bounds,
+    log::{Batch, End, ReadError},
+    reader::Reader,
+};
+use super::access::Client;
+
+/// How often it is looked for answers whose time has passed, at most.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The answers of a relay: those that run, and those that ended a while ago. A clone is the same.
+#[derive(Clone)]
+pub(in crate::relay) struct Answers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bounds: Bounds,
+    retention: Duration,
+    ledger: Arc<Ledger>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    rooms: HashMap<Client, Room>,
+    /// All that are known, the oldest first.
+    order: VecDeque<Arc<Answer>>,
+    /// When it was last looked for those whose time has passed.
+    swept: Option<Instant>,
+}
+
+/// The answers of one client.
+#[derive(Default)]
+struct Room {
+    answers: HashMap<Arc<str>, Arc<Answer>>,
+    /// The ids that servers gave them, and ours.
+    aliases: HashMap<Arc<str>, Arc<str>>,
+    ledger: Arc<Ledger>,
+}
+
+impl Answers {
+    pub(in crate::relay) fn new(bounds: Bounds, retention: Duration) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                bounds,
+                retention,
+                ledger: Arc::default(),
+                known: Mutex::default(),
+            }),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.inner
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new answer for this client. It has no reader yet, and is not deserted before it had one.
+    pub(in crate::relay) fn begin(&self, client: &Client, about: About) -> Arc<Answer> {
+        let mut known = self.known();
+        self.let_go(&mut known);
+        let room = known.rooms.entry(client.clone()).or_default();
+        let ledgers = [room.ledger.clone(), self.inner.ledger.clone()];
+        let bounds = self.inner.bounds.clone();
+        let answer = Arc::new(Answer::new(
+            new_id(),
+            client.clone(),
+            about,
+            bounds,
+            ledgers,
+        ));
+        room.answers.insert(answer.id_shared(), answer.clone());
+        known.order.push_back(answer.clone());
+        answer
+    }
+
+    /// The answer of this client with this id, of ours or of a server's; of the latter the newest.
+    pub(in crate::relay) fn find(&self, client: &Client, id: &str) -> Option<Arc<Answer>> {
+        let mut known = self.known();
+        self.let_go(&mut known);
+        let room = known.rooms.get(client)?;
+        let id = room.aliases.get(id).map_or(id, |ours| ours);
+        room.answers.get(id).cloned()
+    }
+
+    /// All answers of this client, the newest first.
+    pub(in crate::relay) fn list(&self, client: &Client) -> Vec<Arc<Answer>> {
+        let mut known = self.known();
+        self.let_go(&mut known);
+        let of_client = known.order.iter().rev();
+        let of_client = of_client.filter(|answer| answer.client() == client);
+        of_client.cloned().collect()
+    }
+
+    /// The id that the server gave this answer. An older answer of this client with the same one is found by ours alone.
+    pub(in crate::relay) fn set_alias(&self, answer: &Answer, server_id: &str) {
+        if let Some(room) = self.known().rooms.get_mut(answer.client())
+            && room.answers.contains_key(answer.id())
+        {
+            room.aliases.insert(server_id.into(), answer.id_shared());
+            answer.set_server_id(server_id);
+        }
+    }
+
+    /// Forgets an answer. It runs on for those who read it.
+    pub(in crate::relay) fn remove(&self, answer: &Answer) {
+        let mut known = self.known();
+        known.order.retain(|other| other.id() != answer.id());
+        known.forget(answer);
+    }
+
+    /// Lets go of those whose time has passed, and of the oldest of too many.
+    fn let_go(&self, known: &mut Known) {
+        let now = Instant::now();
+        let mut too_many = known.order.len().saturating_sub(self.inner.bounds.ended);
+        let recently = known.swept.is_some_and(|at| now < at + SWEEP);
+        if recently && too_many == 0 {
+            return;
+        }
+        known.swept = Some(now);
+        let passed = |answer: &Answer| {
+            let time = if answer.about().is_kept() {
+                self.inner.retention
+            } else {
+                self.inner.bounds.unstored
+            };
+            answer.ended_at().map(|ended| now >= ended + time)
+        };
+        let mut gone = Vec::new();
+        known.order.retain(|answer| {
+            // One that runs stays.
+            let goes = passed(answer).is_some_and(|passed| passed || too_many > 0);
+            if goes {
+                too_many = too_many.saturating_sub(1);
+                gone.push(answer.clone());
+            }
+            !goes
+        });
+        for answer in gone {
+            known.forget(&answer);
+        }
+    }
+}
+
+impl Known {
+    fn forget(&mut self, answer: &Answer) {
+        if let Some(room) = self.rooms.get_mut(answer.client()) {
+            room.answers.remove(answer.id());
+            room.aliases.retain(|_, ours| **ours != *answer.id());
+            if room.answers.is_empty() {
+                self.rooms.remove(answer.client());
+            }
+        }
+        answer.forget();
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answers = self.known().order.len();
+        f.debug_struct("Answers")
+            .field("answers", &answers)
+            .finish()
+    }
+}
+
+/// An id that nobody guesses and that never comes again: 128 random bits.
+fn new_id() -> Arc<str> {
+    let mut random = [0; 16];
+    // It fails where the system has no randomness at all; an id that can be guessed is none.
+    SystemRandom::new()
+        .fill(&mut random)
+        .expect("the system's randomness");
+    let mut id = String::with_capacity(38);
+    id.push_str("relay_");
+    for byte in random {
+        use fmt::Write as _;
+        let _ = write!(id, "{byte:02x}");
+    }
+    id.into()
+}

@@ -1,0 +1,386 @@
+//! What is sent of one answer: its blocks, in order, and who reads them how far.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+use super::limits::Bounds;
+
+/// How an answer ended. What a client is told of it lies in the log's last block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::relay) enum End {
+    /// As the server says a whole answer ends.
+    Completed,
+    /// At a limit, or withheld.
+    Incomplete,
+    /// By a failure, of the server or of ours.
+    Failed,
+    /// Somebody wanted that, or nobody read it any more.
+    Cancelled,
+}
+
+impl End {
+    /// The status of a response that ended so.
+    pub(in crate::relay) fn status(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a reader has nothing more to read, though the answer did not end there for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::relay) enum ReadError {
+    /// It read too slowly, and was left behind.
+    TooSlow,
+    /// Blocks that it wants are not kept: the answer is over its bound in bytes.
+    NotResumable,
+    /// The time for which the answer was kept has passed, or it was deleted.
+    Expired,
+    /// The store that has it does not answer.
+    Unavailable,
+}
+
+/// Some blocks that follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::relay) struct Batch {
+    /// The number of the first block; the first of all is 1.
+    pub(in crate::relay) first: u64,
+    pub(in crate::relay) blocks: SmallVec<[Bytes; 4]>,
+}
+
+/// Bytes that lie in the logs of running answers, of one client and of all.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    bytes: AtomicUsize,
+}
+
+/// The log of one answer. The pump that fills it is one; readers come and go.
+pub(super) struct Log {
+    state: Mutex<State>,
+    /// Told when a reader has read or left, and of a cancel: all that the pump waits for.
+    pump: Notify,
+    limits: Bounds,
+    /// Of the client, and of all.
+    ledgers: [Arc<Ledger>; 2],
+}
+
+struct State {
+    /// What is kept of the blocks: all of them, or what some reader still has to read.
+    blocks: VecDeque<Bytes>,
+    /// How many blocks are not kept any more.
+    let_go: u64,
+    /// The bytes of `blocks`, which stand in the ledgers, too.
+    kept_bytes: usize,
+    /// The bytes of all blocks that ever came.
+    pushed_bytes: u64,
+    resumable: bool,
+    end: Option<End>,
+    cancel: bool,
+    seats: Vec<Option<Seat>>,
+    readers: usize,
+    had_reader: bool,
+}
+
+/// The place of a reader.
+struct Seat {
+    /// How many blocks it has read or skipped.
+    position: u64,
+    /// The bytes of these.
+    bytes: u64,
+    waker: Option<Waker>,
+    too_slow: bool,
+}
+
+impl State {
+    fn len(&self) -> u64 {
+        self.let_go + self.blocks.len() as u64
+    }
+
+    /// The bytes that the slowest reader has not read yet.
+    fn behind(&self) -> u64 {
+        let read = self.seats.iter().flatten().map(|seat| seat.bytes).min();
+        read.map_or(0, |read| self.pushed_bytes - read)
+    }
+
+    fn wake_readers(&mut self) {
+        for seat in self.seats.iter_mut().flatten() {
+            if let Some(waker) = seat.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Log {
+    pub(super) fn new(limits: Bounds, ledgers: [Arc<Ledger>; 2]) -> Self {
+        Self {
+            state: Mutex::new(State {
+                blocks: VecDeque::new(),
+                let_go: 0,
+                kept_bytes: 0,
+                pushed_bytes: 0,
+                resumable: true,
+                end: None,
+                cancel: false,
+                seats: Vec::new(),
+                readers: 0,
+                had_reader: false,
+            }),
+            pump: Notify::new(),
+            limits,
+            ledgers,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, blocks: impl IntoIterator<Item = Bytes>) {
+        let state = &mut *self.state();
+        if state.end.is_some() {
+            return;
+        }
+        let before = state.kept_bytes;
+        for block in blocks {
+            state.kept_bytes += block.len();
+            state.pushed_bytes += block.len() as u64;
+            state.blocks.push_back(block);
+        }
+        let more = state.kept_bytes - before;
+        let bounds = [self.limits.client_bytes, self.limits.bytes];
+        let mut over = state.kept_bytes > self.limits.stream_bytes;
+        for (ledger, bound) in self.ledgers.iter().zip(bounds) {
+            over |= ledger.bytes.fetch_add(more, Ordering::Relaxed) + more > bound;
+        }
+        if over {
+            state.resumable = false;
+        }
+        self.let_go_of_what_was_read(state);
+        state.wake_readers();
+    }
+
+    pub(super) fn end(&self, end: End) -> bool {
+        let state = &mut *self.state();
+        let first = state.end.is_none();
+        state.end.get_or_insert(end);
+        state.wake_readers();
+        self.pump.notify_waiters();
+        first
+    }
+
+    pub(super) fn cancel(&self) {
+        self.state().cancel = true;
+        self.pump.notify_waiters();
+    }
+
+    /// Keeps the blocks for nobody but those who read now.
+    pub(super) fn forget(&self) {
+        let state = &mut *self.state();
+        state.resumable = false;
+        self.let_go_of_what_was_read(state);
+    }
+
+    pub(super) fn end_so_far(&self) -> Option<End> {
+        self.state().end
+    }
+
+    pub(super) fn is_resumable(&self) -> bool {
+        self.state().resumable
+    }
+
+    /// How many blocks came.
+    pub(super) fn len(&self) -> u64 {
+        self.state().len()
+    }
+
+    pub(super) fn readers(&self) -> usize {
+        self.state().readers
+    }
+
+    /// All blocks so far, where all are kept.
+    pub(super) fn whole(&self) -> Option<Vec<Bytes>> {
+        let state = self.state();
+        (state.let_go == 0).then(|| state.blocks.iter().cloned().collect())
+    }
+
+    /// A place for a reader that has `position` blocks already.
+    pub(super) fn sit_down(&self, position: u64) -> usize {
+        let state = &mut *self.state();
+        let position = position.min(state.len());
+        let behind: usize = match position.checked_sub(state.let_go) {
+            Some(skip) => state.blocks.range(skip as usize..).map(Bytes::len).sum(),
+            None => state.kept_bytes,
+        };
+        let seat = Some(Seat {
+            position,
+            bytes: state.pushed_bytes - behind as u64,
+            waker: None,
+            too_slow: false,
+        });
+        state.readers += 1;
+        state.had_reader = true;
+        match state.seats.iter().position(Option::is_none) {
+            Some(free) => {
+                state.seats[free] = seat;
+                free
+            }
+            None => {
+                state.seats.push(seat);
+                state.seats.len() - 1
+            }
+        }
+    }
+
+    pub(super) fn stand_up(&self, seat: usize) {
+        let state = &mut *self.state();
+        state.seats[seat] = None;
+        state.readers -= 1;
+        self.let_go_of_what_was_read(state);
+        self.pump.notify_waiters();
+    }
+
+    pub(super) fn poll_read(
+        &self,
+        seat: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Batch, ReadError>>> {
+        let state = &mut *self.state();
+        let (len, let_go) = (state.len(), state.let_go);
+        let Some(place) = &mut state.seats[seat] else {
+            return Poll::Ready(None);
+        };
+        if place.too_slow {
+            return Poll::Ready(Some(Err(ReadError::TooSlow)));
+        }
+        let Some(skip) = place.position.checked_sub(let_go) else {
+            return Poll::Ready(Some(Err(ReadError::NotResumable)));
+        };
+        if place.position == len {
+            if state.end.is_some() {
+                return Poll::Ready(None);
+            }
+            // Most are polled by the task that was woken before.
+            match &mut place.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        let mut blocks = SmallVec::new();
+        let mut bytes = 0;
+        for block in state.blocks.range(skip as usize..) {
+            bytes += block.len();
+            blocks.push(block.clone());
+            if bytes >= self.limits.batch_bytes {
+                break;
+            }
+        }
+        let first = place.position + 1;
+        place.position += blocks.len() as u64;
+        place.bytes += bytes as u64;
+        self.let_go_of_what_was_read(state);
+        self.pump.notify_waiters();
+        Poll::Ready(Some(Ok(Batch { first, blocks })))
+    }
+
+    fn let_go_of_what_was_read(&self, state: &mut State) {
+        if state.resumable {
+            return;
+        }
+        let read = state.seats.iter().flatten().map(|seat| seat.position).min();
+        // Nobody has read what a pump pushes before its first reader came.
+        let read = read.unwrap_or(if state.had_reader { state.len() } else { 0 });
+        let mut bytes = 0;
+        while state.let_go < read
+            && let Some(block) = state.blocks.pop_front()
+        {
+            bytes += block.len();
+            state.let_go += 1;
+        }
+        state.kept_bytes -= bytes;
+        self.give_back(bytes);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        for ledger in &self.ledgers {
+            ledger.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what is asked of the state is there.
+    async fn until<T>(&self, mut found: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let told = self.pump.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            if let Some(found) = found(&mut self.state()) {
+                return found;
+            }
+            told.await;
+        }
+    }
+
+    /// Waits while the slowest reader is too far behind; one that is so for too long is left behind.
+    pub(super) async fn room(&self) {
+        let far = self.limits.lag_bytes as u64;
+        if self.state().behind() <= far {
+            return;
+        }
+        let deadline = Instant::now() + self.limits.slow_reader;
+        let room = self.until(|state| (state.behind() <= far).then_some(()));
+        if timeout_at(deadline, room).await.is_err() {
+            let state = &mut *self.state();
+            for seat in state.seats.iter_mut().flatten() {
+                if state.pushed_bytes - seat.bytes > far {
+                    seat.too_slow = true;
+                    (seat.position, seat.bytes) = (u64::MAX, state.pushed_bytes);
+                    if let Some(waker) = seat.waker.take() {
+                        waker.wake();
+                    }
+                }
+            }
+            self.let_go_of_what_was_read(state);
+        }
+    }
+
+    /// Resolves when all readers that it had are gone.
+    pub(super) async fn deserted(&self) {
+        self.until(|state| (state.had_reader && state.readers == 0).then_some(()))
+            .await;
+    }
+
+    pub(super) async fn cancelled(&self) {
+        self.until(|state| state.cancel.then_some(())).await;
+    }
+
+    /// Resolves when it has ended, for those who wait for that alone.
+    pub(super) async fn ended_within(&self, time: Duration) -> Option<End> {
+        let ended = self.until(|state| state.end);
+        timeout_at(Instant::now() + time, ended).await.ok()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let bytes = self.state().kept_bytes;
+        self.give_back(bytes);
+    }
+}

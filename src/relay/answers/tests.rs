@@ -1,0 +1,160 @@
+//! The log and its readers, in paused time.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::{About, Answer, Answers, Bounds, End, ReadError};
+use crate::{
+    relay::{RelayConfig, access::Client},
+    wire::Wire,
+};
+
+fn about(detached: bool) -> About {
+    About {
+        wire: Wire::Responses,
+        model: "m".to_owned(),
+        provider: "p".to_owned(),
+        detached,
+        stored: true,
+        request: Bytes::new(),
+    }
+}
+
+fn answers() -> Answers {
+    let config = RelayConfig::default();
+    Answers::new(Bounds::of(&config), config.retention)
+}
+
+fn small(bounds: impl FnOnce(&mut Bounds)) -> Arc<Answer> {
+    let config = RelayConfig::default();
+    let mut own = Bounds::of(&config);
+    bounds(&mut own);
+    Answers::new(own, config.retention).begin(&Client::Anonymous, about(false))
+}
+
+fn blocks(numbers: std::ops::RangeInclusive<u32>) -> Vec<Bytes> {
+    let blocks = numbers.map(|number| format!("data: {number}\n\n").into());
+    blocks.collect()
+}
+
+async fn rest(mut reader: super::Reader) -> Vec<Bytes> {
+    let mut all = Vec::new();
+    while let Some(batch) = reader.next().await {
+        all.extend(batch.expect("blocks").blocks);
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_come_early_late_and_after_the_end_read_the_same() {
+    let answers = answers();
+    let answer = answers.begin(&Client::Anonymous, about(false));
+    let early = tokio::spawn(rest(answer.read(0)));
+    answer.push(blocks(1..=3));
+    tokio::task::yield_now().await;
+    let late = tokio::spawn(rest(answer.read(0)));
+    let behind = tokio::spawn(rest(answer.read(2)));
+    tokio::task::yield_now().await;
+    answer.push(blocks(4..=5));
+    answer.end(End::Completed);
+    answer.push(blocks(6..=6));
+    assert_eq!(early.await.unwrap(), blocks(1..=5));
+    assert_eq!(late.await.unwrap(), blocks(1..=5));
+    assert_eq!(behind.await.unwrap(), blocks(3..=5));
+    assert_eq!(rest(answer.read(4)).await, blocks(5..=5));
+    assert_eq!(answer.end_so_far(), Some(End::Completed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_deserted_when_its_last_reader_leaves_and_not_before_it_had_one() {
+    let answers = answers();
+    let answer = answers.begin(&Client::Anonymous, about(false));
+    assert!(answer.deserted().now_or_never().is_none());
+    let (one, two) = (answer.read(0), answer.read(0));
+    drop(one);
+    assert!(answer.deserted().now_or_never().is_none());
+    drop(two);
+    assert!(answer.deserted().now_or_never().is_some());
+    let detached = answers.begin(&Client::Anonymous, about(true));
+    drop(detached.read(0));
+    assert!(detached.deserted().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pump_waits_for_the_slowest_reader_and_leaves_it_behind_after_a_named_time() {
+    let answer = small(|bounds| bounds.lag_bytes = 20);
+    let mut slow = answer.read(0);
+    let quick = tokio::spawn(rest(answer.read(0)));
+    answer.push(blocks(1..=5));
+    assert!(answer.room().now_or_never().is_none());
+    // It reads in time: the pump goes on.
+    let (_, read) = tokio::join!(answer.room(), slow.next());
+    assert_eq!(read.unwrap().unwrap().blocks.len(), 5);
+    // It does not.
+    answer.push(blocks(6..=9));
+    let began = tokio::time::Instant::now();
+    answer.room().await;
+    assert_eq!(began.elapsed(), RelayConfig::default().slow_client);
+    assert_eq!(slow.next().await, Some(Err(ReadError::TooSlow)));
+    assert_eq!(slow.next().await, None);
+    answer.end(End::Completed);
+    assert_eq!(quick.await.unwrap(), blocks(1..=9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_over_its_bound_in_bytes_is_read_to_its_end_and_not_resumed() {
+    let answer = small(|bounds| bounds.stream_bytes = 20);
+    let mut reader = answer.read(0);
+    answer.push(blocks(1..=2));
+    assert!(answer.is_resumable());
+    answer.push(blocks(3..=4));
+    assert!(!answer.is_resumable());
+    assert_eq!(answer.blocks().map(|all| all.len()), Some(4));
+    assert_eq!(reader.next().await.unwrap().unwrap().blocks.len(), 4);
+    assert_eq!(answer.blocks(), None);
+    assert_eq!(
+        answer.read(1).next().await,
+        Some(Err(ReadError::NotResumable))
+    );
+    answer.push(blocks(5..=5));
+    answer.end(End::Completed);
+    assert_eq!(rest(reader).await, blocks(5..=5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_sees_its_own_answers_by_two_ids_until_their_time_has_passed() {
+    let answers = answers();
+    let (me, other) = (Client::Anonymous, Client::Keyed([7; 32]));
+    let older = answers.begin(&me, about(false));
+    let newer = answers.begin(&me, about(false));
+    answers.set_alias(&older, "resp_1");
+    answers.set_alias(&newer, "resp_1");
+    let found = |client, id: &str| answers.find(client, id).map(|found| found.id().to_owned());
+    assert_eq!(found(&me, "resp_1").as_deref(), Some(newer.id()));
+    assert_eq!(found(&me, older.id()).as_deref(), Some(older.id()));
+    assert_eq!(found(&other, older.id()), None);
+    assert_eq!(found(&other, "resp_1"), None);
+    assert_eq!(answers.list(&me).len(), 2);
+    assert_eq!(answers.list(&other).len(), 0);
+    newer.end(End::Completed);
+    tokio::time::advance(RelayConfig::default().retention + Duration::from_secs(2)).await;
+    assert_eq!(found(&me, "resp_1"), None);
+    // It runs still.
+    assert_eq!(found(&me, older.id()).as_deref(), Some(older.id()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_is_told_to_the_pump_and_waits_for_the_end() {
+    let answer = small(|_| {});
+    let pump = answer.clone();
+    let pump = async move {
+        pump.cancelled().await;
+        pump.end(End::Cancelled);
+    };
+    let (end, ()) = tokio::join!(answer.cancel(Duration::from_secs(1)), pump);
+    assert_eq!(end, Some(End::Cancelled));
+    let stuck = small(|_| {});
+    assert_eq!(stuck.cancel(Duration::from_secs(1)).await, None);
+}
