@@ -13,6 +13,7 @@ mod answers;
 mod config;
 mod health;
 mod routing;
+pub mod store;
 
 use std::{
     fmt,

@@ -1,5 +1,6 @@
 //! The relay, asked over real sockets.
 
+mod store;
 mod support;
 
 use support::RunningRelay;

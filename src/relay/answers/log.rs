@@ -18,31 +18,7 @@ use tokio::{
 };
 
 use super::limits::Bounds;
-
-/// How an answer ended. What a client is told of it lies in the log's last block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::relay) enum End {
-    /// As the server says a whole answer ends.
-    Completed,
-    /// At a limit, or withheld.
-    Incomplete,
-    /// By a failure, of the server or of ours.
-    Failed,
-    /// Somebody wanted that, or nobody read it any more.
-    Cancelled,
-}
-
-impl End {
-    /// The status of a response that ended so.
-    pub(in crate::relay) fn status(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Incomplete => "incomplete",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
+pub(in crate::relay) use crate::relay::store::StreamEnd as End;
 
 /// Why a reader has nothing more to read, though the answer did not end there for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
