@@ -5,12 +5,17 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     hidden_glob_reexports,
     reason = "nothing here uses it"
 )]
 
 pub use actix_responses::*;
 
+/// How options are written: it exports nothing.
+#[macro_use]
+#[path = "../src/options.rs"]
+mod options;
 #[path = "../src/relay/mod.rs"]
 mod relay;
 
