@@ -10,8 +10,16 @@ mod access;
     reason = "the handlers that begin and read answers come next"
 )]
 mod answers;
+#[allow(dead_code, reason = "the handlers that stream come next")]
+mod block;
 mod config;
+#[allow(dead_code, reason = "the handlers that stream come next")]
+mod connection;
+#[allow(dead_code, reason = "the handlers that stream come next")]
+mod ending;
 mod health;
+#[allow(dead_code, reason = "the handlers that stream come next")]
+mod preamble;
 mod routing;
 pub mod store;
 

@@ -1,0 +1,350 @@
+//! What a server sends before its answer: held, so that a client does not see that an attempt failed.
+//!
+//! Nothing is read of what is held. Only where it had to go out before the answer began, and another attempt follows, is each block of
+//! that one looked at: it goes on under the ids that the client knows.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::block::{self, Edits, Event, Object, edited};
+use crate::wire::Wire;
+
+/// The most bytes that are held. Servers repeat the request in their first events, with all its tools.
+const HELD_BYTES: usize = 1 << 20;
+
+/// Which attempt of which target a block came from.
+pub(super) type Origin = (usize, u32);
+
+/// The blocks before an answer's first output, and what became of them.
+pub(super) struct Preamble {
+    wire: Wire,
+    origin: Option<Origin>,
+    held: Vec<Bytes>,
+    held_bytes: usize,
+    /// What clients were told before the answer began.
+    told: Option<Box<Told>>,
+    /// How the blocks of a later attempt are made to fit that.
+    mapping: Option<Box<Mapping>>,
+    is_open: bool,
+}
+
+/// An answer of another attempt does not go on where the one before had begun.
+#[derive(Debug, PartialEq)]
+pub(super) struct DoesNotFit;
+
+/// What an attempt announced before it failed, ids with their quotes.
+#[derive(Default)]
+struct Told {
+    response: Option<String>,
+    items: Vec<Announced>,
+    /// `content_part.added` and the like, without the ids of items.
+    parts: Vec<Part>,
+    next_sequence: Option<u64>,
+}
+
+struct Announced {
+    index: u64,
+    kind: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(PartialEq)]
+struct Part {
+    kind: String,
+    index: Option<u64>,
+    data_index: Option<u64>,
+}
+
+/// From the ids of the attempt that runs to those that the client knows.
+#[derive(Default)]
+struct Mapping {
+    ids: Vec<(String, String)>,
+    /// What is added to each sequence number, once one has gone out.
+    offset: Option<u64>,
+    /// How many of the items that were announced before are here, too.
+    items: usize,
+}
+
+impl Preamble {
+    pub(super) fn new(wire: Wire) -> Self {
+        Self {
+            wire,
+            origin: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            told: None,
+            mapping: None,
+            is_open: false,
+        }
+    }
+
+    /// Whether blocks wait here.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether what is held came from this attempt.
+    pub(super) fn holds_of(&self, origin: Origin) -> bool {
+        self.holds() && self.origin == Some(origin)
+    }
+
+    /// Whether the answer has begun, so that no other attempt can follow.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Takes a block, and adds to `out` what goes to clients now.
+    pub(super) fn push(
+        &mut self,
+        origin: Origin,
+        block: Bytes,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), DoesNotFit> {
+        if self.origin != Some(origin) {
+            self.origin = Some(origin);
+            if !self.is_open {
+                self.held.clear();
+                self.held_bytes = 0;
+                self.mapping = self.told.is_some().then(Box::default);
+            }
+        }
+        let block = match (&mut self.mapping, &mut self.told) {
+            (Some(mapping), Some(told)) => {
+                match mapping.fit(self.wire, told, block, self.is_open)? {
+                    Some(block) => block,
+                    None => return Ok(()),
+                }
+            }
+            (_, Some(told)) if !self.is_open => {
+                told.note(self.wire, &block);
+                block
+            }
+            _ => block,
+        };
+        if self.is_open || self.told.is_some() {
+            out.push(block);
+            return Ok(());
+        }
+        self.held_bytes += block.len();
+        self.held.push(block);
+        if self.held_bytes > HELD_BYTES {
+            self.release(out);
+        }
+        Ok(())
+    }
+
+    /// The answer has begun: what is held goes out, and what follows is not held.
+    pub(super) fn open(&mut self, out: &mut Vec<Bytes>) {
+        self.is_open = true;
+        out.append(&mut self.held);
+        if self.mapping.is_none() {
+            self.told = None;
+        }
+    }
+
+    /// The answer has not begun and is waited for no longer: what is held goes out.
+    pub(super) fn release(&mut self, out: &mut Vec<Bytes>) {
+        if self.is_open || self.told.is_some() {
+            return;
+        }
+        let mut told = Box::<Told>::default();
+        for block in &self.held {
+            told.note(self.wire, block);
+        }
+        self.told = Some(told);
+        out.append(&mut self.held);
+    }
+
+    /// Whether the answer may end well: what was announced of another attempt came in this one, too.
+    pub(super) fn fits(&self) -> Result<(), DoesNotFit> {
+        match (&self.mapping, &self.told) {
+            (Some(mapping), Some(told)) if mapping.items < told.items.len() => Err(DoesNotFit),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Told {
+    fn note(&mut self, wire: Wire, block: &[u8]) {
+        let data = block::data(block);
+        let event = Event::read(&data);
+        if wire == Wire::Chat {
+            let id = event.id.filter(|id| block::is_text(id));
+            self.response = self.response.take().or(id.map(text));
+            return;
+        }
+        if let Some(sequence) = event.sequence_number {
+            self.next_sequence = Some(sequence + 1);
+        }
+        if is_preamble(event.kind()) {
+            self.response = self.response.take().or(response_id(&event));
+        } else if event.kind() == ITEM_ADDED {
+            self.items.push(Announced::of(&event));
+        } else if let Some(part) = Part::of(&event, &data) {
+            self.parts.push(part);
+        }
+    }
+}
+
+impl Announced {
+    fn of(event: &Event<'_>) -> Self {
+        let item = event.item.map(Object::read).unwrap_or_default();
+        Self {
+            index: event.output_index.unwrap_or_default(),
+            kind: item.kind.map(text),
+            id: item.id.filter(|id| block::is_text(id)).map(text),
+        }
+    }
+}
+
+impl Part {
+    /// The event that announces a part of an item, if it is one.
+    fn of(event: &Event<'_>, data: &[u8]) -> Option<Self> {
+        if !event.kind().ends_with("_part.added") {
+            return None;
+        }
+        #[derive(Default, serde::Deserialize)]
+        struct Index {
+            content_index: Option<u64>,
+            summary_index: Option<u64>,
+        }
+        let index: Index = serde_json::from_slice(data).unwrap_or_default();
+        Some(Self {
+            kind: event.kind().to_owned(),
+            index: event.output_index,
+            data_index: index.content_index.or(index.summary_index),
+        })
+    }
+}
+
+impl Mapping {
+    /// The block as it goes on from what clients were told; none where they were told that before.
+    fn fit(
+        &mut self,
+        wire: Wire,
+        told: &mut Told,
+        block: Bytes,
+        is_open: bool,
+    ) -> Result<Option<Bytes>, DoesNotFit> {
+        let data = block::data(&block);
+        let event = Event::read(&data);
+        if wire == Wire::Chat {
+            if let Some(id) = event.id.filter(|id| block::is_text(id)) {
+                self.learn(&mut told.response, id.get());
+            }
+            if !is_open && told.response.is_some() && says_nothing(&data) {
+                return Ok(None);
+            }
+            return Ok(Some(self.mapped(&block, None)));
+        }
+        let kind = event.kind();
+        if is_preamble(kind) {
+            if let Some(id) = response_id(&event) {
+                self.learn(&mut told.response, &id);
+            }
+            // The attempt before may have been silent.
+            let was_told =
+                kind != CREATED || told.next_sequence.is_some() || told.response.is_some();
+            if was_told {
+                return Ok(None);
+            }
+        } else if kind == ITEM_ADDED {
+            let new = Announced::of(&event);
+            match told.items.iter_mut().find(|item| item.index == new.index) {
+                Some(item) if item.kind != new.kind => return Err(DoesNotFit),
+                Some(item) => {
+                    if let Some(id) = &new.id {
+                        self.learn(&mut item.id, id);
+                    }
+                    self.items += 1;
+                    return Ok(None);
+                }
+                None if !is_open => {
+                    told.items.push(new);
+                    self.items += 1;
+                }
+                None => {}
+            }
+        } else if let Some(part) = Part::of(&event, &data) {
+            if told.parts.contains(&part) {
+                return Ok(None);
+            }
+            if !is_open {
+                told.parts.push(part);
+            }
+        }
+        let sequence = event.sequence_number;
+        let new = sequence.map(|sequence| {
+            let offset = *self.offset.get_or_insert_with(|| {
+                told.next_sequence
+                    .unwrap_or_default()
+                    .saturating_sub(sequence)
+            });
+            sequence.saturating_add(offset)
+        });
+        if let Some(new) = new {
+            told.next_sequence = Some(new.saturating_add(1));
+        }
+        Ok(Some(
+            self.mapped(&block, new.filter(|new| Some(*new) != sequence)),
+        ))
+    }
+
+    /// Maps an id to what is known already; where nothing is, it becomes known.
+    fn learn(&mut self, known: &mut Option<String>, id: &str) {
+        let known = known.get_or_insert_with(|| id.to_owned());
+        if known != id && !self.ids.iter().any(|(old, _)| old == id) {
+            self.ids.push((id.to_owned(), known.clone()));
+        }
+    }
+
+    fn mapped(&self, block: &Bytes, sequence: Option<u64>) -> Bytes {
+        edited(block, |data, edits: &mut Edits| {
+            for (old, new) in &self.ids {
+                edits.replace_id(data, old, new);
+            }
+            if let Some(sequence) = sequence {
+                edits.replace_number(data, "sequence_number", sequence);
+            }
+        })
+    }
+}
+
+const CREATED: &str = "response.created";
+const ITEM_ADDED: &str = "response.output_item.added";
+
+/// Whether it is one of the events that only say that a request was taken.
+fn is_preamble(kind: &str) -> bool {
+    matches!(kind, CREATED | "response.in_progress" | "response.queued")
+}
+
+fn text(json: &RawValue) -> String {
+    json.get().to_owned()
+}
+
+fn response_id(event: &Event<'_>) -> Option<String> {
+    let id = Object::read(event.response?).id?;
+    block::is_text(id).then(|| text(id))
+}
+
+/// Whether a chunk holds nothing but a role and empty pieces.
+fn says_nothing(data: &[u8]) -> bool {
+    let Ok(chunk) = serde_json::from_slice::<serde_json::Value>(data) else {
+        return false;
+    };
+    let Some(choices) = chunk["choices"].as_array().filter(|all| !all.is_empty()) else {
+        return false;
+    };
+    choices.iter().all(|choice| {
+        let delta = choice["delta"].as_object();
+        choice["finish_reason"].is_null()
+            && delta.is_some_and(|delta| {
+                delta.iter().all(|(name, value)| {
+                    name == "role"
+                        || value.is_null()
+                        || value.as_str() == Some("")
+                        || value.as_array().is_some_and(Vec::is_empty)
+                })
+            })
+    })
+}
