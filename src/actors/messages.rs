@@ -46,6 +46,8 @@ pub struct SubmitRequest {
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Whether deliveries carry the blocks that their events were read from: [`Delivery::blocks`](super::Delivery::blocks).
+    pub blocks: bool,
     /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
     pub span: Span,
 }
@@ -63,6 +65,7 @@ impl SubmitRequest {
             subscribers: Vec::new(),
             label: None,
             observer: None,
+            blocks: false,
             span: Span::current(),
         }
     }
@@ -130,6 +133,13 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Has deliveries carry the blocks that their events were read from: [`Delivery::blocks`](super::Delivery::blocks).
+    #[must_use]
+    pub fn with_blocks(mut self) -> Self {
+        self.blocks = true;
         self
     }
 

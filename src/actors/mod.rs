@@ -19,7 +19,7 @@ mod supervisor;
 mod workers;
 
 pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
-pub use audience::{AudienceLimits, Cursor, Delivery, DeliveryPolicy, Subscriber};
+pub use audience::{AudienceLimits, Block, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
     Asked, CancelRequest, Compact, GetStatus, ListModels, ListRequests, RequestPhase,
     RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,

@@ -109,6 +109,68 @@ impl ResponseStream {
         Ok(self.accumulate().await?.completed()?.text())
     }
 
+    /// Waits for what comes next, as it was delivered: the events that were ready together, or what the stream has not given of them
+    /// yet, and their [`blocks`](Delivery::blocks). The end is the last event of the last one, also a failure; then `None`.
+    ///
+    /// Nothing is lost when its future is dropped.
+    pub async fn next_delivery(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let delivery = match self.poll_hurried(cx) {
+            Some(end) => end,
+            None => match self.current.take() {
+                Some((delivery, index)) if index < delivery.events().len() => {
+                    delivery.without_first(index)
+                }
+                _ => ready!(self.poll_queued(cx)),
+            },
+        };
+        self.next_sequence = delivery.next_sequence();
+        self.ended = delivery.is_final();
+        if self.ended {
+            self.current = None;
+        }
+        Poll::Ready(Some(delivery))
+    }
+
+    /// An end that overtakes what waits in the queue. An error does not.
+    fn poll_hurried(&mut self, cx: &mut Context<'_>) -> Option<Delivery> {
+        let Poll::Ready(Some(delivery)) = self.hurried.poll_recv(cx) else {
+            return None;
+        };
+        let end = last_of(delivery);
+        if let Some(ResponseEvent::Failed(_)) = end.events().last() {
+            self.failure = Some(end);
+            return None;
+        }
+        Some(end)
+    }
+
+    /// What is queued; behind it the end that was hurried, or one that says that there is none.
+    fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<Delivery> {
+        let queued = match &self.failure {
+            None => ready!(self.queued.poll_recv(cx)),
+            Some(_) => self.queued.try_recv().ok(),
+        };
+        if let Some(delivery) = queued {
+            return Poll::Ready(delivery);
+        }
+        // All senders are gone, so whatever was hurried has arrived.
+        let last = self.failure.take().or_else(|| self.hurried.try_recv().ok());
+        Poll::Ready(last.map_or_else(
+            || {
+                let end = vec![ResponseEvent::Failed(Arc::new(ApiError::stopped()))];
+                Delivery::of(self.request, self.next_sequence, end)
+            },
+            last_of,
+        ))
+    }
+
     fn end(&mut self, event: ResponseEvent) -> Result<ResponseEvent, ApiError> {
         self.ended = true;
         self.current = None;
@@ -127,16 +189,8 @@ impl Stream for ResponseStream {
         if this.ended {
             return Poll::Ready(None);
         }
-        // An end that overtakes what waits in the queue; an error does not.
-        if let Poll::Ready(Some(delivery)) = this.hurried.poll_recv(cx)
-            && let Some(event) = delivery.events().last()
-        {
-            if matches!(event, ResponseEvent::Failed(_)) {
-                this.failure = Some(delivery);
-            } else {
-                this.next_sequence = delivery.next_sequence();
-                return Poll::Ready(Some(this.end(event.clone())));
-            }
+        if let Some(end) = this.poll_hurried(cx) {
+            this.current = Some((end, 0));
         }
         loop {
             if let Some((delivery, index)) = &mut this.current
@@ -150,28 +204,15 @@ impl Stream for ResponseStream {
                     false => Ok(event),
                 }));
             }
-            let queued = match &this.failure {
-                None => ready!(this.queued.poll_recv(cx)),
-                Some(_) => this.queued.try_recv().ok(),
-            };
-            this.current = queued.map(|delivery| (delivery, 0));
-            if this.current.is_none() {
-                // All senders are gone, so whatever was hurried has arrived.
-                let last = this.failure.take().or_else(|| this.hurried.try_recv().ok());
-                let event = last.and_then(|delivery| {
-                    this.next_sequence = delivery.next_sequence();
-                    delivery.events().last().cloned()
-                });
-                return Poll::Ready(Some(match event {
-                    Some(event) => this.end(event),
-                    None => {
-                        this.ended = true;
-                        Err(ApiError::stopped())
-                    }
-                }));
-            }
+            this.current = Some((ready!(this.poll_queued(cx)), 0));
         }
     }
+}
+
+/// The last event alone.
+fn last_of(delivery: Delivery) -> Delivery {
+    let before = delivery.events().len().saturating_sub(1);
+    delivery.without_first(before)
 }
 
 impl FusedStream for ResponseStream {

@@ -6,11 +6,15 @@
 //! deviation: what [`SseDecoder::finish`] finds at the end of the stream is handed over, not
 //! discarded.
 
+#[cfg(feature = "runtime")]
+mod blocks;
 mod decoder;
 mod error;
 mod field;
 mod lines;
 
+#[cfg(feature = "runtime")]
+pub(crate) use blocks::{BlockSplitter, SplitEnd};
 pub(crate) use decoder::Frame;
 pub use decoder::{SseDecoder, SseEvent};
 pub use error::{DecodeError, SseLimits};

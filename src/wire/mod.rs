@@ -4,6 +4,8 @@
 //! terminal event ends it.
 
 mod answer;
+#[cfg(feature = "runtime")]
+pub(crate) mod blocks;
 mod body;
 mod chat;
 mod dialect;

@@ -149,6 +149,8 @@ pub(crate) struct RequestSpec {
 pub(crate) struct StreamOptions {
     pub(crate) limits: StreamLimits,
     pub(crate) when_deserted: WhenDeserted,
+    /// Whether what is delivered carries the blocks it was read from.
+    pub(crate) has_blocks: bool,
     /// The response runs on without its stream (`background`), so that another attempt would be another response.
     pub(crate) is_background: bool,
 }

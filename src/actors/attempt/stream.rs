@@ -37,7 +37,7 @@ use crate::{
     secret::Secrets,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
-    wire::{StreamDecoder, Terminal, server_error},
+    wire::{StreamDecoder, Terminal, blocks::BlockReader, server_error},
 };
 
 mod watched;
@@ -53,6 +53,7 @@ pub(crate) struct StreamActor {
     lease: Lease,
     stage: Stage,
     decoder: StreamDecoder,
+    blocks: Option<Box<BlockReader>>,
     events: Vec<ResponseEvent>,
     request_id: Option<Box<str>>,
     secrets: Secrets,
@@ -101,6 +102,10 @@ impl StreamActor {
         lease.watch(&span);
         let request_span = attempt.request_span.clone();
         let spec = attempt.spec.clone();
+        let blocks = spec.stream.has_blocks.then(|| {
+            let limits = spec.stream.limits.sse;
+            Box::new(BlockReader::new(limits, attempt.number))
+        });
         let phase = Rc::new(Cell::new(Phase::Authorize));
         let timeouts = &spec.provider.timeouts;
         let head_limit = timeouts.response_head;
@@ -109,6 +114,7 @@ impl StreamActor {
         Self {
             decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits)
                 .with_quirks(&spec.provider.quirks),
+            blocks,
             spec,
             lease,
             stage: Stage::Opening {
@@ -178,7 +184,11 @@ impl StreamActor {
                     if let Some(start) = foreign {
                         start.keep(&chunk);
                     }
-                    terminal = self.decoder.feed(&chunk, &mut self.events);
+                    let (decoder, events) = (&mut self.decoder, &mut self.events);
+                    terminal = match &mut self.blocks {
+                        None => decoder.feed(&chunk, events),
+                        Some(blocks) => blocks.feed(decoder, &chunk, events),
+                    };
                     // The first event does not wait for what else is ready.
                     if !self.published && self.events.len() > heads && terminal.is_none() {
                         match self.lease.audience().has_streams() {
@@ -199,7 +209,11 @@ impl StreamActor {
                 Poll::Ready(None) => {
                     body_over = true;
                     let is_foreign = self.decoder.events() == 0;
-                    terminal = self.decoder.end_of_stream(&mut self.events);
+                    let (decoder, events) = (&mut self.decoder, &mut self.events);
+                    terminal = match &mut self.blocks {
+                        None => decoder.end_of_stream(events),
+                        Some(blocks) => blocks.end_of_stream(decoder, events),
+                    };
                     if let (Some(Terminal::Failed(error)), Some(foreign)) =
                         (&mut terminal, foreign.as_ref())
                         && is_foreign
@@ -247,9 +261,11 @@ impl StreamActor {
         ctx: &mut Context<Self>,
     ) {
         let stage = mem::replace(&mut self.stage, Stage::Over);
+        self.hand_over_blocks();
         match terminal {
             Terminal::Failed(mut error) => {
-                self.lease.audience().publish(&mut self.events, now);
+                let audience = self.lease.audience();
+                audience.publish_before_failure(&mut self.events, now);
                 self.decoder.complete(&mut error);
                 let details = error.details_mut();
                 if details.request_id.is_none() {
@@ -302,11 +318,19 @@ impl StreamActor {
         }
     }
 
+    /// Those that have been read go with the events.
+    fn hand_over_blocks(&mut self) {
+        if let Some(blocks) = &mut self.blocks {
+            self.lease.audience().add_blocks(blocks.take());
+        }
+    }
+
     /// Delivers what was read.
     fn publish(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
         if self.events.is_empty() {
             return;
         }
+        self.hand_over_blocks();
         self.published |= !matches!(self.events[..], [ResponseEvent::Head(_)]);
         let audience = self.lease.audience();
         audience.publish(&mut self.events, now);

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use actix::Message;
 use smallvec::SmallVec;
 
-use crate::{actors::RequestId, protocol::ResponseEvent};
+use crate::{actors::RequestId, protocol::ResponseEvent, wire::blocks::Blocks};
 
 /// One or more consecutive events of a request.
 ///
@@ -37,6 +37,8 @@ pub(crate) struct Batch {
     pub(super) bytes: usize,
     /// Of a slow stream each event comes alone.
     pub(super) events: SmallVec<[ResponseEvent; 1]>,
+    /// Where that was asked for.
+    pub(super) blocks: Option<Box<Blocks>>,
 }
 
 impl Batch {
@@ -44,12 +46,15 @@ impl Batch {
         request: RequestId,
         first: u64,
         events: SmallVec<[ResponseEvent; 1]>,
+        blocks: Option<Box<Blocks>>,
     ) -> Arc<Self> {
+        let held = blocks.as_ref().map_or(0, |blocks| blocks.weight());
         Arc::new(Self {
             request,
             first,
-            bytes: events.iter().map(ResponseEvent::weight).sum(),
+            bytes: held + events.iter().map(ResponseEvent::weight).sum::<usize>(),
             events,
+            blocks,
         })
     }
 
@@ -74,7 +79,7 @@ impl Delivery {
         events: SmallVec<[ResponseEvent; 1]>,
     ) -> Self {
         Self {
-            batch: Batch::new(request, first_sequence, events),
+            batch: Batch::new(request, first_sequence, events, None),
             start: 0,
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use smallvec::SmallVec;
 
 use super::delivery::{Batch, Delivery};
-use crate::{actors::RequestId, protocol::ResponseEvent};
+use crate::{actors::RequestId, protocol::ResponseEvent, wire::blocks::Blocks};
 
 /// The newest events of a request, for those who come late or lag behind.
 pub(crate) struct EventLog {
@@ -46,8 +46,12 @@ impl EventLog {
         self.bytes
     }
 
-    pub(crate) fn push(&mut self, events: SmallVec<[ResponseEvent; 1]>) {
-        let batch = Batch::new(self.request, self.next, events);
+    pub(crate) fn push(
+        &mut self,
+        events: SmallVec<[ResponseEvent; 1]>,
+        blocks: Option<Box<Blocks>>,
+    ) {
+        let batch = Batch::new(self.request, self.next, events, blocks);
         self.events += batch.events.len();
         self.bytes += batch.bytes;
         self.next = batch.end();
@@ -113,7 +117,32 @@ impl EventLog {
             .batches
             .range(at..)
             .flat_map(|batch| batch.events.iter());
-        let joined = events.skip(start).take(CATCH_UP_EVENTS).cloned().collect();
-        Some(Delivery::new(self.request, sequence, joined))
+        let joined: SmallVec<_> = events.skip(start).take(CATCH_UP_EVENTS).cloned().collect();
+        let blocks = joined_blocks(self.batches.range(at..), sequence, joined.len());
+        let batch = Batch::new(self.request, sequence, joined, blocks);
+        Some(Delivery { batch, start: 0 })
     }
+}
+
+/// The blocks of the events that several batches hold, from this sequence number on.
+fn joined_blocks<'a>(
+    batches: impl Iterator<Item = &'a Arc<Batch>>,
+    sequence: u64,
+    count: usize,
+) -> Option<Box<Blocks>> {
+    let mut joined = Blocks::default();
+    for batch in batches {
+        let Some(blocks) = &batch.blocks else {
+            continue;
+        };
+        let start = sequence.saturating_sub(batch.first) as usize;
+        let before = batch.first.saturating_sub(sequence) as usize;
+        if before >= count {
+            break;
+        }
+        let mut part = blocks.of_events(start..start + count - before);
+        part.renumber(|event| event + before);
+        joined.runs.append(&mut part.runs);
+    }
+    (!joined.is_empty()).then(|| Box::new(joined))
 }

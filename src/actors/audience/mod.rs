@@ -17,8 +17,12 @@ use self::{
     subscription::Subscription,
 };
 use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted, observing::Watch};
-use crate::protocol::{Id, ResponseEvent, error::ApiError};
+use crate::{
+    protocol::{Id, ResponseEvent, error::ApiError},
+    wire::blocks::Blocks,
+};
 
+mod blocks;
 mod counts;
 mod delivery;
 mod link;
@@ -26,6 +30,7 @@ pub(crate) mod listener;
 mod log;
 mod subscription;
 
+pub use blocks::Block;
 pub use delivery::Delivery;
 pub use subscription::{Cursor, DeliveryPolicy, Subscriber};
 
@@ -80,6 +85,8 @@ pub(crate) struct Audience {
     /// Whether the server has ever said that it accepted the request.
     accepted: bool,
     preamble: Vec<ResponseEvent>,
+    /// Blocks of the attempt that runs, or has just failed, which go with the events that are published next.
+    blocks: Option<Box<Blocks>>,
     /// The model that answers, as said before the output.
     model: Option<Id>,
     /// Who observes the request, until its end.
@@ -103,6 +110,7 @@ impl Audience {
             output_delivered: false,
             accepted: false,
             preamble: Vec::new(),
+            blocks: None,
             model: None,
             watch: None,
             ended: false,
@@ -179,6 +187,9 @@ impl Audience {
             self.note_preamble(events);
         }
         if events.is_empty() {
+            if let Some(blocks) = &mut self.blocks {
+                blocks.renumber(|_| 0);
+            }
             return;
         }
         self.append(taken(events), now);
@@ -213,7 +224,7 @@ impl Audience {
             return;
         }
         self.tell_end(&end);
-        self.log.push(smallvec![end]);
+        self.log.push(smallvec![end], None);
         self.hurry();
     }
 
@@ -373,6 +384,8 @@ impl Audience {
     }
 
     fn note_preamble(&mut self, events: &mut Vec<ResponseEvent>) {
+        let (before, mut left_out) = (events.len(), SmallVec::<[usize; 4]>::new());
+        let mut numbers = 0..before;
         let Self {
             preamble,
             output_delivered,
@@ -381,6 +394,7 @@ impl Audience {
             ..
         } = self;
         events.retain(|event| {
+            let number = numbers.next();
             match event {
                 ResponseEvent::Created(_) => *accepted = true,
                 ResponseEvent::ServerModel(name) => *model = Some(name.clone()),
@@ -395,6 +409,7 @@ impl Audience {
                 return true;
             }
             if preamble.contains(event) {
+                left_out.extend(number);
                 return false;
             }
             if preamble.len() < PREAMBLE_EVENTS {
@@ -402,10 +417,12 @@ impl Audience {
             }
             true
         });
+        self.number_blocks_anew(&left_out);
     }
 
     fn append(&mut self, events: SmallVec<[ResponseEvent; 1]>, now: Instant) {
-        self.log.push(events);
+        let blocks = self.take_blocks(events.len());
+        self.log.push(events, blocks);
         self.deliver(now);
         self.trim();
     }

@@ -76,6 +76,9 @@ impl StreamSupervisor {
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
+        if let Listener::Audience(audience) = &mut listener {
+            audience.forget_blocks();
+        }
         let number = request.attempts.begin(&request.spec);
         if let Some(observers) = listener.watch() {
             observers.start(number);

@@ -154,6 +154,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             subscribers,
             label,
             observer,
+            blocks,
             span: caller,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
@@ -163,6 +164,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         spec.stream = StreamOptions {
             limits: self.config.limits,
             when_deserted,
+            has_blocks: blocks,
             is_background: prompt.options.background == Some(true),
         };
         spec.model = prompt.options.model.take().unwrap_or_default();

@@ -1,0 +1,231 @@
+//! The blocks of an event stream beside the events that are read from them.
+
+use std::{iter, mem, ops::Range};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{StreamDecoder, Terminal};
+use crate::{
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind, Phase},
+    },
+    sse::{BlockSplitter, DecodeError, SplitEnd, SseDecoder, SseLimits},
+};
+
+/// Blocks that lie behind each other in memory, of one attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) bytes: Bytes,
+    pub(crate) attempt: u32,
+    pub(crate) blocks: SmallVec<[BlockEnd; 1]>,
+}
+
+/// Where a block ends in its run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockEnd {
+    pub(crate) at: usize,
+    /// With which event it goes, of those that are read beside it: with the last that it gave; or, of one that gave none, with the
+    /// next.
+    pub(crate) event: usize,
+}
+
+impl Run {
+    /// Its blocks, and with which event each goes.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let starts = iter::once(0).chain(self.blocks.iter().map(|block| block.at));
+        let ends = self.blocks.iter();
+        starts
+            .zip(ends)
+            .map(|(start, end)| (start..end.at, end.event))
+    }
+
+    /// The blocks that go with these events, counted from the first of them.
+    pub(crate) fn of_events(&self, events: &Range<usize>) -> Option<Self> {
+        let mut part = Self {
+            bytes: Bytes::new(),
+            attempt: self.attempt,
+            blocks: SmallVec::new(),
+        };
+        let mut bytes = None;
+        for (range, event) in self.parts().filter(|(_, event)| events.contains(event)) {
+            let start = bytes.get_or_insert(range.clone()).start;
+            bytes = Some(start..range.end);
+            part.blocks.push(BlockEnd {
+                at: range.end - start,
+                event: event - events.start,
+            });
+        }
+        part.bytes = self.bytes.slice(bytes?);
+        Some(part)
+    }
+}
+
+/// Runs of blocks, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Blocks {
+    pub(crate) runs: SmallVec<[Run; 1]>,
+}
+
+impl Blocks {
+    /// What they hold, roughly: of chunks of which nothing else is held, as nearly all are.
+    pub(crate) fn weight(&self) -> usize {
+        let runs = self.runs.iter();
+        runs.map(|run| {
+            size_of::<Run>() + run.bytes.len() + run.blocks.len() * size_of::<BlockEnd>()
+        })
+        .sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Those that go with these events, counted from the first of them.
+    pub(crate) fn of_events(&self, events: Range<usize>) -> Self {
+        let runs = self.runs.iter();
+        Self {
+            runs: runs.filter_map(|run| run.of_events(&events)).collect(),
+        }
+    }
+
+    /// Lets them go with other events.
+    pub(crate) fn renumber(&mut self, number: impl Fn(usize) -> usize) {
+        let runs = self.runs.iter_mut();
+        for block in runs.flat_map(|run| &mut run.blocks) {
+            block.event = number(block.event);
+        }
+    }
+}
+
+/// Reads a body with a decoder, and keeps its blocks.
+pub(crate) struct BlockReader {
+    splitter: BlockSplitter,
+    limits: SseLimits,
+    attempt: u32,
+    blocks: Blocks,
+    /// How many bytes they have.
+    bytes: usize,
+}
+
+impl BlockReader {
+    pub(crate) fn new(limits: SseLimits, attempt: u32) -> Self {
+        // A block has more lines than those of its data.
+        let most = limits.max_event_bytes.saturating_add(limits.max_line_bytes);
+        Self {
+            splitter: BlockSplitter::new(most),
+            limits,
+            attempt,
+            blocks: Blocks::default(),
+            bytes: 0,
+        }
+    }
+
+    /// As [`StreamDecoder::feed`].
+    pub(crate) fn feed(
+        &mut self,
+        decoder: &mut StreamDecoder,
+        chunk: &Bytes,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Option<Terminal> {
+        let (mut at, mut terminal) = (0, None);
+        // Of the blocks that lie behind each other here.
+        let mut run = 0..0;
+        let mut blocks = SmallVec::new();
+        while at < chunk.len() && terminal.is_none() {
+            let split = match self.splitter.read(chunk, at) {
+                Ok(split) => split,
+                Err(error) => return Some(too_large(error)),
+            };
+            let before = out.len();
+            let bytes = &chunk[at..at + split.taken];
+            terminal = decoder.feed(bytes, out);
+            let gave = out.len() > before && terminal.is_none();
+            let event = out.len() - usize::from(gave);
+            match split.end {
+                SplitEnd::Whole(range) => {
+                    if range.start != run.end || blocks.is_empty() {
+                        self.push(chunk.slice(run), mem::take(&mut blocks));
+                        run = range.clone();
+                    }
+                    run.end = range.end;
+                    let at = run.end - run.start;
+                    blocks.push(BlockEnd { at, event });
+                }
+                SplitEnd::Joined(bytes) => {
+                    self.push(chunk.slice(mem::take(&mut run)), mem::take(&mut blocks));
+                    self.push_one(bytes, event);
+                }
+                SplitEnd::Open | SplitEnd::Nothing => {}
+            }
+            at += split.taken;
+        }
+        self.push(chunk.slice(run), blocks);
+        let limit = self.limits.max_event_bytes;
+        if terminal.is_none() && out.is_empty() && self.bytes > limit {
+            // They wait for an event, and for how many of them is nobody's to say.
+            return Some(too_large(DecodeError::EventTooLarge { limit }));
+        }
+        terminal
+    }
+
+    /// As [`StreamDecoder::end_of_stream`]. A last block without its empty line gets one if its data is whole.
+    pub(crate) fn end_of_stream(
+        &mut self,
+        decoder: &mut StreamDecoder,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Option<Terminal> {
+        let terminal = decoder.end_of_stream(out);
+        if let Some(block) = self.splitter.finish()
+            && has_whole_data(&block, self.limits)
+        {
+            self.push_one(block, out.len());
+        }
+        terminal
+    }
+
+    /// Takes out what there is.
+    pub(crate) fn take(&mut self) -> Blocks {
+        self.bytes = 0;
+        mem::take(&mut self.blocks)
+    }
+
+    fn push_one(&mut self, bytes: Bytes, event: usize) {
+        let at = bytes.len();
+        self.push(bytes, SmallVec::from_buf([BlockEnd { at, event }]));
+    }
+
+    fn push(&mut self, bytes: Bytes, blocks: SmallVec<[BlockEnd; 1]>) {
+        if blocks.is_empty() {
+            return;
+        }
+        self.bytes += bytes.len();
+        self.blocks.runs.push(Run {
+            bytes,
+            attempt: self.attempt,
+            blocks,
+        });
+    }
+}
+
+fn too_large(error: DecodeError) -> Terminal {
+    let error = ApiError::new(ErrorKind::TooLarge, error.to_string());
+    Terminal::Failed(error.with_phase(Phase::Body))
+}
+
+/// Whether the data of a block was not cut: it is JSON, or the mark of an end.
+#[cold]
+fn has_whole_data(block: &[u8], limits: SseLimits) -> bool {
+    let mut is_whole = false;
+    let fed = SseDecoder::new(limits).feed(block, |event| {
+        let data = event.data.trim();
+        is_whole = data.eq_ignore_ascii_case("[DONE]")
+            || serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
+        std::ops::ControlFlow::Continue(())
+    });
+    fed.is_ok() && is_whole
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Blocks, however the bytes are cut.
