@@ -274,8 +274,10 @@ mod tests {
         assert_eq!(out[0].1["error"]["code"], "connection");
         let said = "data: {\"error\":{\"message\":\"reset\"}}\n\n";
         assert_eq!(ended(Wire::Chat, &[chunk, said], &error), []);
-        let mut cut = Incomplete::default();
-        cut.reason = "no_finish_reason".into();
+        let cut = Incomplete {
+            reason: "no_finish_reason".into(),
+            ..Incomplete::default()
+        };
         let cut = ResponseEvent::Incomplete(Arc::new(cut));
         assert_eq!(
             ended(Wire::Chat, &[chunk], &cut)[0].1["error"]["code"],

@@ -20,6 +20,10 @@ mod ending;
 mod health;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod preamble;
+#[allow(dead_code, reason = "the handlers that stream come next")]
+mod pump;
+#[allow(dead_code, reason = "the handlers that stream come next")]
+mod rendering;
 mod routing;
 pub mod store;
 
@@ -45,10 +49,8 @@ pub struct Relay {
 /// What all routes of one relay share.
 struct Shared {
     config: RelayConfig,
-    #[expect(dead_code, reason = "the routes that ask it come next")]
     runtime: Runtime,
     routes: RwLock<Arc<RouteTable>>,
-    #[expect(dead_code, reason = "the routes that ask it come next")]
     answers: answers::Answers,
 }
 

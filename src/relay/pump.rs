@@ -1,0 +1,449 @@
+//! What fills an answer: a task that owns the stream of the runtime, for as long as somebody reads or wants it to go on.
+
+use std::{future::Future, pin::pin, sync::Arc};
+
+use bytes::Bytes;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Shared,
+    answers::{Answer, Answers, End, Reader},
+    config::RelayConfig,
+    preamble::DoesNotFit,
+    rendering::Rendering,
+    routing::Target,
+};
+use crate::{
+    ApiError, ErrorKind, Runtime,
+    actors::{Delivery, SubmitRequest},
+    protocol::{Id, ResponseEvent, ResponseHead},
+    retry::RetryPolicy,
+};
+
+/// What is asked of one target.
+pub(super) struct Question {
+    /// The request, with its provider and headers.
+    pub(super) request: SubmitRequest,
+    /// Whether the key is one of ours: then it is no fault of the caller when it is refused.
+    pub(super) own_key: bool,
+    /// What could not be asked there: `x-relay-dropped`.
+    pub(super) dropped: Vec<String>,
+}
+
+/// Makes the request for a target, which has this place among all.
+pub(super) trait Ask: Fn(&Target, usize) -> Result<Question, ApiError> {}
+
+impl<F: Fn(&Target, usize) -> Result<Question, ApiError>> Ask for F {}
+
+/// What a client asked.
+pub(super) struct Asked {
+    /// What is filled.
+    pub(super) answer: Arc<Answer>,
+    /// Whom to ask, in this order.
+    pub(super) targets: Vec<Target>,
+    /// Whether the client is Codex, which sends 30 requests for a status from 500 on and 6 for `response.failed`.
+    pub(super) is_codex: bool,
+    /// Makes the request for a target.
+    pub(super) question: Box<dyn Ask>,
+}
+
+/// What an answer begins with.
+pub(super) enum Begun {
+    /// Its head is 200, and its body is what this reads. What fails from now on is an event.
+    Streaming(Streaming),
+    /// It failed before anything was sent.
+    Failed(ApiError),
+}
+
+/// See [`Begun::Streaming`].
+pub(super) struct Streaming {
+    /// The head of the attempt that answers, where it came in time.
+    pub(super) head: Option<Arc<ResponseHead>>,
+    /// The body. It is a reader of the answer like any other.
+    pub(super) reader: Reader,
+    /// Which of the targets answers.
+    pub(super) target: usize,
+    /// What it was not asked.
+    pub(super) dropped: Vec<String>,
+}
+
+struct Head {
+    head: Option<Arc<ResponseHead>>,
+    target: usize,
+    dropped: Vec<String>,
+}
+
+/// Asks, and waits for the first block, a failure, or as long as a client waits for its head.
+///
+/// Dropping the future leaves the answer as a reader does: upstream is cancelled.
+pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
+    let reader = asked.answer.read(0);
+    let (begin, begun) = oneshot::channel();
+    let about = asked.answer.about();
+    let rendering = Rendering::new(
+        about.wire,
+        asked.answer.id().to_owned(),
+        about.model.clone(),
+    );
+    let pump = Pump {
+        runtime: shared.runtime.clone(),
+        answers: shared.answers.clone(),
+        config: shared.config.clone(),
+        rendering,
+        begin: Some(begin),
+        patience: Instant::now() + shared.config.head_patience,
+        held_since: None,
+        head: None,
+        response_id: None,
+        attempt: 1,
+        is_told: false,
+        dropped: Vec::new(),
+        asked,
+    };
+    actix_rt::spawn(pump.run());
+    match begun.await {
+        Ok(Ok(Head {
+            head,
+            target,
+            dropped,
+        })) => Begun::Streaming(Streaming {
+            head,
+            reader,
+            target,
+            dropped,
+        }),
+        Ok(Err(error)) => Begun::Failed(error),
+        Err(_) => Begun::Failed(lost()),
+    }
+}
+
+struct Pump {
+    asked: Asked,
+    runtime: Runtime,
+    answers: Answers,
+    config: RelayConfig,
+    rendering: Rendering,
+    /// Whoever waits for the head, until it is known.
+    begin: Option<oneshot::Sender<Result<Head, ApiError>>>,
+    /// Until when that is.
+    patience: Instant,
+    held_since: Option<Instant>,
+    head: Option<Arc<ResponseHead>>,
+    response_id: Option<Id>,
+    attempt: u32,
+    is_told: bool,
+    dropped: Vec<String>,
+}
+
+/// What becomes of a target.
+enum Next {
+    /// The answer has ended.
+    Done,
+    /// It failed for good before anything of its answer went out.
+    Failed(ApiError),
+}
+
+impl Pump {
+    async fn run(mut self) {
+        let answer = self.asked.answer.clone();
+        let mut leaving = pin!(async {
+            tokio::select! {
+                () = answer.cancelled() => Some(()),
+                () = answer.deserted() => None,
+            }
+        });
+        for target in 0..self.asked.targets.len() {
+            let question = (self.asked.question)(&self.asked.targets[target], target);
+            let (own_key, next) = match question {
+                Err(error) => (true, Next::Failed(error)),
+                Ok(question) => {
+                    let own_key = question.own_key;
+                    (own_key, self.ask(target, question, leaving.as_mut()).await)
+                }
+            };
+            match next {
+                Next::Done => return,
+                Next::Failed(error) => {
+                    let is_last = target + 1 == self.asked.targets.len();
+                    if is_last || !another_can_help(&error, own_key) {
+                        return self.fail(target, error);
+                    }
+                }
+            }
+        }
+        self.fail(
+            0,
+            ApiError::new(
+                ErrorKind::InvalidConfiguration,
+                "no server answers for this model",
+            ),
+        );
+    }
+
+    /// Asks one target. `leaving` is `Some` when somebody stops the answer, `None` when nobody reads it any more.
+    async fn ask(
+        &mut self,
+        target: usize,
+        question: Question,
+        mut leaving: impl Future<Output = Option<()>> + Unpin,
+    ) -> Next {
+        let renames = target > 0 || self.asked.targets[target].model.is_some();
+        self.rendering.set_target(target, renames);
+        self.dropped = question.dropped;
+        (self.head, self.response_id, self.held_since) = (None, None, None);
+        let runtime = self.runtime.clone();
+        let submitted = runtime.submit(question.request.with_blocks());
+        let mut stream = tokio::select! {
+            stream = submitted => match stream {
+                Ok(stream) => stream,
+                Err(error) => return Next::Failed(error),
+            },
+            stopped = &mut leaving => return self.left(target, stopped),
+        };
+        let mut alarm = pin!(sleep_until(self.patience));
+        loop {
+            let due = self.due();
+            if let Some(due) = due.filter(|due| *due != alarm.deadline()) {
+                alarm.as_mut().reset(due);
+            }
+            let delivery = tokio::select! {
+                biased;
+                stopped = &mut leaving => return self.left(target, stopped),
+                delivery = stream.next_delivery() => delivery,
+                () = &mut alarm, if due.is_some() => {
+                    self.lose_patience(target);
+                    continue;
+                }
+            };
+            let Some(delivery) = delivery else {
+                return Next::Failed(lost());
+            };
+            if let Some(next) = self.take(target, &delivery) {
+                return next;
+            }
+            let answer = self.asked.answer.clone();
+            tokio::select! {
+                biased;
+                () = answer.room() => {}
+                stopped = &mut leaving => return self.left(target, stopped),
+            }
+        }
+    }
+
+    /// When something is to be done though nothing comes.
+    fn due(&self) -> Option<Instant> {
+        let held = self.held_since.filter(|_| self.rendering.holds());
+        let held = held.map(|since| since + self.config.preamble_patience);
+        let head = self.begin.is_some().then_some(self.patience);
+        held.into_iter().chain(head).min()
+    }
+
+    fn lose_patience(&mut self, target: usize) {
+        let mut out = Vec::new();
+        self.rendering.release(&mut out);
+        self.send(target, &mut out);
+        if Instant::now() >= self.patience {
+            self.begin(target);
+        }
+    }
+
+    fn take(&mut self, target: usize, delivery: &Delivery) -> Option<Next> {
+        let mut out = Vec::new();
+        let was_open = self.rendering.is_open();
+        let mut begins = false;
+        for event in delivery.events() {
+            match event {
+                // Of an attempt after output the answer that it goes on with would be another.
+                ResponseEvent::Restarted(restarted) => {
+                    let error = (*restarted.error).clone();
+                    self.fail(target, error);
+                    return Some(Next::Done);
+                }
+                _ if was_open => {}
+                ResponseEvent::Head(head) => self.head = Some(head.clone()),
+                ResponseEvent::Created(created) => self.response_id = created.response_id.clone(),
+                event => begins |= event.is_output(),
+            }
+        }
+        if let Err(DoesNotFit) = self.rendering.push(delivery, &mut out) {
+            return self.break_off(target);
+        }
+        if !was_open && let Some(block) = delivery.blocks().last() {
+            self.attempt = block.attempt;
+        }
+        let end = delivery
+            .events()
+            .last()
+            .filter(|event| event.is_final())
+            .cloned();
+        match &end {
+            Some(ResponseEvent::Failed(error)) if !was_open && !begins => {
+                self.send(target, &mut out);
+                return Some(Next::Failed((**error).clone()));
+            }
+            Some(ResponseEvent::Completed(_) | ResponseEvent::Incomplete(_)) => {
+                begins = true;
+                if self.rendering.fits().is_err() {
+                    return self.break_off(target);
+                }
+            }
+            _ => {}
+        }
+        if begins && !was_open {
+            // What is held stands before what came now.
+            let now = std::mem::take(&mut out);
+            self.rendering.open(&mut out);
+            out.extend(now);
+        } else if self.rendering.holds() {
+            self.held_since.get_or_insert_with(Instant::now);
+        }
+        match end {
+            None => {
+                self.send(target, &mut out);
+                None
+            }
+            Some(event) => {
+                self.finish(target, &event, out);
+                Some(Next::Done)
+            }
+        }
+    }
+
+    /// The answer of a later attempt can't be told as the rest of what an earlier one began.
+    fn break_off(&mut self, target: usize) -> Option<Next> {
+        let error = ApiError::new(
+            ErrorKind::Truncated,
+            "the server's stream broke after it had begun, and its next answer does not go on where that one was",
+        );
+        self.fail(target, error);
+        Some(Next::Done)
+    }
+
+    /// Nobody reads the answer any more, or somebody stops it. The stream of the runtime goes, which cancels upstream.
+    fn left(&mut self, target: usize, stopped: Option<()>) -> Next {
+        match stopped {
+            Some(()) => {
+                let mut out = Vec::new();
+                self.rendering.open(&mut out);
+                self.finish(target, &ResponseEvent::Cancelled, out);
+            }
+            None => self.asked.answer.end(End::Cancelled),
+        }
+        Next::Done
+    }
+
+    /// The answer fails: as a status where nothing was sent and the server had not begun, else as an event.
+    fn fail(&mut self, target: usize, error: ApiError) {
+        let is_event = self.begin.is_none()
+            || self.rendering.had_begun(error.details().attempt)
+            || (self.asked.is_codex && is_worth_another_turn(&error));
+        if is_event {
+            let mut out = Vec::new();
+            self.rendering.open(&mut out);
+            self.finish(target, &ResponseEvent::Failed(error.into()), out);
+            return;
+        }
+        self.asked.answer.end(End::Failed);
+        if let Some(begin) = self.begin.take() {
+            // Its client may have left.
+            let _ = begin.send(Err(error));
+        }
+    }
+
+    fn finish(&mut self, target: usize, event: &ResponseEvent, mut out: Vec<Bytes>) {
+        self.rendering.end(event, &mut out);
+        self.begin(target);
+        self.tell(target);
+        self.asked.answer.push(out);
+        self.asked.answer.end(match event {
+            ResponseEvent::Completed(_) => End::Completed,
+            ResponseEvent::Incomplete(_) => End::Incomplete,
+            ResponseEvent::Cancelled => End::Cancelled,
+            _ => End::Failed,
+        });
+    }
+
+    fn send(&mut self, target: usize, out: &mut Vec<Bytes>) {
+        if out.is_empty() {
+            return;
+        }
+        self.rendering.note(out);
+        self.begin(target);
+        self.tell(target);
+        self.asked.answer.push(out.drain(..));
+    }
+
+    /// Who answers, and by which id the client will know it.
+    fn tell(&mut self, target: usize) {
+        if self.is_told {
+            return;
+        }
+        self.is_told = self.rendering.is_open();
+        let answer = &self.asked.answer;
+        if let Some(target) = self.asked.targets.get(target) {
+            answer.set_attempt(self.attempt, target.provider.name());
+        }
+        if let (None, Some(id)) = (answer.server_id(), &self.response_id) {
+            self.answers.set_alias(answer, id);
+        }
+    }
+
+    /// The head is known: that of the attempt that answers.
+    fn begin(&mut self, target: usize) {
+        let Some(begin) = self.begin.take() else {
+            return;
+        };
+        // Its client may have left.
+        let _ = begin.send(Ok(Head {
+            head: self.head.clone(),
+            target,
+            dropped: self.dropped.clone(),
+        }));
+    }
+}
+
+/// A pump that ends without an end, for it panicked or its thread stops, says one.
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if self.asked.answer.end_so_far().is_none() {
+            self.fail(0, lost());
+        }
+    }
+}
+
+fn lost() -> ApiError {
+    ApiError::new(
+        ErrorKind::ShutDown,
+        "the relay stopped before the answer had ended",
+    )
+}
+
+/// Whether another server can answer what this one did not: never for the caller's own faults.
+fn another_can_help(error: &ApiError, own_key: bool) -> bool {
+    match error.kind() {
+        ErrorKind::Authentication
+        | ErrorKind::PermissionDenied
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::UsageLimitReached
+        | ErrorKind::UsageNotIncluded => own_key,
+        ErrorKind::InvalidRequest
+        | ErrorKind::NotFound
+        | ErrorKind::ContextLengthExceeded
+        | ErrorKind::ContentPolicy
+        | ErrorKind::TooLarge
+        | ErrorKind::TotalTimeout
+        | ErrorKind::Lagged
+        | ErrorKind::ShutDown
+        | ErrorKind::LocalLimit
+        | ErrorKind::Cancelled => false,
+        _ => true,
+    }
+}
+
+/// Whether a client that is not told of a status will try again, and should. One that it is to wait for keeps its `retry-after`.
+fn is_worth_another_turn(error: &ApiError) -> bool {
+    error.kind() != ErrorKind::RateLimited && RetryPolicy::default().delay(error, 1).is_some()
+}
