@@ -9,6 +9,7 @@ pub(crate) mod blocks;
 mod body;
 mod chat;
 mod dialect;
+mod encode;
 #[cfg(test)]
 pub(crate) mod equivalence;
 mod limits;
@@ -28,6 +29,7 @@ mod unread;
 pub use answer::Terminal;
 pub use dialect::Wire;
 pub(crate) use dialect::{Dialect, Step, TextPlace};
+pub use encode::{EncoderOptions, StreamEncoder};
 pub use limits::StreamLimits;
 pub use quirks::{ItemIds, Quirks};
 pub use stream_decoder::StreamDecoder;

@@ -9,6 +9,7 @@ mod choice;
 mod chunk;
 mod decode;
 mod details;
+mod encode;
 mod error_chunk;
 mod extras;
 pub(super) mod finish;
@@ -20,4 +21,5 @@ mod tool_calls;
 
 pub(crate) use body::request_body;
 pub(crate) use decode::ChatDialect;
+pub(in crate::wire) use encode::ChatEncoder;
 pub(crate) use from_body::prompt_of;

@@ -3,6 +3,7 @@
 mod body;
 mod compaction;
 mod decode;
+mod encode;
 mod envelope;
 mod event_types;
 mod first_response;
@@ -13,6 +14,7 @@ mod response_object;
 pub(crate) use body::{compaction_body, request_body};
 pub(crate) use compaction::CompactionStream;
 pub(crate) use decode::ResponsesDialect;
+pub(in crate::wire) use encode::ResponsesEncoder;
 #[cfg(fuzzing)]
 pub(crate) use envelope::check_walk;
 #[cfg(test)]

@@ -1,0 +1,465 @@
+//! Events as the stream of a Chat Completions server.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    protocol::{
+        OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
+        error::{ApiError, ErrorKind},
+    },
+    wire::encode::{EncoderOptions, block, error_object},
+};
+
+/// What items carry of what a vendor signs, which goes to the client as it came.
+const SIGNED: [&str; 5] = [
+    "reasoning_details",
+    "thinking_blocks",
+    "extra_content",
+    "audio",
+    "images",
+];
+
+/// One answer on its way to a client.
+pub(in crate::wire) struct ChatEncoder {
+    options: EncoderOptions,
+    is_started: bool,
+    slots: Vec<Slot>,
+    calls: Vec<Value>,
+    message: Map<String, Value>,
+    text: String,
+    refusal: String,
+    reasoning: String,
+    usage: Option<TokenUsage>,
+    finish_reason: Option<&'static str>,
+    is_ended: bool,
+}
+
+/// An item, and what has been written of it.
+#[derive(Default)]
+struct Slot {
+    output_index: Option<u32>,
+    id: Option<String>,
+    /// Which call it is.
+    call: Option<usize>,
+    said: [String; 3],
+    is_done: bool,
+    /// The part of the summary that was written last.
+    summary_index: Option<u32>,
+}
+
+const TEXT: usize = 0;
+const REFUSAL: usize = 1;
+const REASONING: usize = 2;
+
+impl ChatEncoder {
+    pub(in crate::wire) fn new(options: EncoderOptions) -> Self {
+        Self {
+            options,
+            is_started: false,
+            slots: Vec::new(),
+            calls: Vec::new(),
+            message: Map::new(),
+            text: String::new(),
+            refusal: String::new(),
+            reasoning: String::new(),
+            usage: None,
+            finish_reason: None,
+            is_ended: false,
+        }
+    }
+
+    pub(in crate::wire) fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
+    pub(in crate::wire) fn object(&self) -> Value {
+        let mut message = self.message.clone();
+        let has_text = !self.text.is_empty() || self.calls.is_empty();
+        message.insert("role".to_owned(), "assistant".into());
+        message.insert("content".to_owned(), has_text.then_some(&*self.text).into());
+        let refusal = Some(&*self.refusal).filter(|text| !text.is_empty());
+        message.insert("refusal".to_owned(), refusal.into());
+        if !self.reasoning.is_empty() {
+            message.insert(
+                "reasoning_content".to_owned(),
+                self.reasoning.clone().into(),
+            );
+        }
+        if !self.calls.is_empty() {
+            message.insert("tool_calls".to_owned(), self.calls.clone().into());
+        }
+        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish_reason});
+        json!({
+            "id": self.options.id,
+            "object": "chat.completion",
+            "created": self.options.created_at,
+            "model": self.options.model,
+            "system_fingerprint": null,
+            "choices": [choice],
+            "usage": usage_object(self.usage.unwrap_or_default()),
+        })
+    }
+
+    pub(in crate::wire) fn push(&mut self, event: &ResponseEvent, out: &mut Vec<u8>) {
+        if self.is_ended {
+            return;
+        }
+        match event {
+            ResponseEvent::Created(created) => {
+                if self.options.id.is_empty()
+                    && let Some(id) = &created.response_id
+                {
+                    self.options.id = id.to_string();
+                }
+                for slot in &mut self.slots {
+                    // Another attempt, of which no item is one of those before.
+                    slot.output_index = None;
+                    slot.id = None;
+                }
+                self.start(out);
+            }
+            ResponseEvent::OutputItemAdded(item) => self.open(item, out),
+            ResponseEvent::OutputItemDone(item) => self.finish_item(item, out),
+            ResponseEvent::OutputTextDelta(text) => {
+                let at = self.slot(text.output_index, text.item_id.as_deref());
+                self.say(at, TEXT, &text.delta, text.logprobs.as_ref(), out);
+            }
+            ResponseEvent::RefusalDelta(text) => {
+                let at = self.slot(text.output_index, text.item_id.as_deref());
+                self.say(at, REFUSAL, &text.delta, None, out);
+            }
+            ResponseEvent::ReasoningContentDelta(text) => {
+                let at = self.slot(text.output_index, text.item_id.as_deref());
+                self.say(at, REASONING, &text.delta, None, out);
+            }
+            ResponseEvent::ReasoningSummaryDelta(text) => {
+                let at = self.slot(text.output_index, text.item_id.as_deref());
+                let before = self.slots[at].summary_index.replace(text.summary_index);
+                if before.is_some_and(|before| before != text.summary_index) {
+                    self.say(at, REASONING, "\n\n", None, out);
+                }
+                self.say(at, REASONING, &text.delta, None, out);
+            }
+            ResponseEvent::ToolCallInputDelta(input) => {
+                if input.input != ToolCallInput::McpArguments {
+                    let at = self.slot(input.output_index, input.item_id.as_deref());
+                    self.add_input(at, &input.delta, out);
+                }
+            }
+            ResponseEvent::Restarted(_) => {
+                // What has been said can't be taken back.
+                let message = "the server's answer broke off, and another one began";
+                self.fail(&ApiError::new(ErrorKind::Truncated, message), out);
+            }
+            ResponseEvent::Completed(end) => {
+                self.usage = end.token_usage;
+                self.take_output(end.response.as_ref(), out);
+                let has_calls = !self.calls.is_empty();
+                self.end(if has_calls { "tool_calls" } else { "stop" }, out);
+            }
+            ResponseEvent::Incomplete(end) => {
+                self.usage = end.token_usage;
+                self.take_output(end.response.as_ref(), out);
+                // Chat has no other word for an answer that was cut.
+                let is_filter = &*end.reason == "content_filter";
+                self.end(
+                    if is_filter {
+                        "content_filter"
+                    } else {
+                        "length"
+                    },
+                    out,
+                );
+            }
+            ResponseEvent::Failed(error) => self.fail(error, out),
+            ResponseEvent::Cancelled => {
+                let message = "the request was cancelled";
+                self.fail(&ApiError::new(ErrorKind::Cancelled, message), out);
+            }
+            _ => {}
+        }
+    }
+
+    pub(in crate::wire) fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {
+        if !self.is_ended {
+            self.is_ended = true;
+            block::data(out, &json!({"error": error_object(error)}));
+        }
+    }
+
+    fn write(&mut self, choices: Value, usage: Value, out: &mut Vec<u8>) {
+        let mut chunk = json!({
+            "id": self.options.id,
+            "object": "chat.completion.chunk",
+            "created": self.options.created_at,
+            "model": self.options.model,
+            "system_fingerprint": null,
+            "choices": choices,
+        });
+        if self.options.include_usage {
+            chunk["usage"] = usage;
+        }
+        block::data(out, &chunk);
+    }
+
+    fn write_delta(&mut self, delta: &Value, logprobs: Value, out: &mut Vec<u8>) {
+        self.start(out);
+        let choice =
+            json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": null});
+        self.write(json!([choice]), Value::Null, out);
+    }
+
+    fn start(&mut self, out: &mut Vec<u8>) {
+        if !self.is_started {
+            self.is_started = true;
+            self.write_delta(
+                &json!({"role": "assistant", "content": ""}),
+                Value::Null,
+                out,
+            );
+        }
+    }
+
+    fn end(&mut self, finish_reason: &'static str, out: &mut Vec<u8>) {
+        self.start(out);
+        self.is_ended = true;
+        self.finish_reason = Some(finish_reason);
+        let choice =
+            json!({"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish_reason});
+        self.write(json!([choice]), Value::Null, out);
+        if self.options.include_usage {
+            let usage = usage_object(self.usage.unwrap_or_default());
+            self.write(json!([]), usage, out);
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    fn slot(&mut self, output_index: Option<u32>, id: Option<&str>) -> usize {
+        let found = self.slots.iter().rposition(|slot| match output_index {
+            Some(_) => slot.output_index == output_index,
+            None => id.is_some() && slot.id.as_deref() == id,
+        });
+        if let Some(at) = found {
+            return at;
+        }
+        self.slots.push(Slot {
+            output_index,
+            id: id.map(str::to_owned),
+            ..Slot::default()
+        });
+        self.slots.len() - 1
+    }
+
+    fn say(
+        &mut self,
+        at: usize,
+        what: usize,
+        text: &str,
+        logprobs: Option<&RawJson>,
+        out: &mut Vec<u8>,
+    ) {
+        if text.is_empty() {
+            return;
+        }
+        self.slots[at].said[what].push_str(text);
+        let (whole, name) = match what {
+            TEXT => (&mut self.text, "content"),
+            REFUSAL => (&mut self.refusal, "refusal"),
+            _ => (&mut self.reasoning, "reasoning_content"),
+        };
+        whole.push_str(text);
+        let logprobs = logprobs.map(|list| json!({"content": list.to_value(), "refusal": null}));
+        self.write_delta(&json!({ name: text }), logprobs.unwrap_or_default(), out);
+    }
+
+    fn open(&mut self, item: &OutputItem, out: &mut Vec<u8>) {
+        let fields = item.raw().to_value();
+        let at = self.slot(item.output_index(), fields["id"].as_str());
+        self.start(out);
+        let kind = match fields["type"].as_str() {
+            Some("function_call") => "function",
+            Some("custom_tool_call") => "custom",
+            _ => return,
+        };
+        if self.slots[at].call.is_some() {
+            return;
+        }
+        let index = self.calls.len();
+        self.slots[at].call = Some(index);
+        let input = if kind == "custom" {
+            "input"
+        } else {
+            "arguments"
+        };
+        let mut call = json!({
+            "id": fields["call_id"],
+            "type": kind,
+            kind: {"name": fields["name"], input: ""},
+        });
+        if let Some(signed) = fields.get("extra_content") {
+            call["extra_content"] = signed.clone();
+        }
+        self.calls.push(call.clone());
+        call["index"] = index.into();
+        self.write_delta(&json!({"tool_calls": [call]}), Value::Null, out);
+    }
+
+    fn add_input(&mut self, at: usize, delta: &str, out: &mut Vec<u8>) {
+        let Some(index) = self.slots[at].call.filter(|_| !delta.is_empty()) else {
+            return;
+        };
+        let call = &mut self.calls[index];
+        let (kind, input) = match call["type"] == "custom" {
+            true => ("custom", "input"),
+            false => ("function", "arguments"),
+        };
+        if let Value::String(whole) = &mut call[kind][input] {
+            whole.push_str(delta);
+        }
+        let piece = json!({"index": index, kind: {input: delta}});
+        self.write_delta(&json!({"tool_calls": [piece]}), Value::Null, out);
+    }
+
+    /// Says what of an item no delta said.
+    fn finish_item(&mut self, item: &OutputItem, out: &mut Vec<u8>) {
+        self.open(item, out);
+        let fields = item.raw().to_value();
+        let at = self.slot(item.output_index(), fields["id"].as_str());
+        if std::mem::replace(&mut self.slots[at].is_done, true) {
+            return;
+        }
+        if let Some(index) = self.slots[at].call {
+            let whole = fields["arguments"].as_str().or(fields["input"].as_str());
+            let call = &self.calls[index];
+            let said = call["function"]["arguments"]
+                .as_str()
+                .or(call["custom"]["input"].as_str());
+            let rest = whole
+                .unwrap_or_default()
+                .strip_prefix(said.unwrap_or_default());
+            let rest = rest.unwrap_or_default().to_owned();
+            self.add_input(at, &rest, out);
+            let signed = fields
+                .get("extra_content")
+                .filter(|_| self.calls[index].get("extra_content").is_none());
+            if let Some(signed) = signed {
+                self.calls[index]["extra_content"] = signed.clone();
+                let piece =
+                    json!({"index": index, "function": {"arguments": ""}, "extra_content": signed});
+                self.write_delta(&json!({"tool_calls": [piece]}), Value::Null, out);
+            }
+            return;
+        }
+        let joined = |list: &str, kinds: &[&str], field: &str| -> String {
+            let parts = fields[list].as_array().into_iter().flatten();
+            parts
+                .filter(|part| {
+                    part["type"]
+                        .as_str()
+                        .is_some_and(|kind| kinds.contains(&kind))
+                })
+                .filter_map(|part| part[field].as_str())
+                .collect()
+        };
+        let is_reasoning = fields["type"] == "reasoning";
+        let texts = match is_reasoning {
+            true => {
+                let content = joined("content", &["reasoning_text", "text"], "text");
+                let text = if content.is_empty() {
+                    joined("summary", &["summary_text"], "text")
+                } else {
+                    content
+                };
+                [String::new(), String::new(), text]
+            }
+            false => [
+                joined("content", &["output_text"], "text"),
+                joined("content", &["refusal"], "refusal"),
+                String::new(),
+            ],
+        };
+        for (what, text) in texts.into_iter().enumerate() {
+            let rest = text
+                .strip_prefix(&*self.slots[at].said[what])
+                .unwrap_or_default();
+            self.say(at, what, rest, None, out);
+        }
+        self.attach(&fields, is_reasoning, out);
+    }
+
+    /// What an item has beside its text.
+    fn attach(&mut self, fields: &Value, is_reasoning: bool, out: &mut Vec<u8>) {
+        let mut beside = Map::new();
+        for name in SIGNED {
+            if let Some(value) = fields.get(name) {
+                beside.insert(name.to_owned(), value.clone());
+            }
+        }
+        if let Some(sealed) = fields["encrypted_content"]
+            .as_str()
+            .filter(|_| is_reasoning)
+        {
+            let mut detail = json!({"type": "reasoning.encrypted", "data": sealed, "format": "openai-responses-v1"});
+            detail["id"] = fields["id"].clone();
+            beside.entry("reasoning_details").or_insert(json!([detail]));
+        }
+        let parts = fields["content"].as_array().into_iter().flatten();
+        let annotations: Vec<_> = parts
+            .filter_map(|part| part["annotations"].as_array())
+            .flatten()
+            .map(nested_annotation)
+            .collect();
+        if !annotations.is_empty() {
+            beside.insert("annotations".to_owned(), annotations.into());
+        }
+        if !beside.is_empty() {
+            self.write_delta(&beside.clone().into(), Value::Null, out);
+            for (name, value) in beside {
+                match (self.message.get_mut(&name), value) {
+                    (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
+                    (_, value) => _ = self.message.insert(name, value),
+                }
+            }
+        }
+    }
+
+    /// Items that only the closing object has.
+    fn take_output(&mut self, response: Option<&RawJson>, out: &mut Vec<u8>) {
+        let Some(response) = response.filter(|_| self.slots.is_empty()) else {
+            return;
+        };
+        if let Value::Array(items) = response.to_value()["output"].take() {
+            for (index, item) in items.into_iter().enumerate() {
+                let index = u32::try_from(index).ok();
+                self.finish_item(&OutputItem::new(index, item.into()), out);
+            }
+        }
+    }
+}
+
+/// Chat has an annotation's fields in an object that is named as its type.
+fn nested_annotation(annotation: &Value) -> Value {
+    let mut fields = annotation.clone();
+    let kind = annotation["type"].as_str().unwrap_or_default();
+    match fields.as_object_mut() {
+        Some(inner) if !inner.contains_key(kind) => {
+            inner.remove("type");
+            json!({"type": kind, kind: inner})
+        }
+        _ => fields,
+    }
+}
+
+fn usage_object(usage: TokenUsage) -> Value {
+    let mut input = json!({"cached_tokens": usage.cached_input_tokens});
+    if usage.cache_write_tokens > 0 {
+        input["cache_write_tokens"] = usage.cache_write_tokens.into();
+    }
+    json!({
+        "prompt_tokens": usage.input_tokens,
+        "prompt_tokens_details": input,
+        "completion_tokens": usage.output_tokens,
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_output_tokens},
+        "total_tokens": usage.total_tokens,
+    })
+}
