@@ -13,6 +13,8 @@ class Case:
     action: str
     judge: Callable
     script: dict | None = None
+    # Another server than the embedded provider: `aimock`, whose ids are new with each answer.
+    server: str | None = None
     # The dialect of the server behind the relay, where it is not the client's own.
     wire: str | None = None
 
@@ -82,6 +84,12 @@ def is_cancelled(_direct, relayed):
 def same_content(direct, relayed):
     """Of a bridged answer: what it says is the same, though the other dialect may name less of it."""
     return difference(content(direct), content(relayed))
+
+
+def same_text(direct, relayed):
+    """As above, where the server names usage and ends differently in its two dialects."""
+    keep = lambda result: {key: value for key, value in content(result).items() if key in ("text", "calls", "error")}
+    return difference(keep(direct), keep(relayed))
 
 
 def content(result):
@@ -216,6 +224,8 @@ def sdk_cases():
     ):
         cases.append(Case(f"{action} over a server of {wire}", action, same_content, wire=wire))
         cases.append(Case(f"{action} over a server of {wire}: 400", action, same_error, always(failing(400)), wire=wire))
+        cases.append(Case(f"{action}, aimock", action, same_content, server="aimock"))
+        cases.append(Case(f"{action}, aimock over {wire}", action, same_text, server="aimock", wire=wire))
     return cases
 
 

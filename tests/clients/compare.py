@@ -18,8 +18,6 @@ import codex
 from servers import Servers, environment
 
 HERE = pathlib.Path(__file__).resolve().parent
-LIGHT = ["openai-python", "openai-node"]
-
 
 def clients(cache):
     python = str(cache / "python" / "bin" / "python")
@@ -47,6 +45,9 @@ def by_command(command):
 
 def sides(servers, case, through_relay):
     """The server that is asked itself, the one behind the relay, and the relay."""
+    if case.server == "aimock":
+        server = servers.aimock()
+        return server, server, servers.relay(server, case.wire or dialect(case)) if through_relay else server
     script = lambda side: case.script.get(side, case.script) if case.script else None
     direct = servers.loopback(script("direct"))
     behind = servers.loopback(script("relayed" if through_relay else "direct"))
@@ -58,9 +59,9 @@ def dialect(case):
     return "chat" if case.action.startswith("chat") else None
 
 
-def compare(program, name, cases, run, through_relay):
+def compare(servers, name, cases, run, through_relay):
     started = time.monotonic()
-    with Servers(program) as servers:
+    with servers:
         of = {case.name: sides(servers, case, through_relay) for case in cases}
         asked = []
         for case in cases:
@@ -115,11 +116,12 @@ def main():
     options.add_argument("clients", nargs="*")
     options = options.parse_args()
     all_clients = clients(options.cache)
+    llmock = options.cache / "node" / "node_modules" / ".bin" / "llmock"
     rows = []
     for name in options.clients or all_clients:
         cases, run = all_clients[name]
         cases = [case for case in cases if options.only in case.name]
-        rows += compare(options.program, name, cases, run, not options.direct)
+        rows += compare(Servers(options.program, str(llmock)), name, cases, run, not options.direct)
     print("| client | case | direct | relayed | requests | |\n|---|---|---|---|---|---|")
     for client, case, direct, relayed, asked, asked_behind, problem in rows:
         print(f"| {client} | {case} | {direct} | {relayed} | {asked}, {asked_behind} | {'DIFFERS' if problem else ''} |")

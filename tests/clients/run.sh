@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${CLIENTS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/actix-responses-clients}
 program=$here/../../target/debug/actix-responses
-node_packages=(openai@7.57.0 ai@7.0.173 @ai-sdk/openai@4.0.118 zod@4.6.7)
+node_packages=(openai@7.57.0 ai@7.0.173 @ai-sdk/openai@4.0.118 zod@4.6.7 @copilotkit/aimock@1.43.0)
 python_packages=(openai==3.57.0 openai-agents==0.24.0)
 codex=@openai/codex@0.169.0
 
@@ -47,15 +47,15 @@ installed() {
 python() { python3 -m venv "$cache/python" && "$cache/python/bin/pip" install --quiet "$@"; }
 node_modules() { npm install --prefix "$@" --no-fund --no-audit --silent; }
 
+installed node "${node_packages[*]}" node_modules "$cache/node" "${node_packages[@]}"
 for client in "${clients[@]}"; do
   case $client in
     openai-python | openai-agents) installed python "${python_packages[*]}" python "${python_packages[@]}" ;;
-    openai-node | vercel-ai) installed node "${node_packages[*]}" node_modules "$cache/node" "${node_packages[@]}" ;;
     codex) installed codex "$codex" node_modules "$cache/codex" "$codex" ;;
   esac
 done
 # Node looks for packages beside the script that asks for them.
-[[ ! -d $cache/node ]] || cp "$here"/*.mjs "$cache/node/"
+cp "$here"/*.mjs "$cache/node/"
 
 compare=(python3 "$here/compare.py" --program "$(realpath "$program")" --cache "$cache" ${ONLY:+--only "$ONLY"} ${DIRECT:+--direct})
 # Nothing of it needs more than this machine; where that can be had, there is no more.

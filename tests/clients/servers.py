@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
 # What a client may not take from whoever runs this.
 UNWANTED = re.compile(r"^(OPENAI_|CODEX_|AI_SDK|AWS_|.*_proxy$|.*_PROXY$)")
@@ -29,8 +31,10 @@ def environment(**more):
 class Servers:
     """Starts them, counts what they were asked, and ends them again."""
 
-    def __init__(self, program):
+    def __init__(self, program, llmock):
         self.program = program
+        self.llmock = llmock
+        self.aimocks = None
         self.folder = tempfile.TemporaryDirectory()
         self.started = []
 
@@ -54,28 +58,51 @@ class Servers:
             command += ["--script", self.file("script.json", json.dumps(script))]
         return self.start("loopback", command)
 
+    def aimock(self):
+        """Somebody else's server; one for all cases, as it counts nothing."""
+        if not self.aimocks:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            fixtures = pathlib.Path(__file__).resolve().parent.parent / "interop" / "aimock.json"
+            command = [self.llmock, "-p", str(port), "-h", "127.0.0.1", "-f", str(fixtures)]
+            self.aimocks = self.start("aimock", command, f"http://127.0.0.1:{port}/v1")
+        return self.aimocks
+
     def relay(self, server, wire=None):
         command = [self.program, "serve", "--listen", "127.0.0.1:0", "--base-url", server.url]
         if wire:
             command += ["--wire", wire]
         return self.start("relay", command)
 
-    def start(self, name, command):
-        server = Server(command, self.file(f"{name}.log", ""))
+    def start(self, name, command, url=None):
+        server = Server(command, self.file(f"{name}.log", ""), url)
         self.started.append(server)
         return server
 
 
 class Server:
-    def __init__(self, command, log):
+    def __init__(self, command, log, url=None):
+        """A server that says its URL on its first line, or one whose URL is known and that listens after a while."""
         self.log = log
         with open(log, "w") as stderr:
+            stdout = stderr if url else subprocess.PIPE
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True, env=environment()
+                command, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, text=True, env=environment()
             )
-        self.url = self.process.stdout.readline().strip()
-        if not self.url.startswith("http"):
+        self.url = url or self.process.stdout.readline().strip()
+        if not self.url.startswith("http") or not self.listens():
+            self.process.kill()
             raise SystemExit(f"{' '.join(command)} does not start:\n{pathlib.Path(log).read_text()}")
+
+    def listens(self):
+        at = urllib.parse.urlsplit(self.url)
+        for _ in range(200):
+            try:
+                socket.create_connection((at.hostname, at.port)).close()
+                return True
+            except OSError:
+                time.sleep(0.1)
+        return False
 
     def requests(self):
         """How many requests reached it: each is a line of its log."""
