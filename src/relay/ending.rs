@@ -164,7 +164,7 @@ fn responses_error(error: &ApiError) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
 
     use super::*;
     use crate::protocol::Incomplete;
@@ -254,15 +254,15 @@ mod tests {
         ] {
             assert_eq!(responses_error(&ApiError::new(kind, "m"))["code"], code);
         }
-        let mut error = ApiError::new(ErrorKind::RateLimited, "slow down");
-        error.details_mut().retry_after = Some(Duration::from_millis(2500));
-        error.details_mut().code = Some("429".to_owned());
+        let limited = |code: &str| -> ApiError {
+            let error = json!({"kind": "rate_limited", "message": "slow down", "retry_after_ms": 2500, "code": code});
+            serde_json::from_value(error).unwrap()
+        };
         assert_eq!(
-            responses_error(&error),
+            responses_error(&limited("429")),
             json!({"code": "rate_limit_exceeded", "message": "slow down. Please try again in 2.500s."})
         );
-        error.details_mut().code = Some("their_own".to_owned());
-        assert_eq!(responses_error(&error)["code"], "their_own");
+        assert_eq!(responses_error(&limited("their_own"))["code"], "their_own");
     }
 
     #[test]
@@ -274,10 +274,8 @@ mod tests {
         assert_eq!(out[0].1["error"]["code"], "connection");
         let said = "data: {\"error\":{\"message\":\"reset\"}}\n\n";
         assert_eq!(ended(Wire::Chat, &[chunk, said], &error), []);
-        let cut = Incomplete {
-            reason: "no_finish_reason".into(),
-            ..Incomplete::default()
-        };
+        let cut: Incomplete =
+            serde_json::from_value(json!({"reason": "no_finish_reason"})).unwrap();
         let cut = ResponseEvent::Incomplete(Arc::new(cut));
         assert_eq!(
             ended(Wire::Chat, &[chunk], &cut)[0].1["error"]["code"],
