@@ -121,11 +121,11 @@ impl Ask {
             .map_err(|error| UsageError::at("can't start", &error))??;
         tokio::select! {
             shown = &mut is_shown => Ok(ended(shown, &runtime, submitted.request).await),
-            () = interrupts.next() => {
+            _ = interrupts.next() => {
                 runtime.cancel(submitted.request).await;
                 let shown = tokio::select! {
                     shown = timeout(CANCEL_GRACE, is_shown) => shown,
-                    () = interrupts.next() => return Ok(ExitStatus::Interrupted),
+                    _ = interrupts.next() => return Ok(ExitStatus::Interrupted),
                 };
                 Ok(match shown {
                     // What ended by itself in the same moment, has.

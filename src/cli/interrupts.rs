@@ -2,6 +2,16 @@
 
 use std::io;
 
+/// Which signal it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    /// A person's.
+    CtrlC,
+    /// A supervisor's: SIGTERM.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "nobody sends it there"))]
+    Terminate,
+}
+
 /// Ctrl-C and SIGTERM. While it lives they do not end the process by themselves.
 #[cfg(unix)]
 pub(super) struct Interrupts {
@@ -21,10 +31,10 @@ impl Interrupts {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) -> Interrupt {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Interrupt::CtrlC,
+            _ = self.terminate.recv() => Interrupt::Terminate,
         }
     }
 }
@@ -41,9 +51,45 @@ impl Interrupts {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+    pub(super) async fn next(&mut self) -> Interrupt {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Interrupt::CtrlC,
+            Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// SIGHUP, by which a person says that files have changed. There is none here.
+#[cfg(not(unix))]
+pub(super) struct Hangups(());
+
+#[cfg(not(unix))]
+impl Hangups {
+    /// Within a tokio runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
+
+/// SIGHUP, by which a person says that files have changed. While it lives that does not end the process.
+#[cfg(unix)]
+pub(super) struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    /// Within a tokio runtime.
+    pub(super) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

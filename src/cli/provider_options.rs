@@ -7,7 +7,7 @@ use actix_responses::{
     actors::{SupervisorConfig, Workers},
     duration::parse_limit,
     loopback::{Loopback, LoopbackOptions},
-    provider::{Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
+    provider::{NoAuth, Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
     retry::RetryPolicy,
     transport::{AwcTransportFactory, KeepAlive, ProxyConfig, TlsConfig},
     wire::Wire,
@@ -188,10 +188,14 @@ impl Upstream {
         let mut config = SupervisorConfig::new(self.provider.clone());
         config.retry = retry;
         config.workers = Workers::Current;
+        Ok(Runtime::with_transport(config, self.transport()?)?)
+    }
+
+    /// How it is met.
+    pub(super) fn transport(&self) -> Result<AwcTransportFactory, UsageError> {
         let factory = AwcTransportFactory::new(&self.tls, &ProxyConfig::default())
             .map_err(|error| UsageError::at("can't set up the transport", &error))?;
-        let factory = factory.with_keep_alive(self.keep_alive);
-        Ok(Runtime::with_transport(config, factory)?)
+        Ok(factory.with_keep_alive(self.keep_alive))
     }
 
     /// Says so on stderr if the embedded provider is going to answer.
@@ -208,6 +212,15 @@ impl Upstream {
 impl ProviderOptions {
     /// Makes the provider; starts the embedded one when nothing says whom to ask.
     pub(super) fn upstream(&self) -> Result<Upstream, UsageError> {
+        self.upstream_asked(false)
+    }
+
+    /// The same for who passes on the keys of others: a preset's own key may be unset.
+    pub(super) fn upstream_with_clients_key(&self) -> Result<Upstream, UsageError> {
+        self.upstream_asked(true)
+    }
+
+    fn upstream_asked(&self, by_others: bool) -> Result<Upstream, UsageError> {
         let mut embedded = None;
         let Chosen {
             name,
@@ -232,9 +245,20 @@ impl ProviderOptions {
                 }
             }
         };
-        let provider = settings
-            .provider(&name, |name| env::var_os(name))
+        let own_key = settings.preset.map(|preset| preset.key_env);
+        let is_passed = by_others
+            && settings.key_env.is_none()
+            && own_key.is_some_and(|name| matches!(variable(name), Ok(None)));
+        let lookup = |name: &str| match is_passed && own_key == Some(name) {
+            true => Some("unset".into()),
+            false => env::var_os(name),
+        };
+        let mut provider = settings
+            .provider(&name, lookup)
             .map_err(|error| UsageError::at(place, &error))?;
+        if is_passed {
+            provider = provider.with_auth(NoAuth);
+        }
         let mut provider = self.with_headers_and_query(provider)?;
         provider.max_attempts = self.max_attempts.or(provider.max_attempts);
         self.timeouts.apply(&mut provider.timeouts);

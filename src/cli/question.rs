@@ -22,7 +22,7 @@ pub(super) fn answer<T>(
         let runtime = upstream.runtime(RetryPolicy::default())?;
         tokio::select! {
             answer = ask(&runtime) => Ok(Some(answer)),
-            () = interrupts.next() => Ok::<_, UsageError>(None),
+            _ = interrupts.next() => Ok::<_, UsageError>(None),
         }
     };
     match system::start()?.block_on(answering)? {

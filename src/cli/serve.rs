@@ -1,35 +1,63 @@
 //! `serve`: the relay, one service in front of many clients and many servers.
 
 use std::{
+    env,
     io::{self, ErrorKind as IoErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
+    path::PathBuf,
     time::Duration,
 };
 
 use actix_responses::{
+    Runtime,
+    actors::SupervisorConfig,
     duration::parse_limit,
-    relay::{Relay, RelayConfig, RouteTable},
-    retry::RetryPolicy,
+    provider::Provider,
+    relay::{Configuration, Relay, RelayConfig, RouteTable, Tokens},
+    transport::{AwcTransportFactory, ProxyConfig},
 };
 use actix_web::{App, HttpServer};
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::{
-    exit_status::ExitStatus, interrupts::Interrupts, logging, provider_options::ProviderOptions,
-    system, usage_error::UsageError,
+    console,
+    exit_status::ExitStatus,
+    interrupts::{Hangups, Interrupt, Interrupts},
+    logging,
+    provider_options::{ProviderOptions, Upstream},
+    secrets::Secrets,
+    system,
+    usage_error::UsageError,
 };
 
 /// Where it listens if nobody says.
 const DEFAULT_PORT: u16 = 8484;
 
-/// Relay clients of both APIs to a server of either, until Ctrl-C
+/// How long the head of a request may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Relay clients of both APIs to servers of either, until Ctrl-C or SIGTERM
 ///
-/// One line on stdout says the base URL for clients. Without a provider the embedded one answers.
+/// One line on stdout says the base URL for clients. Without a provider the embedded one answers. SIGHUP reads --config and the
+/// tokens again. Exit status: 0 it has drained after a SIGTERM, or --check found nothing; 2 wrong usage or configuration; 130 stopped by
+/// Ctrl-C.
 #[derive(Args)]
 pub(super) struct Serve {
     /// Where to listen: an address with its port, or a port on this machine alone; may be repeated [default: localhost:8484]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
+
+    /// A TOML file with providers, routes to them and the relay's knobs
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["provider", "base_url", "providers_file"])]
+    config: Option<PathBuf>,
+
+    /// Read --config and the tokens, say what is wrong with them, and end
+    #[arg(long)]
+    check: bool,
+
+    /// Where answers are kept for clients that come back
+    #[arg(long, value_enum, default_value_t)]
+    store: Store,
 
     /// How long running streams have to end after a SIGTERM [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_limit)]
@@ -40,36 +68,185 @@ pub(super) struct Serve {
     verbose: u8,
 
     #[command(flatten)]
+    access: AccessOptions,
+
+    #[command(flatten)]
     provider: ProviderOptions,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Who may ask")]
+struct AccessOptions {
+    /// A file with a line for each client, its name and the SHA-256 of its token: TOKEN=$(openssl rand -hex 32); echo "ada $(printf %s
+    /// "$TOKEN" | sha256sum | cut -d' ' -f1)". - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "allow_anonymous")]
+    tokens: Option<PathBuf>,
+
+    /// Let everybody ask who can reach an address that is not this machine's alone
+    #[arg(long)]
+    allow_anonymous: bool,
+
+    /// A host name by which clients call this relay, besides its address and localhost; may be repeated
+    #[arg(long = "allow-host", value_name = "NAME")]
+    hosts: Vec<String>,
+
+    /// An origin whose pages may use this relay, such as https://app.example; may be repeated
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Store {
+    /// In memory: they end with the process
+    #[default]
+    Memory,
+}
+
+/// Whom the relay asks, and how it behaves.
+struct Setting {
+    runtime: SupervisorConfig,
+    transport: AwcTransportFactory,
+    routes: RouteTable,
+    relay: RelayConfig,
+    listen: Vec<String>,
+    tokens: Option<PathBuf>,
+    allow_anonymous: bool,
+    secrets: Secrets,
+    /// The embedded provider serves as long as this lives.
+    upstream: Option<Upstream>,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitStatus, UsageError> {
-        let upstream = self.provider.upstream()?;
-        logging::start(self.verbose, upstream.secrets.clone())?;
-        let listeners = listeners(&self.listen)?;
-        let mut config = RelayConfig::default();
-        config.grace = self.grace.unwrap_or(config.grace);
-        upstream.announce();
+        let Store::Memory = self.store;
+        let setting = self.setting()?;
+        let tokens = tokens(setting.tokens.as_ref())?;
+        if self.check {
+            return Ok(ExitStatus::Success);
+        }
+        logging::start(self.verbose, setting.secrets.clone())?;
+        let is_guarded = tokens.is_some() || setting.allow_anonymous;
+        let listeners = listeners(&setting.listen, is_guarded)?;
+        if let Some(upstream) = &setting.upstream {
+            upstream.announce();
+        }
         system::start()?.block_on(async {
             let mut interrupts =
                 Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
-            let runtime = upstream.runtime(RetryPolicy::default())?;
-            let routes = RouteTable::single(upstream.provider.clone());
-            let relay = Relay::new(runtime, routes, config);
-            serve(relay, listeners, &mut interrupts).await
+            let runtime = Runtime::with_transport(setting.runtime, setting.transport)?;
+            let max_connections = setting.relay.max_connections;
+            let relay = Relay::new(runtime, setting.routes, setting.relay);
+            relay.set_tokens(tokens);
+            let reload = Reload {
+                config: self.config,
+                tokens: setting.tokens,
+            };
+            serve(relay, reload, listeners, max_connections, &mut interrupts).await
         })
+    }
+
+    fn setting(&self) -> Result<Setting, UsageError> {
+        let mut setting = match &self.config {
+            Some(path) => {
+                let read = configuration(path)?;
+                let provider = read.routes.routes()[0].targets[0].provider.clone();
+                let transport = AwcTransportFactory::new(&read.tls, &ProxyConfig::default());
+                Setting {
+                    runtime: SupervisorConfig::new(Provider::clone(&provider)),
+                    transport: transport
+                        .map_err(|error| UsageError::at("can't set up the transport", &error))?,
+                    secrets: Secrets::new(read.secrets().to_vec()),
+                    routes: read.routes,
+                    relay: read.relay,
+                    listen: read.listen,
+                    tokens: read.tokens_file,
+                    allow_anonymous: read.allow_anonymous,
+                    upstream: None,
+                }
+            }
+            None => {
+                let upstream = self.provider.upstream_with_clients_key()?;
+                Setting {
+                    runtime: SupervisorConfig::new(upstream.provider.clone()),
+                    transport: upstream.transport()?,
+                    secrets: upstream.secrets.clone(),
+                    routes: RouteTable::single(upstream.provider.clone()),
+                    relay: RelayConfig::default(),
+                    listen: Vec::new(),
+                    tokens: None,
+                    allow_anonymous: false,
+                    upstream: Some(upstream),
+                }
+            }
+        };
+        let access = &self.access;
+        setting.relay.grace = self.grace.unwrap_or(setting.relay.grace);
+        setting.relay.hosts.extend(access.hosts.iter().cloned());
+        setting.relay.origins.extend(access.origins.iter().cloned());
+        if !self.listen.is_empty() {
+            setting.listen.clone_from(&self.listen);
+        }
+        setting.tokens = access.tokens.clone().or(setting.tokens);
+        setting.allow_anonymous |= access.allow_anonymous;
+        Ok(setting)
+    }
+}
+
+fn configuration(path: &PathBuf) -> Result<Configuration, UsageError> {
+    Configuration::from_file(path, |name| env::var_os(name))
+        .map_err(|error| UsageError::at("--config", &error))
+}
+
+fn tokens(path: Option<&PathBuf>) -> Result<Option<Tokens>, UsageError> {
+    let tokens = path.map(Tokens::from_file).transpose();
+    tokens.map_err(|error| UsageError::at("--tokens", &error))
+}
+
+/// What SIGHUP reads again.
+struct Reload {
+    config: Option<PathBuf>,
+    tokens: Option<PathBuf>,
+}
+
+impl Reload {
+    /// All of it, or nothing.
+    fn reload(&self, relay: &Relay) {
+        let read = || {
+            let read = self.config.as_ref().map(configuration).transpose()?;
+            Ok::<_, UsageError>((read, tokens(self.tokens.as_ref())?))
+        };
+        match read() {
+            Ok((read, tokens)) => {
+                if let Some(read) = read {
+                    relay.set_routes(read.routes);
+                }
+                relay.set_tokens(tokens);
+                console::complain(
+                    "read again: new requests go by the new routes, keys and tokens; the knobs of [relay] change with a new start",
+                );
+            }
+            Err(error) => {
+                console::complain(&format!("not read again, nothing has changed: {error}"))
+            }
+        }
     }
 }
 
 async fn serve(
     relay: Relay,
+    reload: Reload,
     listeners: Vec<TcpListener>,
+    max_connections: usize,
     interrupts: &mut Interrupts,
 ) -> Result<ExitStatus, UsageError> {
     let unusable = |error: io::Error| UsageError::at("can't start", &error);
-    let mut server =
-        HttpServer::new(move || App::new().configure(|app| relay.configure(app))).disable_signals();
+    let served = relay.clone();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut server = HttpServer::new(move || App::new().configure(|app| served.configure(app)))
+        .workers(workers)
+        .max_connections(max_connections.div_ceil(workers))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .disable_signals();
     let first = listeners.first().map(TcpListener::local_addr);
     let first = first.unwrap_or_else(|| Err(IoErrorKind::AddrNotAvailable.into()));
     let first = first.map_err(unusable)?;
@@ -79,16 +256,25 @@ async fn serve(
     let server = server.run();
     let handle = server.handle();
     actix_rt::spawn(server);
+    let mut hangups = Hangups::new().map_err(unusable)?;
     let mut stdout = io::stdout();
     // Who does not want to know the URL knows the port.
     let _ = writeln!(stdout, "http://{first}/v1").and_then(|()| stdout.flush());
-    interrupts.next().await;
-    handle.stop(false).await;
-    Ok(ExitStatus::Interrupted)
+    let interrupt = loop {
+        tokio::select! {
+            signal = interrupts.next() => break signal,
+            () = hangups.next() => reload.reload(&relay),
+        }
+    };
+    handle.stop(interrupt == Interrupt::Terminate).await;
+    Ok(match interrupt {
+        Interrupt::CtrlC => ExitStatus::Interrupted,
+        Interrupt::Terminate => ExitStatus::Success,
+    })
 }
 
 /// Opens what `--listen` names.
-fn listeners(wanted: &[String]) -> Result<Vec<TcpListener>, UsageError> {
+fn listeners(wanted: &[String], is_guarded: bool) -> Result<Vec<TcpListener>, UsageError> {
     let default = [format!("localhost:{DEFAULT_PORT}")];
     let wanted = match wanted {
         [] => &default,
@@ -98,7 +284,16 @@ fn listeners(wanted: &[String]) -> Result<Vec<TcpListener>, UsageError> {
     for text in wanted {
         match local_port(text) {
             Some(port) => listeners.extend(on_localhost(text, port)?),
-            None => listeners.push(bound(text, address(text)?)?),
+            None => {
+                let address = address(text)?;
+                if !is_guarded && !address.ip().is_loopback() {
+                    return Err(UsageError::new(format!(
+                        "--listen {text}: others than this machine can reach it: give --tokens FILE with the clients that may ask, or \
+                         --allow-anonymous"
+                    )));
+                }
+                listeners.push(bound(text, address)?);
+            }
         }
     }
     Ok(listeners)

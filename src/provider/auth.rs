@@ -77,6 +77,11 @@ pub trait AuthProvider: fmt::Debug + Send + Sync {
     fn can_refresh(&self) -> bool {
         false
     }
+
+    /// Whether it gives no headers at all, so that what a request itself says of who asks goes to the server.
+    fn is_none(&self) -> bool {
+        false
+    }
 }
 
 /// The attempt that headers are asked for, as it is going to be sent.
@@ -171,6 +176,10 @@ pub struct NoAuth;
 impl AuthProvider for NoAuth {
     fn headers<'a>(&'a self, _: &'a AuthRequest) -> BoxFuture<'a, Result<HeaderMap, AuthError>> {
         ready(Ok(HeaderMap::new()))
+    }
+
+    fn is_none(&self) -> bool {
+        true
     }
 }
 

@@ -1,8 +1,11 @@
 //! Providers of one's own, from a TOML file.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
 
-use toml::{Table, Value};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     compression::RequestCompression, endpoint::Provider, presets::Preset,
@@ -72,7 +75,22 @@ impl ProviderCatalog {
     /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when it is no TOML, or a key is unknown or has a value that it
     /// can't have; the message names the provider and the key, and never quotes a value that may be a secret.
     pub fn from_toml(text: &str) -> Result<Self, ApiError> {
-        Self::named(String::new(), Path::new(""), text)
+        Self::named(String::new(), Path::new(""), text, &[])
+    }
+
+    /// Reads the providers of a text that says other things too, under these keys, which are left to whoever knows them. Errors and
+    /// relative paths are as for [`from_file`](Self::from_file); the file itself is not read.
+    ///
+    /// # Errors
+    /// As for [`from_toml`](Self::from_toml).
+    pub fn from_toml_beside(
+        path: impl AsRef<Path>,
+        text: &str,
+        others: &[&str],
+    ) -> Result<Self, ApiError> {
+        let path = path.as_ref();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::named(format!("{}: ", path.display()), folder, text, others)
     }
 
     /// Reads a file, which errors name from then on. Relative paths in it begin at its folder.
@@ -85,12 +103,14 @@ impl ProviderCatalog {
         let text = files::read_text(path, MAX_CATALOG_BYTES).map_err(|error| {
             ApiError::misconfigured(format!("{source}can't be read")).with_source(error)
         })?;
-        Self::named(source, path.parent().unwrap_or(Path::new("")), &text)
+        Self::named(source, path.parent().unwrap_or(Path::new("")), &text, &[])
     }
 
-    fn named(source: String, folder: &Path, text: &str) -> Result<Self, ApiError> {
-        let mut entries = entries(text)
-            .map_err(|message| ApiError::misconfigured(format!("{source}{message}")))?;
+    fn named(source: String, folder: &Path, text: &str, others: &[&str]) -> Result<Self, ApiError> {
+        let mut entries = entries(text, others).map_err(|Wrong { at, message }| {
+            let line = 1 + text[..at.min(text.len())].matches('\n').count();
+            ApiError::misconfigured(format!("{source}line {line}: {message}"))
+        })?;
         for settings in entries.values_mut() {
             for path in [&mut settings.client_cert, &mut settings.client_key] {
                 *path = path.take().map(|path| folder.join(path));
@@ -144,36 +164,62 @@ impl ProviderCatalog {
     }
 }
 
-fn entries(text: &str) -> Result<BTreeMap<String, ProviderSettings>, String> {
+/// What is wrong with a text, and where in it.
+struct Wrong {
+    at: usize,
+    message: String,
+}
+
+fn wrong(at: usize, message: impl Into<String>) -> Wrong {
+    let message = message.into();
+    Wrong { at, message }
+}
+
+fn entries(text: &str, others: &[&str]) -> Result<BTreeMap<String, ProviderSettings>, Wrong> {
     // Its `Display` quotes the line, which may hold a key.
-    let mut file = text.parse::<Table>().map_err(|error| {
-        let position = error.span().map_or(0, |span| span.start);
-        let line = 1 + text[..position.min(text.len())].matches('\n').count();
-        format!("line {line} is not TOML: {}", error.message())
-    })?;
+    let mut file = DeTable::parse(text)
+        .map_err(|error| {
+            let position = error.span().map_or(0, |span| span.start);
+            wrong(position, format!("this is not TOML: {}", error.message()))
+        })?
+        .into_inner();
     let providers = file.remove("providers");
-    if let Some(key) = file.keys().next() {
-        return Err(format!("unknown key `{key}`; known is providers"));
+    if let Some(key) = file
+        .keys()
+        .filter(|key| !others.contains(&&*key.get_ref().as_ref()))
+        .min_by_key(|key| key.span().start)
+    {
+        let known: Vec<_> = others.iter().copied().chain(["providers"]).collect();
+        let message = format!(
+            "unknown key `{}`; known is {}",
+            key.get_ref(),
+            known.join(", ")
+        );
+        return Err(wrong(key.span().start, message));
     }
-    let providers = match providers {
-        None => return Ok(BTreeMap::new()),
-        Some(Value::Table(providers)) => providers,
-        Some(_) => return Err("`providers` is no table: write [providers.NAME]".to_owned()),
+    let Some(providers) = providers else {
+        return Ok(BTreeMap::new());
     };
-    let entry = |(name, entry): (String, Value)| {
-        let settings =
-            settings(entry).map_err(|message| format!("provider {name:?}: {message}"))?;
+    let at = providers.span().start;
+    let DeValue::Table(providers) = providers.into_inner() else {
+        let message = "`providers` is no table: write [providers.NAME]";
+        return Err(wrong(at, message));
+    };
+    let entry = |(name, entry): (Spanned<Cow<'_, str>>, Spanned<DeValue<'_>>)| {
+        let name = name.into_inner().into_owned();
+        let settings = settings(entry)
+            .map_err(|Wrong { at, message }| wrong(at, format!("provider {name:?}: {message}")))?;
         Ok((name, settings))
     };
     providers.into_iter().map(entry).collect()
 }
 
-fn settings(entry: Value) -> Result<ProviderSettings, String> {
+fn settings(entry: Spanned<DeValue<'_>>) -> Result<ProviderSettings, Wrong> {
     let mut keys = Keys::new("", entry)?;
     let mut settings = ProviderSettings::default();
-    if let Some(name) = keys.text("preset")? {
-        let preset =
-            Preset::named(&name).map_err(|error| format!("`preset`: {}", error.message()))?;
+    if let Some((at, name)) = keys.text_at("preset")? {
+        let preset = Preset::named(&name)
+            .map_err(|error| wrong(at, format!("`preset`: {}", error.message())))?;
         settings.preset = Some(preset);
     }
     settings.base_url = keys.text("base_url")?;
@@ -199,12 +245,14 @@ fn settings(entry: Value) -> Result<ProviderSettings, String> {
         let preset = settings.preset.map(|preset| preset.quirks());
         settings.quirks = Some(quirks_of(quirks, preset.unwrap_or_default())?);
     }
+    let at = keys.at;
     keys.end()?;
     if settings.base_url.is_none() && settings.preset.is_none() {
-        return Err("it has neither a `base_url` nor a `preset`".to_owned());
+        let message = "it has neither a `base_url` nor a `preset`";
+        return Err(wrong(at, message));
     }
     if settings.client_key.is_some() && settings.client_cert.is_none() {
-        return Err("`client_key` is the key of no `client_cert`".to_owned());
+        return Err(wrong(at, "`client_key` is the key of no `client_cert`"));
     }
     Ok(settings)
 }
@@ -215,7 +263,7 @@ const COMPRESSIONS: &[(&str, RequestCompression)] = &[
     ("zstd", RequestCompression::ZSTD),
 ];
 
-fn timeouts_of(value: Value) -> Result<Timeouts, String> {
+fn timeouts_of(value: Spanned<DeValue<'_>>) -> Result<Timeouts, Wrong> {
     let mut keys = Keys::new("timeouts.", value)?;
     let mut timeouts = Timeouts::default();
     let Timeouts {
@@ -246,14 +294,15 @@ fn timeouts_of(value: Value) -> Result<Timeouts, String> {
             *limit = (time < Duration::MAX).then_some(time);
         }
     }
+    let at = keys.at;
     keys.end()?;
     timeouts
         .validate()
-        .map_err(|error| error.message().to_owned())?;
+        .map_err(|error| wrong(at, error.message()))?;
     Ok(timeouts)
 }
 
-fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
+fn quirks_of(value: Spanned<DeValue<'_>>, mut quirks: Quirks) -> Result<Quirks, Wrong> {
     let mut keys = Keys::new("quirks.", value)?;
     if let Some(store) = keys.boolean("store")? {
         quirks.default_store = Some(store);
@@ -291,64 +340,80 @@ fn quirks_of(value: Value, mut quirks: Quirks) -> Result<Quirks, String> {
 }
 
 /// The keys of one table. Each is taken by its name; what is left at the end is not known.
-struct Keys {
+struct Keys<'i> {
     /// What stands in front of a key where it is named.
     prefix: &'static str,
-    table: Table,
+    /// Where the table is.
+    at: usize,
+    table: DeTable<'i>,
     known: Vec<&'static str>,
 }
 
-impl Keys {
-    fn new(prefix: &'static str, value: Value) -> Result<Self, String> {
-        let Value::Table(table) = value else {
+impl<'i> Keys<'i> {
+    fn new(prefix: &'static str, value: Spanned<DeValue<'i>>) -> Result<Self, Wrong> {
+        let at = value.span().start;
+        let DeValue::Table(table) = value.into_inner() else {
             let place = match prefix.trim_end_matches('.') {
                 "" => "it".to_owned(),
                 name => format!("`{name}`"),
             };
-            return Err(format!("{place} is no table"));
+            return Err(wrong(at, format!("{place} is no table")));
         };
         Ok(Self {
             prefix,
+            at,
             table,
             known: Vec::new(),
         })
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Value> {
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
         self.known.push(key);
         self.table.remove(key)
     }
 
-    fn wrong(&self, key: &str, wanted: &str) -> String {
-        format!("`{}{key}` is not {wanted}", self.prefix)
+    fn wrong(&self, at: usize, key: &str, wanted: &str) -> Wrong {
+        wrong(at, format!("`{}{key}` is not {wanted}", self.prefix))
     }
 
-    fn text(&mut self, key: &'static str) -> Result<Option<String>, String> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(self.wrong(key, "a string")),
+    fn text(&mut self, key: &'static str) -> Result<Option<String>, Wrong> {
+        Ok(self.text_at(key)?.map(|(_, text)| text))
+    }
+
+    /// A text, and where it is.
+    fn text_at(&mut self, key: &'static str) -> Result<Option<(usize, String)>, Wrong> {
+        let Some((at, value)) = self.value(key) else {
+            return Ok(None);
+        };
+        match value {
+            DeValue::String(text) => Ok(Some((at, text.into_owned()))),
+            _ => Err(self.wrong(at, key, "a string")),
         }
     }
 
-    fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, String> {
-        match self.take(key) {
+    fn value(&mut self, key: &'static str) -> Option<(usize, DeValue<'i>)> {
+        let value = self.take(key)?;
+        Some((value.span().start, value.into_inner()))
+    }
+
+    fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, Wrong> {
+        match self.value(key) {
             None => Ok(None),
-            Some(Value::Boolean(value)) => Ok(Some(value)),
-            Some(_) => Err(self.wrong(key, "true or false")),
+            Some((_, DeValue::Boolean(value))) => Ok(Some(value)),
+            Some((at, _)) => Err(self.wrong(at, key, "true or false")),
         }
     }
 
-    fn count(&mut self, key: &'static str) -> Result<Option<u32>, String> {
-        let Some(value) = self.take(key) else {
+    fn count(&mut self, key: &'static str) -> Result<Option<u32>, Wrong> {
+        let Some((at, value)) = self.value(key) else {
             return Ok(None);
         };
         let count = value
             .as_integer()
-            .and_then(|count| u32::try_from(count).ok());
+            .and_then(|count| u32::from_str_radix(count.as_str(), count.radix()).ok());
         match count.filter(|count| *count > 0) {
             Some(count) => Ok(Some(count)),
-            None => Err(self.wrong(key, "a whole number from 1 on")),
+            None => Err(self.wrong(at, key, "a whole number from 1 on")),
         }
     }
 
@@ -356,8 +421,8 @@ impl Keys {
         &mut self,
         key: &'static str,
         choices: &[(&str, T)],
-    ) -> Result<Option<T>, String> {
-        let Some(value) = self.take(key) else {
+    ) -> Result<Option<T>, Wrong> {
+        let Some((at, value)) = self.value(key) else {
             return Ok(None);
         };
         let chosen = choices
@@ -370,38 +435,52 @@ impl Keys {
                     .iter()
                     .map(|(name, _)| format!("{name:?}"))
                     .collect();
-                Err(self.wrong(key, &names.join(" or ")))
+                Err(self.wrong(at, key, &names.join(" or ")))
             }
         }
     }
 
     /// A table of strings.
-    fn pairs(&mut self, key: &'static str) -> Result<Vec<(String, String)>, String> {
-        let pairs = match self.take(key) {
+    fn pairs(&mut self, key: &'static str) -> Result<Vec<(String, String)>, Wrong> {
+        let pairs = match self.value(key) {
             None => return Ok(Vec::new()),
-            Some(Value::Table(pairs)) => pairs,
-            Some(_) => return Err(self.wrong(key, "a table of strings")),
+            Some((_, DeValue::Table(pairs))) => pairs,
+            Some((at, _)) => return Err(self.wrong(at, key, "a table of strings")),
         };
-        let pair = |(name, value)| match value {
-            Value::String(value) => Ok((name, value)),
-            _ => Err(format!("`{}{key}.{name}` is not a string", self.prefix)),
+        let pair = |(name, value): (Spanned<Cow<'_, str>>, Spanned<DeValue<'_>>)| {
+            let name = name.into_inner().into_owned();
+            let at = value.span().start;
+            match value.into_inner() {
+                DeValue::String(value) => Ok((name, value.into_owned())),
+                _ => Err(self.wrong(at, &format!("{key}.{name}"), "a string")),
+            }
         };
         pairs.into_iter().map(pair).collect()
     }
 
     /// A time that something may take; the longest there is for none.
-    fn limit(&mut self, key: &'static str) -> Result<Option<Duration>, String> {
-        let limit = self.text(key)?.map(|text| parse_limit(&text)).transpose();
-        limit.map_err(|error| format!("`{}{key}`: {error}", self.prefix))
+    fn limit(&mut self, key: &'static str) -> Result<Option<Duration>, Wrong> {
+        let Some((at, text)) = self.text_at(key)? else {
+            return Ok(None);
+        };
+        let limit = parse_limit(&text);
+        limit
+            .map(Some)
+            .map_err(|error| wrong(at, format!("`{}{key}`: {error}", self.prefix)))
     }
 
-    fn end(self) -> Result<(), String> {
-        match self.table.keys().next() {
+    fn end(self) -> Result<(), Wrong> {
+        let first = self.table.keys().min_by_key(|key| key.span().start);
+        match first {
             None => Ok(()),
-            Some(key) => Err(format!(
-                "unknown key `{}{key}`; known are {}",
-                self.prefix,
-                self.known.join(", ")
+            Some(key) => Err(wrong(
+                key.span().start,
+                format!(
+                    "unknown key `{}{}`; known are {}",
+                    self.prefix,
+                    key.get_ref(),
+                    self.known.join(", ")
+                ),
             )),
         }
     }
@@ -544,7 +623,7 @@ mod tests {
             ),
             (
                 "\n\nproviders.a.headers = { x-key = \"hunter2",
-                "line 3 is not TOML: ",
+                "line 3: this is not TOML: ",
             ),
         ] {
             let error = ProviderCatalog::from_toml(text).unwrap_err();
@@ -568,7 +647,9 @@ mod tests {
         .unwrap();
         let error = ProviderCatalog::from_file(&path).unwrap_err();
         assert!(
-            error.message().contains(&format!("{name}: provider \"b\"")),
+            error
+                .message()
+                .contains(&format!("{name}: line 4: provider \"b\"")),
             "{error}"
         );
         fs::write(&path, "[providers.a]\npreset = 'groq'").unwrap();

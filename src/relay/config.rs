@@ -10,6 +10,8 @@ pub struct RelayConfig {
     pub max_body_bytes: usize,
     /// The most streams that one client may have at a time; a further one is 429. Anonymous ones are one client.
     pub max_streams: usize,
+    /// The most connections that a server of this relay's command takes at a time; further ones wait until one is free.
+    pub max_connections: usize,
     /// How long a client's stream may be without a block before it is sent a sign of life.
     pub keepalive: Duration,
     /// How long the head of a streamed answer waits for the server's. Then it is 200, and what fails later is an event.
@@ -37,6 +39,7 @@ impl Default for RelayConfig {
         Self {
             max_body_bytes: 32 << 20,
             max_streams: 1000,
+            max_connections: 25_000,
             keepalive: Duration::from_secs(15),
             head_patience: Duration::from_secs(15),
             preamble_patience: Duration::from_secs(2),
@@ -54,6 +57,7 @@ impl Default for RelayConfig {
 with_fields!(RelayConfig {
     with_max_body_bytes(max_body_bytes: usize),
     with_max_streams(max_streams: usize),
+    with_max_connections(max_connections: usize),
     with_keepalive(keepalive: Duration),
     with_head_patience(head_patience: Duration),
     with_preamble_patience(preamble_patience: Duration),

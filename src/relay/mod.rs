@@ -3,7 +3,7 @@
 //! A program of its own, or a part of an actix-web service: [`Relay::configure`] adds its routes. It is a subscriber of the runtime among
 //! others, and decides nothing that the runtime decides.
 
-#[expect(dead_code, reason = "the routes that ask it come next")]
+#[allow(dead_code, reason = "the routes that ask it come next")]
 mod access;
 #[allow(
     dead_code,
@@ -13,10 +13,13 @@ mod answers;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod block;
 mod config;
+mod configuration;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod connection;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod ending;
+#[allow(dead_code, reason = "the routes behind it come next")]
+mod gate;
 mod health;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod preamble;
@@ -25,6 +28,7 @@ mod pump;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod rendering;
 mod routing;
+mod shared;
 pub mod store;
 
 use std::{
@@ -34,8 +38,11 @@ use std::{
 
 use actix_web::web::{Data, ServiceConfig};
 
+use self::shared::Shared;
 pub use self::{
+    access::Tokens,
     config::RelayConfig,
+    configuration::Configuration,
     routing::{Route, RouteTable, Target},
 };
 use crate::Runtime;
@@ -46,23 +53,6 @@ pub struct Relay {
     shared: Arc<Shared>,
 }
 
-/// What all routes of one relay share.
-struct Shared {
-    config: RelayConfig,
-    runtime: Runtime,
-    routes: RwLock<Arc<RouteTable>>,
-    answers: answers::Answers,
-}
-
-impl Shared {
-    /// Who answers for which model, from now on; a request keeps what it began with.
-    #[expect(dead_code, reason = "the routes that ask it come next")]
-    fn routes(&self) -> Arc<RouteTable> {
-        let routes = self.routes.read();
-        routes.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 impl Relay {
     /// A relay that asks by this runtime, and whom its routes say.
     pub fn new(runtime: Runtime, routes: RouteTable, config: RelayConfig) -> Self {
@@ -70,6 +60,7 @@ impl Relay {
         let answers = answers::Answers::new(answers::Bounds::of(&config), config.retention);
         Self {
             shared: Arc::new(Shared {
+                access: access::Access::new(&config),
                 config,
                 runtime,
                 routes,
@@ -86,6 +77,11 @@ impl Relay {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(routes);
+    }
+
+    /// Lets those ask who show one of these tokens, and nobody else; without any, everybody may ask. A token goes to no server.
+    pub fn set_tokens(&self, tokens: Option<Tokens>) {
+        self.shared.access.set_tokens(tokens);
     }
 
     /// Adds its routes to a service.

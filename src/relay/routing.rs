@@ -1,7 +1,10 @@
 //! Which server a model is asked of, and under which name.
 
-use std::sync::Arc;
+mod keys;
 
+use std::{sync::Arc, time::Duration};
+
+use self::keys::KeyRing;
 use crate::provider::Provider;
 
 /// What clients may ask for, and who answers it. The first route that matches a model is the one.
@@ -33,6 +36,10 @@ pub struct Route {
     pub model: String,
     /// Whom to ask, in this order: those behind the first are fallbacks.
     pub targets: Vec<Target>,
+    /// Tools that are no functions go to the server as functions, and come back as what they were: for servers that ignore them.
+    pub lowers_tools: bool,
+    /// A compaction over Chat is refused, in place of a request for a summary.
+    pub refuses_compaction: bool,
 }
 
 /// One server, and what it calls the model.
@@ -43,6 +50,7 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// The model's name there, where it is another.
     pub model: Option<String>,
+    keys: Arc<KeyRing>,
 }
 
 impl RouteTable {
@@ -63,6 +71,12 @@ impl RouteTable {
         routes.find(|route| is_match(&route.model, model)).cloned()
     }
 
+    /// Whether a pattern takes every name that another one is for.
+    pub(super) fn covers(pattern: &str, other: &str) -> bool {
+        // A star of the other stands for any text, which only a star takes.
+        is_match(pattern, other)
+    }
+
     /// All of them, in order.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
@@ -75,6 +89,8 @@ impl Route {
         Self {
             model: model.into(),
             targets: vec![target],
+            lowers_tools: false,
+            refuses_compaction: false,
         }
     }
 
@@ -84,15 +100,52 @@ impl Route {
         self.targets.push(target);
         self
     }
+
+    /// Sets whether tools that are no functions go to the server as functions.
+    #[must_use]
+    pub fn with_lowers_tools(mut self, lowers_tools: bool) -> Self {
+        self.lowers_tools = lowers_tools;
+        self
+    }
+
+    /// Sets whether a compaction over Chat is refused.
+    #[must_use]
+    pub fn with_refuses_compaction(mut self, refuses_compaction: bool) -> Self {
+        self.refuses_compaction = refuses_compaction;
+        self
+    }
 }
 
 impl Target {
     /// A server that knows the model by the name that clients use.
     pub fn new(provider: impl Into<Arc<Provider>>) -> Self {
+        Self::with_keys(provider.into(), Vec::new())
+    }
+
+    /// A server with several keys: the same provider, each time with another. A session stays with one.
+    pub fn with_keys(provider: Arc<Provider>, others: Vec<Arc<Provider>>) -> Self {
+        let all = std::iter::once(provider.clone()).chain(others).collect();
         Self {
-            provider: provider.into(),
+            provider,
             model: None,
+            keys: Arc::new(KeyRing::new(all)),
         }
+    }
+
+    /// The server with the key of a session, which the client's `session-id` or `prompt_cache_key` names. Without one it is the first key.
+    pub fn choose(&self, session: Option<&str>) -> Arc<Provider> {
+        let chosen = self.keys.choose(session);
+        chosen.unwrap_or_else(|| self.provider.clone())
+    }
+
+    /// Lets the key of a provider that [`choose`](Self::choose) gave rest for as long as the server said in `retry-after`, an hour at most.
+    pub fn rest(&self, provider: &Arc<Provider>, wait: Duration) {
+        self.keys.rest(provider, wait);
+    }
+
+    /// Whether the client's own key goes to the server, because there is none to replace it.
+    pub fn passes_key(&self) -> bool {
+        self.provider.auth.is_none()
     }
 
     /// Sets what it calls the model.

@@ -1,0 +1,166 @@
+//! What keeps a web page from driving a relay on the machine of who reads it.
+//!
+//! A browser says in `Origin` whose page asks, and in `Host` which name led here: a page whose name was bound to this machine's address
+//! still says its own.
+
+use std::net::IpAddr;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+};
+
+use super::Refusal;
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const ALLOW_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-allow-private-network");
+
+/// Refuses a request that names another host than the listener at `local`.
+pub(super) fn check_host(
+    request: &HttpRequest,
+    local: IpAddr,
+    hosts: &[String],
+) -> Result<(), Refusal> {
+    let mut named = request.headers().get_all(header::HOST);
+    let host = match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().unwrap_or_default(),
+        _ => "",
+    };
+    // A proxy's form of a request names it once more.
+    let authority = request.uri().authority();
+    let is_ours = is_ours(without_port(host), local, hosts)
+        && authority.is_none_or(|authority| is_ours(authority.host(), local, hosts));
+    match is_ours {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "host_not_allowed",
+            "the Host of this request is not one of this relay's: name it in `hosts` of its configuration, or with --allow-host",
+        )),
+    }
+}
+
+fn is_ours(host: &str, local: IpAddr, hosts: &[String]) -> bool {
+    let host_of_address = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = host_of_address.parse::<IpAddr>() {
+        let is_at_home = address.is_loopback() && local.is_loopback();
+        // An address is no name, so nobody can bind it anew.
+        return address == local || local.is_unspecified() || is_at_home;
+    }
+    host.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|known| host.eq_ignore_ascii_case(known))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Refuses a request of another origin's page.
+pub(super) fn check_origin(request: &HttpRequest, origins: &[String]) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let is_allowed = match headers.get(header::ORIGIN) {
+        Some(origin) => is_same_origin(headers, origin) || named(headers, origins).is_some(),
+        // Old browsers do not say; a link to the page may be followed from anywhere.
+        None => {
+            let is = |name, value: &str| headers.get(name).is_some_and(|said| said == value);
+            let is_foreign = is(FETCH_SITE, "cross-site") || is(FETCH_SITE, "same-site");
+            !is_foreign || is(FETCH_MODE, "navigate")
+        }
+    };
+    match is_allowed {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "pages of this origin may not use this relay: name it in `origins` of its configuration, or with --allow-origin",
+        )),
+    }
+}
+
+/// Whether the page came from here: over HTTP, or HTTPS of who stands in front.
+fn is_same_origin(headers: &HeaderMap, origin: &HeaderValue) -> bool {
+    let Some(host) = headers.get(header::HOST) else {
+        return false;
+    };
+    ["http://", "https://"].iter().any(|scheme| {
+        let said = origin.as_bytes().strip_prefix(scheme.as_bytes());
+        said == Some(host.as_bytes())
+    })
+}
+
+/// The origin of a request, if it is one of these: exactly.
+pub(super) fn named(headers: &HeaderMap, origins: &[String]) -> Option<HeaderValue> {
+    let origin = headers.get(header::ORIGIN)?;
+    let is_named = origins.iter().any(|known| origin == known.as_str());
+    is_named.then(|| origin.clone())
+}
+
+/// The answer to a browser that asks whether a named origin's page may ask.
+pub(super) fn preflight(request: &HttpRequest) -> Option<HttpResponse> {
+    let headers = request.headers();
+    let is_preflight = request.method() == Method::OPTIONS
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if !is_preflight {
+        return None;
+    }
+    let mut response = HttpResponse::NoContent();
+    response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"));
+    response.insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
+    if let Some(wanted) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        response.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone()));
+    }
+    response.insert_header((ALLOW_PRIVATE_NETWORK, "true"));
+    Some(response.finish())
+}
+
+/// Lets the page of a named origin read an answer.
+pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("*"),
+    );
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_compared_whole() {
+        let hosts = ["relay.internal".to_owned()];
+        for (host, local, is) in [
+            ("127.0.0.1:8484", "127.0.0.1", true),
+            ("[::1]:8484", "127.0.0.1", true),
+            ("localhost", "::1", true),
+            ("LocalHost:1", "127.0.0.1", true),
+            ("relay.internal:8484", "0.0.0.0", true),
+            ("10.1.2.3", "0.0.0.0", true),
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "127.0.0.1", false),
+            ("127.0.0.1", "10.1.2.3", false),
+            ("localhost.evil.example", "127.0.0.1", false),
+            ("127.0.0.1.evil.example", "127.0.0.1", false),
+            ("evil.relay.internal", "127.0.0.1", false),
+            ("relay.internal.", "127.0.0.1", false),
+            ("evil.example", "0.0.0.0", false),
+            ("", "127.0.0.1", false),
+        ] {
+            let local = local.parse().unwrap();
+            assert_eq!(
+                is_ours(without_port(host), local, &hosts),
+                is,
+                "{host} {local}"
+            );
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The shape of a `relay.toml`, and where in it something is.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, SeqAccess, Visitor},
+};
+use toml::Spanned;
+
+use super::super::config::RelayConfig;
+use crate::{ApiError, ErrorKind, duration::parse_limit};
+
+/// A text and its file, for errors.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
+        Self { path, text }
+    }
+
+    /// What stands in front of an error.
+    pub(super) fn prefix(&self) -> String {
+        format!("{}: ", self.path.display())
+    }
+
+    pub(super) fn line(&self, at: usize) -> usize {
+        1 + self.text[..at.min(self.text.len())].matches('\n').count()
+    }
+
+    pub(super) fn at(&self, at: usize, what: &str) -> String {
+        format!("{}line {}: {what}", self.prefix(), self.line(at))
+    }
+
+    /// Where a text stands, for what was read without its place; else the beginning.
+    pub(super) fn find(&self, text: &str) -> usize {
+        self.text.find(text).unwrap_or_default()
+    }
+
+    /// A path in the file, which begins at its folder.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        match path {
+            "-" => path.into(),
+            _ => self.path.parent().unwrap_or(Path::new("")).join(path),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) relay: Knobs,
+    #[serde(default)]
+    pub(super) route: Vec<Spanned<Entry>>,
+    /// By the name of the provider that they are for.
+    #[serde(default)]
+    pub(super) keys: BTreeMap<String, Spanned<KeySource>>,
+    #[serde(rename = "providers")]
+    _providers: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    pub(super) model: String,
+    pub(super) provider: String,
+    pub(super) rename: Option<String>,
+    #[serde(default)]
+    pub(super) fallback: Vec<Fallback>,
+    pub(super) tools: Option<Tools>,
+    pub(super) compaction: Option<bool>,
+}
+
+impl Entry {
+    pub(super) fn asks(&self, provider: &str) -> bool {
+        let fallbacks = self.fallback.iter().map(|fallback| &fallback.provider);
+        fallbacks
+            .chain([&self.provider])
+            .any(|name| name == provider)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tools {
+    Functions,
+}
+
+/// `"NAME"`, or `{ provider = "NAME", rename = "MODEL" }`.
+pub(super) struct Fallback {
+    pub(super) provider: String,
+    pub(super) rename: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeySource {
+    pub(super) env: Option<Texts>,
+    pub(super) file: Option<String>,
+}
+
+/// A text, or several.
+#[derive(Clone, Default)]
+pub(super) struct Texts(pub(super) Vec<String>);
+
+/// A time, such as `"15s"`.
+#[derive(Clone, Copy)]
+pub(super) struct Time(Duration);
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Knobs {
+    pub(super) listen: Option<Texts>,
+    pub(super) tokens_file: Option<String>,
+    #[serde(default)]
+    pub(super) allow_anonymous: bool,
+    max_body_bytes: Option<usize>,
+    max_streams: Option<usize>,
+    max_connections: Option<usize>,
+    keepalive: Option<Time>,
+    head_patience: Option<Time>,
+    preamble_patience: Option<Time>,
+    slow_client: Option<Time>,
+    retention: Option<Time>,
+    retention_bytes: Option<usize>,
+    grace: Option<Time>,
+    drain_notice: Option<Time>,
+    hosts: Option<Texts>,
+    origins: Option<Texts>,
+}
+
+impl Knobs {
+    pub(super) fn config(&self) -> RelayConfig {
+        let mut config = RelayConfig::default();
+        fn set<T>(knob: &mut T, said: Option<T>) {
+            if let Some(said) = said {
+                *knob = said;
+            }
+        }
+        let time = |time: &Option<Time>| time.map(|Time(time)| time);
+        let texts = |texts: &Option<Texts>| texts.as_ref().map(|texts| texts.0.clone());
+        set(&mut config.max_body_bytes, self.max_body_bytes);
+        set(&mut config.max_streams, self.max_streams);
+        set(&mut config.max_connections, self.max_connections);
+        set(&mut config.keepalive, time(&self.keepalive));
+        set(&mut config.head_patience, time(&self.head_patience));
+        set(&mut config.preamble_patience, time(&self.preamble_patience));
+        set(&mut config.slow_client, time(&self.slow_client));
+        set(&mut config.retention, time(&self.retention));
+        set(&mut config.retention_bytes, self.retention_bytes);
+        set(&mut config.grace, time(&self.grace));
+        set(&mut config.drain_notice, time(&self.drain_notice));
+        set(&mut config.hosts, texts(&self.hosts));
+        set(&mut config.origins, texts(&self.origins));
+        config
+    }
+}
+
+impl File {
+    /// What stands beside the providers.
+    pub(super) const KEYS: &'static [&'static str] = &["relay", "route", "keys"];
+
+    pub(super) fn read(place: &Place<'_>) -> Result<Self, ApiError> {
+        toml::from_str(place.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let message = place.at(at, &without_value(error.message()));
+            ApiError::new(ErrorKind::InvalidConfiguration, message)
+        })
+    }
+}
+
+/// serde quotes the value that it found, which may be a key that is in the wrong place.
+fn without_value(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((quoted, expected)) if quoted.starts_with("invalid ") => {
+            format!("this is not {expected}")
+        }
+        Some((quoted, expected)) if quoted.starts_with("unknown variant") => {
+            format!("this is not {}", expected.replace('`', "\""))
+        }
+        _ => message.to_owned(),
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as \"15s\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
+                let wrong = |_| {
+                    E::custom("this is not a time such as \"500ms\", \"15s\", \"10m\" or \"none\"")
+                };
+                parse_limit(text).map(Time).map_err(wrong)
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fallback {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            provider: String,
+            rename: Option<String>,
+        }
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Fallback;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a provider's name, or a table with `provider` and `rename`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Fallback, E> {
+                Ok(Fallback {
+                    provider: text.to_owned(),
+                    rename: None,
+                })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, table: A) -> Result<Fallback, A::Error> {
+                let table = Table::deserialize(de::value::MapAccessDeserializer::new(table))?;
+                Ok(Fallback {
+                    provider: table.provider,
+                    rename: table.rename,
+                })
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}

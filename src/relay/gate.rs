@@ -1,0 +1,57 @@
+//! What every request passes before its handler.
+
+use actix_web::{
+    HttpMessage as _, HttpRequest, HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::Next,
+    web::Data,
+};
+
+use super::{
+    access::{Access, Client, Refusal},
+    shared::Shared,
+};
+
+/// The gate of every route but the probes: `resource.wrap(from_fn(gate::gate))`. It refuses who may not, answers preflights, and says
+/// whose the request is; [`admit`] gives that to the handler.
+pub(super) async fn gate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let Some(shared) = request.app_data::<Data<Shared>>().cloned() else {
+        let broken = HttpResponse::InternalServerError().finish();
+        return Ok(request.into_response(broken).map_into_right_body());
+    };
+    let access = &shared.access;
+    let origin = access.named_origin(request.headers());
+    let preflight = origin
+        .as_ref()
+        .and_then(|_| Access::preflight(request.request()));
+    let mut response = match preflight {
+        // It carries no token. The question behind it does.
+        Some(preflight) => request.into_response(preflight).map_into_right_body(),
+        None => match access.admit(request.request()) {
+            Ok(client) => {
+                request.extensions_mut().insert(client);
+                next.call(request).await?.map_into_left_body()
+            }
+            Err(refusal) => {
+                let response = refusal.respond();
+                request.into_response(response).map_into_right_body()
+            }
+        },
+    };
+    if let Some(origin) = origin {
+        Access::allow_origin(response.headers_mut(), origin);
+    }
+    Ok(response)
+}
+
+/// Whose a request is, if they may ask.
+pub(super) fn admit(request: &HttpRequest, shared: &Shared) -> Result<Client, Refusal> {
+    if let Some(client) = request.extensions().get::<Client>() {
+        return Ok(client.clone());
+    }
+    shared.access.admit(request)
+}
