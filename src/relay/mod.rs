@@ -12,6 +12,8 @@ mod access;
 mod answers;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod block;
+#[allow(dead_code, reason = "the handlers that ask it come next")]
+mod bridge;
 mod config;
 mod configuration;
 #[allow(dead_code, reason = "the handlers that stream come next")]

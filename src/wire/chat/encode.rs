@@ -140,11 +140,11 @@ impl ChatEncoder {
                 }
                 self.say(at, REASONING, &text.delta, None, out);
             }
-            ResponseEvent::ToolCallInputDelta(input) => {
-                if input.input != ToolCallInput::McpArguments {
-                    let at = self.slot(input.output_index, input.item_id.as_deref());
-                    self.add_input(at, &input.delta, out);
-                }
+            ResponseEvent::ToolCallInputDelta(input)
+                if input.input != ToolCallInput::McpArguments =>
+            {
+                let at = self.slot(input.output_index, input.item_id.as_deref());
+                self.add_input(at, &input.delta, out);
             }
             ResponseEvent::Restarted(_) => {
                 // What has been said can't be taken back.
@@ -428,7 +428,7 @@ impl ChatEncoder {
         let Some(response) = response.filter(|_| self.slots.is_empty()) else {
             return;
         };
-        if let Value::Array(items) = response.to_value()["output"].take() {
+        if let Some(Value::Array(items)) = response.to_value().get("output").cloned() {
             for (index, item) in items.into_iter().enumerate() {
                 let index = u32::try_from(index).ok();
                 self.finish_item(&OutputItem::new(index, item.into()), out);

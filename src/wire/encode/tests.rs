@@ -242,15 +242,19 @@ fn the_response_object_has_every_field_of_the_openresponses_schema_and_usage_eve
 fn an_empty_output_in_the_closing_object_is_rebuilt_from_the_items() {
     let item = json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]});
     let done = ResponseEvent::OutputItemDone(OutputItem::new(Some(0), item.clone().into()));
-    let mut end = Completed::default();
-    end.response = Some(json!({"output": []}).into());
+    let end = Completed {
+        response: Some(json!({"output": []}).into()),
+        ..Completed::default()
+    };
     let (_, object) = encoded(
         Wire::Responses,
         &[done, ResponseEvent::Completed(end.into())],
     );
     assert_eq!(object["output"][0]["content"][0]["text"], "a");
-    let mut end = Completed::default();
-    end.response = Some(json!({"output": [item]}).into());
+    let end = Completed {
+        response: Some(json!({"output": [item]}).into()),
+        ..Completed::default()
+    };
     let end = [ResponseEvent::Completed(end.into())];
     for wire in [Wire::Responses, Wire::Chat] {
         let (stream, _) = encoded(wire, &end);
@@ -303,8 +307,10 @@ fn a_retry_before_output_has_one_created_and_the_ids_of_the_first() {
         let item = json!({"type": "message", "id": id, "role": "assistant", "content": []});
         ResponseEvent::OutputItemAdded(OutputItem::new(Some(0), item.into()))
     };
-    let mut created = Created::default();
-    created.response_id = Some("resp_a".into());
+    let created = Created {
+        response_id: Some("resp_a".into()),
+        ..Created::default()
+    };
     let mut text = OutputTextDelta::new("a");
     text.output_index = Some(0);
     text.item_id = Some("msg_b".into());

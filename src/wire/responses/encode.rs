@@ -162,11 +162,11 @@ impl ResponsesEncoder {
                 let place = Place::new(kind, input.output_index, input.item_id.as_deref());
                 self.add_input(place, &input.delta, out);
             }
-            ResponseEvent::Other(other) => {
-                if other.event.starts_with("response.") && !MADE.contains(&&*other.event) {
-                    self.start(out);
-                    self.pass_on(&other.event, &other.raw, out);
-                }
+            ResponseEvent::Other(other)
+                if other.event.starts_with("response.") && !MADE.contains(&&*other.event) =>
+            {
+                self.start(out);
+                self.pass_on(&other.event, &other.raw, out);
             }
             ResponseEvent::Restarted(_) => {
                 // What has been said can't be taken back.
@@ -242,7 +242,7 @@ impl ResponsesEncoder {
         let Some(response) = response.filter(|_| self.slots.is_empty()) else {
             return;
         };
-        if let Value::Array(items) = response.to_value()["output"].take() {
+        if let Some(Value::Array(items)) = response.to_value().get("output").cloned() {
             self.start(out);
             for (index, item) in items.into_iter().enumerate() {
                 let index = u32::try_from(index).ok();

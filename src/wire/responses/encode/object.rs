@@ -46,9 +46,8 @@ pub(super) fn response_object(
     };
     for (name, default) in &mut object {
         let said = options.request.get(name).filter(|said| !said.is_null());
-        match said {
-            Some(said) => *default = echoed(name, said.clone()),
-            None => {}
+        if let Some(said) = said {
+            *default = echoed(name, said.clone());
         }
     }
     let is_completed = status == "completed";

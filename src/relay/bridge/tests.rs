@@ -1,0 +1,581 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    protocol::{Completed, Incomplete, OutputTextDelta},
+    wire::{StreamDecoder, StreamLimits},
+};
+
+fn carried(body: &Value) -> Result<(Value, Bridged), ApiError> {
+    carried_by(body, &Quirks::default(), BridgeOptions::default())
+}
+
+fn carried_by(
+    body: &Value,
+    quirks: &Quirks,
+    mut options: BridgeOptions,
+) -> Result<(Value, Bridged), ApiError> {
+    if options.provider.is_empty() {
+        options.provider = "p".to_owned();
+    }
+    let body = body.to_string();
+    let bridged = Bridge::for_request(
+        Wire::Responses,
+        body.as_bytes(),
+        Wire::Chat,
+        quirks,
+        None,
+        options,
+    )?;
+    let sent = Wire::Chat.request_body(&bridged.prompt, quirks).unwrap();
+    Ok((serde_json::from_slice(&sent).unwrap(), bridged))
+}
+
+/// The server's chunks as the client's events.
+fn rendered(bridged: &mut Bridged, deltas: &[Value], finish: &str) -> Vec<Value> {
+    let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
+    let (mut events, mut stream) = (Vec::new(), Vec::new());
+    let mut end = None;
+    for delta in deltas {
+        let chunk = json!({"id": "c", "choices": [{"index": 0, "delta": delta}]});
+        end = end.or(decoder.feed(format!("data: {chunk}\n\n").as_bytes(), &mut events));
+    }
+    let chunk = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]});
+    end = end.or(decoder.feed(
+        format!("data: {chunk}\n\ndata: [DONE]\n\n").as_bytes(),
+        &mut events,
+    ));
+    events.push(end.unwrap().into());
+    events
+        .iter()
+        .for_each(|event| bridged.renderer.push(event, &mut stream));
+    let text = String::from_utf8(stream).unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+fn call(name: &str, arguments: &Value) -> Value {
+    let function = json!({"name": name, "arguments": arguments.to_string()});
+    json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
+}
+
+fn done(events: &[Value]) -> Vec<Value> {
+    let done = events
+        .iter()
+        .filter(|event| event["type"] == "response.output_item.done");
+    done.map(|event| event["item"].clone()).collect()
+}
+
+#[test]
+fn a_custom_tool_is_a_function_with_one_string_and_comes_back_with_its_own_events() {
+    let format = json!({"type": "grammar", "syntax": "lark", "definition": "start: X"});
+    let body = json!({"model": "m", "input": [
+        {"role": "user", "content": "go"},
+        {"type": "custom_tool_call", "call_id": "c0", "name": "apply_patch", "input": "a\nb"},
+        {"type": "custom_tool_call_output", "call_id": "c0", "output": "ok"},
+    ], "tools": [{"type": "custom", "name": "apply_patch", "description": "Patches.", "format": format}],
+    "tool_choice": {"type": "custom", "name": "apply_patch"}});
+    let (sent, mut bridged) = carried(&body).unwrap();
+    let tool = &sent["tools"][0]["function"];
+    assert_eq!(tool["name"], "apply_patch");
+    assert_eq!(tool["parameters"]["required"], json!(["input"]));
+    assert!(tool["description"].as_str().unwrap().contains("start: X"));
+    assert_eq!(sent["tool_choice"]["function"]["name"], "apply_patch");
+    let history = &sent["messages"][1]["tool_calls"][0]["function"];
+    assert_eq!(history["arguments"], r#"{"input":"a\nb"}"#);
+    assert_eq!(sent["messages"][2]["role"], "tool");
+    let deltas = [call("apply_patch", &json!({"input": "*** \"x\"\n"}))];
+    let events = rendered(&mut bridged, &deltas, "tool_calls");
+    let kinds: Vec<_> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"response.custom_tool_call_input.delta"));
+    assert!(kinds.contains(&"response.custom_tool_call_input.done"));
+    assert!(!kinds.iter().any(|kind| kind.contains("function_call")));
+    let item = &done(&events)[0];
+    assert_eq!(
+        (&item["type"], &item["input"]),
+        (&json!("custom_tool_call"), &json!("*** \"x\"\n"))
+    );
+    assert_eq!(
+        (&item["call_id"], &item["name"]),
+        (&json!("call_1"), &json!("apply_patch"))
+    );
+}
+
+#[test]
+fn a_namespace_is_restored_by_the_table_and_never_by_splitting() {
+    let long = "x".repeat(70);
+    let function =
+        |name: &str| json!({"type": "function", "name": name, "parameters": {"type": "object"}});
+    let body = json!({"model": "m", "input": "go", "tools": [
+        {"type": "namespace", "name": "mcp__git", "tools": [function("a__b"), function(&long)]},
+        function("plain__name"),
+    ]});
+    let (sent, _) = carried(&body).unwrap();
+    let names: Vec<_> = sent["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["function"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((&*names[0], &*names[2]), ("mcp__git__a__b", "plain__name"));
+    assert_eq!(names[1].len(), 64);
+    for (name, restored, namespace) in [
+        (&names[0], "a__b", json!("mcp__git")),
+        (&names[1], &*long, json!("mcp__git")),
+        (&names[2], "plain__name", Value::Null),
+    ] {
+        let (_, mut bridged) = carried(&body).unwrap();
+        let events = rendered(&mut bridged, &[call(name, &json!({}))], "tool_calls");
+        let item = &done(&events)[0];
+        assert_eq!(
+            (item["name"].as_str(), &item["namespace"]),
+            (Some(restored), &namespace)
+        );
+    }
+}
+
+#[test]
+fn a_collision_of_joined_names_is_a_400() {
+    let function =
+        |name: &str| json!({"type": "function", "name": name, "parameters": {"type": "object"}});
+    let body = json!({"model": "m", "input": "go", "tools": [
+        {"type": "namespace", "name": "a", "tools": [function("b")]}, function("a__b"),
+    ]});
+    let error = carried(&body).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.details().status),
+        (ErrorKind::InvalidRequest, Some(400))
+    );
+    assert!(error.message().contains("a__b"), "{error}");
+}
+
+#[test]
+fn tool_search_goes_both_ways() {
+    let body = json!({"model": "m", "input": [
+        {"role": "user", "content": "go"},
+        {"type": "tool_search_call", "call_id": "s0", "execution": "client", "arguments": {"query": "git"}},
+        {"type": "tool_search_output", "call_id": "s0", "execution": "client", "tools": [
+            {"type": "function", "name": "git_log", "parameters": {"type": "object"}}]},
+    ], "tools": [{"type": "tool_search", "execution": "client"}]});
+    let (sent, mut bridged) = carried(&body).unwrap();
+    let names: Vec<_> = sent["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["function"]["name"])
+        .collect();
+    assert_eq!(names, ["tool_search", "git_log"]);
+    assert!(
+        sent["messages"][2]["content"]
+            .as_str()
+            .unwrap()
+            .contains("git_log")
+    );
+    let events = rendered(
+        &mut bridged,
+        &[call("tool_search", &json!({"query": "x"}))],
+        "tool_calls",
+    );
+    let item = &done(&events)[0];
+    assert_eq!(
+        (&item["type"], &item["arguments"]),
+        (&json!("tool_search_call"), &json!({"query": "x"}))
+    );
+}
+
+#[test]
+fn a_route_lowers_tools_on_responses_to_responses_too() {
+    let body = json!({"model": "m", "input": "go", "tools": [
+        {"type": "custom", "name": "c"}, {"type": "web_search"},
+        {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]},
+    ]});
+    let mut options = BridgeOptions::default();
+    let carried = |options| {
+        let body = body.to_string();
+        let bridged = Bridge::for_request(
+            Wire::Responses,
+            body.as_bytes(),
+            Wire::Responses,
+            &Quirks::default(),
+            None,
+            options,
+        )
+        .unwrap();
+        let sent = Wire::Responses
+            .request_body(&bridged.prompt, &Quirks::default())
+            .unwrap();
+        serde_json::from_slice::<Value>(&sent).unwrap()["tools"].clone()
+    };
+    assert_eq!(carried(options.clone()), body["tools"]);
+    options.lowers_tools = true;
+    let tools = carried(options);
+    let kinds: Vec<_> = tools
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| (&tool["type"], &tool["name"]))
+        .collect();
+    assert_eq!(kinds[0], (&json!("function"), &json!("c")));
+    assert_eq!(kinds[1].0, "web_search");
+    assert_eq!(kinds[2], (&json!("function"), &json!("n__f")));
+}
+
+#[test]
+fn what_chat_can_not_say_is_left_out_and_named_or_a_400_when_tool_choice_needs_it() {
+    let mut body = json!({"model": "m", "input": "go", "client_metadata": {"a": "b"}, "tools": [
+        {"type": "web_search"}, {"type": "function", "name": "f", "parameters": {"type": "object"}}]});
+    let (sent, bridged) = carried(&body).unwrap();
+    assert_eq!(bridged.dropped, ["client_metadata", "web_search"]);
+    assert_eq!(sent["tools"].as_array().unwrap().len(), 1);
+    body["tool_choice"] = json!({"type": "web_search"});
+    let error = carried(&body).unwrap_err();
+    assert_eq!(error.details().param.as_deref(), Some("tool_choice"));
+}
+
+fn roles(sent: &Value) -> Vec<&str> {
+    let messages = sent["messages"].as_array().unwrap();
+    messages
+        .iter()
+        .map(|message| message["role"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn neighbouring_calls_make_one_message_and_their_results_follow_at_once() {
+    let call =
+        |id: &str| json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"});
+    let output = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": id});
+    let body = json!({"model": "m", "input": [
+        {"role": "user", "content": "go"},
+        call("a"),
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "between"}]},
+        call("b"), call("c"),
+        output("b"), output("a"),
+        {"role": "user", "content": "on"},
+    ]});
+    let (sent, _) = carried(&body).unwrap();
+    assert_eq!(
+        roles(&sent),
+        ["user", "assistant", "tool", "tool", "tool", "user"]
+    );
+    let answer = &sent["messages"][1];
+    assert_eq!(answer["content"], "between");
+    assert_eq!(answer["tool_calls"].as_array().unwrap().len(), 3);
+    let results: Vec<_> = (2..5)
+        .map(|at| {
+            (
+                &sent["messages"][at]["tool_call_id"],
+                &sent["messages"][at]["content"],
+            )
+        })
+        .collect();
+    assert_eq!(results[0], (&json!("a"), &json!("a")));
+    assert_eq!(results[1], (&json!("b"), &json!("b")));
+    assert_eq!(results[2], (&json!("c"), &json!("aborted")));
+    let once = Wire::Chat.request_body(&carried(&body).unwrap().1.prompt, &Quirks::default());
+    let again = Wire::Chat.request_body(&carried(&body).unwrap().1.prompt, &Quirks::default());
+    assert_eq!(
+        once.unwrap(),
+        again.unwrap(),
+        "the same request is the same bytes"
+    );
+}
+
+#[test]
+fn images_in_tool_results_go_into_a_message_of_the_user_and_never_as_text() {
+    let body = json!({"model": "m", "input": [
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "a", "output": [{"type": "input_text", "text": "seen"}, {"type": "input_image", "image_url": "data:image/png;base64,AA"}]},
+    ]});
+    let (sent, _) = carried(&body).unwrap();
+    assert_eq!(roles(&sent), ["assistant", "tool", "user"]);
+    assert_eq!(sent["messages"][1]["content"], "seen");
+    assert_eq!(sent["messages"][2]["content"][0]["type"], "image_url");
+}
+
+#[test]
+fn length_is_incomplete_and_content_filter_too_with_reason_and_usage() {
+    for (finish, reason) in [
+        ("length", "max_output_tokens"),
+        ("content_filter", "content_filter"),
+    ] {
+        let (_, mut bridged) = carried(&json!({"model": "m", "input": "go"})).unwrap();
+        let events = rendered(&mut bridged, &[json!({"content": "a"})], finish);
+        let last = events.last().unwrap();
+        assert_eq!(last["type"], "response.incomplete");
+        assert_eq!(last["response"]["incomplete_details"]["reason"], reason);
+        assert!(last["response"]["usage"]["output_tokens_details"]["reasoning_tokens"].is_u64());
+        let body =
+            json!({"model": "m", "messages": [{"role": "user", "content": "go"}]}).to_string();
+        let mut back = Bridge::for_request(
+            Wire::Chat,
+            body.as_bytes(),
+            Wire::Responses,
+            &Quirks::default(),
+            None,
+            BridgeOptions::default(),
+        )
+        .unwrap();
+        let end = Incomplete {
+            reason: reason.into(),
+            ..Incomplete::default()
+        };
+        let mut stream = Vec::new();
+        back.renderer
+            .push(&ResponseEvent::Incomplete(end.into()), &mut stream);
+        assert!(
+            String::from_utf8(stream)
+                .unwrap()
+                .contains(&format!("\"finish_reason\":\"{finish}\""))
+        );
+    }
+}
+
+#[test]
+fn a_compaction_over_chat_is_one_compaction_item_or_a_400_where_it_is_switched_off() {
+    let body = json!({"model": "m", "input": [{"role": "user", "content": "go"}, {"type": "compaction_trigger"}],
+        "tools": [{"type": "custom", "name": "c"}]});
+    let (sent, mut bridged) = carried(&body).unwrap();
+    assert_eq!(roles(&sent), ["user", "user"]);
+    assert!(sent.get("tools").is_none());
+    let events = rendered(
+        &mut bridged,
+        &[
+            json!({"reasoning_content": "hm"}),
+            json!({"content": "All so far."}),
+        ],
+        "stop",
+    );
+    let items = done(&events);
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0]["type"], "compaction");
+    let next = json!({"model": "m", "input": [items[0], {"role": "user", "content": "on"}]});
+    let (sent, _) = carried(&next).unwrap();
+    assert!(
+        sent["messages"][0]["content"]
+            .as_str()
+            .unwrap()
+            .contains("All so far.")
+    );
+    let options = BridgeOptions {
+        refuses_compaction: true,
+        ..BridgeOptions::default()
+    };
+    let error = carried_by(&body, &Quirks::default(), options).unwrap_err();
+    assert_eq!(error.details().status, Some(400));
+}
+
+#[test]
+fn what_models_are_told_is_mapped_row_by_row() {
+    for (given, name, expected) in [
+        (
+            json!({"reasoning": {"effort": "high", "summary": "auto"}}),
+            "reasoning_effort",
+            json!("high"),
+        ),
+        (
+            json!({"text": {"format": {"type": "json_object"}}}),
+            "response_format",
+            json!({"type": "json_object"}),
+        ),
+        (
+            json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": {}}}}),
+            "response_format",
+            json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}),
+        ),
+        (
+            json!({"max_output_tokens": 5}),
+            "max_completion_tokens",
+            json!(5),
+        ),
+        (
+            json!({"instructions": "be short"}),
+            "messages",
+            json!([{"role": "system", "content": "be short"}]),
+        ),
+        (
+            json!({"input": [{"role": "developer", "content": "d"}]}),
+            "messages",
+            json!([{"role": "system", "content": "d"}]),
+        ),
+        (
+            json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "u", "detail": "low"}]}]}),
+            "messages",
+            json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u", "detail": "low"}}]}]),
+        ),
+        (
+            json!({"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "d", "filename": "f"}]}]}),
+            "messages",
+            json!([{"role": "user", "content": [{"type": "file", "file": {"file_data": "d", "filename": "f"}}]}]),
+        ),
+        (
+            json!({"parallel_tool_calls": false, "tools": [{"type": "function", "name": "f"}]}),
+            "parallel_tool_calls",
+            json!(false),
+        ),
+    ] {
+        let mut body = json!({"model": "m", "input": []});
+        body.as_object_mut()
+            .unwrap()
+            .extend(given.as_object().unwrap().clone());
+        let (sent, _) = carried(&body).unwrap();
+        assert_eq!(sent[name], expected, "{given}");
+    }
+    let quirks = Quirks::default()
+        .with_has_max_tokens(true)
+        .with_has_developer_role(true);
+    let body = json!({"model": "m", "input": [{"role": "developer", "content": "d"}], "max_output_tokens": 5});
+    let (sent, _) = carried_by(&body, &quirks, BridgeOptions::default()).unwrap();
+    assert_eq!(
+        (&sent["max_tokens"], &sent["messages"][0]["role"]),
+        (&json!(5), &json!("developer"))
+    );
+}
+
+#[test]
+fn a_previous_response_is_its_items_and_an_unknown_one_is_previous_response_not_found() {
+    let body = json!({"model": "m", "previous_response_id": "resp_0", "input": "and now?"});
+    let error = carried(&body).unwrap_err();
+    assert_eq!(
+        error.details().code.as_deref(),
+        Some("previous_response_not_found")
+    );
+    let earlier = vec![
+        ResponseItem::user_text("first"),
+        ResponseItem::assistant_text("one"),
+    ];
+    let body = body.to_string();
+    let bridged = Bridge::for_request(
+        Wire::Responses,
+        body.as_bytes(),
+        Wire::Chat,
+        &Quirks::default(),
+        Some(earlier),
+        BridgeOptions::default(),
+    )
+    .unwrap();
+    let sent = Wire::Chat
+        .request_body(&bridged.prompt, &Quirks::default())
+        .unwrap();
+    assert_eq!(
+        roles(&serde_json::from_slice(&sent).unwrap()),
+        ["user", "assistant", "user"]
+    );
+}
+
+#[test]
+fn reasoning_travels_sealed_and_is_unpacked_for_its_provider_alone() {
+    let body = json!({"model": "m", "store": false, "include": ["reasoning.encrypted_content"], "input": "go",
+        "tools": [{"type": "function", "name": "f"}]});
+    let (_, mut bridged) = carried(&body).unwrap();
+    let details = json!([{"type": "reasoning.encrypted", "data": "DATA", "index": 0}]);
+    let deltas = [
+        json!({"reasoning_content": "because", "reasoning_details": details}),
+        call("f", &json!({})),
+    ];
+    let mut items = done(&rendered(&mut bridged, &deltas, "tool_calls"));
+    assert_eq!(items[0]["type"], "reasoning");
+    // Codex sends no more of it back than this.
+    items[0] = json!({"type": "reasoning", "summary": [], "encrypted_content": items[0]["encrypted_content"]});
+    let mut input = vec![json!({"role": "user", "content": "go"})];
+    input.append(&mut items);
+    input.push(json!({"type": "function_call_output", "call_id": "call_1", "output": "ok"}));
+    let next = json!({"model": "m", "store": false, "input": input});
+    let quirks = Quirks::default().with_reasoning_field("reasoning_content");
+    let (sent, back) = carried_by(&next, &quirks, BridgeOptions::default()).unwrap();
+    assert_eq!(sent["messages"][1]["reasoning_content"], "because");
+    assert_eq!(sent["messages"][1]["reasoning_details"][0]["data"], "DATA");
+    assert!(back.dropped.is_empty());
+    let other = BridgeOptions {
+        provider: "other".to_owned(),
+        ..BridgeOptions::default()
+    };
+    let (sent, back) = carried_by(&next, &quirks, other).unwrap();
+    assert!(!sent.to_string().contains("DATA") && !sent.to_string().contains("because"));
+    assert_eq!(back.dropped, ["reasoning.encrypted_content"]);
+}
+
+#[test]
+fn the_clients_model_name_stands_in_every_object() {
+    let (_, mut bridged) = carried(&json!({"model": "mine", "input": "go"})).unwrap();
+    let mut stream = Vec::new();
+    bridged
+        .renderer
+        .push(&ResponseEvent::ServerModel("theirs".into()), &mut stream);
+    bridged.renderer.push(
+        &ResponseEvent::OutputTextDelta(OutputTextDelta::new("a")),
+        &mut stream,
+    );
+    bridged.renderer.push(
+        &ResponseEvent::Completed(Completed::default().into()),
+        &mut stream,
+    );
+    let text = String::from_utf8(stream).unwrap();
+    assert!(text.contains("\"model\":\"mine\"") && !text.contains("theirs"));
+    assert_eq!(bridged.renderer.object()["model"], "mine");
+}
+
+#[test]
+fn a_chat_client_over_a_responses_server_names_what_that_has_not() {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "go"}], "stop": ["x"], "n": 1, "seed": 3, "max_tokens": 4}).to_string();
+    let bridged = Bridge::for_request(
+        Wire::Chat,
+        body.as_bytes(),
+        Wire::Responses,
+        &Quirks::default(),
+        None,
+        BridgeOptions::default(),
+    )
+    .unwrap();
+    assert_eq!(bridged.dropped, ["seed", "stop"]);
+    let sent = Wire::Responses
+        .request_body(&bridged.prompt, &Quirks::default())
+        .unwrap();
+    let sent: Value = serde_json::from_slice(&sent).unwrap();
+    assert_eq!(
+        (&sent["max_output_tokens"], &sent["store"]),
+        (&json!(4), &json!(false))
+    );
+    assert!(sent.get("n").is_none());
+}
+
+#[test]
+fn codexs_body_comes_out_as_one_that_chat_takes() {
+    let body = json!({"model": "gpt-5", "instructions": "You are Codex.", "store": false, "stream": true,
+    "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k", "client_metadata": {"x": "y"},
+    "parallel_tool_calls": true, "tool_choice": "auto", "reasoning": {"effort": "medium", "summary": "auto"},
+    "text": {"verbosity": "low"},
+    "tools": [
+        {"type": "function", "name": "exec_command", "description": "d", "strict": false, "parameters": {"type": "object", "properties": {}}},
+        {"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "grammar", "syntax": "lark", "definition": "start: X"}},
+        {"type": "web_search", "external_web_access": false},
+        {"type": "namespace", "name": "mcp__a", "description": "d", "tools": [{"type": "function", "name": "t", "parameters": {"type": "object"}}]},
+    ],
+    "input": [
+        {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "rules"}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+    ]});
+    let (sent, bridged) = carried(&body).unwrap();
+    assert_eq!(roles(&sent), ["system", "system", "user"]);
+    let tools = sent["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 3);
+    assert!(tools.iter().all(
+        |tool| tool["type"] == "function" && tool["function"]["parameters"]["type"] == "object"
+    ));
+    assert_eq!(bridged.dropped, ["client_metadata", "web_search"]);
+    for name in [
+        "include",
+        "input",
+        "instructions",
+        "client_metadata",
+        "reasoning",
+        "text",
+        "store",
+    ] {
+        assert!(sent.get(name).is_none(), "{name}");
+    }
+}
