@@ -94,7 +94,7 @@ impl BlockSplitter {
             let line_end = at + length;
             let is_crlf = chunk[line_end..].starts_with(b"\r\n");
             let next = line_end + 1 + usize::from(is_crlf);
-            self.after_cr = next == chunk.len() && chunk[line_end] == b'\r';
+            self.after_cr = next == chunk.len() && !is_crlf && chunk[line_end] == b'\r';
             if self.open.is_empty() {
                 if let Some(end) = self.line_in_chunk(chunk, begin, at..line_end, next, is_crlf) {
                     return self.split(next - start, end);
@@ -284,6 +284,3 @@ impl Seen {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use std::{iter, mem, ops::Range};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{StreamDecoder, Terminal};
+use super::{StreamDecoder, Terminal, Wire};
 use crate::{
     protocol::{
         ResponseEvent,
@@ -183,6 +183,19 @@ impl BlockReader {
             self.push_one(block, out.len());
         }
         terminal
+    }
+
+    /// The stream is over, and its answer is whole. That of Chat is, before `[DONE]` has come, which is not waited for: clients are.
+    pub(crate) fn complete(&mut self, wire: Wire, events: usize) {
+        let last = self.blocks.runs.last().map_or(&[][..], |run| &run.bytes);
+        let is_marked = last.trim_ascii_end().ends_with(b"[DONE]");
+        if wire == Wire::Chat && !is_marked {
+            let mark: &[u8] = match last.ends_with(b"\r\n") {
+                true => b"data: [DONE]\r\n\r\n",
+                false => b"data: [DONE]\n\n",
+            };
+            self.push_one(Bytes::from_static(mark), events);
+        }
     }
 
     /// Takes out what there is.

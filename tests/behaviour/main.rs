@@ -4,6 +4,7 @@
 mod support;
 mod turns;
 
+mod blocks;
 mod cancelling;
 mod compacting;
 mod finishing;

@@ -1,5 +1,6 @@
 //! The relay, asked over real sockets.
 
+mod blocks;
 mod store;
 mod support;
 

@@ -261,6 +261,11 @@ impl StreamActor {
         ctx: &mut Context<Self>,
     ) {
         let stage = mem::replace(&mut self.stage, Stage::Over);
+        if let Some(blocks) = &mut self.blocks
+            && !matches!(terminal, Terminal::Failed(_))
+        {
+            blocks.complete(self.spec.provider.wire, self.events.len());
+        }
         self.hand_over_blocks();
         match terminal {
             Terminal::Failed(mut error) => {

@@ -43,6 +43,7 @@ impl Delivery {
     ///
     /// - A block without data, or whose data is empty, is left out, comments alone too: clients die of such. Lines that are no fields are
     ///   no data, as when a server answers with plain JSON: its events come without blocks.
+    /// - An answer on the Chat wire that is whole ends in `[DONE]`, also where the server's was not waited for.
     /// - A byte order mark before the first block is left out.
     /// - Where a server forgot the empty line between two events, and after the last block, an empty line is added. A last block whose
     ///   data was cut is left out.
@@ -58,15 +59,12 @@ impl Delivery {
     pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);
         runs.flat_map(|run| {
-            let parts =
-                run.parts()
-                    .filter(|(_, event)| *event >= self.start)
-                    .map(|(range, event)| Block {
-                        bytes: run.bytes.slice(range),
-                        attempt: run.attempt,
-                        event: event - self.start,
-                    });
-            parts
+            let parts = run.parts().filter(|(_, event)| *event >= self.start);
+            parts.map(|(range, event)| Block {
+                bytes: run.bytes.slice(range),
+                attempt: run.attempt,
+                event: event - self.start,
+            })
         })
     }
 

@@ -1,1 +1,0 @@
-//! Blocks, however the bytes are cut.
