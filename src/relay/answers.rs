@@ -15,6 +15,7 @@ use std::{
 };
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use self::log::Ledger;
@@ -28,7 +29,18 @@ pub(in crate::relay) use self::{
     log::{Batch, End, ReadError},
     reader::Reader,
 };
-use super::access::Client;
+use super::{
+    access::Client,
+    config::RelayConfig,
+    resume::object,
+    store::{MemoryStore, StoreLimits, StreamStore},
+};
+
+/// How many turns a conversation may have that goes on by ids.
+const MAX_TURNS: usize = 1000;
+
+/// Of how many sealed items of a client it is remembered who made them.
+const MAX_SEALED: usize = 10_000;
 
 /// How often it is looked for answers whose time has passed, at most.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -43,6 +55,7 @@ struct Inner {
     bounds: Bounds,
     retention: Duration,
     ledger: Arc<Ledger>,
+    store: Arc<dyn StreamStore>,
     known: Mutex<Known>,
 }
 
@@ -62,15 +75,31 @@ struct Room {
     /// The ids that servers gave them, and ours.
     aliases: HashMap<Arc<str>, Arc<str>>,
     ledger: Arc<Ledger>,
+    /// Who made what is sealed: by its hash, the provider.
+    made: HashMap<u64, String>,
 }
 
 impl Answers {
-    pub(in crate::relay) fn new(bounds: Bounds, retention: Duration) -> Self {
+    pub(in crate::relay) fn new(config: &RelayConfig) -> Self {
+        let bounds = Bounds::of(config);
+        let store = config.store.clone().unwrap_or_else(|| {
+            let limits = StoreLimits::default()
+                .with_retention(config.retention)
+                .with_stream_bytes(bounds.stream_bytes)
+                .with_client_bytes(bounds.client_bytes)
+                .with_bytes(bounds.bytes);
+            Arc::new(MemoryStore::new(limits))
+        });
+        Self::with(bounds, config.retention, store)
+    }
+
+    fn with(bounds: Bounds, retention: Duration, store: Arc<dyn StreamStore>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 bounds,
                 retention,
                 ledger: Arc::default(),
+                store,
                 known: Mutex::default(),
             }),
         }
@@ -90,11 +119,13 @@ impl Answers {
         let room = known.rooms.entry(client.clone()).or_default();
         let ledgers = [room.ledger.clone(), self.inner.ledger.clone()];
         let bounds = self.inner.bounds.clone();
+        let store = self.inner.store.clone();
         let answer = Arc::new(Answer::new(
             new_id(),
             client.clone(),
             about,
             bounds,
+            store,
             ledgers,
         ));
         room.answers.insert(answer.id_shared(), answer.clone());
@@ -131,10 +162,66 @@ impl Answers {
     }
 
     /// Forgets an answer. It runs on for those who read it.
-    pub(in crate::relay) fn remove(&self, answer: &Answer) {
-        let mut known = self.known();
-        known.order.retain(|other| other.id() != answer.id());
-        known.forget(answer);
+    pub(in crate::relay) async fn remove(&self, answer: &Answer) {
+        {
+            let mut known = self.known();
+            known.order.retain(|other| other.id() != answer.id());
+            known.forget(answer);
+        }
+        // One that the store never had, or does not give back, is gone all the same.
+        let _ = self.inner.store.remove(&answer.key()).await;
+    }
+
+    /// All items that came before a request which goes on from this answer: of each answer in the chain its input, then its output.
+    /// `None` where one of them is not known, or has no end yet.
+    pub(in crate::relay) async fn items(&self, client: &Client, id: &str) -> Option<Vec<Value>> {
+        let mut id = id.to_owned();
+        let mut turns = Vec::new();
+        loop {
+            let answer = self.find(client, &id)?;
+            if !answer.about().stored || answer.end_so_far().is_none() || turns.len() > MAX_TURNS {
+                return None;
+            }
+            let blocks = answer.blocks().await.ok()?;
+            let mut turn = object::input_items(&answer);
+            if let Some(Value::Array(output)) =
+                object::object_of(&answer, &blocks).get_mut("output")
+            {
+                turn.append(output);
+            }
+            turns.push(turn);
+            let request: Value = serde_json::from_slice(&answer.about().request).ok()?;
+            match &request["previous_response_id"] {
+                Value::String(previous) => id = previous.clone(),
+                _ => break,
+            }
+        }
+        Some(turns.into_iter().rev().flatten().collect())
+    }
+
+    /// Which provider made what a request goes on from, if that is known.
+    pub(in crate::relay) fn made_by(&self, client: &Client, request: &Value) -> Option<String> {
+        let previous = request["previous_response_id"].as_str();
+        let sealed = request["input"].as_array().into_iter().flatten().rev();
+        let mut sealed = sealed.filter_map(|item| item["encrypted_content"].as_str());
+        let maker = previous.and_then(|id| self.find(client, id));
+        let provider = |answer: Arc<Answer>| answer.provider().to_owned();
+        maker.map(provider).or_else(|| {
+            let made = self.known();
+            let made = &made.rooms.get(client)?.made;
+            sealed.find_map(|sealed| made.get(&hash(sealed.as_bytes())).cloned())
+        })
+    }
+
+    /// Remembers who made what is sealed in this answer: when it has ended.
+    pub(in crate::relay) fn remember_sealed(&self, answer: &Answer, sealed: &str) {
+        if let Some(room) = self.known().rooms.get_mut(answer.client()) {
+            if room.made.len() >= MAX_SEALED {
+                room.made.clear();
+            }
+            room.made
+                .insert(hash(sealed.as_bytes()), answer.provider().to_owned());
+        }
     }
 
     /// Lets go of those whose time has passed, and of the oldest of too many.
@@ -190,6 +277,12 @@ impl fmt::Debug for Answers {
             .field("answers", &answers)
             .finish()
     }
+}
+
+fn hash(sealed: &[u8]) -> u64 {
+    use std::hash::BuildHasher as _;
+    // Who makes two alike misleads nobody's request but their own.
+    foldhash::fast::FixedState::default().hash_one(sealed)
 }
 
 /// An id that nobody guesses and that never comes again: 128 random bits.

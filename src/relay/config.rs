@@ -1,6 +1,8 @@
 //! What a relay may do, and how much of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use super::store::StreamStore;
 
 /// How a relay behaves.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct RelayConfig {
     pub hosts: Vec<String>,
     /// The origins whose pages may ask, such as `https://app.example`: exactly as browsers send them.
     pub origins: Vec<String>,
+    /// Where answers are kept after their end; in memory, if it is not said.
+    pub store: Option<Arc<dyn StreamStore>>,
 }
 
 impl Default for RelayConfig {
@@ -50,6 +54,7 @@ impl Default for RelayConfig {
             drain_notice: Duration::from_secs(5),
             hosts: Vec::new(),
             origins: Vec::new(),
+            store: None,
         }
     }
 }
@@ -68,4 +73,5 @@ with_fields!(RelayConfig {
     with_drain_notice(drain_notice: Duration),
     with_hosts(hosts: Vec<String>),
     with_origins(origins: Vec<String>),
+    with_store(store: Arc<dyn StreamStore> => Some(store)),
 });

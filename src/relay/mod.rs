@@ -29,9 +29,11 @@ mod preamble;
 mod pump;
 #[allow(dead_code, reason = "the handlers that stream come next")]
 mod rendering;
+mod resume;
 mod routing;
 mod shared;
 pub mod store;
+mod streams;
 
 use std::{
     fmt,
@@ -59,7 +61,7 @@ impl Relay {
     /// A relay that asks by this runtime, and whom its routes say.
     pub fn new(runtime: Runtime, routes: RouteTable, config: RelayConfig) -> Self {
         let routes = RwLock::new(Arc::new(routes));
-        let answers = answers::Answers::new(answers::Bounds::of(&config), config.retention);
+        let answers = answers::Answers::new(&config);
         Self {
             shared: Arc::new(Shared {
                 access: access::Access::new(&config),
@@ -90,6 +92,8 @@ impl Relay {
     pub fn configure(&self, app: &mut ServiceConfig) {
         app.app_data(Data::from(self.shared.clone()));
         app.configure(health::routes);
+        app.configure(resume::routes);
+        app.configure(streams::routes);
     }
 }
 

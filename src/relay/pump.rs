@@ -9,12 +9,12 @@ use tokio::{
 };
 
 use super::{
-    Shared,
     answers::{Answer, Answers, End, Reader},
     config::RelayConfig,
     preamble::DoesNotFit,
     rendering::Rendering,
     routing::Target,
+    shared::Shared,
 };
 use crate::{
     ApiError, ErrorKind, Runtime,

@@ -30,6 +30,18 @@ impl Client {
         key.map_or(Self::Anonymous, |key| Self::Keyed(sha256(key.as_bytes())))
     }
 
+    /// What a store calls it: no two clients the same, and no key.
+    pub(crate) fn in_store(&self) -> String {
+        match self {
+            Self::Named(name) => format!("token:{name}"),
+            Self::Keyed(hash) => {
+                let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+                format!("key:{}", digits.collect::<String>())
+            }
+            Self::Anonymous => "anonymous".to_owned(),
+        }
+    }
+
     /// What logs and metrics call it: a token's name, and nothing that tells one key from another.
     pub(crate) fn label(&self) -> &str {
         match self {

@@ -4,20 +4,26 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use futures_util::FutureExt as _;
+use tokio::{runtime::Handle, time::Instant};
 
+use super::super::{
+    access::Client,
+    resume::cursor::usage_of,
+    store::{Append, StoreError, StreamKey, StreamStore},
+};
 use super::{
     limits::Bounds,
-    log::{End, Ledger, Log},
+    log::{End, Ledger, Log, ReadError},
     reader::Reader,
 };
-use crate::{relay::access::Client, wire::Wire};
+use crate::wire::Wire;
 
 /// What is known of an answer when it begins.
 #[derive(Clone)]
@@ -57,6 +63,10 @@ pub(in crate::relay) struct Answer {
     provider: OnceLock<String>,
     server_id: OnceLock<String>,
     ended: OnceLock<Instant>,
+    usage: OnceLock<(u64, u64)>,
+    store: Arc<dyn StreamStore>,
+    /// The store has the whole of it, and the log lets it go.
+    is_in_store: Arc<AtomicBool>,
 }
 
 impl Answer {
@@ -65,6 +75,7 @@ impl Answer {
         client: Client,
         about: About,
         bounds: Bounds,
+        store: Arc<dyn StreamStore>,
         ledgers: [Arc<Ledger>; 2],
     ) -> Self {
         Self {
@@ -79,6 +90,9 @@ impl Answer {
             provider: OnceLock::new(),
             server_id: OnceLock::new(),
             ended: OnceLock::new(),
+            usage: OnceLock::new(),
+            store,
+            is_in_store: Arc::default(),
         }
     }
 
@@ -112,8 +126,65 @@ impl Answer {
 
     /// The end: all blocks were pushed, the last of which says how it ended. The first end is the end.
     pub(in crate::relay) fn end(&self, end: End) {
+        let blocks = self.log.whole();
+        if let Some(usage) = blocks.as_deref().and_then(usage_of) {
+            let _ = self.usage.set(usage);
+        }
+        let kept = blocks.filter(|_| self.about.is_kept() && self.log.is_resumable());
+        // It lies in the store before anybody is told, where the store does that at once.
+        let unfinished = kept
+            .filter(|_| self.end_so_far().is_none())
+            .and_then(|blocks| {
+                let mut kept = Box::pin(self.keep(blocks, end));
+                kept.as_mut().now_or_never().is_none().then_some(kept)
+            });
         if self.log.end(end) {
             let _ = self.ended.set(Instant::now());
+        }
+        if self.is_in_store.load(Ordering::Acquire) {
+            self.log.forget();
+        }
+        if let (Some(kept), Ok(runtime)) = (unfinished, Handle::try_current()) {
+            runtime.spawn(kept);
+        }
+    }
+
+    /// Brings all blocks to the store.
+    fn keep(&self, blocks: Vec<Bytes>, end: End) -> impl Future<Output = ()> + Send + use<> {
+        let (store, stream) = (self.store.clone(), self.key());
+        let (log, is_in_store) = (self.log.clone(), self.is_in_store.clone());
+        let alias = self.server_id.get().cloned();
+        async move {
+            let kept = async {
+                let claim = store.claim(&stream, "relay", 1, Duration::ZERO).await?;
+                let append = Append {
+                    blocks,
+                    end: Some(end),
+                    ..Append::default()
+                };
+                store.append(&claim, append).await?;
+                match alias {
+                    Some(alias) => store.set_alias(&stream, &alias).await,
+                    None => Ok(()),
+                }
+            };
+            match kept.await {
+                Ok(()) => is_in_store.store(true, Ordering::Release),
+                Err(StoreError::TooLarge) => {}
+                Err(error) => {
+                    tracing::warn!(id = stream.id, %error, "an answer is not in the store")
+                }
+            }
+            if log.end_so_far().is_some() && is_in_store.load(Ordering::Acquire) {
+                log.forget();
+            }
+        }
+    }
+
+    pub(super) fn key(&self) -> StreamKey {
+        StreamKey {
+            client: self.client.in_store(),
+            id: self.id.to_string(),
         }
     }
 
@@ -149,6 +220,9 @@ impl Answer {
 
     /// Reads from the block behind `position` on: 0 is the first.
     pub(in crate::relay) fn read(&self, position: u64) -> Reader {
+        if self.is_in_store.load(Ordering::Acquire) {
+            return Reader::of_store(self.store.tail(&self.key(), position + 1));
+        }
         Reader::new(self.log.clone(), position)
     }
 
@@ -171,12 +245,30 @@ impl Answer {
     }
 
     pub(in crate::relay) fn is_resumable(&self) -> bool {
-        self.log.is_resumable()
+        self.is_in_store.load(Ordering::Acquire) || self.log.is_resumable()
     }
 
     /// All blocks so far, if none is gone.
-    pub(in crate::relay) fn blocks(&self) -> Option<Vec<Bytes>> {
-        self.log.whole()
+    pub(in crate::relay) async fn blocks(&self) -> Result<Vec<Bytes>, ReadError> {
+        if !self.is_in_store.load(Ordering::Acquire) {
+            let blocks = self.log.whole().filter(|_| self.log.is_resumable());
+            return blocks.ok_or(ReadError::NotResumable);
+        }
+        let stream = self.key();
+        let mut blocks = Vec::new();
+        loop {
+            let more = self.store.read(&stream, blocks.len() as u64 + 1).await?;
+            let is_last = more.end.is_some() || more.blocks.is_empty();
+            blocks.extend(more.blocks);
+            if is_last {
+                return Ok(blocks);
+            }
+        }
+    }
+
+    /// The tokens of the input and of the output, if the server said them.
+    pub(in crate::relay) fn usage(&self) -> Option<(u64, u64)> {
+        self.usage.get().copied()
     }
 
     /// How many blocks came.

@@ -17,8 +17,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::super::store::StoreError;
+pub(in crate::relay) use super::super::store::StreamEnd as End;
 use super::limits::Bounds;
-pub(in crate::relay) use crate::relay::store::StreamEnd as End;
 
 /// Why a reader has nothing more to read, though the answer did not end there for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,16 @@ pub(in crate::relay) enum ReadError {
     Expired,
     /// The store that has it does not answer.
     Unavailable,
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unknown | StoreError::Expired => Self::Expired,
+            StoreError::TooLarge => Self::NotResumable,
+            _ => Self::Unavailable,
+        }
+    }
 }
 
 /// Some blocks that follow each other.

@@ -3,31 +3,50 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
 
-use super::log::{Batch, Log, ReadError};
+use super::{
+    super::store::StoreTail,
+    log::{Batch, Log, ReadError},
+};
 
 /// Reads the blocks of an answer, from a position on to the end. A dropped one has left.
 ///
 /// After an error and at the end it says `None`.
 pub(in crate::relay) struct Reader {
-    log: Arc<Log>,
-    /// `None` after the end.
-    seat: Option<usize>,
+    source: Source,
+}
+
+enum Source {
+    Log {
+        log: Arc<Log>,
+        seat: usize,
+    },
+    Store(StoreTail),
+    /// It has read the end, or cannot go on.
+    Nothing,
 }
 
 impl Reader {
     pub(super) fn new(log: Arc<Log>, position: u64) -> Self {
-        let seat = Some(log.sit_down(position));
-        Self { log, seat }
+        let seat = log.sit_down(position);
+        Self {
+            source: Source::Log { log, seat },
+        }
+    }
+
+    pub(super) fn of_store(tail: StoreTail) -> Self {
+        Self {
+            source: Source::Store(tail),
+        }
     }
 
     fn leave(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            self.log.stand_up(seat);
+        if let Source::Log { log, seat } = std::mem::replace(&mut self.source, Source::Nothing) {
+            log.stand_up(seat);
         }
     }
 }
@@ -36,10 +55,21 @@ impl Stream for Reader {
     type Item = Result<Batch, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(seat) = self.seat else {
-            return Poll::Ready(None);
+        let read = match &mut self.source {
+            Source::Log { log, seat } => log.poll_read(*seat, cx),
+            Source::Store(tail) => loop {
+                match ready!(tail.as_mut().poll_next(cx)) {
+                    None => break Poll::Ready(None),
+                    Some(Err(error)) => break Poll::Ready(Some(Err(error.into()))),
+                    Some(Ok(entries)) if entries.blocks.is_empty() => {}
+                    Some(Ok(entries)) => {
+                        let (first, blocks) = (entries.first, entries.blocks.into());
+                        break Poll::Ready(Some(Ok(Batch { first, blocks })));
+                    }
+                }
+            },
+            Source::Nothing => Poll::Ready(None),
         };
-        let read = self.log.poll_read(seat, cx);
         if matches!(read, Poll::Ready(None | Some(Err(_)))) {
             self.leave();
         }

@@ -1,0 +1,341 @@
+//! Answers that were asked for before: read again, gone on with, stopped, removed.
+
+pub(in crate::relay) mod cursor;
+pub(in crate::relay) mod object;
+#[cfg(test)]
+mod tests;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse, Resource, guard,
+    http::{StatusCode, header},
+    middleware::from_fn,
+    web::{Data, Path, Query, ServiceConfig, delete, get, head, post, resource},
+};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use self::cursor::Numbers;
+use super::{
+    answers::{Answer, ReadError, Reader},
+    gate,
+    shared::Shared,
+};
+use crate::wire::Wire;
+
+/// How long a cancel waits for the end of its answer.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most items of one page, as OpenAI has it.
+const MAX_PAGE: usize = 100;
+
+pub(super) fn routes(app: &mut ServiceConfig) {
+    let one = at("").route(get().to(retrieve)).route(head().to(retrieve));
+    app.service(one.route(delete().to(remove)).wrap(from_fn(gate::gate)));
+    let stop = at("/cancel").route(post().to(cancel));
+    app.service(stop.wrap(from_fn(gate::gate)));
+    let input = at("/input_items").route(get().to(list_input));
+    app.service(input.wrap(from_fn(gate::gate)));
+}
+
+fn at(below: &str) -> Resource {
+    let paths: Vec<_> = ["/v1", ""]
+        .into_iter()
+        .flat_map(|root| ["", "/"].map(|slash| format!("{root}/responses/{{id}}{below}{slash}")))
+        .collect();
+    let allow = match below {
+        "/cancel" => "POST",
+        "/input_items" => "GET",
+        _ => "GET, HEAD, DELETE",
+    };
+    let refuse = move || async move {
+        HttpResponse::MethodNotAllowed()
+            .insert_header((header::ALLOW, allow))
+            .finish()
+    };
+    // That is a question, and no id.
+    let is_no_id = |request: &guard::GuardContext<'_>| {
+        request
+            .head()
+            .uri
+            .path()
+            .trim_end_matches('/')
+            .ends_with("/responses/compact")
+    };
+    resource(paths)
+        .guard(guard::fn_guard(move |request| !is_no_id(request)))
+        .default_service(actix_web::web::to(refuse))
+}
+
+fn refuse(status: StatusCode, code: Option<&str>, message: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({"error": {
+        "message": message, "type": "invalid_request_error", "param": null, "code": code,
+    }}))
+}
+
+fn not_found(id: &str) -> HttpResponse {
+    refuse(
+        StatusCode::NOT_FOUND,
+        None,
+        &format!("Response with id '{id}' not found."),
+    )
+}
+
+/// The answer that a request is about, if it is this client's.
+#[expect(
+    clippy::result_large_err,
+    reason = "once a request, and it is what the client gets"
+)]
+fn answer_of(
+    request: &HttpRequest,
+    shared: &Shared,
+    id: &str,
+) -> Result<Arc<Answer>, HttpResponse> {
+    let client = gate::admit(request, shared).map_err(|refusal| refusal.respond())?;
+    shared
+        .answers
+        .find(&client, id)
+        .ok_or_else(|| not_found(id))
+}
+
+/// The blocks of an answer, all that there are.
+async fn blocks_of(answer: &Answer) -> Result<Vec<Bytes>, HttpResponse> {
+    answer.blocks().await.map_err(|error| {
+        let (status, code, message) = match error {
+            ReadError::NotResumable | ReadError::TooSlow => (
+                StatusCode::CONFLICT,
+                "stream_not_resumable",
+                "The response is longer than what is kept of one: it can not be resumed.",
+            ),
+            ReadError::Expired => (
+                StatusCode::NOT_FOUND,
+                "stream_expired",
+                "The response is not kept any longer.",
+            ),
+            ReadError::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_unavailable",
+                "What is kept of the response can not be read now.",
+            ),
+        };
+        refuse(status, Some(code), message)
+    })
+}
+
+#[derive(Deserialize)]
+struct Resume {
+    stream: Option<String>,
+    starting_after: Option<String>,
+}
+
+async fn retrieve(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    id: Path<String>,
+    query: Query<Resume>,
+) -> HttpResponse {
+    let retrieved = async {
+        let answer = answer_of(&request, &shared, &id)?;
+        let last_seen = request
+            .headers()
+            .get("last-event-id")
+            .and_then(|id| id.to_str().ok());
+        let after = query.starting_after.as_deref().or(last_seen);
+        let is_stream = query.stream.as_deref() == Some("true") || last_seen.is_some();
+        let blocks = blocks_of(&answer).await?;
+        if !is_stream {
+            return if answer.about().wire == Wire::Responses {
+                Ok(HttpResponse::Ok().json(object::object_of(&answer, &blocks)))
+            } else {
+                Err(refuse(
+                    StatusCode::BAD_REQUEST,
+                    None,
+                    "This is a chat completion: it is read again with stream=true.",
+                ))
+            };
+        }
+        let position = match after {
+            None => 0,
+            Some(after) => {
+                let after: u64 = after.parse().map_err(|_| {
+                    refuse(
+                        StatusCode::BAD_REQUEST,
+                        None,
+                        "starting_after is no number.",
+                    )
+                })?;
+                cursor::position_after(&blocks, after).ok_or_else(|| {
+                    refuse(
+                        StatusCode::BAD_REQUEST,
+                        None,
+                        "starting_after is beyond what was sent of this response.",
+                    )
+                })?
+            }
+        };
+        let mut numbers = Numbers::default();
+        for (count, block) in (1..).zip(&blocks[..position as usize]) {
+            numbers.of(count, block);
+        }
+        Ok(HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+            .insert_header((header::CACHE_CONTROL, "no-cache"))
+            .insert_header(("x-accel-buffering", "no"))
+            .insert_header(("x-relay-stream", answer.id()))
+            .streaming(replay(
+                answer.clone(),
+                answer.read(position),
+                numbers,
+                shared.config.keepalive,
+            )))
+    };
+    retrieved
+        .await
+        .unwrap_or_else(|refusal: HttpResponse| refusal)
+}
+
+/// The blocks that a reader reads, each with its id, and signs of life between them.
+fn replay(
+    answer: Arc<Answer>,
+    reader: Reader,
+    numbers: Numbers,
+    keepalive: Duration,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let wire = answer.about().wire;
+    stream::unfold(Some((reader, numbers)), move |state| {
+        let answer = answer.clone();
+        async move {
+            let (mut reader, mut numbers) = state?;
+            match timeout(keepalive, reader.next()).await {
+                Err(_) => {
+                    let sign = match wire {
+                        Wire::Responses => "data: {\"type\":\"keepalive\"}\n\n",
+                        _ => ": keepalive\n\n",
+                    };
+                    Some((
+                        Ok(Bytes::from_static(sign.as_bytes())),
+                        Some((reader, numbers)),
+                    ))
+                }
+                Ok(None) => None,
+                Ok(Some(Err(error))) => Some((Ok(broken_off(&answer, error)), None)),
+                Ok(Some(Ok(batch))) => {
+                    let mut bytes = BytesMut::new();
+                    for (count, block) in (batch.first..).zip(&batch.blocks) {
+                        match numbers.of(count, block) {
+                            Some(number) => {
+                                bytes.extend_from_slice(&cursor::with_id(block, number))
+                            }
+                            None => bytes.extend_from_slice(block),
+                        }
+                    }
+                    Some((Ok(bytes.freeze()), Some((reader, numbers))))
+                }
+            }
+        }
+    })
+}
+
+/// What a reader is told that reads no further, though its answer did not end there.
+fn broken_off(answer: &Answer, error: ReadError) -> Bytes {
+    let (code, message) = match error {
+        ReadError::TooSlow => ("slow_client", "The stream was read too slowly."),
+        ReadError::NotResumable => (
+            "stream_not_resumable",
+            "The response is longer than what is kept of one.",
+        ),
+        ReadError::Expired => ("stream_expired", "The response is not kept any longer."),
+        ReadError::Unavailable => (
+            "store_unavailable",
+            "What is kept of the response can not be read now.",
+        ),
+    };
+    let error = json!({"code": code, "message": message});
+    let block = match answer.about().wire {
+        Wire::Responses => {
+            let mut response = object::object_of(answer, &[]);
+            response["status"] = "failed".into();
+            response["error"] = error;
+            let event = json!({"type": "response.failed", "sequence_number": answer.count(), "response": response});
+            format!("event: response.failed\ndata: {event}\n\n")
+        }
+        _ => format!("data: {}\n\n", json!({"error": error})),
+    };
+    block.into()
+}
+
+async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
+    let cancelled = async {
+        let answer = answer_of(&request, &shared, &id)?;
+        if answer.cancel(CANCEL_PATIENCE).await.is_none() {
+            return Err(refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some("cancel_pending"),
+                "The response did not end in time; it is being cancelled.",
+            ));
+        }
+        // One that is not kept is cancelled all the same.
+        let blocks = answer.blocks().await.unwrap_or_default();
+        Ok(HttpResponse::Ok().json(object::object_of(&answer, &blocks)))
+    };
+    cancelled
+        .await
+        .unwrap_or_else(|refusal: HttpResponse| refusal)
+}
+
+async fn remove(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
+    match answer_of(&request, &shared, &id) {
+        Ok(answer) => {
+            answer.cancel(CANCEL_PATIENCE).await;
+            shared.answers.remove(&answer).await;
+            HttpResponse::Ok().json(json!({"id": *id, "object": "response", "deleted": true}))
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    order: Option<String>,
+    after: Option<String>,
+}
+
+async fn list_input(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    id: Path<String>,
+    page: Query<Page>,
+) -> HttpResponse {
+    let answer = match answer_of(&request, &shared, &id) {
+        Ok(answer) => answer,
+        Err(refusal) => return refusal,
+    };
+    let limit = page.limit.unwrap_or(20);
+    if limit == 0 || limit > MAX_PAGE {
+        return refuse(StatusCode::BAD_REQUEST, None, "limit is from 1 to 100.");
+    }
+    let mut items = object::input_items(&answer);
+    if page.order.as_deref() != Some("asc") {
+        items.reverse();
+    }
+    if let Some(after) = &page.after {
+        let seen = items.iter().position(|item| item["id"] == **after);
+        items.drain(..seen.map_or(items.len(), |seen| seen + 1));
+    }
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    let id_of = |item: Option<&Value>| item.map_or(Value::Null, |item| item["id"].clone());
+    HttpResponse::Ok().json(json!({
+        "object": "list",
+        "first_id": id_of(items.first()),
+        "last_id": id_of(items.last()),
+        "has_more": has_more,
+        "data": items,
+    }))
+}

@@ -1,0 +1,370 @@
+//! The routes, with answers that are filled by hand.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    App,
+    body::MessageBody,
+    dev::{Service, ServiceResponse},
+    http::StatusCode,
+    test::{TestRequest, call_service, init_service, read_body},
+};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::{Value, json};
+
+use super::super::{
+    Relay, RelayConfig, RouteTable,
+    access::Client,
+    answers::{About, Answer, End},
+};
+use crate::{Runtime, provider::Provider, wire::Wire};
+
+fn relay() -> Relay {
+    let provider = Provider::new("nobody", "http://127.0.0.1:9/v1").expect("a provider");
+    let runtime = Runtime::start(provider.clone()).expect("a runtime");
+    Relay::new(
+        runtime,
+        RouteTable::single(Arc::new(provider)),
+        RelayConfig::default(),
+    )
+}
+
+fn begin(relay: &Relay, client: &Client, request: &Value, is_detached: bool) -> Arc<Answer> {
+    let about = About {
+        wire: Wire::Responses,
+        model: "m".to_owned(),
+        provider: "nobody".to_owned(),
+        detached: is_detached,
+        stored: true,
+        request: request.to_string().into(),
+    };
+    relay.shared.answers.begin(client, about)
+}
+
+fn block(event: &Value) -> Bytes {
+    let kind = event["type"].as_str().unwrap_or_default();
+    format!("event: {kind}\ndata: {event}\n\n").into()
+}
+
+fn delta(number: u64) -> Bytes {
+    block(
+        &json!({"type": "response.output_text.delta", "sequence_number": number, "output_index": 0,
+        "content_index": 0, "item_id": "msg_1", "delta": format!("{number} ")}),
+    )
+}
+
+fn beginning() -> [Bytes; 2] {
+    [
+        block(&json!({"type": "response.created", "sequence_number": 0,
+            "response": {"id": "resp_1", "object": "response", "status": "in_progress", "output": []}})),
+        block(
+            &json!({"type": "response.output_item.added", "sequence_number": 1, "output_index": 0,
+            "item": {"type": "message", "id": "msg_1", "role": "assistant", "content": []}}),
+        ),
+    ]
+}
+
+fn closing(number: u64) -> Bytes {
+    block(
+        &json!({"type": "response.completed", "sequence_number": number, "response": {
+        "id": "resp_1", "object": "response", "status": "completed",
+        "output": [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "2 3 "}]}],
+        "usage": {"input_tokens": 3, "output_tokens": 5}}}),
+    )
+}
+
+async fn ask<S, B>(app: &S, request: TestRequest) -> (StatusCode, String)
+where
+    S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    let response = call_service(
+        app,
+        request.insert_header(("host", "localhost")).to_request(),
+    )
+    .await;
+    let status = response.status();
+    let body = read_body(response).await;
+    (status, String::from_utf8(body.to_vec()).expect("text"))
+}
+
+/// The `sequence_number`s of a body, which stand in its ids, too.
+fn numbers(body: &str) -> Vec<u64> {
+    let ids = body.lines().filter_map(|line| line.strip_prefix("id: "));
+    let ids: Vec<u64> = ids.map(|id| id.parse().expect("a number")).collect();
+    let data = body.lines().filter_map(|line| line.strip_prefix("data: "));
+    let data = data.map(|data| serde_json::from_str::<Value>(data).expect("JSON"));
+    let numbers: Vec<u64> = data
+        .filter_map(|data| data["sequence_number"].as_u64())
+        .collect();
+    assert_eq!(ids, numbers);
+    numbers
+}
+
+macro_rules! app {
+    ($relay:expr) => {
+        init_service(App::new().configure(|app| $relay.configure(app))).await
+    };
+}
+
+#[actix_rt::test]
+async fn a_replay_goes_live_without_a_gap_or_a_repeat_and_its_cursor_is_the_servers_number() {
+    let relay = relay();
+    let app = app!(relay);
+    let answer = begin(&relay, &Client::Anonymous, &json!({}), false);
+    relay.shared.answers.set_alias(&answer, "resp_1");
+    answer.push(beginning());
+    answer.push((2..10).map(delta));
+    let filling = async {
+        for number in 10..30 {
+            answer.push([delta(number)]);
+            tokio::task::yield_now().await;
+        }
+        answer.push([closing(30)]);
+        answer.end(End::Completed);
+    };
+    let by = |id: &str, query: &str| {
+        TestRequest::get().uri(&format!("/v1/responses/{id}?stream=true{query}"))
+    };
+    let last_seen = TestRequest::get()
+        .uri("/responses/resp_1/")
+        .insert_header(("last-event-id", "7"));
+    let (all, some, last, ()) = tokio::join!(
+        ask(&app, by(answer.id(), "")),
+        ask(&app, by("resp_1", "&starting_after=4")),
+        ask(&app, last_seen),
+        filling
+    );
+    assert_eq!(numbers(&all.1), (0..=30).collect::<Vec<_>>());
+    assert_eq!(numbers(&some.1), (5..=30).collect::<Vec<_>>());
+    assert_eq!(numbers(&last.1), (8..=30).collect::<Vec<_>>());
+    // The end lies in the store, and is read from there.
+    let (_, again) = ask(&app, by("resp_1", "&starting_after=28")).await;
+    assert_eq!(numbers(&again), [29, 30]);
+    let (_, nothing) = ask(&app, by("resp_1", "&starting_after=30")).await;
+    assert_eq!(nothing, "");
+    for beyond in ["31", "x"] {
+        let (status, _) = ask(&app, by("resp_1", &format!("&starting_after={beyond}"))).await;
+        assert_eq!(status, 400);
+    }
+}
+
+#[actix_rt::test]
+async fn a_client_that_leaves_frees_the_server_and_one_that_comes_back_has_a_whole_sequence_200_times()
+ {
+    let relay = relay();
+    let app = app!(relay);
+    let streams = (0..200_u64).map(|turn| {
+        let (relay, app) = (&relay, &app);
+        async move {
+            let is_detached = turn % 4 != 0;
+            let answer = begin(relay, &Client::Anonymous, &json!({}), is_detached);
+            let pump = async {
+                for number in 0..100 {
+                    tokio::select! {
+                        biased;
+                        () = answer.deserted() => {
+                            answer.push([closing(number)]);
+                            answer.end(End::Cancelled);
+                            return number;
+                        }
+                        () = answer.room() => answer.push([delta(number)]),
+                    }
+                    tokio::task::yield_now().await;
+                }
+                answer.push([closing(100)]);
+                answer.end(End::Completed);
+                100
+            };
+            let client = async {
+                let mut reader = answer.read(0);
+                let mut seen = 0;
+                while seen <= turn % 40 {
+                    let batch = reader.next().await.expect("blocks").expect("blocks");
+                    seen += batch.blocks.len() as u64;
+                }
+                drop(reader);
+                seen
+            };
+            let (last, seen) = tokio::join!(pump, client);
+            assert!(is_detached && last == 100 || !is_detached && last < 100);
+            let back = format!(
+                "/v1/responses/{}?stream=true&starting_after={}",
+                answer.id(),
+                seen - 1
+            );
+            let (status, body) = ask(app, TestRequest::get().uri(&back)).await;
+            assert_eq!(status, 200);
+            assert_eq!(numbers(&body), (seen..=last).collect::<Vec<_>>());
+        }
+    });
+    futures_util::future::join_all(streams).await;
+}
+
+#[actix_rt::test]
+async fn what_is_known_of_a_running_answer_is_its_object_so_far() {
+    let relay = relay();
+    let app = app!(relay);
+    let answer = begin(&relay, &Client::Anonymous, &json!({}), false);
+    let get = || TestRequest::get().uri(&format!("/v1/responses/{}", answer.id()));
+    let object = async || serde_json::from_str::<Value>(&ask(&app, get()).await.1).expect("JSON");
+    assert_eq!(object().await["status"], "in_progress");
+    answer.push(beginning());
+    answer.push([delta(2), delta(3)]);
+    let so_far = object().await;
+    assert_eq!(so_far["status"], "in_progress");
+    assert_eq!(so_far["output"][0]["content"][0]["text"], "2 3 ");
+    answer.push([closing(4)]);
+    answer.end(End::Completed);
+    let whole = object().await;
+    assert_eq!(
+        (&whole["status"], &whole["usage"]["output_tokens"]),
+        (&json!("completed"), &json!(5))
+    );
+    assert_eq!(answer.usage(), Some((3, 5)));
+}
+
+#[actix_rt::test]
+async fn an_answer_is_cancelled_and_deleted() {
+    let relay = relay();
+    let app = app!(relay);
+    let answer = begin(&relay, &Client::Anonymous, &json!({}), true);
+    let path = format!("/v1/responses/{}", answer.id());
+    let pump = async {
+        answer.cancelled().await;
+        answer.push([delta(0)]);
+        answer.end(End::Cancelled);
+    };
+    let cancel = || TestRequest::post().uri(&format!("{path}/cancel"));
+    let ((status, body), ()) = tokio::join!(ask(&app, cancel()), pump);
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        (status.as_u16(), &body["status"]),
+        (200, &json!("cancelled"))
+    );
+    let (status, _) = ask(&app, cancel()).await;
+    assert_eq!(status, 200, "a second time");
+    let (_, body) = ask(&app, TestRequest::delete().uri(&path)).await;
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        body,
+        json!({"id": answer.id(), "object": "response", "deleted": true})
+    );
+    for gone in [
+        TestRequest::get().uri(&path),
+        TestRequest::delete().uri(&path),
+        cancel(),
+    ] {
+        assert_eq!(ask(&app, gone).await.0, 404);
+    }
+}
+
+#[actix_rt::test]
+async fn the_items_of_a_request_are_listed_and_those_of_a_chain_of_answers_gone_on_from() {
+    let relay = relay();
+    let app = app!(relay);
+    let (me, other) = (Client::Anonymous, Client::Keyed([1; 32]));
+    let first = begin(&relay, &me, &json!({"input": "hello"}), false);
+    relay.shared.answers.set_alias(&first, "resp_1");
+    first.push([closing(0)]);
+    first.end(End::Completed);
+    let input = json!([{"role": "user", "content": "a"}, {"type": "function_call_output", "call_id": "c", "output": "b"}]);
+    let second = begin(
+        &relay,
+        &me,
+        &json!({"previous_response_id": "resp_1", "input": input}),
+        false,
+    );
+    let items = async |client, id: &str| relay.shared.answers.items(client, id).await;
+    assert_eq!(items(&me, second.id()).await, None, "before its end");
+    second.push([closing(0)]);
+    second.end(End::Completed);
+    let all = items(&me, second.id()).await.expect("items");
+    let kinds: Vec<_> = all
+        .iter()
+        .map(|item| item["role"].as_str().unwrap_or("-"))
+        .collect();
+    assert_eq!(kinds, ["user", "assistant", "user", "-", "assistant"]);
+    assert_eq!(items(&other, "resp_1").await, None);
+    let made_by = |client, request: Value| relay.shared.answers.made_by(client, &request);
+    let goes_on = json!({"previous_response_id": "resp_1"});
+    assert_eq!(made_by(&me, goes_on.clone()).as_deref(), Some("nobody"));
+    assert_eq!(made_by(&other, goes_on), None);
+    relay.shared.answers.remember_sealed(&second, "secret");
+    let sealed = json!({"input": [{"type": "reasoning", "encrypted_content": "secret"}]});
+    assert_eq!(made_by(&me, sealed.clone()).as_deref(), Some("nobody"));
+    assert_eq!(made_by(&other, sealed), None);
+
+    let page = async |query: &str| {
+        let uri = format!("/v1/responses/{}/input_items{query}", second.id());
+        let (_, body) = ask(&app, TestRequest::get().uri(&uri)).await;
+        serde_json::from_str::<Value>(&body).expect("JSON")
+    };
+    let newest = page("?limit=1").await;
+    assert_eq!(newest["data"][0]["type"], "function_call_output");
+    assert_eq!(newest["has_more"], true);
+    let next = page(&format!("?after={}", newest["last_id"].as_str().unwrap())).await;
+    assert_eq!(
+        next["data"][0]["content"],
+        json!([{"type": "input_text", "text": "a"}])
+    );
+    assert_eq!(
+        (&next["object"], &next["has_more"]),
+        (&json!("list"), &json!(false))
+    );
+}
+
+#[actix_rt::test]
+async fn a_client_sees_only_the_streams_that_it_started() {
+    let relay = relay();
+    let app = app!(relay);
+    let theirs = begin(
+        &relay,
+        &Client::Keyed([1; 32]),
+        &json!({"input": "secret"}),
+        false,
+    );
+    theirs.push(beginning());
+    relay.shared.answers.set_alias(&theirs, "resp_1");
+    for id in [theirs.id(), "resp_1", "resp_unknown"] {
+        let at = |below: &str| format!("/v1/responses/{id}{below}");
+        for request in [
+            TestRequest::get().uri(&at("")),
+            TestRequest::get().uri(&at("?stream=true")),
+            TestRequest::post().uri(&at("/cancel")),
+            TestRequest::delete().uri(&at("")),
+            TestRequest::get().uri(&at("/input_items")),
+        ] {
+            assert_eq!(ask(&app, request).await.0, 404);
+        }
+    }
+    assert!(theirs.cancelled().now_or_never().is_none());
+    let (status, list) = ask(&app, TestRequest::get().uri("/streams")).await;
+    let list: Value = serde_json::from_str(&list).expect("JSON");
+    assert_eq!((status.as_u16(), &list["total"]), (200, &json!(0)));
+    begin(&relay, &Client::Anonymous, &json!({}), false);
+    let (_, list) = ask(&app, TestRequest::get().uri("/streams")).await;
+    assert!(list.contains("\"waiting\"") && !list.contains("secret"));
+}
+
+#[actix_rt::test]
+async fn a_resumed_stream_that_is_silent_is_sent_signs_of_life_between_blocks() {
+    tokio::time::pause();
+    let relay = relay();
+    let app = app!(relay);
+    let answer = begin(&relay, &Client::Anonymous, &json!({}), false);
+    answer.push(beginning());
+    let filling = async {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        answer.push([closing(2)]);
+        answer.end(End::Completed);
+    };
+    let uri = format!("/v1/responses/{}?stream=true", answer.id());
+    let ((_, body), ()) = tokio::join!(ask(&app, TestRequest::get().uri(&uri)), filling);
+    assert_eq!(numbers(&body), [0, 1, 2]);
+    assert_eq!(
+        body.matches("data: {\"type\":\"keepalive\"}\n\n").count(),
+        2
+    );
+}
