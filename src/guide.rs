@@ -7,6 +7,7 @@
 //! | [`errors`] | each kind of failure, whether it is tried again, and what to do |
 //! | [`testing`] | tests without a server and without waiting |
 //! | [`axum`] | streaming to a browser |
+//! | [`relay`] | one service in front of many clients and many servers, as a program and in one's own |
 //! | [`telemetry`] | spans, and what a service measures |
 //! | [`migrating`] | from async-openai, and from a loop over eventsource-stream |
 //! | [`supply_chain`] | what `cargo deny` says of a program that embeds this crate |
@@ -27,6 +28,10 @@ pub mod testing {}
 
 #[doc = include_str!("guide/axum.md")]
 pub mod axum {}
+
+#[cfg(feature = "relay")]
+#[doc = include_str!("guide/relay.md")]
+pub mod relay {}
 
 #[doc = include_str!("guide/telemetry.md")]
 pub mod telemetry {}

@@ -246,6 +246,8 @@ async fn serve(
         .workers(workers)
         .max_connections(max_connections.div_ceil(workers))
         .client_request_timeout(HEAD_TIMEOUT)
+        // Else actix does not see that a client has left.
+        .h1_allow_half_closed(false)
         .disable_signals();
     let first = listeners.first().map(TcpListener::local_addr);
     let first = first.unwrap_or_else(|| Err(IoErrorKind::AddrNotAvailable.into()));

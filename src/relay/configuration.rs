@@ -5,6 +5,7 @@ mod reading;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fmt,
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -28,7 +29,7 @@ const MAX_BYTES: u64 = 1 << 20;
 const KEY_OF_RELAY: &str = "RELAY_PROVIDER_KEY";
 
 /// What a file says about a relay.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Configuration {
     /// Who answers.
@@ -110,6 +111,20 @@ impl Configuration {
     /// What must not be printed: for a program that prints what servers say.
     pub fn secrets(&self) -> &[String] {
         &self.secrets
+    }
+}
+
+/// Secrets are left out.
+impl fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configuration")
+            .field("routes", &self.routes)
+            .field("relay", &self.relay)
+            .field("listen", &self.listen)
+            .field("tokens_file", &self.tokens_file)
+            .field("allow_anonymous", &self.allow_anonymous)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
     }
 }
 

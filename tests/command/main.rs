@@ -13,6 +13,7 @@ mod interrupting;
 mod open_files;
 mod peers;
 mod providers;
+mod relaying;
 mod serving;
 mod settings;
 #[path = "../support/mod.rs"]

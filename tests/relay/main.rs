@@ -1,6 +1,7 @@
 //! The relay, asked over real sockets.
 
 mod blocks;
+mod configuration;
 mod store;
 mod support;
 
