@@ -186,7 +186,7 @@ fn entries(text: &str, others: &[&str]) -> Result<BTreeMap<String, ProviderSetti
     let providers = file.remove("providers");
     if let Some(key) = file
         .keys()
-        .filter(|key| !others.contains(&&*key.get_ref().as_ref()))
+        .filter(|key| !others.contains(&key.get_ref().as_ref()))
         .min_by_key(|key| key.span().start)
     {
         let known: Vec<_> = others.iter().copied().chain(["providers"]).collect();
