@@ -348,3 +348,173 @@ fn says_nothing(data: &[u8]) -> bool {
             })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &str) -> Bytes {
+        Bytes::from(format!("data: {text}\n\n"))
+    }
+
+    fn created(id: &str, sequence: u32) -> Bytes {
+        event(&format!(
+            r#"{{"type":"response.created","sequence_number":{sequence},"response":{{"id":"{id}"}}}}"#
+        ))
+    }
+
+    fn added(kind: &str, id: &str, sequence: u32) -> Bytes {
+        event(&format!(
+            r#"{{"type":"response.output_item.added","sequence_number":{sequence},"output_index":0,"item":{{"type":"{kind}","id":"{id}"}}}}"#
+        ))
+    }
+
+    fn delta(id: &str, sequence: u32) -> Bytes {
+        event(&format!(
+            r#"{{"type":"response.output_text.delta","sequence_number":{sequence},"item_id":"{id}","delta":"\"{id}"}}"#
+        ))
+    }
+
+    fn texts(out: &[Bytes]) -> Vec<&str> {
+        out.iter()
+            .map(|block| std::str::from_utf8(block).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_retry_before_output_is_invisible() {
+        let mut preamble = Preamble::new(Wire::Responses);
+        let mut out = Vec::new();
+        for (origin, block) in [
+            ((0, 1), created("resp_a", 0)),
+            ((0, 1), added("message", "msg_a", 1)),
+            ((0, 2), created("resp_b", 0)),
+            ((1, 1), created("resp_c", 0)),
+        ] {
+            preamble.push(origin, block, &mut out).unwrap();
+        }
+        assert_eq!(out, Vec::<Bytes>::new());
+        assert!(preamble.holds_of((1, 1)) && !preamble.holds_of((0, 2)));
+        preamble.open(&mut out);
+        preamble.push((1, 1), delta("msg_c", 1), &mut out).unwrap();
+        assert_eq!(out, [created("resp_c", 0), delta("msg_c", 1)]);
+    }
+
+    #[test]
+    fn a_preamble_that_went_out_is_not_repeated_and_the_ids_of_the_next_attempt_are_mapped_to_its()
+    {
+        let mut preamble = Preamble::new(Wire::Responses);
+        let mut out = Vec::new();
+        for block in [created("resp_a", 0), added("message", "msg_a", 1)] {
+            preamble.push((0, 1), block, &mut out).unwrap();
+        }
+        preamble.release(&mut out);
+        assert_eq!(out.len(), 2);
+        out.clear();
+        for block in [
+            created("resp_b", 0),
+            event(
+                r#"{"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_b"}}"#,
+            ),
+            added("message", "msg_b", 2),
+        ] {
+            preamble.push((0, 2), block, &mut out).unwrap();
+        }
+        assert_eq!(out, Vec::<Bytes>::new());
+        preamble.push((0, 2), delta("msg_b", 3), &mut out).unwrap();
+        preamble.open(&mut out);
+        let end = event(
+            r#"{"type":"response.completed","sequence_number":4,"response":{"id":"resp_b","output":[{"id" : "msg_b"}]}}"#,
+        );
+        preamble.push((0, 2), end, &mut out).unwrap();
+        assert_eq!(
+            texts(&out),
+            [
+                "data: {\"type\":\"response.output_text.delta\",\"sequence_number\":3,\"item_id\":\"msg_a\",\"delta\":\"\\\"msg_b\"}\n\n",
+                "data: {\"type\":\"response.completed\",\"sequence_number\":4,\"response\":{\"id\":\"resp_a\",\"output\":[{\"id\" : \"msg_a\"}]}}\n\n",
+            ]
+        );
+        assert_eq!(preamble.fits(), Ok(()));
+    }
+
+    #[test]
+    fn sequence_numbers_go_on_where_the_next_attempt_is_behind() {
+        let mut preamble = Preamble::new(Wire::Responses);
+        let mut out = Vec::new();
+        for block in [
+            created("resp_a", 0),
+            event(r#"{"type":"response.queued","sequence_number":5}"#),
+        ] {
+            preamble.push((0, 1), block, &mut out).unwrap();
+        }
+        preamble.release(&mut out);
+        out.clear();
+        preamble
+            .push((0, 2), created("resp_b", 0), &mut out)
+            .unwrap();
+        preamble
+            .push((0, 2), added("message", "m", 1), &mut out)
+            .unwrap();
+        preamble.open(&mut out);
+        preamble.push((0, 2), delta("m", 2), &mut out).unwrap();
+        assert_eq!(out, [added("message", "m", 6), delta("m", 7)]);
+    }
+
+    #[test]
+    fn where_ids_can_not_be_mapped_the_answer_fails() {
+        for other in [Some("function_call"), None] {
+            let mut preamble = Preamble::new(Wire::Responses);
+            let mut out = Vec::new();
+            for block in [created("resp_a", 0), added("message", "msg_a", 1)] {
+                preamble.push((0, 1), block, &mut out).unwrap();
+            }
+            preamble.release(&mut out);
+            preamble
+                .push((0, 2), created("resp_b", 0), &mut out)
+                .unwrap();
+            match other {
+                Some(kind) => assert_eq!(
+                    preamble.push((0, 2), added(kind, "fc", 1), &mut out),
+                    Err(DoesNotFit)
+                ),
+                None => assert_eq!(preamble.fits(), Err(DoesNotFit)),
+            }
+        }
+    }
+
+    #[test]
+    fn on_chat_the_chunks_before_the_output_are_not_repeated_and_the_id_stays() {
+        let chunk = |id: &str, delta: &str| {
+            event(&format!(
+                r#"{{"id":"{id}","choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#
+            ))
+        };
+        let role = r#"{"role":"assistant","content":""}"#;
+        let text = r#"{"content":"a"}"#;
+        let mut preamble = Preamble::new(Wire::Chat);
+        let mut out = Vec::new();
+        preamble.push((0, 1), chunk("a", role), &mut out).unwrap();
+        preamble.release(&mut out);
+        preamble.push((0, 2), chunk("b", role), &mut out).unwrap();
+        preamble.push((0, 2), chunk("b", text), &mut out).unwrap();
+        preamble.open(&mut out);
+        preamble.push((0, 2), event("[DONE]"), &mut out).unwrap();
+        assert_eq!(out, [chunk("a", role), chunk("a", text), event("[DONE]")]);
+    }
+
+    #[test]
+    fn what_is_held_has_a_bound() {
+        let mut preamble = Preamble::new(Wire::Responses);
+        let mut out = Vec::new();
+        let large = event(&format!(
+            r#"{{"type":"ping","a":"{}"}}"#,
+            "a".repeat(HELD_BYTES)
+        ));
+        preamble
+            .push((0, 1), created("resp_a", 0), &mut out)
+            .unwrap();
+        preamble.push((0, 1), large, &mut out).unwrap();
+        assert_eq!(out.len(), 2);
+        assert!(!preamble.holds() && !preamble.is_open());
+    }
+}

@@ -85,8 +85,9 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
     let about = asked.answer.about();
     let rendering = Rendering::new(
         about.wire,
-        asked.answer.id().to_owned(),
+        asked.answer.id().replace("relay_", "resp_"),
         about.model.clone(),
+        about.request.clone(),
     );
     let pump = Pump {
         runtime: shared.runtime.clone(),
@@ -190,8 +191,10 @@ impl Pump {
         question: Question,
         mut leaving: impl Future<Output = Option<()>> + Unpin,
     ) -> Next {
-        let renames = target > 0 || self.asked.targets[target].model.is_some();
-        self.rendering.set_target(target, renames);
+        let asked = &self.asked.targets[target];
+        let renames = target > 0 || asked.model.is_some();
+        let wire = asked.provider.wire;
+        self.rendering.set_target(target, wire, renames);
         self.dropped = question.dropped;
         (self.head, self.response_id, self.held_since) = (None, None, None);
         let runtime = self.runtime.clone();
@@ -386,7 +389,8 @@ impl Pump {
         if let Some(target) = self.asked.targets.get(target) {
             answer.set_attempt(self.attempt, target.provider.name());
         }
-        if let (None, Some(id)) = (answer.server_id(), &self.response_id) {
+        let id = self.rendering.own_id().or(self.response_id.as_deref());
+        if let (None, Some(id)) = (answer.server_id(), id) {
             self.answers.set_alias(answer, id);
         }
     }
@@ -447,3 +451,6 @@ fn another_can_help(error: &ApiError, own_key: bool) -> bool {
 fn is_worth_another_turn(error: &ApiError) -> bool {
     error.kind() != ErrorKind::RateLimited && RetryPolicy::default().delay(error, 1).is_some()
 }
+
+#[cfg(all(test, feature = "loopback"))]
+mod tests;

@@ -1,13 +1,20 @@
 //! From deliveries to the blocks that clients are sent, byte for byte but for a model's name and what a preamble that went out demands.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
 use super::{
     block,
     ending::{self, SoFar},
     preamble::{DoesNotFit, Origin, Preamble},
 };
-use crate::{actors::Delivery, protocol::ResponseEvent, wire::Wire};
+use crate::{
+    actors::Delivery,
+    protocol::ResponseEvent,
+    wire::{EncoderOptions, StreamEncoder, Wire},
+};
 
 /// What one answer was made of so far.
 pub(super) struct Rendering {
@@ -18,20 +25,33 @@ pub(super) struct Rendering {
     /// The model as JSON, where a client must not see another name.
     name: Option<String>,
     target: usize,
+    /// The request, which a response object that we write repeats.
+    request: Bytes,
+    /// Writes what came in the other dialect, or as no stream.
+    encoder: Option<Box<Encoder>>,
     preamble: Preamble,
     first: Option<Bytes>,
     last: Option<Bytes>,
     sent: u64,
 }
 
+/// What writes the answer of one attempt.
+struct Encoder {
+    stream: StreamEncoder,
+    attempt: u32,
+    is_begun: bool,
+}
+
 impl Rendering {
-    pub(super) fn new(wire: Wire, id: String, model: String) -> Self {
+    pub(super) fn new(wire: Wire, id: String, model: String, request: Bytes) -> Self {
         Self {
             wire,
             id,
             model,
             name: None,
             target: 0,
+            request,
+            encoder: None,
             preamble: Preamble::new(wire),
             first: None,
             last: None,
@@ -39,9 +59,10 @@ impl Rendering {
         }
     }
 
-    /// What follows comes from this target.
-    pub(super) fn set_target(&mut self, target: usize, renames: bool) {
+    /// What follows comes from this target, in this dialect.
+    pub(super) fn set_target(&mut self, target: usize, wire: Wire, renames: bool) {
         self.target = target;
+        self.encoder = (wire != self.wire).then(|| Box::new(self.new_encoder(1)));
         self.name = renames.then(|| serde_json::Value::from(&*self.model).to_string());
     }
 
@@ -66,6 +87,23 @@ impl Rendering {
         delivery: &Delivery,
         out: &mut Vec<Bytes>,
     ) -> Result<(), DoesNotFit> {
+        let is_no_stream = || {
+            delivery.blocks().next().is_none()
+                && delivery.events().iter().any(|event| {
+                    matches!(
+                        event,
+                        ResponseEvent::Created(_)
+                            | ResponseEvent::Completed(_)
+                            | ResponseEvent::Incomplete(_)
+                    ) || event.is_output()
+                })
+        };
+        if self.encoder.is_none() && self.first.is_none() && !self.holds() && is_no_stream() {
+            self.encoder = Some(Box::new(self.new_encoder(1)));
+        }
+        if self.encoder.is_some() {
+            return self.encode(delivery, out);
+        }
         for block in delivery.blocks() {
             let bytes = match &self.name {
                 Some(name) => block::renamed(&block.bytes, name),
@@ -75,6 +113,69 @@ impl Rendering {
             self.preamble.push(origin, bytes, out)?;
         }
         Ok(())
+    }
+
+    fn encode(&mut self, delivery: &Delivery, out: &mut Vec<Bytes>) -> Result<(), DoesNotFit> {
+        for event in delivery.events() {
+            let is_created = matches!(event, ResponseEvent::Created(_));
+            let attempt = self.encoder.as_ref().map_or(1, |encoder| encoder.attempt);
+            if is_created
+                && self
+                    .encoder
+                    .as_ref()
+                    .is_some_and(|encoder| encoder.is_begun)
+            {
+                self.encoder = Some(Box::new(self.new_encoder(attempt + 1)));
+            }
+            let Some(encoder) = &mut self.encoder else {
+                break;
+            };
+            encoder.is_begun |= is_created;
+            // These ends are written as those of every other stream.
+            if matches!(event, ResponseEvent::Failed(_) | ResponseEvent::Cancelled) {
+                break;
+            }
+            let mut written = Vec::new();
+            encoder.stream.push(event, &mut written);
+            let written = Bytes::from(written);
+            let origin = (self.target, encoder.attempt);
+            let mut start = 0;
+            for end in memchr::memmem::find_iter(&written, b"\n\n") {
+                self.preamble
+                    .push(origin, written.slice(start..end + 2), out)?;
+                start = end + 2;
+            }
+        }
+        Ok(())
+    }
+
+    fn new_encoder(&self, attempt: u32) -> Encoder {
+        let request: Map<String, Value> = serde_json::from_slice(&self.request).unwrap_or_default();
+        let include_usage = request
+            .get("stream_options")
+            .is_some_and(|options| options["include_usage"] == true);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let id = match self.wire {
+            Wire::Responses => self.id.clone(),
+            _ => String::new(),
+        };
+        let options = EncoderOptions::default()
+            .with_id(id)
+            .with_model(self.model.clone())
+            .with_created_at(now.unwrap_or_default().as_secs())
+            .with_request(request)
+            .with_include_usage(include_usage);
+        Encoder {
+            stream: StreamEncoder::new(self.wire, options),
+            attempt,
+            is_begun: false,
+        }
+    }
+
+    /// The id under which the client knows the response, where we gave it one.
+    pub(super) fn own_id(&self) -> Option<&str> {
+        let is_ours = self.encoder.is_some() && self.wire == Wire::Responses;
+        is_ours.then_some(&*self.id)
     }
 
     /// Output begins.

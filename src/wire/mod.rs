@@ -10,7 +10,6 @@ mod body;
 mod chat;
 mod dialect;
 mod encode;
-mod encoding;
 #[cfg(test)]
 pub(crate) mod equivalence;
 mod limits;
@@ -30,8 +29,7 @@ mod unread;
 pub use answer::Terminal;
 pub use dialect::Wire;
 pub(crate) use dialect::{Dialect, Step, TextPlace};
-pub use encode::StreamEncoder;
-pub use encoding::EncoderOptions;
+pub use encode::{EncoderOptions, StreamEncoder};
 pub use limits::StreamLimits;
 pub use quirks::{ItemIds, Quirks};
 pub use stream_decoder::StreamDecoder;

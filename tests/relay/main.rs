@@ -1,6 +1,5 @@
 //! The relay, asked over real sockets.
 
-mod access;
 mod blocks;
 mod configuration;
 mod store;

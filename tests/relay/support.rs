@@ -17,9 +17,7 @@ use tokio::{
 /// A relay that listens on loopback until it is dropped.
 pub(crate) struct RunningRelay {
     pub(crate) address: SocketAddr,
-    #[allow(dead_code, reason = "it serves as long as this lives")]
     pub(crate) upstream: Loopback,
-    pub(crate) relay: Relay,
     server: ServerHandle,
 }
 
@@ -34,8 +32,7 @@ impl RunningRelay {
         let routes = RouteTable::single(provider.clone());
         let runtime = Runtime::start(provider).expect("a runtime");
         let relay = Relay::new(runtime, routes, config);
-        let served = relay.clone();
-        let server = HttpServer::new(move || App::new().configure(|app| served.configure(app)))
+        let server = HttpServer::new(move || App::new().configure(|app| relay.configure(app)))
             .workers(1)
             .disable_signals()
             .bind("127.0.0.1:0")
@@ -47,7 +44,6 @@ impl RunningRelay {
         Self {
             address,
             upstream,
-            relay,
             server: handle,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use super::refusal::invalid;
+use super::invalid;
 use crate::{
     ApiError,
     protocol::{
