@@ -13,10 +13,9 @@ use actix_responses::{
     actors::SupervisorConfig,
     duration::parse_limit,
     provider::Provider,
-    relay::{Configuration, Relay, RelayConfig, RouteTable, Tokens},
+    relay::{self, Configuration, Relay, RelayConfig, RouteTable, Tokens},
     transport::{AwcTransportFactory, ProxyConfig},
 };
-use actix_web::{App, HttpServer};
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{
@@ -32,9 +31,6 @@ use super::{
 
 /// Where it listens if nobody says.
 const DEFAULT_PORT: u16 = 8484;
-
-/// How long the head of a request may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Relay clients of both APIs to servers of either, until Ctrl-C or SIGTERM
 ///
@@ -134,14 +130,17 @@ impl Serve {
             let mut interrupts =
                 Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
             let runtime = Runtime::with_transport(setting.runtime, setting.transport)?;
-            let max_connections = setting.relay.max_connections;
+            let drain = Drain {
+                grace: setting.relay.grace,
+                notice: setting.relay.drain_notice,
+            };
             let relay = Relay::new(runtime, setting.routes, setting.relay);
             relay.set_tokens(tokens);
             let reload = Reload {
                 config: self.config,
                 tokens: setting.tokens,
             };
-            serve(relay, reload, listeners, max_connections, &mut interrupts).await
+            serve(relay, reload, listeners, drain, &mut interrupts).await
         })
     }
 
@@ -232,32 +231,25 @@ impl Reload {
     }
 }
 
+/// How it ends.
+struct Drain {
+    grace: Duration,
+    notice: Duration,
+}
+
 async fn serve(
     relay: Relay,
     reload: Reload,
     listeners: Vec<TcpListener>,
-    max_connections: usize,
+    drain: Drain,
     interrupts: &mut Interrupts,
 ) -> Result<ExitStatus, UsageError> {
     let unusable = |error: io::Error| UsageError::at("can't start", &error);
-    let served = relay.clone();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut server = HttpServer::new(move || App::new().configure(|app| served.configure(app)))
-        .workers(workers)
-        .max_connections(max_connections.div_ceil(workers))
-        .client_request_timeout(HEAD_TIMEOUT)
-        // Else actix does not see that a client has left.
-        .h1_allow_half_closed(false)
-        .disable_signals();
     let first = listeners.first().map(TcpListener::local_addr);
     let first = first.unwrap_or_else(|| Err(IoErrorKind::AddrNotAvailable.into()));
     let first = first.map_err(unusable)?;
-    for listener in listeners {
-        server = server.listen(listener).map_err(unusable)?;
-    }
-    let server = server.run();
-    let handle = server.handle();
-    actix_rt::spawn(server);
+    let serving = relay::serve(listeners, &relay, workers).map_err(unusable)?;
     let mut hangups = Hangups::new().map_err(unusable)?;
     let mut stdout = io::stdout();
     // Who does not want to know the URL knows the port.
@@ -268,7 +260,12 @@ async fn serve(
             () = hangups.next() => reload.reload(&relay),
         }
     };
-    handle.stop(interrupt == Interrupt::Terminate).await;
+    if interrupt == Interrupt::Terminate {
+        // Those who send traffic look at readiness before the listener closes, also where nothing runs.
+        let noticed = tokio::time::sleep(drain.notice);
+        tokio::join!(relay.drain(drain.grace), noticed);
+    }
+    serving.stop().await;
     Ok(match interrupt {
         Interrupt::CtrlC => ExitStatus::Interrupted,
         Interrupt::Terminate => ExitStatus::Success,

@@ -1,12 +1,13 @@
 //! Making a conversation shorter, by one question and one answer.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseItem, Role, TokenUsage, Tool,
+    OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseHead, ResponseItem, Role, TokenUsage,
+    Tool,
     error::{ApiError, ErrorKind, Phase},
 };
 use crate::json::{
@@ -108,6 +109,8 @@ pub struct CompactionOutput {
     pub created_at: Option<i64>,
     /// The answer as it came.
     pub raw: RawJson,
+    /// The head that it came with; absent where none was read.
+    pub head: Option<Arc<ResponseHead>>,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +206,7 @@ impl CompactionOutput {
             usage: value_of(answer.usage).and_then(|usage| TokenUsage::from_json(&usage)),
             created_at: value_of(answer.created_at).as_ref().and_then(integer),
             raw,
+            head: None,
         })
     }
 }

@@ -4,6 +4,7 @@ mod json;
 
 use std::{any::Any, error::Error, fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
@@ -254,6 +255,10 @@ pub struct Details {
     /// The head of the response that refused, with all its headers. Not in the error's JSON.
     #[serde(skip)]
     pub head: Option<Arc<ResponseHead>>,
+    /// The body of that response as it came, for a service that passes it on: up to 64 KiB, with what it repeats of a key taken out. Not in
+    /// the error's JSON.
+    #[serde(skip)]
+    pub body: Option<Bytes>,
     /// The error object's `code`.
     pub code: Option<String>,
     /// The error object's `type`.
@@ -326,6 +331,7 @@ impl ApiError {
             host: None,
             status: None,
             head: None,
+            body: None,
             code: None,
             error_type: None,
             param: None,

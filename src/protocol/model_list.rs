@@ -1,10 +1,12 @@
 //! The models that a server has.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    RawJson,
+    RawJson, ResponseHead,
     error::{ApiError, ErrorKind, Phase},
 };
 use crate::json::{lenient::integer, tree::tree};
@@ -20,6 +22,10 @@ pub struct ModelList {
     /// The server says that the list is still the one that the request named (header `if-none-match`): it is not sent again,
     /// and `models` is empty.
     pub not_modified: bool,
+    /// The list as it came; absent where it was not sent.
+    pub raw: Option<RawJson>,
+    /// The head that it came with; absent where none was read.
+    pub head: Option<Arc<ResponseHead>>,
 }
 
 /// One model.
@@ -105,6 +111,8 @@ impl ModelList {
             models: models.collect::<Result<_, _>>()?,
             etag: etag.or(lists.etag),
             not_modified: false,
+            raw: Some(raw.clone()),
+            head: None,
         })
     }
 
@@ -114,6 +122,8 @@ impl ModelList {
             models: Vec::new(),
             etag,
             not_modified: true,
+            raw: None,
+            head: None,
         }
     }
 }

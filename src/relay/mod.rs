@@ -3,41 +3,45 @@
 //! A program of its own, or a part of an actix-web service: [`Relay::configure`] adds its routes. It is a subscriber of the runtime among
 //! others, and decides nothing that the runtime decides.
 
-#[allow(dead_code, reason = "the routes that ask it come next")]
+#[allow(dead_code, reason = "the bridge and those who come back are next")]
 mod access;
-#[allow(
-    dead_code,
-    reason = "the handlers that begin and read answers come next"
-)]
+mod access_log;
+#[allow(dead_code, reason = "those who come back are next")]
 mod answers;
-#[allow(dead_code, reason = "the handlers that stream come next")]
+mod asking;
+#[allow(dead_code, reason = "the bridge comes next")]
 mod block;
+mod body;
 #[allow(dead_code, reason = "the handlers that ask it come next")]
 mod bridge;
 mod config;
 mod configuration;
-#[allow(dead_code, reason = "the handlers that stream come next")]
 mod connection;
-#[allow(dead_code, reason = "the handlers that stream come next")]
+mod drain;
 mod ending;
-#[allow(dead_code, reason = "the routes behind it come next")]
+mod failure;
 mod gate;
+mod headers;
 mod health;
-#[allow(dead_code, reason = "the handlers that stream come next")]
+mod metrics;
 mod preamble;
-#[allow(dead_code, reason = "the handlers that stream come next")]
 mod pump;
-#[allow(dead_code, reason = "the handlers that stream come next")]
+mod questions;
 mod rendering;
 mod resume;
+mod routes;
 mod routing;
+mod service;
 mod shared;
 pub mod store;
 mod streams;
+mod whole;
 
 use std::{
-    fmt,
+    fmt, io,
+    net::TcpListener,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use actix_web::web::{Data, ServiceConfig};
@@ -48,6 +52,7 @@ pub use self::{
     config::RelayConfig,
     configuration::Configuration,
     routing::{Route, RouteTable, Target},
+    service::Serving,
 };
 use crate::Runtime;
 
@@ -68,6 +73,8 @@ impl Relay {
                 config,
                 runtime,
                 routes,
+                drain: Arc::default(),
+                metrics: metrics::Metrics::new(),
                 answers,
             }),
         }
@@ -88,13 +95,47 @@ impl Relay {
         self.shared.access.set_tokens(tokens);
     }
 
+    /// From now on readiness is 503, and no request for an answer is taken; those that run have `grace` to end. Then the runtime is shut
+    /// down, which ends them in their dialect, and what it says is waited for a moment. It returns at once when nothing runs.
+    ///
+    /// The listener stays open: close it a while later ([`RelayConfig::drain_notice`]), so that those who send traffic have looked at readiness.
+    pub async fn drain(&self, grace: Duration) {
+        let drain = &self.shared.drain;
+        if !drain.emptied_within(grace).await {
+            self.shared.runtime.shutdown(Duration::ZERO).await;
+            // A client that does not read is not waited for.
+            drain.emptied_within(drain::LAST_WORDS).await;
+        }
+    }
+
+    /// How many requests for an answer are being answered.
+    pub fn running(&self) -> usize {
+        self.shared.drain.running()
+    }
+
     /// Adds its routes to a service.
     pub fn configure(&self, app: &mut ServiceConfig) {
         app.app_data(Data::from(self.shared.clone()));
         app.configure(health::routes);
+        // Before those with an id in their path.
+        app.configure(routes::routes);
         app.configure(resume::routes);
         app.configure(streams::routes);
     }
+}
+
+/// Serves a relay on these listeners, with `workers` threads; within an actix `System`, which it ends with. Nobody's signals are caught.
+///
+/// What a program with an actix-web service of its own has to set itself is set here: a client that leaves is seen at once
+/// (`h1_allow_half_closed(false)`), the head of a request has a time, and connections a limit.
+///
+/// # Errors
+/// When a listener can't be used.
+pub fn serve(listeners: Vec<TcpListener>, relay: &Relay, workers: usize) -> io::Result<Serving> {
+    let max_connections = relay.shared.config.max_connections;
+    let relay = relay.clone();
+    let configure = move |app: &mut ServiceConfig| relay.configure(app);
+    service::start(listeners, configure, workers, max_connections)
 }
 
 impl fmt::Debug for Relay {

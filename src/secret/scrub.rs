@@ -83,6 +83,11 @@ impl Secrets {
         {
             details.response_id = Some(id.into());
         }
+        if let Some(body) = &details.body
+            && let Some(scrubbed) = self.scrubbed(&String::from_utf8_lossy(body))
+        {
+            details.body = Some(scrubbed.into());
+        }
         // A cause can't be changed, and one that quotes a key says nothing that is needed more than the key is to be kept.
         let source = details.source.as_ref();
         if source.is_some_and(|source| self.are_in(&**source)) {

@@ -170,9 +170,10 @@ fn one_file_names_each_crate_that_is_kept_apart() {
         ("actix_http", "transport/awc.rs"),
         ("actix_tls", "transport/awc.rs"),
         ("backoff", "retry/backoff.rs"),
-        ("metrics", "actors/observing/metrics.rs"),
     ] {
         assert_right(&check_users(tree, name, &[only]));
     }
+    let of_metrics = ["actors/observing/metrics.rs", "relay/metrics.rs"];
+    assert_right(&check_users(tree, "metrics", &of_metrics));
     assert_right(&check_users(tree, "clap", &["cli/", "main.rs"]));
 }

@@ -2,6 +2,8 @@
 
 mod blocks;
 mod configuration;
+mod requests;
+mod service;
 mod store;
 mod support;
 

@@ -1,14 +1,13 @@
 //! A relay in front of the embedded provider, and a client that sees every byte.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use actix_responses::{
     Runtime,
     loopback::{Loopback, LoopbackOptions},
     provider::Provider,
-    relay::{Relay, RelayConfig, RouteTable},
+    relay::{Relay, RelayConfig, RouteTable, Serving, serve},
 };
-use actix_web::{App, HttpServer, dev::ServerHandle};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -18,7 +17,8 @@ use tokio::{
 pub(crate) struct RunningRelay {
     pub(crate) address: SocketAddr,
     pub(crate) upstream: Loopback,
-    server: ServerHandle,
+    pub(crate) relay: Relay,
+    server: Serving,
 }
 
 impl RunningRelay {
@@ -32,19 +32,19 @@ impl RunningRelay {
         let routes = RouteTable::single(provider.clone());
         let runtime = Runtime::start(provider).expect("a runtime");
         let relay = Relay::new(runtime, routes, config);
-        let server = HttpServer::new(move || App::new().configure(|app| relay.configure(app)))
-            .workers(1)
-            .disable_signals()
-            .bind("127.0.0.1:0")
-            .expect("a free port");
-        let address = server.addrs()[0];
-        let server = server.run();
-        let handle = server.handle();
-        actix_rt::spawn(server);
+        Self::serving(upstream, relay)
+    }
+
+    /// A relay of the caller's in front of this server.
+    pub(crate) fn serving(upstream: Loopback, relay: Relay) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let server = serve(vec![listener], &relay, 1).expect("a server");
         Self {
             address,
             upstream,
-            server: handle,
+            relay,
+            server,
         }
     }
 
@@ -59,13 +59,14 @@ impl RunningRelay {
 
     /// Sends a request as it is, and reads until the relay closes.
     pub(crate) async fn exchange(&self, request: &str) -> (u16, String, String) {
+        self.exchange_bytes(request.as_bytes()).await
+    }
+
+    async fn exchange_bytes(&self, request: &[u8]) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address)
             .await
             .expect("a connection");
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("a request");
+        stream.write_all(request).await.expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -77,9 +78,42 @@ impl RunningRelay {
     }
 }
 
+/// Posts JSON, with more headers in front, on a connection that the relay then closes.
+pub(crate) async fn post(
+    relay: &RunningRelay,
+    path: &str,
+    more: &str,
+    body: &str,
+) -> (u16, String, String) {
+    post_bytes(relay, path, more, body.as_bytes()).await
+}
+
+/// The same for a body that is packed.
+pub(crate) async fn post_bytes(
+    relay: &RunningRelay,
+    path: &str,
+    more: &str,
+    body: &[u8],
+) -> (u16, String, String) {
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {}\r\n{more}content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        relay.address,
+        body.len(),
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    relay.exchange_bytes(&request).await
+}
+
+/// A header in a head, by its lowercase name.
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
+}
+
 impl Drop for RunningRelay {
     fn drop(&mut self) {
         // The server goes with the test's system, too.
-        drop(self.server.stop(false));
+        drop(self.server.stop());
     }
 }

@@ -254,6 +254,7 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, mut body: BodyStream) 
         server_error::api_error_from_http(status.as_u16(), headers, &read)
     };
     let details = error.details_mut();
+    details.body = Some(read.freeze());
     details.phase.get_or_insert(Phase::ResponseHead);
     // What the headers ask for is more precise than what the body says.
     let delay = crate::retry::delay_from_headers(headers, std::time::SystemTime::now());

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     alarm::until,
     clock::{Clock, Limit},
+    head::shown_head,
     lease::{Lease, Outcome},
     opening::open,
     spec::Attempt,
@@ -144,7 +145,8 @@ async fn ask(
         (_, Some(cut)) => Err(cut),
         (answer, None) => answer,
     };
-    let answer = answer.map_err(with_request_id)?;
+    let mut answer = answer.map_err(with_request_id)?;
+    answer.set_head(shown_head(status, headers, &secrets));
     if let Answer::Compaction(output) = &answer {
         let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
         telemetry::record_end(&request_span, id, usage, Some("stop"), &secrets);

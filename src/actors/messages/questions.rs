@@ -17,7 +17,9 @@ use crate::{
         RequestId,
         observing::{Observer, model_in},
     },
-    protocol::{CompactionInput, CompactionOutput, Id, ModelList, TokenUsage, error::ApiError},
+    protocol::{
+        CompactionInput, CompactionOutput, Id, ModelList, ResponseHead, TokenUsage, error::ApiError,
+    },
     provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
     secret::redaction::RedactedHeaders,
@@ -286,6 +288,14 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// Keeps the head that it came with.
+    pub(crate) fn set_head(&mut self, head: Arc<ResponseHead>) {
+        match self {
+            Self::Compaction(output) => output.head = Some(head),
+            Self::Models(list) => list.head = Some(head),
+        }
+    }
+
     /// What it cost, and the model that it names.
     pub(crate) fn told(&self) -> (Option<TokenUsage>, Option<Id>) {
         match self {

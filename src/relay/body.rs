@@ -1,0 +1,214 @@
+//! The body of a request: read whole and unpacked, within its bounds.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpRequest,
+    error::PayloadError,
+    http::{StatusCode, header},
+    web::Payload,
+};
+use bytes::Bytes;
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use futures_util::StreamExt as _;
+
+use super::access::Refusal;
+
+/// How long the whole body of a request may take.
+pub(super) const BODY_TIME: Duration = Duration::from_secs(120);
+
+/// The most memory that a packed body may ask of zstd for what it refers back to, as a power of two: 8 MiB, more than any of its usual levels.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Reads a body and unpacks it. `limit` counts unpacked bytes; what is over it is refused before it is read whole.
+pub(super) async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> Result<Bytes, Refusal> {
+    let coding = Coding::of(request)?;
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    // A body that is longer when it is packed is no exception: nobody packs like that.
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let mut unpacker = Unpacker::new(coding, limit).map_err(|error| unreadable(coding, &error))?;
+    let reading = async {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| broken(&error))?;
+            unpacker
+                .write(&chunk)
+                .map_err(|error| match is_over(&error) {
+                    true => too_large(limit),
+                    false => unreadable(coding, &error),
+                })?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(BODY_TIME, reading).await {
+        Ok(read) => read?,
+        Err(_) => {
+            let message = format!(
+                "the request's body took longer than {} s",
+                BODY_TIME.as_secs()
+            );
+            let status = StatusCode::REQUEST_TIMEOUT;
+            return Err(Refusal::new(status, "request_timeout", message));
+        }
+    }
+    let body = unpacker.finish().map_err(|error| match is_over(&error) {
+        true => too_large(limit),
+        false => unreadable(coding, &error),
+    })?;
+    Ok(body.into())
+}
+
+fn too_large(limit: usize) -> Refusal {
+    let message = format!("the request's body is over the limit of {limit} bytes, unpacked");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+}
+
+fn unreadable(coding: Coding, error: &io::Error) -> Refusal {
+    let message = format!("the request's body can't be unpacked as {coding:?}: {error}");
+    Refusal::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+}
+
+fn broken(error: &PayloadError) -> Refusal {
+    let message = format!("the request's body can't be read: {error}");
+    Refusal::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+}
+
+/// How a body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Identity,
+    Zstd,
+    Gzip,
+    Deflate,
+    Brotli,
+}
+
+impl Coding {
+    fn of(request: &HttpRequest) -> Result<Self, Refusal> {
+        let mut named = request.headers().get_all(header::CONTENT_ENCODING);
+        let (first, more) = (named.next(), named.next());
+        let name = first.map_or(Some(""), |name| name.to_str().ok());
+        let name = name.map(|name| name.trim().to_ascii_lowercase());
+        match name.as_deref() {
+            _ if more.is_some() => {}
+            Some("" | "identity" | "none") => return Ok(Self::Identity),
+            Some("zstd") => return Ok(Self::Zstd),
+            Some("gzip" | "x-gzip") => return Ok(Self::Gzip),
+            Some("deflate") => return Ok(Self::Deflate),
+            Some("br") => return Ok(Self::Brotli),
+            _ => {}
+        }
+        Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_encoding",
+            "the request's content-encoding is none of identity, zstd, gzip, deflate and br",
+        ))
+    }
+}
+
+/// What is unpacked so far, up to a limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_over(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
+}
+
+enum Unpacker {
+    Identity(Bounded),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Bounded>>),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
+    /// With or without zlib's head, which the first byte tells.
+    Deflate(Option<Bounded>),
+    Zlib(Box<ZlibDecoder<Bounded>>),
+    Raw(Box<DeflateDecoder<Bounded>>),
+    Brotli(Box<brotli_decompressor::DecompressorWriter<Bounded>>),
+}
+
+impl Unpacker {
+    fn new(coding: Coding, limit: usize) -> io::Result<Self> {
+        let bounded = Bounded {
+            bytes: Vec::new(),
+            limit,
+        };
+        Ok(match coding {
+            Coding::Identity => Self::Identity(bounded),
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::write::Decoder::new(bounded)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Self::Zstd(Box::new(decoder))
+            }
+            Coding::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(bounded))),
+            Coding::Deflate => Self::Deflate(Some(bounded)),
+            Coding::Brotli => Self::Brotli(Box::new(brotli_decompressor::DecompressorWriter::new(
+                bounded, 4096,
+            ))),
+        })
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        if let (Self::Deflate(bounded), Some(first)) = (&mut *self, chunk.first())
+            && let Some(bounded) = bounded.take()
+        {
+            *self = match first & 0x0f {
+                8 => Self::Zlib(Box::new(ZlibDecoder::new(bounded))),
+                _ => Self::Raw(Box::new(DeflateDecoder::new(bounded))),
+            };
+        }
+        match self {
+            Self::Identity(to) => to.write_all(chunk),
+            Self::Zstd(to) => to.write_all(chunk),
+            Self::Gzip(to) => to.write_all(chunk),
+            Self::Zlib(to) => to.write_all(chunk),
+            Self::Raw(to) => to.write_all(chunk),
+            Self::Brotli(to) => to.write_all(chunk),
+            Self::Deflate(_) => Ok(()),
+        }
+    }
+
+    fn finish(self) -> io::Result<Vec<u8>> {
+        let bounded = match self {
+            Self::Identity(bounded) => bounded,
+            Self::Zstd(mut to) => {
+                to.flush()?;
+                to.into_inner()
+            }
+            Self::Gzip(to) => to.finish()?,
+            Self::Zlib(to) => to.finish()?,
+            Self::Raw(to) => to.finish()?,
+            Self::Brotli(mut to) => {
+                to.close()?;
+                let cut = |_| io::Error::from(io::ErrorKind::UnexpectedEof);
+                to.into_inner().map_err(cut)?
+            }
+            Self::Deflate(None) => return Ok(Vec::new()),
+            Self::Deflate(Some(bounded)) => bounded,
+        };
+        Ok(bounded.bytes)
+    }
+}

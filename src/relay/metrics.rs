@@ -1,0 +1,152 @@
+//! `/metrics`: what became of requests, in a recorder of the relay's own, so that no program has to give up its.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use metrics::{
+    Unit, counter, describe_counter, describe_histogram, histogram, with_local_recorder,
+};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use super::access::Client;
+use crate::{
+    actors::{ChunkTimer, MetricsObserver, Milestone, Observer, RequestInfo, RequestNotice},
+    wire::Wire,
+};
+
+const OVERHEAD: &str = "relay_request_overhead_seconds";
+const FIRST_EVENT: &str = "relay_first_event_seconds";
+const TOKENS: &str = "relay_client_tokens";
+const REQUESTS: &str = "relay_requests";
+
+/// From a tenth of a millisecond on, for what the relay itself takes.
+const SHORT: &[f64] = &[
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.1, 1.0,
+];
+const LONG: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+
+/// A wire's name in labels and logs.
+pub(super) fn name(wire: Wire) -> &'static str {
+    match wire {
+        Wire::Chat => "chat",
+        _ => "responses",
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    observer: Arc<MetricsObserver>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let own = [(OVERHEAD, SHORT), (FIRST_EVENT, LONG)];
+        let buckets = own.iter().chain(MetricsObserver::BUCKETS);
+        let builder = buckets.fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+            let name = Matcher::Full((*name).to_owned());
+            builder
+                .set_buckets_for_metric(name, bounds)
+                .expect("no list of bounds is empty")
+        });
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let observer = with_local_recorder(&recorder, || {
+            describe_histogram!(
+                OVERHEAD,
+                Unit::Seconds,
+                "From a request to when its server is asked."
+            );
+            describe_histogram!(
+                FIRST_EVENT,
+                Unit::Seconds,
+                "From a request to the first event for its client."
+            );
+            describe_counter!(TOKENS, Unit::Count, "Tokens by client.");
+            describe_counter!(
+                REQUESTS,
+                Unit::Count,
+                "Requests that were answered, by route and status."
+            );
+            MetricsObserver::new()
+        });
+        Self {
+            recorder: Arc::new(recorder),
+            handle,
+            observer: Arc::new(observer),
+        }
+    }
+
+    pub(super) fn overhead(&self, wire: Wire, time: Duration) {
+        with_local_recorder(&*self.recorder, || {
+            histogram!(OVERHEAD, "wire" => name(wire)).record(time);
+        });
+    }
+
+    pub(super) fn first_event(&self, wire: Wire, time: Duration) {
+        with_local_recorder(&*self.recorder, || {
+            histogram!(FIRST_EVENT, "wire" => name(wire)).record(time);
+        });
+    }
+
+    pub(super) fn answered(&self, route: &str, status: u16) {
+        let labels = [("route", route.to_owned()), ("status", status.to_string())];
+        with_local_recorder(&*self.recorder, || counter!(REQUESTS, &labels).increment(1));
+    }
+
+    /// All of it, as Prometheus reads it.
+    pub(super) fn text(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    /// Who tells what becomes of a request of this client.
+    pub(super) fn observer(&self, client: &Client) -> ClientObserver {
+        ClientObserver {
+            metrics: self.clone(),
+            client: client.label().to_owned(),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct ClientObserver {
+    metrics: Metrics,
+    client: String,
+}
+
+impl Observer for ClientObserver {
+    fn on_notice(&self, notice: &RequestNotice) {
+        with_local_recorder(&*self.metrics.recorder, || {
+            self.metrics.observer.on_notice(notice);
+            // What a cancelled answer cost is not known, and not guessed.
+            if let Milestone::Ended {
+                usage: Some(usage), ..
+            } = &notice.milestone
+            {
+                let sides = [
+                    ("input", usage.input_tokens),
+                    ("output", usage.output_tokens),
+                ];
+                for (side, tokens) in sides {
+                    let labels = [("client", self.client.clone()), ("type", side.to_owned())];
+                    counter!(TOKENS, &labels).increment(tokens);
+                }
+            }
+        });
+    }
+
+    fn chunk_timer(&self, request: &RequestInfo) -> Option<ChunkTimer> {
+        with_local_recorder(&*self.metrics.recorder, || {
+            self.metrics.observer.chunk_timer(request)
+        })
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+//! What has one answer: compaction, and which models there are.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header},
+    web::{Data, Path, Payload},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    access::Refusal, access_log::Told, asking::route, body, failure, gate, headers,
+    routing::Target, shared::Shared,
+};
+use crate::{
+    ApiError,
+    actors::{Compact, ListModels},
+    protocol::{CompactionInput, ModelList, Prompt, ResponseHead},
+    wire::Wire,
+};
+
+pub(super) async fn compact(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> HttpResponse {
+    compaction(&request, payload, &shared)
+        .await
+        .unwrap_or_else(|refusal| refusal.respond())
+}
+
+async fn compaction(
+    request: &HttpRequest,
+    payload: Payload,
+    shared: &Data<Shared>,
+) -> Result<HttpResponse, Refusal> {
+    let client = gate::admit(request, shared)?;
+    let permit = shared.access.begin_stream(&client)?;
+    shared.drain.begin_for(request, permit)?;
+    let body = body::read(request, payload, shared.config.max_body_bytes).await?;
+    let prompt = match Prompt::from_body(body) {
+        Ok(prompt) => prompt,
+        Err(error) => return Ok(failure::ours_to_say(&error)),
+    };
+    let model = prompt.options.model.clone().unwrap_or_default();
+    let found = route(shared, &model)?;
+    let target = &found.targets[0];
+    let mut input = CompactionInput::from_prompt(&prompt);
+    input.extra = prompt.options.extra.clone();
+    if let Some(name) = &target.model {
+        input.model = Some(name.clone());
+    }
+    let line = Told {
+        wire: Some(Wire::Responses),
+        model: Some(model.clone()),
+        provider: Some(target.provider.name().to_owned()),
+        attempt: 1,
+        answer: None,
+    };
+    line.tell(request);
+    let asked = Compact::new(input)
+        .with_provider(target.choose(None))
+        .with_headers(headers::to_server(
+            request.headers(),
+            target,
+            &shared.access,
+        ))
+        .with_observer(shared.metrics.observer(&client));
+    let name = target.model.is_some().then_some(&*model);
+    Ok(match shared.runtime.compact(asked).await {
+        Ok(output) => with_head(output.head.as_deref(), name)
+            .content_type("application/json")
+            .body(output.raw.get().to_owned()),
+        Err(error) => failure::respond(&error, name),
+    })
+}
+
+fn with_head(head: Option<&ResponseHead>, model: Option<&str>) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    if let Some(head) = head {
+        headers::add_head(&mut response, head, model);
+    }
+    response
+}
+
+/// `GET /v1/models`.
+pub(super) async fn models(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
+    match listed(&request, &shared).await {
+        Ok(Listed::AsItCame(list)) => as_it_came(&list),
+        Ok(Listed::Joined(models)) => joined(&models),
+        Err(response) => response,
+    }
+}
+
+/// `GET /v1/models/{id}`: the entry of the list.
+pub(super) async fn model(
+    request: HttpRequest,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> HttpResponse {
+    let id = id.into_inner();
+    let id = id.trim_end_matches('/');
+    let found = match listed(&request, &shared).await {
+        Ok(Listed::AsItCame(list)) if list.not_modified => {
+            return HttpResponse::NotModified().finish();
+        }
+        Ok(Listed::AsItCame(list)) => {
+            let mut models = list.models.iter();
+            let model = models.find(|model| model.id == id);
+            model.map(|model| model.raw.get().to_owned())
+        }
+        Ok(Listed::Joined(models)) => {
+            let mut models = models.iter();
+            let model = models.find(|model| model["id"] == id);
+            model.map(Value::to_string)
+        }
+        Err(response) => return response,
+    };
+    match found {
+        Some(model) => HttpResponse::Ok()
+            .content_type("application/json")
+            .body(model),
+        None => {
+            let message = format!("the model {id:?} does not exist here");
+            Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message).respond()
+        }
+    }
+}
+
+enum Listed {
+    /// One server answers for every model.
+    AsItCame(Arc<ModelList>),
+    /// Several do: what each has under the names that clients use.
+    Joined(Vec<Value>),
+}
+
+async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, HttpResponse> {
+    gate::admit(request, shared).map_err(|refusal| refusal.respond())?;
+    let table = shared.routes();
+    if let [route] = table.routes()
+        && route.model == "*"
+        && let [target] = &route.targets[..]
+        && target.model.is_none()
+    {
+        let list = ask(request, shared, target, true).await;
+        let list = list.map_err(|error| failure::respond(&error, None))?;
+        return Ok(Listed::AsItCame(Arc::new(list)));
+    }
+    let mut models: Vec<Value> = Vec::new();
+    for route in table.routes() {
+        let known = |models: &[Value], id: &str| models.iter().any(|model| model["id"] == id);
+        let Some(target) = route.targets.first() else {
+            continue;
+        };
+        if !route.model.contains('*') {
+            if !known(&models, &route.model) {
+                models.push(json!({
+                    "id": route.model, "object": "model", "created": 0, "owned_by": target.provider.name(),
+                }));
+            }
+            continue;
+        }
+        // A server that does not answer hides only its own.
+        let Ok(list) = ask(request, shared, target, false).await else {
+            continue;
+        };
+        for model in list.models {
+            let is_here = table
+                .find(&model.id)
+                .is_some_and(|found| Arc::ptr_eq(&found, route));
+            if is_here && !known(&models, &model.id) {
+                let mut entry: Map<String, Value> =
+                    serde_json::from_str(model.raw.get()).unwrap_or_default();
+                entry.insert("id".to_owned(), model.id.into());
+                models.push(entry.into());
+            }
+        }
+    }
+    Ok(Listed::Joined(models))
+}
+
+async fn ask(
+    request: &HttpRequest,
+    shared: &Shared,
+    target: &Target,
+    conditional: bool,
+) -> Result<ModelList, ApiError> {
+    let mut sent = headers::to_server(request.headers(), target, &shared.access);
+    if !conditional {
+        sent.remove(http::header::IF_NONE_MATCH);
+        sent.remove(http::header::IF_MODIFIED_SINCE);
+    }
+    let list = ListModels::new()
+        .with_provider(target.choose(None))
+        .with_headers(sent);
+    shared.runtime.list_models(list).await
+}
+
+fn as_it_came(list: &ModelList) -> HttpResponse {
+    let mut response = with_head(list.head.as_deref(), None);
+    if list.not_modified {
+        return response.status(StatusCode::NOT_MODIFIED).finish();
+    }
+    let raw = list.raw.as_ref().map_or("", |raw| raw.get());
+    // Codex reads `models`, the SDKs read `data`.
+    let both = serde_json::from_str::<Map<String, Value>>(raw)
+        .ok()
+        .and_then(|mut members| {
+            let other = match (members.get("data"), members.get("models")) {
+                (Some(_), Some(_)) => return None,
+                (Some(data), None) => ("models", with_slugs(data)),
+                (None, Some(models)) => ("data", with_ids(models)),
+                (None, None) => return None,
+            };
+            members.insert(other.0.to_owned(), other.1);
+            Some(Value::from(members).to_string())
+        });
+    response
+        .content_type("application/json")
+        .body(both.unwrap_or_else(|| raw.to_owned()))
+}
+
+fn joined(models: &[Value]) -> HttpResponse {
+    let data = Value::from(models.to_vec());
+    let slugs = with_slugs(&data);
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .json(json!({"object": "list", "data": data, "models": slugs}))
+}
+
+fn with_slugs(models: &Value) -> Value {
+    named(models, "slug", "id")
+}
+
+fn with_ids(models: &Value) -> Value {
+    named(models, "id", "slug")
+}
+
+/// The entries, each with a name that it has under another.
+fn named(models: &Value, name: &str, other: &str) -> Value {
+    let mut models = models.clone();
+    for model in models.as_array_mut().into_iter().flatten() {
+        if let Some(members) = model.as_object_mut()
+            && !members.contains_key(name)
+            && let Some(value) = members.get(other).cloned()
+        {
+            members.insert(name.to_owned(), value);
+        }
+    }
+    models
+}
