@@ -1,27 +1,40 @@
 //! The two `POST`s that ask for an answer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web::{Data, Payload},
 };
-use serde_json::value::RawValue;
+use bytes::Bytes;
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::Instant;
 
 use super::{
     access::{Client, Refusal},
     access_log::Told as Line,
-    answers::About,
-    body, connection, failure, gate,
+    answers::{About, Answer},
+    body,
+    bridge::{Bridge, BridgeOptions},
+    connection, failure, gate,
     headers::{self, is_codex},
     pump::{self, Ask, Asked, Begun, Question, Streaming},
+    rendering::MakeRenderer,
     routing::{Route, Target},
     shared::Shared,
     whole,
 };
-use crate::{ApiError, actors::SubmitRequest, protocol::Prompt, wire::Wire};
+use crate::{
+    ApiError,
+    actors::SubmitRequest,
+    protocol::{Prompt, ResponseItem},
+    wire::Wire,
+};
 
 pub(super) async fn responses(
     request: HttpRequest,
@@ -95,11 +108,19 @@ async fn answer(
     let filled = shared.answers.begin(&client, about);
     line.answer = Some(filled.clone());
     line.clone().tell(request);
+    let asking = Asking {
+        client: &client,
+        wire,
+        streams: wanted.streams || wire != Wire::Chat,
+        route: route.clone(),
+        answer: filled.clone(),
+        earlier: earlier(shared, &client, &prompt, &route).await,
+    };
     let asked = Asked {
         answer: filled.clone(),
         targets: route.targets.clone(),
         is_codex: is_codex(of_us) && wanted.streams,
-        question: question(request, &client, shared, prompt),
+        question: question(request, asking, shared, prompt),
     };
     shared.metrics.overhead(wire, began.elapsed());
     let named = |index: usize| {
@@ -142,7 +163,7 @@ async fn answer(
 }
 
 /// The prompt in a body, and how it is to be answered.
-fn read(wire: Wire, body: &bytes::Bytes) -> Result<(Prompt, Wanted), Box<HttpResponse>> {
+fn read(wire: Wire, body: &Bytes) -> Result<(Prompt, Wanted), Box<HttpResponse>> {
     let prompt =
         Prompt::from_body(body.clone()).map_err(|error| Box::new(failure::ours_to_say(&error)))?;
     let wrong = |message: &str, member| {
@@ -193,10 +214,22 @@ pub(super) fn route(shared: &Shared, model: &str) -> Result<Arc<Route>, Refusal>
 
 fn question(
     request: &HttpRequest,
-    client: &Client,
+    asked: Asking<'_>,
     shared: &Data<Shared>,
     prompt: Prompt,
 ) -> Box<dyn Ask> {
+    let Asking {
+        client,
+        wire,
+        streams,
+        route,
+        answer,
+        earlier,
+    } = asked;
+    let body = match streams {
+        true => answer.about().request.clone(),
+        false => with_usage(&answer.about().request),
+    };
     let headers = request.headers().clone();
     let observer = shared.metrics.observer(client);
     let shared = shared.clone();
@@ -204,19 +237,83 @@ fn question(
     let session = session.or_else(|| prompt.options.prompt_cache_key.clone());
     Box::new(
         move |target: &Target, _: usize| -> Result<Question, ApiError> {
+            let provider = target.choose(session.as_deref());
             let mut prompt = prompt.clone();
+            let (mut dropped, mut renderer) = (Vec::new(), None::<MakeRenderer>);
+            if provider.wire != wire || route.lowers_tools {
+                let mut options = BridgeOptions::default();
+                options.id = answer.id().to_owned();
+                options.created_at = since_1970(answer.began_at());
+                options.provider = provider.name().to_owned();
+                options.lowers_tools = route.lowers_tools;
+                options.refuses_compaction = route.refuses_compaction;
+                let (server, quirks) = (provider.wire, provider.quirks.clone());
+                let (body, earlier) = (body.clone(), earlier.clone());
+                let bridge = move || {
+                    let (earlier, options) = (earlier.clone(), options.clone());
+                    let body = &body;
+                    Bridge::for_request(wire, body, server, &quirks, earlier, options)
+                };
+                let bridged = bridge()?;
+                (prompt, dropped) = (bridged.prompt, bridged.dropped);
+                renderer = Some(Box::new(move || {
+                    bridge().ok().map(|bridged| bridged.renderer)
+                }));
+            }
             if let Some(model) = &target.model {
                 prompt.options.model = Some(model.clone());
             }
             let sent = headers::to_server(&headers, target, &shared.access);
             Ok(Question {
                 request: SubmitRequest::new(prompt)
-                    .with_provider(target.choose(session.as_deref()))
+                    .with_provider(provider)
                     .with_headers(sent)
                     .with_observer(observer.clone()),
                 own_key: !target.passes_key(),
-                dropped: Vec::new(),
+                dropped,
+                renderer,
             })
         },
     )
+}
+
+/// What is asked of every target of a route.
+struct Asking<'a> {
+    client: &'a Client,
+    wire: Wire,
+    streams: bool,
+    route: Arc<Route>,
+    answer: Arc<Answer>,
+    /// What went before, where the request goes on with an answer that the relay has.
+    earlier: Option<Vec<ResponseItem>>,
+}
+
+/// The body of a request for a completion in one piece, which always has its usage.
+fn with_usage(body: &Bytes) -> Bytes {
+    let members: Result<Map<String, Value>, _> = serde_json::from_slice(body);
+    let Ok(mut members) = members else {
+        return body.clone();
+    };
+    members.insert("stream_options".to_owned(), json!({"include_usage": true}));
+    Value::from(members).to_string().into()
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// The items of the answers that a request goes on with, for a server that keeps none.
+async fn earlier(
+    shared: &Shared,
+    client: &Client,
+    prompt: &Prompt,
+    route: &Route,
+) -> Option<Vec<ResponseItem>> {
+    let previous = prompt.options.previous_response_id.as_deref()?;
+    let mut targets = route.targets.iter();
+    targets.find(|target| target.provider.wire == Wire::Chat)?;
+    let items = shared.answers.items(client, previous).await?;
+    let items = items.into_iter().map(serde_json::from_value);
+    items.collect::<Result<_, _>>().ok()
 }

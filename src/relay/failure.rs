@@ -53,15 +53,20 @@ pub(super) fn ours_to_say(error: &ApiError) -> HttpResponse {
         _ => StatusCode::BAD_REQUEST,
     };
     let details = error.details();
-    refused(status, error.message(), details.param.as_deref())
+    let code = details.code.as_deref().unwrap_or("invalid_request");
+    told(status, error.message(), details.param.as_deref(), code)
 }
 
 /// 400 with the member that is wrong.
 pub(super) fn refused(status: StatusCode, message: &str, param: Option<&str>) -> HttpResponse {
+    told(status, message, param, "invalid_request")
+}
+
+fn told(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header(("x-should-retry", "false"))
         .json(json!({"error": {
-            "message": message, "type": "invalid_request_error", "param": param, "code": "invalid_request",
+            "message": message, "type": "invalid_request_error", "param": param, "code": code,
         }}))
 }
 

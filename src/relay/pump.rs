@@ -12,7 +12,7 @@ use super::{
     answers::{Answer, Answers, End, Reader},
     config::RelayConfig,
     preamble::DoesNotFit,
-    rendering::Rendering,
+    rendering::{MakeRenderer, Rendering},
     routing::Target,
     shared::Shared,
 };
@@ -31,6 +31,8 @@ pub(super) struct Question {
     pub(super) own_key: bool,
     /// What could not be asked there: `x-relay-dropped`.
     pub(super) dropped: Vec<String>,
+    /// What writes the answer, where the client speaks another dialect or names tools otherwise.
+    pub(super) renderer: Option<MakeRenderer>,
 }
 
 /// Makes the request for a target, which has this place among all.
@@ -194,7 +196,8 @@ impl Pump {
         let asked = &self.asked.targets[target];
         let renames = target > 0 || asked.model.is_some();
         let wire = asked.provider.wire;
-        self.rendering.set_target(target, wire, renames);
+        self.rendering
+            .set_target(target, wire, renames, question.renderer);
         self.dropped = question.dropped;
         (self.head, self.response_id, self.held_since) = (None, None, None);
         let runtime = self.runtime.clone();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     block,
+    bridge::Renderer,
     ending::{self, SoFar},
     preamble::{DoesNotFit, Origin, Preamble},
 };
@@ -29,6 +30,7 @@ pub(super) struct Rendering {
     request: Bytes,
     /// Writes what came in the other dialect, or as no stream.
     encoder: Option<Box<Encoder>>,
+    bridge: Option<MakeRenderer>,
     preamble: Preamble,
     first: Option<Bytes>,
     last: Option<Bytes>,
@@ -37,10 +39,19 @@ pub(super) struct Rendering {
 
 /// What writes the answer of one attempt.
 struct Encoder {
-    stream: StreamEncoder,
+    stream: Writer,
     attempt: u32,
     is_begun: bool,
 }
+
+enum Writer {
+    Plain(StreamEncoder),
+    /// Gives tools their own kind and name back, and seals reasoning.
+    Bridged(Box<Renderer>),
+}
+
+/// Makes what writes a new attempt for a client of another dialect.
+pub(super) type MakeRenderer = Box<dyn Fn() -> Option<Renderer>>;
 
 impl Rendering {
     pub(super) fn new(wire: Wire, id: String, model: String, request: Bytes) -> Self {
@@ -52,6 +63,7 @@ impl Rendering {
             target: 0,
             request,
             encoder: None,
+            bridge: None,
             preamble: Preamble::new(wire),
             first: None,
             last: None,
@@ -60,9 +72,17 @@ impl Rendering {
     }
 
     /// What follows comes from this target, in this dialect.
-    pub(super) fn set_target(&mut self, target: usize, wire: Wire, renames: bool) {
+    pub(super) fn set_target(
+        &mut self,
+        target: usize,
+        wire: Wire,
+        renames: bool,
+        bridge: Option<MakeRenderer>,
+    ) {
         self.target = target;
-        self.encoder = (wire != self.wire).then(|| Box::new(self.new_encoder(1)));
+        let is_bridged = wire != self.wire || bridge.is_some();
+        self.bridge = bridge;
+        self.encoder = is_bridged.then(|| Box::new(self.new_encoder(1)));
         self.name = renames.then(|| serde_json::Value::from(&*self.model).to_string());
     }
 
@@ -136,7 +156,10 @@ impl Rendering {
                 break;
             }
             let mut written = Vec::new();
-            encoder.stream.push(event, &mut written);
+            match &mut encoder.stream {
+                Writer::Plain(stream) => stream.push(event, &mut written),
+                Writer::Bridged(renderer) => renderer.push(event, &mut written),
+            }
             let written = Bytes::from(written);
             let origin = (self.target, encoder.attempt);
             let mut start = 0;
@@ -165,8 +188,12 @@ impl Rendering {
             .with_created_at(now.unwrap_or_default().as_secs())
             .with_request(request)
             .with_include_usage(include_usage);
+        let bridged = self.bridge.as_ref().and_then(|make| make());
         Encoder {
-            stream: StreamEncoder::new(self.wire, options),
+            stream: match bridged {
+                Some(renderer) => Writer::Bridged(Box::new(renderer)),
+                None => Writer::Plain(StreamEncoder::new(self.wire, options)),
+            },
             attempt,
             is_begun: false,
         }

@@ -519,3 +519,47 @@ async fn compaction_and_the_etag_of_models_are_passed_on() {
         .await;
     assert_eq!((status, header(&head, "etag")), (304, Some("\"v7\"")));
 }
+
+#[actix_rt::test]
+async fn a_client_of_responses_is_answered_by_a_chat_server_with_its_tools_kinds() {
+    let sse = concat!(
+        "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"apply_patch\",\"arguments\":\"{\\\"input\\\":\\\"patch\\\"}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n",
+        "data: {\"id\":\"c1\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\n\n",
+        "data: [DONE]\n\n",
+    );
+    let relay = chat_relay(Reply::sse(sse)).await;
+    let tools = json!([{"type": "custom", "name": "apply_patch", "description": "d"}]);
+    for stream in [true, false] {
+        let body = json!({"model": "demo", "input": "hello", "tools": tools, "stream": stream});
+        let (status, head, body) = post(&relay, "/v1/responses", "", &body.to_string()).await;
+        assert_eq!(status, 200, "{head} {body}");
+        assert!(body.contains("custom_tool_call"), "{body}");
+        assert!(body.contains("\"input\":\"patch\""), "{body}");
+        assert_eq!(body.contains("response.completed"), stream, "{body}");
+    }
+    assert_eq!(relay.upstream.requests()[0].path, "/v1/chat/completions");
+    let body = json!({"model": "demo", "input": "hello", "previous_response_id": "resp_none"});
+    let (status, _, body) = post(&relay, "/v1/responses", "", &body.to_string()).await;
+    assert_eq!(status, 400, "{body}");
+    assert!(body.contains("previous_response_not_found"), "{body}");
+}
+
+#[actix_rt::test]
+async fn a_client_of_chat_is_answered_by_a_server_of_responses() {
+    let relay = RunningRelay::start().await;
+    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hello"}], "stream": true});
+    let (status, _, body) = post(&relay, "/v1/chat/completions", "", &body.to_string()).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(
+        body.contains("chat.completion.chunk") && body.contains("data: [DONE]"),
+        "{body}"
+    );
+    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hello"}]});
+    let (status, _, body) = post(&relay, "/v1/chat/completions", "", &body.to_string()).await;
+    assert_eq!(status, 200, "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["object"], "chat.completion");
+    // The embedded provider calls a function.
+    assert_eq!(body["choices"][0]["finish_reason"], "tool_calls", "{body}");
+    assert!(body["usage"]["total_tokens"].is_u64(), "{body}");
+}

@@ -88,6 +88,7 @@ impl Stage {
                     .with_retry(RetryPolicy::default().with_max_attempts(attempts)),
                 own_key: true,
                 dropped: Vec::new(),
+                renderer: None,
             })
         };
         let asked = Asked {
