@@ -7,6 +7,7 @@ use super::{
     answer::{CREATED_AT, DefaultAnswer},
     event::OutgoingEvent,
 };
+use crate::wire::{EncoderOptions, StreamEncoder, Wire};
 
 /// The events of one response so far. Each gets the next sequence number.
 struct ResponseEvents {
@@ -244,40 +245,22 @@ impl DefaultAnswer {
     }
 
     fn response_object(&self, status: &str) -> Value {
-        let done = status == "completed";
-        let defaults = json!({
-            "id": self.id("resp"),
-            "object": "response",
-            "created_at": CREATED_AT,
+        let options = EncoderOptions::default()
+            .with_id(self.id("resp"))
+            .with_model(&*self.model)
+            .with_created_at(CREATED_AT)
+            .with_request(self.asked.repeated.clone());
+        let object = StreamEncoder::new(Wire::Responses, options).object();
+        if status != "completed" {
+            return object;
+        }
+        let ended = json!({
             "status": status,
-            "background": false,
-            "completed_at": done.then_some(CREATED_AT),
-            "error": null,
-            "incomplete_details": null,
-            "instructions": null,
-            "max_output_tokens": null,
-            "max_tool_calls": null,
-            "metadata": {},
-            "model": self.model,
-            "output": if done { self.output() } else { Vec::new() },
-            "parallel_tool_calls": true,
-            "previous_response_id": null,
-            "prompt_cache_key": null,
-            "reasoning": {"effort": null, "summary": null},
-            "safety_identifier": null,
-            "service_tier": "default",
-            "store": true,
-            "temperature": 1.0,
-            "text": {"format": {"type": "text"}},
-            "tool_choice": "auto",
-            "tools": [],
-            "top_logprobs": 0,
-            "top_p": 1.0,
-            "truncation": "disabled",
-            "usage": done.then(|| self.responses_usage()),
-            "user": null,
+            "completed_at": CREATED_AT,
+            "output": self.output(),
+            "usage": self.responses_usage(),
         });
-        merged(defaults, Value::Object(self.asked.repeated.clone()))
+        merged(object, ended)
     }
 
     pub(super) fn responses_usage(&self) -> Value {

@@ -4,6 +4,7 @@
 //! its [`Renderer`] gives the client its own tools back.
 
 mod history;
+mod refusal;
 mod sealed;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use self::tools::Table;
+use self::{refusal::invalid, tools::Table};
 use crate::{
     ApiError, ErrorKind,
     protocol::{OutputItem, Prompt, ResponseEvent, ResponseItem, ToolCallInput},
@@ -227,13 +228,6 @@ fn for_responses(prompt: &mut Prompt, dropped: &mut Vec<String>) {
     }
     // A client of Chat sends its conversation whole each time.
     prompt.options.store.get_or_insert(false);
-}
-
-fn invalid(message: &str, param: Option<&str>) -> ApiError {
-    let mut error = ApiError::new(ErrorKind::InvalidRequest, message);
-    error.details_mut().status = Some(400);
-    error.details_mut().param = param.map(str::to_owned);
-    error
 }
 
 /// Writes the server's events for the client.

@@ -43,6 +43,9 @@ pub(super) fn routes(app: &mut ServiceConfig) {
     ] {
         app.route(path, get().to(move || async move { file(kind, text) }));
     }
+    // Browsers ask for it of their own accord.
+    let none = || async { HttpResponse::NoContent().finish() };
+    app.route("/favicon.ico", get().to(none));
     app.service(
         resource("/streams")
             .wrap(from_fn(gate::gate))

@@ -10,6 +10,7 @@ mod body;
 mod chat;
 mod dialect;
 mod encode;
+mod encoding;
 #[cfg(test)]
 pub(crate) mod equivalence;
 mod limits;
@@ -29,7 +30,8 @@ mod unread;
 pub use answer::Terminal;
 pub use dialect::Wire;
 pub(crate) use dialect::{Dialect, Step, TextPlace};
-pub use encode::{EncoderOptions, StreamEncoder};
+pub use encode::StreamEncoder;
+pub use encoding::EncoderOptions;
 pub use limits::StreamLimits;
 pub use quirks::{ItemIds, Quirks};
 pub use stream_decoder::StreamDecoder;

@@ -1,5 +1,6 @@
 //! The relay, asked over real sockets.
 
+mod access;
 mod blocks;
 mod configuration;
 mod requests;

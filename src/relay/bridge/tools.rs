@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use super::invalid;
+use super::refusal::invalid;
 use crate::{
     ApiError,
     protocol::{

@@ -7,7 +7,7 @@ use crate::{
         OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
         error::{ApiError, ErrorKind},
     },
-    wire::encode::{EncoderOptions, block, error_object},
+    wire::encoding::{EncoderOptions, block, error_object},
 };
 
 /// What items carry of what a vendor signs, which goes to the client as it came.

@@ -14,7 +14,7 @@ use crate::{
         OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
         error::{ApiError, ErrorKind},
     },
-    wire::encode::{EncoderOptions, block::Block, response_error},
+    wire::encoding::{EncoderOptions, block::Block, response_error},
 };
 
 /// The events that this encoder makes itself, of what the typed ones say.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{protocol::TokenUsage, wire::encode::EncoderOptions};
+use crate::{protocol::TokenUsage, wire::encoding::EncoderOptions};
 
 /// What a response object repeats of its request, and what stands there of a request that leaves it open.
 fn repeated() -> Value {
