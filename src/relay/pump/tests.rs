@@ -41,10 +41,7 @@ impl Stage {
     fn new(servers: Vec<(Wire, Script)>, config: RelayConfig) -> Self {
         let (mut running, mut targets) = (Vec::new(), Vec::new());
         for (wire, script) in servers {
-            let options = LoopbackOptions {
-                script,
-                ..LoopbackOptions::default()
-            };
+            let options = LoopbackOptions::default().with_script(script);
             let server = Loopback::start(options).unwrap();
             let provider = Provider::new("loopback", &server.base_url()).unwrap();
             targets.push(Target::new(provider.with_wire(wire)));
