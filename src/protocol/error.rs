@@ -425,6 +425,13 @@ impl ApiError {
         &self.0
     }
 
+    /// Sets what more is known of it: the status, the code, the member that is wrong. For who makes such an error, as a service in front does.
+    #[must_use]
+    pub fn with_details(mut self, set: impl FnOnce(&mut Details)) -> Self {
+        set(self.details_mut());
+        self
+    }
+
     /// For the layers that complete an error on its way up.
     pub(crate) fn details_mut(&mut self) -> &mut Details {
         &mut self.0

@@ -122,9 +122,10 @@ fn continue_from(prompt: &mut Prompt, earlier: Option<Vec<ResponseItem>>) -> Res
     };
     let Some(mut items) = earlier else {
         let message = format!("Previous response with id '{id}' not found.");
-        let mut error = invalid(&message, Some("previous_response_id"));
-        error.details_mut().code = Some("previous_response_not_found".to_owned());
-        return Err(error);
+        let error = invalid(&message, Some("previous_response_id"));
+        return Err(error.with_details(|details| {
+            details.code = Some("previous_response_not_found".to_owned());
+        }));
     };
     items.append(&mut prompt.input);
     prompt.input = items;

@@ -320,10 +320,7 @@ fn length_is_incomplete_and_content_filter_too_with_reason_and_usage() {
             BridgeOptions::default(),
         )
         .unwrap();
-        let end = Incomplete {
-            reason: reason.into(),
-            ..Incomplete::default()
-        };
+        let end: Incomplete = serde_json::from_value(json!({"reason": reason})).unwrap();
         let mut stream = Vec::new();
         back.renderer
             .push(&ResponseEvent::Incomplete(end.into()), &mut stream);
