@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseHead, ResponseItem, Role, TokenUsage,
-    Tool,
+    OutputFormat, Prompt, RawJson, ReasoningOptions, ReceivedBody, ResponseHead, ResponseItem,
+    Role, TokenUsage, Tool,
     error::{ApiError, ErrorKind, Phase},
 };
 use crate::json::{
@@ -52,6 +52,8 @@ pub struct CompactionInput {
     pub store: Option<bool>,
     /// Body fields without a name here. One that repeats a field of this struct is refused when the body is built.
     pub extra: Map<String, Value>,
+    /// What it was read from, if it was read.
+    pub(crate) received: ReceivedBody,
 }
 
 impl CompactionInput {
@@ -91,6 +93,7 @@ impl CompactionInput {
             previous_response_id: options.previous_response_id,
             store: options.store,
             extra: Map::new(),
+            received: ReceivedBody::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ApiError,
     actors::{Compact, ListModels},
-    protocol::{CompactionInput, ModelList, Prompt, ResponseHead},
+    protocol::{CompactionInput, ModelList, ResponseHead},
     wire::Wire,
 };
 
@@ -39,15 +39,13 @@ async fn compaction(
     let permit = shared.access.begin_stream(&client)?;
     shared.drain.begin_for(request, permit)?;
     let body = body::read(request, payload, shared.config.max_body_bytes).await?;
-    let prompt = match Prompt::from_body(body) {
-        Ok(prompt) => prompt,
+    let mut input = match CompactionInput::from_body(body) {
+        Ok(input) => input,
         Err(error) => return Ok(failure::ours_to_say(&error)),
     };
-    let model = prompt.options.model.clone().unwrap_or_default();
+    let model = input.model.clone().unwrap_or_default();
     let found = route(shared, &model)?;
     let target = &found.targets[0];
-    let mut input = CompactionInput::from_prompt(&prompt);
-    input.extra = prompt.options.extra.clone();
     if let Some(name) = &target.model {
         input.model = Some(name.clone());
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     json::members::Members,
-    protocol::{Prompt, ReceivedBody, error::ApiError},
+    protocol::{CompactionInput, Prompt, ReceivedBody, error::ApiError},
 };
 
 impl Prompt {
@@ -53,6 +53,40 @@ impl Prompt {
         prompt.received = ReceivedBody(Some(body));
         Ok(prompt)
     }
+}
+
+impl CompactionInput {
+    /// Takes the body of a request for a compaction as a client sent it. As long as nothing of it is changed but the model, it is sent byte
+    /// for byte as it came.
+    ///
+    /// # Errors
+    /// As for [`Prompt::from_body`].
+    pub fn from_body(body: impl Into<Bytes>) -> Result<Self, ApiError> {
+        let body = body.into();
+        let prompt = Prompt::from_body(body.clone())?;
+        let mut input = Self::from_prompt(&prompt);
+        input.extra = prompt.options.extra;
+        input.received = ReceivedBody(Some(body));
+        Ok(input)
+    }
+}
+
+/// The body that a compaction was read from, if it still says what it says.
+pub(super) fn compaction_as_it_came(input: &CompactionInput) -> Option<Bytes> {
+    let received = input.received.0.as_ref()?;
+    let mut as_read = CompactionInput::from_body(received.clone()).ok()?;
+    let model = (as_read.model != input.model).then_some(input.model.as_deref()?);
+    as_read.model.clone_from(&input.model);
+    if as_read != *input {
+        return None;
+    }
+    let Some(model) = model else {
+        return Some(received.clone());
+    };
+    let model = serde_json::to_string(model).ok()?;
+    let mut edits = Edits::of(std::str::from_utf8(received).ok()?);
+    edits.set("model", |_| Some(model.clone()));
+    Some(edits.text()?.into())
 }
 
 /// Which API a body is for.

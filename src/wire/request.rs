@@ -67,7 +67,10 @@ impl Wire {
         quirks: &Quirks,
     ) -> Result<Bytes, ApiError> {
         match self {
-            Self::Responses => responses::compaction_body(input, quirks),
+            Self::Responses => match received::compaction_as_it_came(input) {
+                Some(body) => Ok(body),
+                None => responses::compaction_body(input, quirks),
+            },
             Self::Chat => Err(invalid(
                 "compaction is part of the Responses API, and this provider speaks another wire",
             )),

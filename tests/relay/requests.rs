@@ -494,9 +494,10 @@ async fn our_own_failures_are_502_and_503_in_the_envelope() {
 #[actix_rt::test]
 async fn compaction_and_the_etag_of_models_are_passed_on() {
     let relay = RunningRelay::start().await;
-    let body = json!({"model": "demo", "input": [{"role": "user", "content": "hello"}]});
-    let (status, _, answer) = post(&relay, "/v1/responses/compact", "", &body.to_string()).await;
+    let body = r#"{"model": "demo", "input": "hello", "unknown": [1e2]}"#;
+    let (status, _, answer) = post(&relay, "/v1/responses/compact", "", body).await;
     assert_eq!(status, 200, "{answer}");
+    assert_eq!(relay.upstream.requests()[0].body, body);
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert!(answer["output"].is_array(), "{answer}");
     let (_, _, list) = relay.get("/v1/models").await;
