@@ -241,12 +241,13 @@ fn question(
             let mut prompt = prompt.clone();
             let (mut dropped, mut renderer) = (Vec::new(), None::<MakeRenderer>);
             if provider.wire != wire || route.lowers_tools {
-                let mut options = BridgeOptions::default();
-                options.id = answer.id().to_owned();
-                options.created_at = since_1970(answer.began_at());
-                options.provider = provider.name().to_owned();
-                options.lowers_tools = route.lowers_tools;
-                options.refuses_compaction = route.refuses_compaction;
+                let options = BridgeOptions {
+                    id: answer.id().to_owned(),
+                    created_at: since_1970(answer.began_at()),
+                    provider: provider.name().to_owned(),
+                    lowers_tools: route.lowers_tools,
+                    refuses_compaction: route.refuses_compaction,
+                };
                 let (server, quirks) = (provider.wire, provider.quirks.clone());
                 let (body, earlier) = (body.clone(), earlier.clone());
                 let bridge = move || {
