@@ -11,6 +11,21 @@ pub(super) fn has_data(block: &[u8]) -> bool {
     data_lines(block).any(|line| !line.is_empty())
 }
 
+/// Whether it is the chunk of a Chat answer that has no choice, but the usage.
+pub(super) fn is_usage_alone(block: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Chunk<'a> {
+        choices: [(); 0],
+        #[serde(borrow)]
+        usage: &'a RawValue,
+    }
+    // Few chunks have any of it: most are not read for this.
+    let may_be = memchr::memmem::find(block, b"\"prompt_tokens\"").is_some();
+    may_be
+        && serde_json::from_slice::<Chunk<'_>>(&data(block))
+            .is_ok_and(|Chunk { choices: [], usage }| usage.get() != "null")
+}
+
 /// The data of a block.
 pub(super) fn data(block: &[u8]) -> Cow<'_, [u8]> {
     let mut lines = data_lines(block);

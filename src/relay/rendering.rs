@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -28,6 +29,8 @@ pub(super) struct Rendering {
     target: usize,
     /// The request, which a response object that we write repeats.
     request: Bytes,
+    /// Whether the client is told the usage of a Chat answer; its server is asked for it in any case.
+    wants_usage: bool,
     /// Writes what came in the other dialect, or as no stream.
     encoder: Option<Box<Encoder>>,
     bridge: Option<MakeRenderer>,
@@ -56,6 +59,7 @@ pub(super) type MakeRenderer = Box<dyn Fn() -> Option<Renderer>>;
 impl Rendering {
     pub(super) fn new(wire: Wire, id: String, model: String, request: Bytes) -> Self {
         Self {
+            wants_usage: wire != Wire::Chat || wants_usage(&request),
             wire,
             id,
             model,
@@ -125,6 +129,10 @@ impl Rendering {
             return self.encode(delivery, out);
         }
         for block in delivery.blocks() {
+            // Clients take the first of the choices, and fail where there is none.
+            if !self.wants_usage && block::is_usage_alone(&block.bytes) {
+                continue;
+            }
             let bytes = match &self.name {
                 Some(name) => block::renamed(&block.bytes, name),
                 None => block.bytes,
@@ -174,9 +182,6 @@ impl Rendering {
 
     fn new_encoder(&self, attempt: u32) -> Encoder {
         let request: Map<String, Value> = serde_json::from_slice(&self.request).unwrap_or_default();
-        let include_usage = request
-            .get("stream_options")
-            .is_some_and(|options| options["include_usage"] == true);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let id = match self.wire {
             Wire::Responses => self.id.clone(),
@@ -187,7 +192,7 @@ impl Rendering {
             .with_model(self.model.clone())
             .with_created_at(now.unwrap_or_default().as_secs())
             .with_request(request)
-            .with_include_usage(include_usage);
+            .with_include_usage(self.wants_usage);
         let bridged = self.bridge.as_ref().and_then(|make| make());
         Encoder {
             stream: match bridged {
@@ -241,4 +246,23 @@ impl Rendering {
         };
         ending::end(self.wire, &so_far, event, out);
     }
+}
+
+/// Whether a request to the Chat API asks for the usage. An answer in one piece always has it.
+fn wants_usage(request: &[u8]) -> bool {
+    #[derive(Default, Deserialize)]
+    struct Asked {
+        #[serde(default)]
+        stream: Option<bool>,
+        #[serde(default)]
+        stream_options: Option<Options>,
+    }
+    #[derive(Deserialize)]
+    struct Options {
+        #[serde(default)]
+        include_usage: Option<bool>,
+    }
+    let asked: Asked = serde_json::from_slice(request).unwrap_or_default();
+    let options = asked.stream_options;
+    asked.stream != Some(true) || options.is_some_and(|options| options.include_usage == Some(true))
 }

@@ -63,6 +63,42 @@ async fn without_stream_the_closing_object_comes_byte_for_byte() {
     }
 }
 
+/// The relay asks the server for the usage in any case.
+#[actix_rt::test]
+async fn a_chat_client_that_did_not_ask_for_the_usage_gets_no_chunk_without_choices() {
+    let relay = RunningRelay::start().await;
+    let asks = |options: Value, stream: bool| {
+        json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}], "stream": stream, "stream_options": options})
+            .to_string()
+    };
+    for (options, told) in [
+        (Value::Null, false),
+        (json!({"include_usage": false}), false),
+        (json!({"include_usage": true}), true),
+    ] {
+        let (_, _, body) = post(
+            &relay,
+            "/v1/chat/completions",
+            "",
+            &asks(options.clone(), true),
+        )
+        .await;
+        assert_eq!(body.contains("\"choices\":[]"), told, "{options}: {body}");
+        assert!(body.contains("data: [DONE]"), "{body}");
+    }
+    let (_, _, body) = post(
+        &relay,
+        "/v1/chat/completions",
+        "",
+        &asks(Value::Null, false),
+    )
+    .await;
+    assert!(
+        body.contains("\"completion_tokens\":"),
+        "an answer in one piece has it: {body}"
+    );
+}
+
 #[actix_rt::test]
 async fn an_empty_output_of_the_closing_object_is_rebuilt_from_the_items() {
     let sse = "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n\
