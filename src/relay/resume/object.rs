@@ -50,8 +50,13 @@ pub(in crate::relay) fn object_of(answer: &Answer, blocks: &[Bytes]) -> Value {
     if !has_output {
         members.insert("output".to_owned(), items.into());
     }
-    if !is_closed {
-        let status = answer.end_so_far().map_or("in_progress", End::as_str);
+    let end = answer.end_so_far();
+    if end == Some(End::Cancelled) {
+        // A stream has no other event for that than one that fails.
+        members.insert("error".to_owned(), Value::Null);
+        members.insert("status".to_owned(), End::Cancelled.as_str().into());
+    } else if !is_closed {
+        let status = end.map_or("in_progress", End::as_str);
         members.insert("status".to_owned(), status.into());
     }
     object

@@ -233,15 +233,18 @@ async fn an_answer_is_cancelled_and_deleted() {
     let path = format!("/v1/responses/{}", answer.id());
     let pump = async {
         answer.cancelled().await;
-        answer.push([delta(0)]);
+        let failed = json!({"type": "response.failed", "sequence_number": 1, "response": {
+            "id": "resp_1", "status": "failed", "error": {"code": "cancelled", "message": "stopped"}}});
+        answer.push([delta(0), block(&failed)]);
         answer.end(End::Cancelled);
     };
     let cancel = || TestRequest::post().uri(&format!("{path}/cancel"));
     let ((status, body), ()) = tokio::join!(ask(&app, cancel()), pump);
     let body: Value = serde_json::from_str(&body).expect("JSON");
+    // Though its stream ended with `response.failed`.
     assert_eq!(
-        (status.as_u16(), &body["status"]),
-        (200, &json!("cancelled"))
+        (status.as_u16(), &body["status"], &body["error"]),
+        (200, &json!("cancelled"), &Value::Null)
     );
     let (status, _) = ask(&app, cancel()).await;
     assert_eq!(status, 200, "a second time");
