@@ -343,9 +343,17 @@ impl Pump {
 
     /// The answer fails: as a status where nothing was sent and the server had not begun, else as an event.
     fn fail(&mut self, target: usize, error: ApiError) {
+        let is_tired =
+            self.asked.is_codex && !self.rendering.is_open() && error.details().attempt > 1;
         let is_event = self.begin.is_none()
             || self.rendering.had_begun(error.details().attempt)
+            || is_tired
             || (self.asked.is_codex && is_worth_another_turn(&error));
+        let error = if is_tired {
+            final_for_codex(&error)
+        } else {
+            error
+        };
         if is_event {
             let mut out = Vec::new();
             self.rendering.open(&mut out);
@@ -448,6 +456,14 @@ fn another_can_help(error: &ApiError, own_key: bool) -> bool {
         | ErrorKind::Cancelled => false,
         _ => true,
     }
+}
+
+/// What Codex is told when all attempts are used up. It would try five times more, each of them as often as we do; of the codes that
+/// it takes as final this is the one whose words it shows as they are.
+fn final_for_codex(error: &ApiError) -> ApiError {
+    let attempts = error.details().attempt;
+    let message = format!("{} ({attempts} attempts)", error.message());
+    ApiError::new(ErrorKind::InvalidRequest, message)
 }
 
 /// Whether a client that is not told of a status will try again, and should. One that it is to wait for keeps its `retry-after`.

@@ -184,6 +184,27 @@ async fn a_failure_before_the_head_is_one_and_for_codex_created_and_failed() {
     assert!(matches!(stage.start(false).await.1, Begun::Failed(_)));
 }
 
+/// By its own retries, each of them as many of ours, it would send six times as many.
+#[actix_rt::test]
+async fn codex_is_told_that_all_attempts_are_used_up_by_a_code_that_it_takes_as_final() {
+    let cut = Reply::sse(CREATED).cut_after_events(1);
+    let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "0");
+    for reply in [cut, limited] {
+        let mut stage = Stage::one(reply);
+        (stage.is_codex, stage.attempts) = (true, 2);
+        let events = events(&stage.text().await);
+        let last = events.last().unwrap();
+        let error = &last["response"]["error"];
+        assert_eq!(
+            (last["type"].as_str(), error["code"].as_str()),
+            (Some("response.failed"), Some("invalid_prompt"))
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.ends_with("(2 attempts)"), "{message}");
+        assert_eq!(stage.servers[0].request_count(), 2);
+    }
+}
+
 #[actix_rt::test]
 async fn a_retry_before_output_is_invisible() {
     let replies = [
