@@ -176,4 +176,4 @@ def told(output, url):
     events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     text = json.dumps([event for event in events if event["type"] != "thread.started"])
     text = text.replace(url, "URL")
-    return json.loads(re.sub(r"req_loopback_\d+|Chunk ID: [0-9a-f]+", "ANEW", text))
+    return json.loads(re.sub(r"req_loopback_\d+|Chunk ID: [0-9a-f]+ Wall time: [0-9.]+", "ANEW", text))
