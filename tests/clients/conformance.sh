@@ -22,6 +22,8 @@ await loopback '^http' 10
 server=$(grep -m1 '^http' "$work/loopback.log")
 start relay "$program" serve --listen 127.0.0.1:0 --base-url "$server"
 await relay '^http' 10
+status=0
 for url in "$server" "$(grep -m1 '^http' "$work/relay.log")"; do
-  (cd "$suite" && node_modules/.bin/tsx bin/compliance-test.ts --base-url "$url" --api-key sk-clients --filter "$(paste -sd, <<<"$cases")")
+  (cd "$suite" && node_modules/.bin/tsx bin/compliance-test.ts --base-url "$url" --api-key sk-clients --filter "$(paste -sd, <<<"$cases")") || status=$?
 done
+exit "$status"
