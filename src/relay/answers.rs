@@ -39,9 +39,6 @@ use super::{
 /// How many turns a conversation may have that goes on by ids.
 const MAX_TURNS: usize = 1000;
 
-/// Of how many sealed items of a client it is remembered who made them.
-const MAX_SEALED: usize = 10_000;
-
 /// How often it is looked for answers whose time has passed, at most.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -75,8 +72,6 @@ struct Room {
     /// The ids that servers gave them, and ours.
     aliases: HashMap<Arc<str>, Arc<str>>,
     ledger: Arc<Ledger>,
-    /// Who made what is sealed: by its hash, the provider.
-    made: HashMap<u64, String>,
 }
 
 impl Answers {
@@ -199,31 +194,6 @@ impl Answers {
         Some(turns.into_iter().rev().flatten().collect())
     }
 
-    /// Which provider made what a request goes on from, if that is known.
-    pub(in crate::relay) fn made_by(&self, client: &Client, request: &Value) -> Option<String> {
-        let previous = request["previous_response_id"].as_str();
-        let sealed = request["input"].as_array().into_iter().flatten().rev();
-        let mut sealed = sealed.filter_map(|item| item["encrypted_content"].as_str());
-        let maker = previous.and_then(|id| self.find(client, id));
-        let provider = |answer: Arc<Answer>| answer.provider().to_owned();
-        maker.map(provider).or_else(|| {
-            let made = self.known();
-            let made = &made.rooms.get(client)?.made;
-            sealed.find_map(|sealed| made.get(&hash(sealed.as_bytes())).cloned())
-        })
-    }
-
-    /// Remembers who made what is sealed in this answer: when it has ended.
-    pub(in crate::relay) fn remember_sealed(&self, answer: &Answer, sealed: &str) {
-        if let Some(room) = self.known().rooms.get_mut(answer.client()) {
-            if room.made.len() >= MAX_SEALED {
-                room.made.clear();
-            }
-            room.made
-                .insert(hash(sealed.as_bytes()), answer.provider().to_owned());
-        }
-    }
-
     /// Lets go of those whose time has passed, and of the oldest of too many.
     fn let_go(&self, known: &mut Known) {
         let now = Instant::now();
@@ -277,12 +247,6 @@ impl fmt::Debug for Answers {
             .field("answers", &answers)
             .finish()
     }
-}
-
-fn hash(sealed: &[u8]) -> u64 {
-    use std::hash::BuildHasher as _;
-    // Who makes two alike misleads nobody's request but their own.
-    foldhash::fast::FixedState::default().hash_one(sealed)
 }
 
 /// An id that nobody guesses and that never comes again: 128 random bits.

@@ -6,11 +6,6 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Whether a block says something. SDKs die of one that has no data, or empty data.
-pub(super) fn has_data(block: &[u8]) -> bool {
-    data_lines(block).any(|line| !line.is_empty())
-}
-
 /// Whether it is the chunk of a Chat answer that has no choice, but the usage.
 pub(super) fn is_usage_alone(block: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -83,8 +78,6 @@ pub(super) struct Event<'a> {
     pub(super) model: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) item_id: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "number")]
     pub(super) output_index: Option<u64>,
 }
@@ -244,31 +237,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_without_data_or_with_empty_data_says_nothing() {
-        for block in [
-            &b"id: 3\n\n"[..],
-            b"retry: 10\n\n",
-            b": ping\n\n",
-            b"event: a\ndata:\n\n",
-            b"data: \n\n",
-            b"data\n\n",
-            b"event: a\r\ndata: \r\n\r\n",
-            b"database: 1\n\n",
-        ] {
-            assert!(!has_data(block), "{:?}", block.escape_ascii().to_string());
-        }
-        for block in [
-            &b"data: 1\n\n"[..],
-            b"data:1\n\n",
-            b"data: 1",
-            b"\xEF\xBB\xBFdata: 1\n\n",
-            b": ping\nevent: a\r\ndata: {}\r\n\r\n",
-            b"data:\ndata: 1\n\n",
-            b"data:  \n\n",
-        ] {
-            assert!(has_data(block), "{:?}", block.escape_ascii().to_string());
-        }
+    fn lines_of_data_are_joined() {
+        assert_eq!(&*data(b"\xEF\xBB\xBFdata: 1\n\n"), b"1");
+        assert_eq!(&*data(b": ping\nevent: a\r\ndata:{}\r\n\r\n"), b"{}");
         assert_eq!(&*data(b"data: {\ndata:}\nid: 1\n\n"), b"{\n}");
+        assert_eq!(&*data(b"id: 1\ndatabase: 1\n\n"), b"");
     }
 
     #[test]

@@ -279,16 +279,6 @@ impl Renderer {
         }
     }
 
-    /// Ends the answer with an error, in the client's dialect.
-    pub(crate) fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {
-        self.encoder.fail(error, out);
-    }
-
-    /// The answer as one object, as it stands.
-    pub(crate) fn object(&self) -> Value {
-        self.encoder.object()
-    }
-
     fn restored(&self, item: &OutputItem) -> OutputItem {
         let mut typed = self.table.restored(item.item());
         if let Some(provider) = &self.provider {

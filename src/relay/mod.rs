@@ -3,16 +3,12 @@
 //! A program of its own, or a part of an actix-web service: [`Relay::configure`] adds its routes. It is a subscriber of the runtime among
 //! others, and decides nothing that the runtime decides.
 
-#[allow(dead_code, reason = "the bridge and those who come back are next")]
 mod access;
 mod access_log;
-#[allow(dead_code, reason = "those who come back are next")]
 mod answers;
 mod asking;
-#[allow(dead_code, reason = "the bridge comes next")]
 mod block;
 mod body;
-#[allow(dead_code, reason = "the handlers that ask it come next")]
 mod bridge;
 mod config;
 mod configuration;

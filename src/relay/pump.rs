@@ -164,7 +164,15 @@ impl Pump {
                 Err(error) => (true, Next::Failed(error)),
                 Ok(question) => {
                     let own_key = question.own_key;
-                    (own_key, self.ask(target, question, leaving.as_mut()).await)
+                    let provider = question.request.provider.clone();
+                    let next = self.ask(target, question, leaving.as_mut()).await;
+                    if let (Next::Failed(error), Some(provider)) = (&next, provider)
+                        && let (ErrorKind::RateLimited, Some(wait)) =
+                            (error.kind(), error.details().retry_after)
+                    {
+                        self.asked.targets[target].rest(&provider, wait);
+                    }
+                    (own_key, next)
                 }
             };
             match next {

@@ -389,6 +389,30 @@ async fn the_providers_key_replaces_the_clients() {
 }
 
 #[actix_rt::test]
+async fn a_key_that_was_refused_rests_and_the_next_one_asks() {
+    let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "3600");
+    let mut options = LoopbackOptions::default();
+    options.script = Script::new(vec![limited]);
+    let upstream = Loopback::start(options).unwrap();
+    let keyed = |key: &str| {
+        let provider = Provider::new("keyed", &upstream.base_url()).unwrap();
+        provider.with_auth(BearerAuth::new(key).unwrap())
+    };
+    let runtime = Runtime::start(keyed("sk-first")).unwrap();
+    let target = Target::with_keys(keyed("sk-first").into(), vec![keyed("sk-second").into()]);
+    let table = RouteTable::new(vec![Route::new("*", target)]);
+    let relay = Relay::new(runtime, table, RelayConfig::default());
+    let relay = RunningRelay::serving(upstream, relay);
+    for (status, key) in [(429, "sk-first"), (200, "sk-second"), (200, "sk-second")] {
+        let (answered, _, answer) = post(&relay, "/v1/responses", "", &asks(false)).await;
+        assert_eq!(answered, status, "{answer}");
+        let sent = relay.upstream.requests();
+        let sent = &sent.last().unwrap().headers["authorization"];
+        assert_eq!(sent, &format!("Bearer {key}"));
+    }
+}
+
+#[actix_rt::test]
 async fn a_renamed_model_carries_the_clients_name_in_head_and_body() {
     let object = json!({"id": "r", "object": "response", "model": "theirs", "status": "completed", "output": []});
     let sse = format!(

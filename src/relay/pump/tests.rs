@@ -117,8 +117,8 @@ impl Stage {
         text(self.body().await).await
     }
 
-    /// Waits until no request runs, for a second.
-    async fn is_free_within_a_second(&self) -> bool {
+    /// Waits until no request runs. The time is that of a test that hangs.
+    async fn is_free(&self) -> bool {
         let free = async {
             loop {
                 let requests = self.relay.shared.runtime.requests().await;
@@ -128,7 +128,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(1), free).await.is_ok()
+        timeout(Duration::from_secs(30), free).await.is_ok()
     }
 }
 
@@ -309,25 +309,25 @@ async fn a_server_without_a_head_is_waited_for_with_200_and_its_failure_is_an_ev
 }
 
 #[actix_rt::test]
-async fn a_client_that_leaves_cancels_upstream_within_a_second() {
+async fn a_client_that_leaves_cancels_upstream() {
     // In mid-stream.
     let stage = Stage::one(Reply::sse(format!("{CREATED}{DELTA}")).stall_after_events(2));
     let mut body = stage.body().await;
     assert_eq!(body.next().await.unwrap().unwrap(), CREATED);
     drop(body);
-    assert!(stage.is_free_within_a_second().await);
+    assert!(stage.is_free().await);
     // Before the head.
     let stage = Stage::one(Reply::default().delay_head(Duration::from_secs(600)));
     let waited = timeout(Duration::from_millis(100), stage.start(false)).await;
     assert!(waited.is_err());
-    assert!(stage.is_free_within_a_second().await);
+    assert!(stage.is_free().await);
     // In a retry's wait.
     let busy = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "60");
     let mut stage = Stage::one(busy);
     stage.attempts = 5;
     let waited = timeout(Duration::from_millis(200), stage.start(false)).await;
     assert!(waited.is_err());
-    assert!(stage.is_free_within_a_second().await);
+    assert!(stage.is_free().await);
 }
 
 #[actix_rt::test]
@@ -360,7 +360,7 @@ async fn an_answer_that_is_stopped_says_so_and_frees_the_server() {
     assert_eq!(end, Some(End::Cancelled));
     let text = text(stage.body_of(begun)).await;
     assert_eq!(kinds(&text).last().unwrap(), "response.failed");
-    assert!(stage.is_free_within_a_second().await);
+    assert!(stage.is_free().await);
 }
 
 #[actix_rt::test]
