@@ -5,7 +5,6 @@
 //! `RESPONSES_RECORDINGS_REQUIRED=1` makes that a failure.
 
 use std::{
-    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -15,32 +14,10 @@ use actix_responses::{
     protocol::{ResponseEvent, TokenUsage, ToolCallInputDelta},
     wire::{StreamDecoder, StreamLimits, Terminal, Wire},
 };
-use serde_json::Value;
 
-use self::plain::{Payload, payloads};
+use self::plain::{Payload, Summary, payloads};
 
 mod plain;
-
-/// What a stream amounts to.
-#[derive(Debug, Default, PartialEq)]
-struct Summary {
-    text: String,
-    refusal: String,
-    reasoning_summary: String,
-    reasoning_content: String,
-    items_added: Vec<Value>,
-    items_done: Vec<Value>,
-    /// The input of each call, by its item.
-    tool_input: BTreeMap<String, String>,
-    /// The JSON of the events without a form of their own.
-    others: Vec<String>,
-    end: String,
-    response_id: Option<String>,
-    /// Input, of it cached, output, of it reasoning, total.
-    usage: Option<[u64; 5]>,
-    /// Where the sequence number jumped forward, and where it did not rise.
-    gaps_and_repeats: [u64; 2],
-}
 
 fn decode(wire: Wire, stream: &[u8], chunk_bytes: usize) -> Summary {
     let mut decoder = StreamDecoder::new(wire, StreamLimits::default());

@@ -4,7 +4,26 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::Summary;
+/// What a stream amounts to.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) text: String,
+    pub(crate) refusal: String,
+    pub(crate) reasoning_summary: String,
+    pub(crate) reasoning_content: String,
+    pub(crate) items_added: Vec<Value>,
+    pub(crate) items_done: Vec<Value>,
+    /// The input of each call, by its item.
+    pub(crate) tool_input: BTreeMap<String, String>,
+    /// The JSON of the events without a form of their own.
+    pub(crate) others: Vec<String>,
+    pub(crate) end: String,
+    pub(crate) response_id: Option<String>,
+    /// Input, of it cached, output, of it reasoning, total.
+    pub(crate) usage: Option<[u64; 5]>,
+    /// Where the sequence number jumped forward, and where it did not rise.
+    pub(crate) gaps_and_repeats: [u64; 2],
+}
 
 /// One event: its name and its data.
 pub(crate) type Payload = (Option<String>, String);

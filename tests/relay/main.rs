@@ -1,8 +1,8 @@
 //! The relay, asked over real sockets.
 
 mod access;
-mod blocks;
 mod configuration;
+mod recordings;
 mod requests;
 mod service;
 mod store;

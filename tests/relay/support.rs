@@ -111,6 +111,21 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
 }
 
+/// The text of a body that came in chunks, if its last chunk came and nothing behind it.
+pub(crate) fn unchunked(mut body: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        let (chunk, rest) = rest.split_at_checked(size)?;
+        body = rest.strip_prefix("\r\n")?;
+        if size == 0 {
+            return body.is_empty().then_some(whole);
+        }
+        whole += chunk;
+    }
+}
+
 impl Drop for RunningRelay {
     fn drop(&mut self) {
         // The server goes with the test's system, too.
