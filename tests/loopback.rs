@@ -15,8 +15,8 @@ use std::{
 };
 
 use actix_responses::loopback::{
-    Action, CloseKind, DefaultAnswer, Loopback, LoopbackError, LoopbackOptions, Position, Reply,
-    Script, ScriptError, Side, sse_text,
+    Action, CloseKind, ConnectionId, DefaultAnswer, Loopback, LoopbackError, LoopbackOptions,
+    Position, Reply, Script, ScriptError, Side, sse_text,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -475,6 +475,22 @@ fn a_stream_can_be_cut_after_every_byte() {
             "{bytes} bytes: the body must not look ended"
         );
         assert_eq!(end, End::Fin);
+    }
+}
+
+/// More small pieces than the system sends at once, and a client that looks when all is over.
+#[test]
+fn a_reset_comes_behind_all_that_was_written() {
+    let pieces = (0..100).map(|n| format!("data: {{\"n\":{n}}}\n\n"));
+    let stream: String = pieces.collect();
+    let reset = Reply::sse(stream).with_fault(Position::BodyEnd, Action::Reset);
+    let loopback = provider(Script::always(reset));
+    for number in 1..=20 {
+        let mut client = Client::posting(&loopback, "/v1/responses", &json!({}));
+        closed(&loopback, ConnectionId(number));
+        let (rest, end) = client.rest();
+        assert!(rest.ends_with("data: {\"n\":99}\n\n\r\n"), "{rest}");
+        assert_eq!(end, End::Reset);
     }
 }
 

@@ -48,6 +48,8 @@ enum Sent {
     ClientGone(CloseKind),
     /// Nothing is on its way, and another connection needs the room.
     Idle,
+    /// The client does not read, and another connection needs the room.
+    NoRoom,
 }
 
 /// What the client sent next.
@@ -95,12 +97,16 @@ pub(super) async fn serve(
         Ok(Sent::Closing(CloseKind::Fin) | Sent::Whole) => {
             close(&mut stream, id, shared, &mut stop, linger).await;
         }
-        Ok(Sent::Closing(CloseKind::Reset)) | Err(Stop::Reset) => {
-            if let Err(error) = stream.set_zero_linger() {
-                debug!(connection = %id, %error, "the connection ends with FIN instead of RST");
+        Ok(Sent::Closing(CloseKind::Reset)) => {
+            tokio::select! {
+                _ = told_to_stop(&mut stop) => {}
+                sent = timeout(linger, all_is_sent(&stream)) => if !matches!(sent, Ok(Ok(()))) {
+                    debug!(connection = %id, ?sent, "the reset may take with it what was written before");
+                }
             }
-            shared.records.closed(id, Side::Server, CloseKind::Reset);
+            reset(&stream, id, shared);
         }
+        Ok(Sent::NoRoom) | Err(Stop::Reset) => reset(&stream, id, shared),
         Ok(Sent::ClientGone(kind)) => shared.records.closed(id, Side::Client, kind),
         Ok(Sent::Idle) | Err(Stop::Close) => {
             // Only starts to close; nobody waits for what the client still sends.
@@ -109,6 +115,32 @@ pub(super) async fn serve(
         }
     }
     debug!(connection = %id, "closed");
+}
+
+/// Closes with RST as soon as the stream is dropped.
+fn reset(stream: &TcpStream, id: ConnectionId, shared: &Shared) {
+    if let Err(error) = stream.set_zero_linger() {
+        debug!(connection = %id, %error, "the connection ends with FIN instead of RST");
+    }
+    shared.records.closed(id, Side::Server, CloseKind::Reset);
+}
+
+/// Waits until the system has sent all that was written: a reset throws away what it still holds back, which are all but the first
+/// ten of many small pieces, or all that a slow reader has no room for.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+async fn all_is_sent(stream: &TcpStream) -> io::Result<()> {
+    use std::os::fd::AsFd as _;
+
+    // A socket is writable now when nothing waits to be sent. What is known of it from before does not count, so it is watched
+    // anew.
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(1)?;
+    let socket = stream.as_fd().try_clone_to_owned()?;
+    TcpStream::from_std(socket.into())?.writable().await
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+async fn all_is_sent(_: &TcpStream) -> io::Result<()> {
+    Ok(())
 }
 
 /// Closes with FIN, and reads on for a while so that it stays that.
@@ -289,7 +321,7 @@ impl Connection<'_> {
                         let mut place = waiting.enter(Awaited::Reader);
                         tokio::select! {
                             biased;
-                            () = place.must_leave() => return Err(Sent::Closing(CloseKind::Reset)),
+                            () = place.must_leave() => return Err(Sent::NoRoom),
                             written = writing => written,
                         }
                     }

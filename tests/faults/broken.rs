@@ -4,8 +4,9 @@ use std::{io::Write, net::TcpStream, thread, time::Duration};
 
 use actix_responses::{
     ErrorKind,
-    loopback::{LoopbackOptions, Reply, Script},
+    loopback::{Action, LoopbackOptions, Position, Reply, Script},
     protocol::ResponseEvent,
+    wire::Wire,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -35,6 +36,25 @@ async fn reset_in_the_middle_is_reported() {
         let error = failure_of(&runtime, prompt()).await;
         assert!(is_broken(error.kind()), "{error}");
         assert!(begun.elapsed() < PATIENCE / 4);
+    }
+}
+
+#[actix_rt::test]
+async fn reset_right_after_the_terminal_event_takes_no_end_with_it() {
+    const STREAMS: usize = 50;
+    for wire in [Wire::Responses, Wire::Chat] {
+        let loopback = always(Reply::default().with_fault(Position::BodyEnd, Action::Reset));
+        let runtime = start_with(&loopback.base_url(), |provider, _| provider.wire = wire);
+        // At a time, so that most resets are there before their answers are read; and one after the other.
+        let asking = (0..STREAMS).map(|_| end_of(&runtime, prompt()));
+        let mut ends = futures_util::future::join_all(asking).await;
+        for _ in 0..STREAMS {
+            ends.push(end_of(&runtime, prompt()).await);
+        }
+        for end in ends {
+            assert!(matches!(end, Ok(ResponseEvent::Completed(_))), "{end:?}");
+        }
+        assert_eq!(loopback.request_count(), 2 * STREAMS as u64);
     }
 }
 

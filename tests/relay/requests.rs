@@ -5,7 +5,7 @@ use std::io::Write as _;
 use actix_responses::{
     Runtime,
     actors::SupervisorConfig,
-    loopback::{Loopback, LoopbackOptions, Reply, Script},
+    loopback::{Action, Loopback, LoopbackOptions, Position, Reply, Script},
     provider::{BearerAuth, Provider},
     relay::{Relay, RelayConfig, Route, RouteTable, Target},
 };
@@ -61,6 +61,35 @@ async fn without_stream_the_closing_object_comes_byte_for_byte() {
         assert_eq!(header(&head, "content-type"), Some("application/json"));
         assert_eq!(header(&head, "set-cookie"), None);
     }
+}
+
+#[actix_rt::test]
+async fn a_server_that_resets_right_after_the_terminal_event_is_asked_once_and_its_answer_ends_well()
+ {
+    const CLIENTS: usize = 50;
+    let (wanted, _) = {
+        let relay = RunningRelay::start().await;
+        whole_body(&post(&relay, "/v1/responses", "", &asks(true)).await)
+    };
+    let reset = Reply::default().with_fault(Position::BodyEnd, Action::Reset);
+    let relay = RunningRelay::with(upstream(reset), RelayConfig::default()).await;
+    let asks = asks(true);
+    let asking = (0..CLIENTS).map(|_| post(&relay, "/v1/responses", "", &asks));
+    for answer in futures_util::future::join_all(asking).await {
+        let (kinds, last) = whole_body(&answer);
+        assert_eq!((kinds, &*last), (wanted.clone(), "response.completed"));
+    }
+    assert_eq!(relay.upstream.request_count(), CLIENTS as u64);
+}
+
+/// The kinds of the events of a body that has a proper end, and the last of them.
+fn whole_body((status, head, body): &(u16, String, String)) -> (Vec<String>, String) {
+    assert_eq!(*status, 200, "{head}");
+    assert!(body.ends_with("\r\n0\r\n\r\n"), "no last chunk: {body}");
+    let kinds = body.lines().filter_map(|line| line.strip_prefix("event: "));
+    let kinds: Vec<_> = kinds.map(str::to_owned).collect();
+    let last = kinds.last().expect("an event").clone();
+    (kinds, last)
 }
 
 /// The relay asks the server for the usage in any case.
