@@ -154,7 +154,7 @@ async fn answer(
             .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header(("x-accel-buffering", "no"))
-            .streaming(connection::body(reader, wire, shared.config.keepalive)));
+            .streaming(connection::body(filled, reader, shared.config.keepalive)));
     }
     Ok(match wanted.in_background {
         true => whole::begun(reader, response).await,

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,8 +13,9 @@ use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    answers::{Batch, ReadError, Reader},
+    answers::{Answer, Batch, ReadError, Reader},
     ending::{self, SoFar},
+    resume::cursor::{Numbers, with_id},
 };
 use crate::{ApiError, ErrorKind, protocol::ResponseEvent, wire::Wire};
 
@@ -25,13 +27,15 @@ const COMMENT: &[u8] = b": keepalive\n\n";
 /// What a client reads: whole blocks in order, and where none came for so long a sign of life.
 ///
 /// It is pulled: what the socket does not take is not read from the answer, and so the server's stream waits.
-pub(super) fn body(reader: Reader, wire: Wire, keepalive: Duration) -> Body {
+pub(super) fn body(answer: Arc<Answer>, reader: Reader, keepalive: Duration) -> Body {
     Body {
+        answer,
         reader,
-        wire,
         keepalive,
+        numbers: None,
         batch: None,
         last: None,
+        read: 0,
         spoke_at: Instant::now(),
         alarm: Box::pin(sleep_until(Instant::now() + keepalive)),
         ended: false,
@@ -40,40 +44,64 @@ pub(super) fn body(reader: Reader, wire: Wire, keepalive: Duration) -> Body {
 
 /// See [`body`].
 pub(super) struct Body {
+    answer: Arc<Answer>,
     reader: Reader,
-    wire: Wire,
     keepalive: Duration,
+    /// Of one that was asked for again: each block has its id.
+    numbers: Option<Numbers>,
     batch: Option<(Batch, usize)>,
     last: Option<Bytes>,
+    /// How many blocks of the answer came up to here.
+    read: u64,
     spoke_at: Instant,
     alarm: Pin<Box<Sleep>>,
     ended: bool,
 }
 
 impl Body {
+    /// Gives each block its id. The numbers are those of the blocks before the first that is read.
+    pub(super) fn with_ids(mut self, numbers: Numbers) -> Self {
+        self.numbers = Some(numbers);
+        self
+    }
+
     /// The end of a client that is not waited for, for it was too slow, or of whom the answer is kept no longer.
     fn left_behind(&self, error: ReadError) -> Option<Bytes> {
-        let (kind, message) = match error {
+        let (kind, code, message) = match error {
             ReadError::TooSlow => (
                 ErrorKind::Lagged,
+                "slow_client",
                 "the client did not read its stream in time; the answer itself may go on",
             ),
             ReadError::NotResumable => (
                 ErrorKind::TooLarge,
+                "stream_not_resumable",
                 "the answer is over the bytes that are kept of one",
             ),
-            _ => (ErrorKind::NotFound, "the answer is not kept any longer"),
+            ReadError::Expired => (
+                ErrorKind::NotFound,
+                "stream_expired",
+                "the answer is not kept any longer",
+            ),
+            ReadError::Unavailable => (
+                ErrorKind::Unavailable,
+                "store_unavailable",
+                "what is kept of the answer can not be read now",
+            ),
         };
-        let error = ResponseEvent::Failed(ApiError::new(kind, message).into());
+        let error = ApiError::new(kind, message).with_details(|details| {
+            details.code = Some(code.to_owned());
+        });
         let so_far = SoFar {
             first: self.last.as_ref(),
             last: self.last.as_ref(),
-            sent: 0,
-            id: "",
-            model: "",
+            sent: self.read,
+            id: self.answer.server_id().unwrap_or(self.answer.id()),
+            model: &self.answer.about().model,
         };
         let mut out = Vec::new();
-        ending::end(self.wire, &so_far, &error, &mut out);
+        let error = ResponseEvent::Failed(error.into());
+        ending::end(self.answer.about().wire, &so_far, &error, &mut out);
         let joined = out.concat();
         (!joined.is_empty()).then(|| joined.into())
     }
@@ -87,8 +115,14 @@ impl Stream for Body {
         loop {
             if let Some((batch, next)) = &mut this.batch {
                 if let Some(block) = batch.blocks.get(*next) {
+                    let count = batch.first + *next as u64;
                     *next += 1;
-                    return Poll::Ready(Some(Ok(block.clone())));
+                    let number = this.numbers.as_mut();
+                    let number = number.and_then(|numbers| numbers.of(count, block));
+                    return Poll::Ready(Some(Ok(match number {
+                        Some(number) => with_id(block, number),
+                        None => block.clone(),
+                    })));
                 }
                 this.batch = None;
             }
@@ -99,6 +133,7 @@ impl Stream for Body {
                 Poll::Ready(Some(Ok(batch))) => {
                     this.spoke_at = Instant::now();
                     this.last = batch.blocks.last().cloned();
+                    this.read = batch.first + batch.blocks.len() as u64 - 1;
                     this.batch = Some((batch, 0));
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -122,7 +157,7 @@ impl Stream for Body {
                     let next = this.spoke_at + this.keepalive;
                     this.alarm.as_mut().reset(next);
                     if is_due {
-                        let sign = match this.wire {
+                        let sign = match this.answer.about().wire {
                             Wire::Responses => KEEPALIVE,
                             _ => COMMENT,
                         };

@@ -5,7 +5,7 @@ pub(in crate::relay) mod object;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, guard,
@@ -13,17 +13,14 @@ use actix_web::{
     middleware::from_fn,
     web::{Data, Path, Query, ServiceConfig, delete, get, head, post, resource},
 };
-use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
-use futures_util::{StreamExt as _, stream};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use self::cursor::Numbers;
 use super::{
-    answers::{Answer, ReadError, Reader},
-    gate,
+    answers::{Answer, ReadError},
+    connection, gate,
     shared::Shared,
 };
 use crate::wire::Wire;
@@ -187,86 +184,18 @@ async fn retrieve(
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header(("x-accel-buffering", "no"))
             .insert_header(("x-relay-stream", answer.id()))
-            .streaming(replay(
-                answer.clone(),
-                answer.read(position),
-                numbers,
-                shared.config.keepalive,
-            )))
+            .streaming(
+                connection::body(
+                    answer.clone(),
+                    answer.read(position),
+                    shared.config.keepalive,
+                )
+                .with_ids(numbers),
+            ))
     };
     retrieved
         .await
         .unwrap_or_else(|refusal: HttpResponse| refusal)
-}
-
-/// The blocks that a reader reads, each with its id, and signs of life between them.
-fn replay(
-    answer: Arc<Answer>,
-    reader: Reader,
-    numbers: Numbers,
-    keepalive: Duration,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let wire = answer.about().wire;
-    stream::unfold(Some((reader, numbers)), move |state| {
-        let answer = answer.clone();
-        async move {
-            let (mut reader, mut numbers) = state?;
-            match timeout(keepalive, reader.next()).await {
-                Err(_) => {
-                    let sign = match wire {
-                        Wire::Responses => "data: {\"type\":\"keepalive\"}\n\n",
-                        _ => ": keepalive\n\n",
-                    };
-                    Some((
-                        Ok(Bytes::from_static(sign.as_bytes())),
-                        Some((reader, numbers)),
-                    ))
-                }
-                Ok(None) => None,
-                Ok(Some(Err(error))) => Some((Ok(broken_off(&answer, error)), None)),
-                Ok(Some(Ok(batch))) => {
-                    let mut bytes = BytesMut::new();
-                    for (count, block) in (batch.first..).zip(&batch.blocks) {
-                        match numbers.of(count, block) {
-                            Some(number) => {
-                                bytes.extend_from_slice(&cursor::with_id(block, number))
-                            }
-                            None => bytes.extend_from_slice(block),
-                        }
-                    }
-                    Some((Ok(bytes.freeze()), Some((reader, numbers))))
-                }
-            }
-        }
-    })
-}
-
-/// What a reader is told that reads no further, though its answer did not end there.
-fn broken_off(answer: &Answer, error: ReadError) -> Bytes {
-    let (code, message) = match error {
-        ReadError::TooSlow => ("slow_client", "The stream was read too slowly."),
-        ReadError::NotResumable => (
-            "stream_not_resumable",
-            "The response is longer than what is kept of one.",
-        ),
-        ReadError::Expired => ("stream_expired", "The response is not kept any longer."),
-        ReadError::Unavailable => (
-            "store_unavailable",
-            "What is kept of the response can not be read now.",
-        ),
-    };
-    let error = json!({"code": code, "message": message});
-    let block = match answer.about().wire {
-        Wire::Responses => {
-            let mut response = object::object_of(answer, &[]);
-            response["status"] = "failed".into();
-            response["error"] = error;
-            let event = json!({"type": "response.failed", "sequence_number": answer.count(), "response": response});
-            format!("event: response.failed\ndata: {event}\n\n")
-        }
-        _ => format!("data: {}\n\n", json!({"error": error})),
-    };
-    block.into()
 }
 
 async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {

@@ -98,15 +98,15 @@ impl Stage {
     }
 
     async fn body(&self) -> Body {
-        let (_, begun) = self.start(false).await;
-        self.body_of(begun)
+        let (answer, begun) = self.start(false).await;
+        self.body_of(&answer, begun)
     }
 
-    fn body_of(&self, begun: Begun) -> Body {
+    fn body_of(&self, answer: &Arc<Answer>, begun: Begun) -> Body {
         match begun {
             Begun::Streaming(streaming) => connection::body(
+                answer.clone(),
                 streaming.reader,
-                self.wire,
                 self.relay.shared.config.keepalive,
             ),
             Begun::Failed(error) => panic!("{error}"),
@@ -244,14 +244,14 @@ async fn a_fallback_answers_under_the_clients_name_with_one_created_and_its_own_
         ],
         RelayConfig::default(),
     );
-    let (_, begun) = stage.start(false).await;
+    let (answer, begun) = stage.start(false).await;
     let Begun::Streaming(streaming) = begun else {
         panic!("it failed");
     };
     assert_eq!(streaming.target, 1);
     let head = streaming.head.clone().unwrap();
     assert_eq!(head.header("x-who"), Some("second"));
-    let body = connection::body(streaming.reader, Wire::Responses, Duration::from_secs(15));
+    let body = connection::body(answer, streaming.reader, Duration::from_secs(15));
     let expected = format!("{CREATED}{DELTA}{COMPLETED}").replace("theirs", "mine");
     assert_eq!(text(body).await, expected);
 }
@@ -285,7 +285,7 @@ async fn a_silent_server_is_heard_between_whole_blocks_and_never_in_the_log() {
     );
     let stage = Stage::new(vec![(Wire::Responses, Script::always(reply))], config);
     let (answer, begun) = stage.start(false).await;
-    let text = text(stage.body_of(begun)).await;
+    let text = text(stage.body_of(&answer, begun)).await;
     let sign = "data: {\"type\":\"keepalive\"}\n\n";
     assert!(text.contains(sign), "{text}");
     let whole = format!("{CREATED}{DELTA}{COMPLETED}");
@@ -358,7 +358,7 @@ async fn an_answer_that_is_stopped_says_so_and_frees_the_server() {
     let (answer, begun) = stage.start(false).await;
     let end = answer.cancel(Duration::from_secs(1)).await;
     assert_eq!(end, Some(End::Cancelled));
-    let text = text(stage.body_of(begun)).await;
+    let text = text(stage.body_of(&answer, begun)).await;
     assert_eq!(kinds(&text).last().unwrap(), "response.failed");
     assert!(stage.is_free().await);
 }
@@ -373,7 +373,7 @@ async fn a_slow_reader_pauses_only_its_own_stream() {
     assert_eq!(fast.len(), long.len());
     // The slow one has not been read to its end, and loses nothing.
     assert_eq!(slow.end_so_far(), None);
-    assert_eq!(text(stage.body_of(begun)).await.len(), long.len());
+    assert_eq!(text(stage.body_of(&slow, begun)).await.len(), long.len());
 }
 
 #[actix_rt::test]
