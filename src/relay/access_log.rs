@@ -57,7 +57,7 @@ pub(super) async fn log(
         told: extensions.remove::<Told>().unwrap_or_default(),
         client: extensions.get::<Client>().cloned(),
         shared: request.app_data::<Data<Shared>>().cloned(),
-        _running: extensions.remove::<Running>(),
+        _running: extensions.remove::<Arc<Running>>(),
     };
     drop(extensions);
     Ok(response.map_body(|_, body| Logged {
@@ -76,7 +76,7 @@ struct Line {
     client: Option<Client>,
     shared: Option<Data<Shared>>,
     /// It runs until its body is out.
-    _running: Option<Running>,
+    _running: Option<Arc<Running>>,
 }
 
 impl Drop for Line {
@@ -98,7 +98,7 @@ impl Drop for Line {
             route = self.route,
             status = self.status,
             wire = wire.map(metrics::name),
-            model = model.as_deref(),
+            model = model.as_deref().map(metrics::shortened),
             provider = answer.map(Answer::provider).or(provider.as_deref()),
             client = self.client.as_ref().map(Client::label),
             attempt = answer.map_or(*attempt, |answer| answer.attempt().max(*attempt)),

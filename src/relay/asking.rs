@@ -79,8 +79,8 @@ async fn answer(
     let began = Instant::now();
     let client = gate::admit(request, shared)?;
     let permit = shared.access.begin_stream(&client)?;
-    shared.drain.begin_for(request, permit)?;
-    let body = body::read(request, payload, shared.config.max_body_bytes).await?;
+    let running = shared.drain.begin_for(request, permit)?;
+    let body = body::read(request, payload, &shared.config).await?;
     let (prompt, wanted) = match read(wire, &body) {
         Ok(read) => read,
         Err(refused) => return Ok(*refused),
@@ -121,6 +121,7 @@ async fn answer(
         targets: route.targets.clone(),
         is_codex: is_codex(of_us) && wanted.streams,
         question: question(request, asking, shared, prompt),
+        _running: Some(running),
     };
     shared.metrics.overhead(wire, began.elapsed());
     let named = |index: usize| {

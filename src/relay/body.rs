@@ -1,9 +1,6 @@
 //! The body of a request: read whole and unpacked, within its bounds.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
 use actix_web::{
     HttpRequest,
@@ -15,20 +12,18 @@ use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
 
-use super::access::Refusal;
-
-/// How long the whole body of a request may take.
-pub(super) const BODY_TIME: Duration = Duration::from_secs(120);
+use super::{access::Refusal, config::RelayConfig};
 
 /// The most memory that a packed body may ask of zstd for what it refers back to, as a power of two: 8 MiB, more than any of its usual levels.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Reads a body and unpacks it. `limit` counts unpacked bytes; what is over it is refused before it is read whole.
+/// Reads a body and unpacks it. The limit counts unpacked bytes; what is over it is refused before it is read whole.
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: Payload,
-    limit: usize,
+    config: &RelayConfig,
 ) -> Result<Bytes, Refusal> {
+    let limit = config.max_body_bytes;
     let coding = Coding::of(request)?;
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -49,12 +44,12 @@ pub(super) async fn read(
         }
         Ok(())
     };
-    match tokio::time::timeout(BODY_TIME, reading).await {
+    match tokio::time::timeout(config.body_time, reading).await {
         Ok(read) => read?,
         Err(_) => {
             let message = format!(
-                "the request's body took longer than {} s",
-                BODY_TIME.as_secs()
+                "the request's body took longer than {:?} (`body_time`)",
+                config.body_time
             );
             let status = StatusCode::REQUEST_TIMEOUT;
             return Err(Refusal::new(status, "request_timeout", message));
@@ -68,7 +63,9 @@ pub(super) async fn read(
 }
 
 fn too_large(limit: usize) -> Refusal {
-    let message = format!("the request's body is over the limit of {limit} bytes, unpacked");
+    let message = format!(
+        "the request's body is over the limit of {limit} bytes, unpacked (`max_body_bytes`)"
+    );
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
 }
 

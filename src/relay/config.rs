@@ -14,13 +14,18 @@ pub struct RelayConfig {
     pub max_streams: usize,
     /// The most connections that a server of this relay's command takes at a time; further ones wait until one is free.
     pub max_connections: usize,
+    /// How long the head of a request may take; then it is 408. Read by a server of this relay's command, as `max_connections` is.
+    pub head_time: Duration,
+    /// How long the whole body of a request may take; then it is 408.
+    pub body_time: Duration,
     /// How long a client's stream may be without a block before it is sent a sign of life.
     pub keepalive: Duration,
     /// How long the head of a streamed answer waits for the server's. Then it is 200, and what fails later is an event.
     pub head_patience: Duration,
     /// How long what comes before the output is held back, so that a retry before it is not seen.
     pub preamble_patience: Duration,
-    /// How long a client may leave its stream unread.
+    /// How long a client may leave its stream unread. Then it is told so, if it reads again, and the connection of one that takes nothing
+    /// at all is closed (on Linux, by a server of this relay's command).
     pub slow_client: Duration,
     /// How long an answer that ended can be read again.
     pub retention: Duration,
@@ -44,6 +49,8 @@ impl Default for RelayConfig {
             max_body_bytes: 32 << 20,
             max_streams: 1000,
             max_connections: 25_000,
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(120),
             keepalive: Duration::from_secs(15),
             head_patience: Duration::from_secs(15),
             preamble_patience: Duration::from_secs(2),
@@ -63,6 +70,8 @@ with_fields!(RelayConfig {
     with_max_body_bytes(max_body_bytes: usize),
     with_max_streams(max_streams: usize),
     with_max_connections(max_connections: usize),
+    with_head_time(head_time: Duration),
+    with_body_time(body_time: Duration),
     with_keepalive(keepalive: Duration),
     with_head_patience(head_patience: Duration),
     with_preamble_patience(preamble_patience: Duration),

@@ -12,6 +12,7 @@ use actix_web::{HttpMessage as _, HttpRequest, http::StatusCode};
 use tokio::{sync::Notify, time::timeout};
 
 use super::access::{Refusal, StreamPermit};
+use crate::{ApiError, ErrorKind};
 
 /// How long clients have to read the end of what the shutdown ended.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -22,9 +23,12 @@ pub(super) struct Drain {
     draining: AtomicBool,
     running: AtomicUsize,
     emptied: Notify,
+    is_over: AtomicBool,
+    over: Notify,
 }
 
-/// A request that is being answered, to the last byte of its body.
+/// A request that is being answered, to the last byte of its body, or an answer that goes on without its client: whoever works at it
+/// holds this.
 pub(super) struct Running {
     drain: Arc<Drain>,
     _permit: StreamPermit,
@@ -39,17 +43,18 @@ impl Drain {
         self.running.load(Ordering::Acquire)
     }
 
-    /// Begins a request, unless the relay is about to end. It runs until the last byte of its body is out.
+    /// Begins a request, unless the relay is about to end. It runs until the last byte of its body is out, and for as long as somebody
+    /// holds what this gives.
     pub(super) fn begin_for(
         self: &Arc<Self>,
         request: &HttpRequest,
         permit: StreamPermit,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Arc<Running>, Refusal> {
         self.running.fetch_add(1, Ordering::AcqRel);
-        let running = Running {
+        let running = Arc::new(Running {
             drain: self.clone(),
             _permit: permit,
-        };
+        });
         if self.is_draining() {
             let mut refusal = Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -59,8 +64,33 @@ impl Drain {
             refusal.retry_after = Some(Duration::from_secs(1));
             return Err(refusal);
         }
-        request.extensions_mut().insert(running);
-        Ok(())
+        request.extensions_mut().insert(running.clone());
+        Ok(running)
+    }
+
+    /// Those that still run are to end now.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.over.notify_waiters();
+    }
+
+    /// Resolves when there is no time left.
+    pub(super) async fn over(&self) {
+        let over = self.over.notified();
+        if !self.is_over.load(Ordering::Acquire) {
+            over.await;
+        }
+    }
+
+    /// What this comes to, or that there was no time left for it.
+    pub(super) async fn or_over<T>(
+        &self,
+        asked: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        tokio::select! {
+            done = asked => done,
+            () = self.over() => Err(shutting_down()),
+        }
     }
 
     /// Takes no more, and waits for those that run. Whether they have ended in that time.
@@ -78,6 +108,12 @@ impl Drain {
             emptied.await;
         }
     }
+}
+
+/// How those end that the grace was not enough for.
+pub(super) fn shutting_down() -> ApiError {
+    let message = "this relay is shutting down, and the answer did not end in time: ask again";
+    ApiError::new(ErrorKind::ShutDown, message)
 }
 
 impl Drop for Running {

@@ -1,6 +1,11 @@
 //! `/metrics`: what became of requests, in a recorder of the relay's own, so that no program has to give up its.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use metrics::{
     Unit, counter, describe_counter, describe_histogram, histogram, with_local_recorder,
@@ -12,6 +17,7 @@ use metrics_exporter_prometheus::{
 use super::access::Client;
 use crate::{
     actors::{ChunkTimer, MetricsObserver, Milestone, Observer, RequestInfo, RequestNotice},
+    protocol::Id,
     wire::Wire,
 };
 
@@ -26,6 +32,41 @@ const SHORT: &[f64] = &[
 ];
 const LONG: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 
+/// How many models, and how many clients, have labels of their own, the first that come. Clients invent names, and each would be a dozen
+/// more series for ever.
+const MAX_NAMES: usize = 200;
+
+/// The most bytes of such a name.
+const MAX_NAME_BYTES: usize = 128;
+
+/// What all others are called.
+const OTHER: &str = "other";
+
+/// The names that have labels of their own.
+#[derive(Default)]
+struct Names(Mutex<HashSet<String>>);
+
+impl Names {
+    /// Whether this is one of them, or has become one.
+    fn has(&self, name: &str) -> bool {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = names.len() < MAX_NAMES && name.len() <= MAX_NAME_BYTES;
+        names.contains(name) || (has_room && names.insert(name.to_owned()))
+    }
+
+    fn bound(&self, name: &mut Id) {
+        if !self.has(name) {
+            *name = OTHER.into();
+        }
+    }
+}
+
+/// A name that a client made up, as logs have it.
+pub(super) fn shortened(name: &str) -> &str {
+    let end = name.char_indices().nth(MAX_NAME_BYTES);
+    end.map_or(name, |(end, _)| &name[..end])
+}
+
 /// A wire's name in labels and logs.
 pub(super) fn name(wire: Wire) -> &'static str {
     match wire {
@@ -39,6 +80,8 @@ pub(super) struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     observer: Arc<MetricsObserver>,
+    models: Arc<Names>,
+    clients: Arc<Names>,
 }
 
 impl Metrics {
@@ -76,6 +119,8 @@ impl Metrics {
             recorder: Arc::new(recorder),
             handle,
             observer: Arc::new(observer),
+            models: Arc::default(),
+            clients: Arc::default(),
         }
     }
 
@@ -104,10 +149,23 @@ impl Metrics {
 
     /// Who tells what becomes of a request of this client.
     pub(super) fn observer(&self, client: &Client) -> ClientObserver {
+        let label = client.label();
+        let client = if self.clients.has(label) {
+            label
+        } else {
+            OTHER
+        };
         ClientObserver {
             metrics: self.clone(),
-            client: client.label().to_owned(),
+            client: client.to_owned(),
         }
+    }
+
+    /// The request with a model that has a label.
+    fn bounded(&self, request: &RequestInfo) -> RequestInfo {
+        let mut request = request.clone();
+        self.models.bound(&mut request.model);
+        request
     }
 }
 
@@ -120,7 +178,15 @@ pub(super) struct ClientObserver {
 impl Observer for ClientObserver {
     fn on_notice(&self, notice: &RequestNotice) {
         with_local_recorder(&*self.metrics.recorder, || {
-            self.metrics.observer.on_notice(notice);
+            let mut bounded = notice.clone();
+            bounded.request = Arc::new(self.metrics.bounded(&notice.request));
+            if let Milestone::Answered { model, .. } | Milestone::Ended { model, .. } =
+                &mut bounded.milestone
+                && let Some(model) = model
+            {
+                self.metrics.models.bound(model);
+            }
+            self.metrics.observer.on_notice(&bounded);
             // What a cancelled answer cost is not known, and not guessed.
             if let Milestone::Ended {
                 usage: Some(usage), ..
@@ -140,7 +206,8 @@ impl Observer for ClientObserver {
 
     fn chunk_timer(&self, request: &RequestInfo) -> Option<ChunkTimer> {
         with_local_recorder(&*self.metrics.recorder, || {
-            self.metrics.observer.chunk_timer(request)
+            let request = self.metrics.bounded(request);
+            self.metrics.observer.chunk_timer(&request)
         })
     }
 }

@@ -91,20 +91,21 @@ impl Relay {
         self.shared.access.set_tokens(tokens);
     }
 
-    /// From now on readiness is 503, and no request for an answer is taken; those that run have `grace` to end. Then the runtime is shut
-    /// down, which ends them in their dialect, and what it says is waited for a moment. It returns at once when nothing runs.
+    /// From now on readiness is 503, and no request for an answer is taken; those that run have `grace` to end. Then they end
+    /// in their dialect, with `server_shutting_down`, and what they say is waited for a moment. It returns at once when nothing runs. The
+    /// runtime goes on, for others may use it.
     ///
     /// The listener stays open: close it a while later ([`RelayConfig::drain_notice`]), so that those who send traffic have looked at readiness.
     pub async fn drain(&self, grace: Duration) {
         let drain = &self.shared.drain;
         if !drain.emptied_within(grace).await {
-            self.shared.runtime.shutdown(Duration::ZERO).await;
+            drain.end();
             // A client that does not read is not waited for.
             drain.emptied_within(drain::LAST_WORDS).await;
         }
     }
 
-    /// How many requests for an answer are being answered.
+    /// How many requests for an answer are being answered; of those whose client has left, the ones that go on without it.
     pub fn running(&self) -> usize {
         self.shared.drain.running()
     }
@@ -123,15 +124,16 @@ impl Relay {
 /// Serves a relay on these listeners, with `workers` threads; within an actix `System`, which it ends with. Nobody's signals are caught.
 ///
 /// What a program with an actix-web service of its own has to set itself is set here: a client that leaves is seen at once
-/// (`h1_allow_half_closed(false)`), the head of a request has a time, and connections a limit.
+/// (`h1_allow_half_closed(false)`), the head of a request has a time, connections have a limit, and one whose client reads nothing ends
+/// ([`RelayConfig::slow_client`], on Linux).
 ///
 /// # Errors
 /// When a listener can't be used.
 pub fn serve(listeners: Vec<TcpListener>, relay: &Relay, workers: usize) -> io::Result<Serving> {
-    let max_connections = relay.shared.config.max_connections;
+    let config = relay.shared.config.clone();
     let relay = relay.clone();
     let configure = move |app: &mut ServiceConfig| relay.configure(app);
-    service::start(listeners, configure, workers, max_connections)
+    service::start(listeners, configure, workers, &config)
 }
 
 impl fmt::Debug for Relay {

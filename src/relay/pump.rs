@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     answers::{Answer, Answers, End, Reader},
     config::RelayConfig,
+    drain::{self, Drain, Running},
     preamble::DoesNotFit,
     rendering::{MakeRenderer, Rendering},
     routing::Target,
@@ -50,6 +51,8 @@ pub(super) struct Asked {
     pub(super) is_codex: bool,
     /// Makes the request for a target.
     pub(super) question: Box<dyn Ask>,
+    /// It is one of its client's streams for as long as it is filled.
+    pub(super) _running: Option<Arc<Running>>,
 }
 
 /// What an answer begins with.
@@ -95,6 +98,7 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         runtime: shared.runtime.clone(),
         answers: shared.answers.clone(),
         config: shared.config.clone(),
+        drain: shared.drain.clone(),
         rendering,
         begin: Some(begin),
         patience: Instant::now() + shared.config.head_patience,
@@ -128,6 +132,7 @@ struct Pump {
     runtime: Runtime,
     answers: Answers,
     config: RelayConfig,
+    drain: Arc<Drain>,
     rendering: Rendering,
     /// Whoever waits for the head, until it is known.
     begin: Option<oneshot::Sender<Result<Head, ApiError>>>,
@@ -141,6 +146,16 @@ struct Pump {
     dropped: Vec<String>,
 }
 
+/// Why an answer is filled no further.
+enum Leaving {
+    /// Somebody stops it.
+    Stopped,
+    /// Nobody reads it any more.
+    Deserted,
+    /// The relay ends.
+    ShutDown,
+}
+
 /// What becomes of a target.
 enum Next {
     /// The answer has ended.
@@ -152,10 +167,12 @@ enum Next {
 impl Pump {
     async fn run(mut self) {
         let answer = self.asked.answer.clone();
+        let drain = self.drain.clone();
         let mut leaving = pin!(async {
             tokio::select! {
-                () = answer.cancelled() => Some(()),
-                () = answer.deserted() => None,
+                () = answer.cancelled() => Leaving::Stopped,
+                () = answer.deserted() => Leaving::Deserted,
+                () = drain.over() => Leaving::ShutDown,
             }
         });
         for target in 0..self.asked.targets.len() {
@@ -194,12 +211,12 @@ impl Pump {
         );
     }
 
-    /// Asks one target. `leaving` is `Some` when somebody stops the answer, `None` when nobody reads it any more.
+    /// Asks one target, until the answer has ended or `leaving` is ready.
     async fn ask(
         &mut self,
         target: usize,
         question: Question,
-        mut leaving: impl Future<Output = Option<()>> + Unpin,
+        mut leaving: impl Future<Output = Leaving> + Unpin,
     ) -> Next {
         let asked = &self.asked.targets[target];
         let renames = target > 0 || asked.model.is_some();
@@ -215,7 +232,7 @@ impl Pump {
                 Ok(stream) => stream,
                 Err(error) => return Next::Failed(error),
             },
-            stopped = &mut leaving => return self.left(target, stopped),
+            why = &mut leaving => return self.left(target, why),
         };
         let mut alarm = pin!(sleep_until(self.patience));
         loop {
@@ -225,7 +242,7 @@ impl Pump {
             }
             let delivery = tokio::select! {
                 biased;
-                stopped = &mut leaving => return self.left(target, stopped),
+                why = &mut leaving => return self.left(target, why),
                 delivery = stream.next_delivery() => delivery,
                 () = &mut alarm, if due.is_some() => {
                     self.lose_patience(target);
@@ -242,7 +259,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 () = answer.room() => {}
-                stopped = &mut leaving => return self.left(target, stopped),
+                why = &mut leaving => return self.left(target, why),
             }
         }
     }
@@ -336,15 +353,16 @@ impl Pump {
         Some(Next::Done)
     }
 
-    /// Nobody reads the answer any more, or somebody stops it. The stream of the runtime goes, which cancels upstream.
-    fn left(&mut self, target: usize, stopped: Option<()>) -> Next {
-        match stopped {
-            Some(()) => {
+    /// The answer is filled no further. The stream of the runtime goes, which cancels upstream.
+    fn left(&mut self, target: usize, why: Leaving) -> Next {
+        match why {
+            Leaving::Stopped => {
                 let mut out = Vec::new();
                 self.rendering.open(&mut out);
                 self.finish(target, &ResponseEvent::Cancelled, out);
             }
-            None => self.asked.answer.end(End::Cancelled),
+            Leaving::Deserted => self.asked.answer.end(End::Cancelled),
+            Leaving::ShutDown => self.fail(target, drain::shutting_down()),
         }
         Next::Done
     }

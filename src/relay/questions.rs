@@ -38,7 +38,7 @@ async fn compaction(
     let client = gate::admit(request, shared)?;
     let permit = shared.access.begin_stream(&client)?;
     shared.drain.begin_for(request, permit)?;
-    let body = body::read(request, payload, shared.config.max_body_bytes).await?;
+    let body = body::read(request, payload, &shared.config).await?;
     let mut input = match CompactionInput::from_body(body) {
         Ok(input) => input,
         Err(error) => return Ok(failure::ours_to_say(&error)),
@@ -66,7 +66,8 @@ async fn compaction(
         ))
         .with_observer(shared.metrics.observer(&client));
     let name = target.model.is_some().then_some(&*model);
-    Ok(match shared.runtime.compact(asked).await {
+    let compacted = shared.drain.or_over(shared.runtime.compact(asked));
+    Ok(match compacted.await {
         Ok(output) => with_head(output.head.as_deref(), name)
             .content_type("application/json")
             .body(output.raw.get().to_owned()),

@@ -8,10 +8,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use super::routes;
-
-/// How long the head of a request may take, from its first byte or from when the connection was opened.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+use super::{config::RelayConfig, routes};
 
 /// How long a connection lies still between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -29,7 +26,7 @@ pub(super) fn start(
     listeners: Vec<TcpListener>,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     workers: usize,
-    max_connections: usize,
+    config: &RelayConfig,
 ) -> io::Result<Serving> {
     let workers = workers.max(1);
     let mut server = HttpServer::new(move || {
@@ -41,18 +38,36 @@ pub(super) fn start(
     .disable_signals()
     .shutdown_timeout(1)
     .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEAD_TIME)
-    .max_connections(max_connections.div_ceil(workers))
+    .client_request_timeout(config.head_time)
+    .max_connections(config.max_connections.div_ceil(workers))
     .backlog(BACKLOG)
     // A client that has closed its side has left.
     .h1_allow_half_closed(false);
     for listener in listeners {
+        give_up_on_those_who_do_not_read(&listener, config.slow_client)?;
         server = server.listen(listener)?;
     }
     let server = server.run();
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(Serving { handle })
+}
+
+/// A client that takes nothing at all would hold its connection, and what waits to be written, for ever: the system ends it after this time.
+/// Connections have from their listener what is set here.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(unused_variables, reason = "other systems have no such time")
+)]
+fn give_up_on_those_who_do_not_read(listener: &TcpListener, time: Duration) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // The longest that it takes: 31 bits of milliseconds. None is as long as the system tries of its own accord.
+        let longest = Duration::from_millis(i32::MAX as u64);
+        let time = Some(time.clamp(Duration::from_millis(1), longest));
+        socket2::SockRef::from(listener).set_tcp_user_timeout(time)?;
+    }
+    Ok(())
 }
 
 impl Serving {

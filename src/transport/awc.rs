@@ -9,6 +9,7 @@
 //! that it may be; all others that lie idle are closed then.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     env, fmt,
     future::{Future as _, poll_fn},
@@ -405,7 +406,12 @@ fn to_awc_header(
     }
     let awc_name = awc_header::HeaderName::from_bytes(name.as_str().as_bytes())
         .map_err(|error| invalid_request(format!("can't send header {name}"), error))?;
-    let mut awc_value = awc_header::HeaderValue::from_bytes(value.as_bytes()).map_err(|error| {
+    let text = match *name {
+        // A blank more tells it from the one that the codec adds, which the connection takes out.
+        header::DATE => Cow::Owned([b" ", value.as_bytes()].concat()),
+        _ => Cow::Borrowed(value.as_bytes()),
+    };
+    let mut awc_value = awc_header::HeaderValue::from_bytes(&text).map_err(|error| {
         invalid_request(format!("can't send the value of header {name}"), error)
     })?;
     awc_value.set_sensitive(value.is_sensitive());

@@ -1,6 +1,7 @@
 //! The relay, asked over real sockets.
 
 mod access;
+mod attacks;
 mod configuration;
 mod recordings;
 mod requests;

@@ -127,6 +127,8 @@ pub(super) struct Knobs {
     max_body_bytes: Option<usize>,
     max_streams: Option<usize>,
     max_connections: Option<usize>,
+    head_time: Option<Time>,
+    body_time: Option<Time>,
     keepalive: Option<Time>,
     head_patience: Option<Time>,
     preamble_patience: Option<Time>,
@@ -152,6 +154,8 @@ impl Knobs {
         set(&mut config.max_body_bytes, self.max_body_bytes);
         set(&mut config.max_streams, self.max_streams);
         set(&mut config.max_connections, self.max_connections);
+        set(&mut config.head_time, time(&self.head_time));
+        set(&mut config.body_time, time(&self.body_time));
         set(&mut config.keepalive, time(&self.keepalive));
         set(&mut config.head_patience, time(&self.head_patience));
         set(&mut config.preamble_patience, time(&self.preamble_patience));

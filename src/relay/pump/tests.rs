@@ -93,6 +93,7 @@ impl Stage {
             targets: self.targets.clone(),
             is_codex: self.is_codex,
             question: Box::new(question),
+            _running: None,
         };
         (answer, start(&self.relay.shared, asked).await)
     }
