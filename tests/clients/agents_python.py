@@ -6,6 +6,7 @@ import sys
 
 import agents
 import openai
+import pydantic
 
 agents.set_tracing_disabled(True)
 
@@ -16,14 +17,14 @@ def weather(city: str) -> str:
     return f"{city}: 21 degrees"
 
 
-def agent(url, api):
+def agent(url, api, **more):
     client = openai.AsyncOpenAI(base_url=url, api_key="sk-clients", timeout=60)
     model = {"responses": agents.OpenAIResponsesModel, "chat": agents.OpenAIChatCompletionsModel}[api]
     return agents.Agent(
         name="clients",
         instructions="Answer shortly.",
         model=model(model="gpt-test", openai_client=client),
-        tools=[weather],
+        **{"tools": [weather], **more},
     )
 
 
@@ -54,7 +55,33 @@ async def streamed(url, api):
     return {"kinds": kinds, **told(result)}
 
 
+class Forecast(pydantic.BaseModel):
+    city: str
+    degrees: list[float]
+
+
+async def alone(url, api, **more):
+    """Of the embedded provider itself, where nothing is compared: how often the tool was called, and what came in the end."""
+    result = await agents.Runner.run(agent(url, api, **more), "What is the weather in Paris?")
+    calls = sum(item.type == "tool_call_item" for item in result.new_items)
+    output = result.final_output
+    return {"calls": calls, "output": "text" if isinstance(output, str) and output else type(output).__name__}
+
+
+REQUIRED = {"model_settings": agents.ModelSettings(tool_choice="required")}
+ALONE = {
+    "no tools": lambda url: alone(url, "responses", tools=[]),
+    "chat: no tools": lambda url: alone(url, "chat", tools=[]),
+    "tools": lambda url: alone(url, "responses"),
+    "chat: tools": lambda url: alone(url, "chat"),
+    "tools, required": lambda url: alone(url, "responses", **REQUIRED),
+    "chat: tools, required": lambda url: alone(url, "chat", **REQUIRED),
+    "output_type": lambda url: alone(url, "responses", tools=[], output_type=Forecast),
+    "chat: output_type": lambda url: alone(url, "chat", tools=[], output_type=Forecast),
+}
+
 ACTIONS = {
+    **ALONE,
     "responses_whole": lambda url: whole(url, "responses"),
     "responses_streamed": lambda url: streamed(url, "responses"),
     "chat_whole": lambda url: whole(url, "chat"),

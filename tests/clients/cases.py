@@ -4,6 +4,9 @@ import dataclasses
 import json
 from typing import Callable
 
+# How often the relay asks for one request, where its clients ask from once to 30 times, each in its own way. It asks in their place:
+# what it gives back after that says that it is not to be asked again. Then a refusal that stays can cost more than a client's own
+# attempts would have, though never more than these, and one that goes away costs the user nothing.
 MAX_ATTEMPTS = 5
 
 
@@ -17,6 +20,8 @@ class Case:
     server: str | None = None
     # The dialect of the server behind the relay, where it is not the client's own.
     wire: str | None = None
+    # How many answers the action needs.
+    answers: int = 1
 
 
 def difference(one, other, path=""):
@@ -63,7 +68,8 @@ def without_nulls(value):
 
 def whole(_direct, relayed):
     """Through the relay it is an answer without a fault, whatever it is without."""
-    if "error" in relayed:
+    # A response object has such a field, too, that says nothing.
+    if relayed.get("error"):
         return f"an error: {shown(relayed['error'])}"
     events = relayed.get("events")
     if events is None:
@@ -71,6 +77,11 @@ def whole(_direct, relayed):
     if [event.get("type") for event in events[:1]] == ["response.created"]:
         return None if events[-1]["type"] == "response.completed" else f"ends with {shown(events[-1])}"
     return None if any(choice.get("finish_reason") for event in events for choice in event.get("choices", [])) else "no finish_reason"
+
+
+def well_at_least(direct, relayed):
+    """As direct; or well, where direct gave up."""
+    return whole(direct, relayed) if direct.get("error") else made_of_a_stream(direct, relayed)
 
 
 def told(direct, relayed):
@@ -178,7 +189,11 @@ def same_turn(direct, relayed):
 
 
 def once(reply):
-    return {"replies": [reply]}
+    return times(1, reply)
+
+
+def times(count, reply):
+    return {"replies": [reply] * count}
 
 
 def always(reply):
@@ -223,6 +238,11 @@ def sdk_cases():
         cases.append(Case(f"{action}: 429 with Retry-After", action, equal, always(failing(429, retry_after="1"))))
         cases.append(Case(f"{action}: 429 without", action, equal, always(failing(429))))
         cases.append(Case(f"{action}: 500", action, equal, always(failing(500))))
+    for action in ("responses_create", "chat_create_stream"):
+        for count in range(2, MAX_ATTEMPTS):
+            for name, wait in (("with Retry-After", {"retry_after": "1"}), ("without", {})):
+                refused = times(count, failing(429, **wait))
+                cases.append(Case(f"{action}: 429 {name}, {count} times, then well", action, well_at_least, refused))
     for action in ("responses_create_stream", "chat_create_stream"):
         cases.append(Case(f"{action}: cut before output, then well", action, whole, once(cut({"events": 1}))))
         cases.append(Case(f"{action}: cut in the answer", action, told, always(cut({"events": 20}))))

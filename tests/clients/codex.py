@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 
-from cases import Case, always, cut, difference, equal, failing, shown
+from cases import MAX_ATTEMPTS, Case, always, cut, difference, equal, failing, shown
 from servers import environment
 
 SAID = "said by a tool"
@@ -123,6 +123,11 @@ def cases():
         Case("cut before output", "turn", no_worse, always(cut({"events": 1}))),
         Case("429 with Retry-After, then well", "turn", no_worse, turn(failing(429, retry_after="1"))),
         Case("429 without, then well", "turn", no_worse, turn(failing(429))),
+        *(
+            Case(f"429 {name}, {count} times, then well", "turn", no_worse, turn(*[failing(429, **wait)] * count), answers=2)
+            for name, wait in (("with Retry-After", {"retry_after": "1"}), ("without", {}))
+            for count in range(2, MAX_ATTEMPTS)
+        ),
         Case("429 with Retry-After", "turn", no_worse, always(failing(429, retry_after="1"))),
         Case("429 without", "turn", no_worse, always(failing(429))),
         Case("400", "turn", no_worse, always(failing(400))),

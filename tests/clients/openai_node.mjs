@@ -1,6 +1,8 @@
 // What the openai package of npm makes of a server: runs the cases given on standard input, prints a line for each.
 // As openai_python.py does.
 import OpenAI from "openai";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
+import { z } from "zod";
 
 const parameters = {
   type: "object",
@@ -79,7 +81,81 @@ function sorted(value) {
   );
 }
 
+const hour = z.object({ hour: z.number().int(), degrees: z.number() });
+const forecast = z.object({
+  city: z.string(),
+  sky: z.enum(["clear", "cloudy"]),
+  hours: z.array(hour),
+  best: hour,
+  warning: z.string().nullable(),
+  windy: z.boolean(),
+});
+const plain_request = { model: "gpt-test", input: "hello" };
+const messages = [{ role: "user", content: "hello" }];
+const count = (items, kind) => items.filter(({ type }) => type === kind).length;
+
+// Asked of the embedded provider itself, where nothing is compared.
+const alone = {
+  async text(client) {
+    const response = await client.responses.create(plain_request);
+    return { calls: count(response.output, "function_call"), text: response.output_text !== "" };
+  },
+  async parse(client) {
+    const response = await client.responses.parse({ ...plain_request, text: { format: zodTextFormat(forecast, "forecast") } });
+    return Object.keys(response.output_parsed);
+  },
+  async "stream and parse"(client) {
+    const stream = client.responses.stream({ ...plain_request, text: { format: zodTextFormat(forecast, "forecast") } });
+    return Object.keys((await stream.finalResponse()).output_parsed);
+  },
+  async "chat: parse"(client) {
+    const format = zodResponseFormat(forecast, "forecast");
+    const completion = await client.chat.completions.parse({ model: "gpt-test", messages, response_format: format });
+    return Object.keys(completion.choices[0].message.parsed);
+  },
+  async "chat: runTools"(client) {
+    const called = [];
+    const weather = {
+      type: "function",
+      function: { name: "weather", parameters, parse: JSON.parse, function: ({ city }) => (called.push(typeof city), "21 degrees") },
+    };
+    const runner = client.chat.completions.runTools({ model: "gpt-test", messages, tools: [weather] });
+    return { text: (await runner.finalContent()) !== "", called };
+  },
+  async "tools, required"(client) {
+    const first = await client.responses.create({ ...responses, tool_choice: "required" });
+    const call = first.output.find(({ type }) => type === "function_call");
+    const result = { type: "function_call_output", call_id: call.call_id, output: "21 degrees" };
+    const rest = await client.responses.create({ ...responses, input: [...messages, ...first.output, result] });
+    return { name: call.name, arguments: Object.keys(JSON.parse(call.arguments)), calls: count(rest.output, "function_call"), text: rest.output_text !== "" };
+  },
+  async retrieve(client) {
+    const response = await client.responses.create(plain_request);
+    const again = await client.responses.retrieve(response.id);
+    return { same: again.id === response.id && again.output_text === response.output_text && again.output_text !== "" };
+  },
+  async "background, cancel"(client) {
+    const response = await client.responses.create({ ...plain_request, background: true });
+    return { cancelled: (await client.responses.cancel(response.id)).status };
+  },
+  async "background, starting_after"(client) {
+    const numbers = [];
+    let last, name;
+    for await (const event of await client.responses.create({ ...plain_request, background: true, stream: true })) {
+      numbers.push(event.sequence_number);
+      name ??= event.response.id;
+      if (numbers.length === 4) break;
+    }
+    for await (const event of await client.responses.retrieve(name, { stream: true, starting_after: numbers.at(-1) })) {
+      numbers.push(event.sequence_number);
+      last = event.type;
+    }
+    return { whole: numbers.every((number, index) => number === index), last };
+  },
+};
+
 const actions = {
+  ...alone,
   responses_create: async (client) => plain(await client.responses.create(responses)),
   responses_create_stream: async (client) => events(await client.responses.create({ ...responses, stream: true })),
   async responses_stream(client) {

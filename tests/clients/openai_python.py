@@ -3,8 +3,10 @@
 import concurrent.futures
 import json
 import sys
+from typing import Literal
 
 import openai
+import pydantic
 
 TOOL = {
     "type": "object",
@@ -107,7 +109,156 @@ def cancelled(client):
     return {"status": result.status}
 
 
+class Hour(pydantic.BaseModel):
+    hour: int
+    degrees: float
+
+
+class Forecast(pydantic.BaseModel):
+    """What a schema of people's own is made of: references, choices, lists, what may be absent."""
+
+    city: str
+    sky: Literal["clear", "cloudy"]
+    hours: list[Hour]
+    best: Hour
+    warning: str | None
+    windy: bool
+
+
+PLAIN = {"model": "gpt-test", "input": "hello"}
+ASKED = [{"role": "user", "content": "hello"}]
+
+
+def text(client):
+    response = client.responses.create(**PLAIN)
+    return {"kinds": sorted({item.type for item in response.output} - {"reasoning"}), "text": bool(response.output_text)}
+
+
+def chat_text(client):
+    message = client.chat.completions.create(model="gpt-test", messages=ASKED).choices[0].message
+    return {"calls": len(message.tool_calls or []), "text": bool(message.content)}
+
+
+def parse_stream(client):
+    with client.responses.stream(**PLAIN, text_format=Forecast) as stream:
+        stream.until_done()
+        return type(stream.get_final_response().output_parsed).__name__
+
+
+def chat_json_object(client):
+    completion = client.chat.completions.create(
+        model="gpt-test", messages=ASKED, response_format={"type": "json_object"}
+    )
+    return type(json.loads(completion.choices[0].message.content)).__name__
+
+
+def json_object(client):
+    response = client.responses.create(**PLAIN, text={"format": {"type": "json_object"}})
+    return type(json.loads(response.output_text)).__name__
+
+
+def tool_turn(client):
+    """A call that is asked for, with arguments that fit, and then an answer."""
+    tools = {"model": "gpt-test", "tools": RESPONSES["tools"]}
+    first = client.responses.create(**tools, input="hello", tool_choice="required")
+    [call] = [item for item in first.output if item.type == "function_call"]
+    arguments = json.loads(call.arguments)
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "21 degrees"}
+    after = {"role": "user", "content": "And now?"}
+    told = []
+    for history in ([result], [result, after]):
+        rest = client.responses.create(**tools, input=[*ASKED, *first.output, *history])
+        told.append([rest.status, bool(rest.output_text), sum(item.type == "function_call" for item in rest.output)])
+    return {"name": call.name, "arguments": sorted(arguments), "then": told}
+
+
+def chat_tool_turn(client):
+    tools = {"model": "gpt-test", "tools": CHAT["tools"]}
+    first = client.chat.completions.create(**tools, messages=ASKED, tool_choice="required").choices[0]
+    [call] = first.message.tool_calls
+    result = {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}
+    rest = client.chat.completions.create(**tools, messages=[*ASKED, first.message, result]).choices[0]
+    return {
+        "name": call.function.name,
+        "arguments": sorted(json.loads(call.function.arguments)),
+        "ends": [first.finish_reason, rest.finish_reason],
+        "text": bool(rest.message.content),
+    }
+
+
+def not_asked_for(client):
+    """Tools that are offered, and a choice that forbids them."""
+    response = client.responses.create(**RESPONSES, tool_choice="none")
+    return sum(item.type == "function_call" for item in response.output)
+
+
+def retrieve(client):
+    response = client.responses.create(**PLAIN)
+    again = client.responses.retrieve(response.id)
+    items = list(client.responses.input_items.list(response.id))
+    return {"same": dump(again) == dump(response), "input_items": len(items)}
+
+
+def continued(client):
+    """What is told of an answer that is continued, and of one that there is not."""
+    response = client.responses.create(**PLAIN)
+    status = client.responses.create(**PLAIN, previous_response_id=response.id).status
+    try:
+        client.responses.create(**PLAIN, previous_response_id="resp_none")
+    except openai.BadRequestError as error:
+        return {"status": status, "unknown": error.code}
+    return {"status": status, "unknown": "taken"}
+
+
+def background(client):
+    """An answer that goes on without its client, who comes back for the rest."""
+    begun = client.responses.create(**PLAIN, background=True, stream=True)
+    seen = [dump(next(begun)) for _ in range(4)]
+    begun.close()
+    name = seen[0]["response"]["id"]
+    rest = events(client.responses.retrieve(name, stream=True, starting_after=seen[-1]["sequence_number"]))["events"]
+    numbers = [event["sequence_number"] for event in seen + rest]
+    return {"whole": numbers == list(range(len(numbers))), "last": rest[-1]["type"]}
+
+
+def background_cancel(client):
+    response = client.responses.create(**PLAIN, background=True)
+    return {
+        "begun": response.status in ("queued", "in_progress"),
+        "cancelled": client.responses.cancel(response.id).status,
+        "stays": client.responses.retrieve(response.id).status,
+    }
+
+
+def limited(client):
+    response = client.responses.create(**PLAIN, max_output_tokens=16)
+    completion = client.chat.completions.create(model="gpt-test", messages=ASKED, max_completion_tokens=2)
+    return [response.status, dump(response)["incomplete_details"], completion.choices[0].finish_reason]
+
+
+# Asked of the embedded provider itself, where nothing is compared.
+ALONE = {
+    "text": text,
+    "chat: text": chat_text,
+    "parse": lambda client: type(client.responses.parse(**PLAIN, text_format=Forecast).output_parsed).__name__,
+    "stream and parse": parse_stream,
+    "chat: parse": lambda client: type(
+        client.chat.completions.parse(model="gpt-test", messages=ASKED, response_format=Forecast).choices[0].message.parsed
+    ).__name__,
+    "json_object": json_object,
+    "chat: json_object": chat_json_object,
+    "tools": tool_turn,
+    "chat: tools": chat_tool_turn,
+    "tool_choice none": not_asked_for,
+    "retrieve": retrieve,
+    "previous_response_id": continued,
+    "background, starting_after": background,
+    "background, cancel": background_cancel,
+    "max_output_tokens": limited,
+}
+
 ACTIONS = {
+    **ALONE,
     "responses_create": lambda client: dump(client.responses.create(**RESPONSES)),
     "responses_create_stream": lambda client: events(client.responses.create(**RESPONSES, stream=True)),
     "responses_stream": responses_helper,

@@ -28,6 +28,11 @@ def environment(**more):
     return {**kept, **quiet, **more}
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 class Servers:
     """Starts them, counts what they were asked, and ends them again."""
 
@@ -61,12 +66,16 @@ class Servers:
     def aimock(self):
         """Somebody else's server; one for all cases, as it counts nothing."""
         if not self.aimocks:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
+            port = free_port()
             fixtures = pathlib.Path(__file__).resolve().parent.parent / "interop" / "aimock.json"
             command = [self.llmock, "-p", str(port), "-h", "127.0.0.1", "-f", str(fixtures)]
             self.aimocks = self.start("aimock", command, f"http://127.0.0.1:{port}/v1")
         return self.aimocks
+
+    def graded(self, llmock):
+        """The server that grades its clients, another llmock than aimock's."""
+        port = free_port()
+        return self.start("llmock", [llmock, "serve", "--host", "127.0.0.1", "--port", str(port)], f"http://127.0.0.1:{port}/v1")
 
     def relay(self, server, wire=None):
         command = [self.program, "serve", "--listen", "127.0.0.1:0", "--base-url", server.url]

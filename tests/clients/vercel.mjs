@@ -1,6 +1,6 @@
 // Vercel's AI SDK: a turn with a tool, streamed and not, over both APIs.
 import { createOpenAI } from "@ai-sdk/openai";
-import { generateText, stepCountIs, streamText, tool } from "ai";
+import { generateObject, generateText, stepCountIs, streamObject, streamText, tool } from "ai";
 import { z } from "zod";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
@@ -48,7 +48,48 @@ async function streamed(url, api) {
   return { parts, text: await result.text, steps: steps(await result.steps) };
 }
 
+// Asked of the embedded provider itself, where nothing is compared.
+const forecast = z.object({
+  city: z.string(),
+  sky: z.enum(["clear", "cloudy"]),
+  hours: z.array(z.object({ hour: z.number(), degrees: z.number() })),
+  warning: z.string().nullable(),
+});
+const model = (url, api) => createOpenAI({ baseURL: url, apiKey: "sk-clients" })[api]("gpt-test");
+
+async function text(url, api) {
+  const result = await generateText({ model: model(url, api), prompt: "hello" });
+  return { text: result.text !== "", calls: result.toolCalls.length, finishReason: result.finishReason };
+}
+
+async function object(url, api) {
+  return Object.keys((await generateObject({ model: model(url, api), prompt: "hello", schema: forecast })).object);
+}
+
+async function streamedObject(url, api) {
+  const failures = [];
+  const onError = ({ error }) => failures.push(String(error));
+  const result = streamObject({ model: model(url, api), prompt: "hello", schema: forecast, onError });
+  for await (const _ of result.partialObjectStream);
+  return failures.length ? { failures } : Object.keys(await result.object);
+}
+
+// A first step that has to call, and a rest that ends.
+async function required(url, api) {
+  const prepareStep = ({ stepNumber }) => ({ toolChoice: stepNumber ? "auto" : "required" });
+  const result = await generateText({ ...asked(url, api), stopWhen: stepCountIs(5), prepareStep });
+  return { calls: result.steps.map((step) => step.toolCalls.length), text: result.text !== "" };
+}
+
 const actions = {
+  text: (url) => text(url, "responses"),
+  "chat: text": (url) => text(url, "chat"),
+  generateObject: (url) => object(url, "responses"),
+  "chat: generateObject": (url) => object(url, "chat"),
+  streamObject: (url) => streamedObject(url, "responses"),
+  "chat: streamObject": (url) => streamedObject(url, "chat"),
+  "tools, required": (url) => required(url, "responses"),
+  "chat: tools, required": (url) => required(url, "chat"),
   responses_whole: (url) => whole(url, "responses"),
   responses_streamed: (url) => streamed(url, "responses"),
   chat_whole: (url) => whole(url, "chat"),

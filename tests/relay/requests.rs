@@ -529,6 +529,7 @@ async fn retries_do_not_multiply_and_codex_is_told_in_the_stream() {
     let (status, head, answer) = post(&relay, "/v1/responses", "", &asks(true)).await;
     assert_eq!((status, answer), (500, body.to_string()));
     assert_eq!(header(&head, "x-should-retry"), Some("false"));
+    assert_eq!(relay.upstream.request_count(), 1, "as the provider says");
     let (status, _, answer) = post(
         &relay,
         "/v1/responses",
