@@ -2,6 +2,7 @@
 
 mod ask;
 mod compact;
+mod completions;
 mod console;
 mod decode;
 mod exit_status;
@@ -22,7 +23,7 @@ mod system;
 mod text_view;
 mod usage_error;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::exit_status::ExitStatus;
 
@@ -44,6 +45,7 @@ enum Command {
     Decode(decode::Decode),
     Loopback(loopback::Serve),
     Serve(Box<serve::Serve>),
+    Completions(completions::Completions),
 }
 
 impl Arguments {
@@ -56,6 +58,7 @@ impl Arguments {
             Command::Decode(decode) => decode.run(),
             Command::Loopback(serve) => serve.run(),
             Command::Serve(serve) => serve.run(),
+            Command::Completions(completions) => Ok(completions.run(Self::command())),
         };
         result.unwrap_or_else(|error| {
             console::complain(&error.to_string());
@@ -66,8 +69,6 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -44,7 +44,8 @@ pub(super) fn one_line(json: &str) -> String {
     line
 }
 
-fn print(text: &str) -> ExitStatus {
+/// Prints a text, as a whole.
+pub(super) fn print(text: &str) -> ExitStatus {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())

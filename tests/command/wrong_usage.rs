@@ -26,6 +26,7 @@ fn what_is_wrong_is_named() {
         (&["asq"], &["asq"]),
         (&["ask", "--colour", "hi"], &["--colour"]),
         (&["ask", "hi", "ho"], &["ho"]),
+        (&["completions", "csh"], &["csh", "bash", "fish", "zsh"]),
         (&["ask", "--wire=soap", "hi"], &["--wire", "soap"]),
         (
             &["ask", "--header=X-Team", "hi"],
@@ -214,4 +215,15 @@ fn a_bad_key_is_not_said_of_the_base_url() {
         !said.contains("--base-url") && !said.contains("never"),
         "{said}"
     );
+}
+
+#[test]
+fn completions_know_the_subcommands_and_their_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(&["completions", shell]);
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+        for word in ["ask", "completions", "max-output-tokens"] {
+            assert!(ran.stdout.contains(word), "{shell}: {word}");
+        }
+    }
 }
