@@ -1,4 +1,5 @@
-//! Files: reading those that settings name, whole and never more than a limit, and running out of those that may be open.
+//! Files: reading those that settings name, whole and never more than a limit, writing their bytes as text, and running out of those
+//! that may be open.
 
 use std::{
     fs::File,
@@ -63,6 +64,27 @@ fn check_length(length: u64, limit: u64) -> io::Result<()> {
     Err(Error::new(ErrorKind::FileTooLarge, message))
 }
 
+/// Base64 with padding (RFC 4648, section 4).
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let mut padded = [0; 3];
+        padded[..group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes([0, padded[0], padded[1], padded[2]]);
+        for place in 0..4 {
+            let index = (bits >> (18 - 6 * place)) & 0x3f;
+            let used = place <= group.len();
+            text.push(if used {
+                char::from(ALPHABET[index as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
 /// What this machine has too little of, files above all, if that is what an error of the system is about.
 #[cfg(unix)]
 pub fn local_limit(error: &Error) -> Option<String> {
@@ -106,5 +128,20 @@ mod tests {
         }
         let error = text(b"a\xff".to_vec()).unwrap_err();
         assert!(error.to_string().contains("see byte 1"), "{error}");
+    }
+
+    #[test]
+    fn base64_matches_the_vectors_of_its_standard() {
+        for (text, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
     }
 }

@@ -141,9 +141,10 @@ impl Ask {
             stdout: io::stdout().is_terminal(),
             stderr: io::stderr().is_terminal(),
         };
+        let hint = upstream.hint(upstream.provider.wire.path());
         match self.json {
             true => View::Json(upstream.secrets.clone()),
-            false => View::Text(TextView::new(terminals, upstream.secrets.clone())),
+            false => View::Text(TextView::new(terminals, upstream.secrets.clone(), hint)),
         }
     }
 

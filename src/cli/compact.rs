@@ -55,6 +55,7 @@ impl Compact {
             &upstream,
             async |runtime| runtime.compact(input).await,
             shown,
+            "responses/compact",
         )
     }
 }

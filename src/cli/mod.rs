@@ -1,6 +1,8 @@
 //! The command's subcommands, one file each beside what they share.
 
 mod ask;
+mod attachments;
+mod base_url;
 mod compact;
 mod completions;
 mod console;
@@ -21,6 +23,7 @@ mod serve;
 mod status_line;
 mod system;
 mod text_view;
+mod time_options;
 mod usage_error;
 
 use clap::{CommandFactory as _, Parser, Subcommand};

@@ -36,6 +36,11 @@ impl Models {
                 })
                 .collect()
         };
-        question::answer(&upstream, async |runtime| runtime.models().await, line)
+        question::answer(
+            &upstream,
+            async |runtime| runtime.models().await,
+            line,
+            "models",
+        )
     }
 }

@@ -1,15 +1,20 @@
 //! The options that say what to ask.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
 };
 
-use actix_responses::protocol::{OutputSchema, Prompt, RawJson, ResponseItem, Tool};
+use actix_responses::protocol::{
+    ContentPart, MessageItem, OutputSchema, Prompt, RawJson, ResponseItem, Role, Tool,
+};
 use clap::Args;
 
 use super::{
-    files,
+    attachments, console, files,
     provider_options::{Upstream, variable},
     usage_error::UsageError,
 };
@@ -18,61 +23,77 @@ const MODEL_VARIABLE: &str = "OPENAI_MODEL";
 /// The name that an output schema goes by; the API wants one.
 const SCHEMA_NAME: &str = "answer";
 
+/// How long a pipe may give nothing before that is said.
+const SILENCE: Duration = Duration::from_secs(2);
+
 #[derive(Args)]
 pub(super) struct PromptOptions {
-    /// What to ask; `-` reads it from standard input, and so does leaving it out when something is piped in
-    prompt: Option<String>,
+    /// What to ask; several words are one prompt. What is piped in comes behind it; without it, or as `-`, what is piped in is
+    /// the prompt
+    #[arg(value_name = "PROMPT")]
+    words: Vec<String>,
 
     /// The model to ask; required with OpenAI's own API [env: OPENAI_MODEL]
     #[arg(short, long, value_name = "NAME")]
     model: Option<String>,
 
     /// What the model is to keep to
-    #[arg(long, value_name = "TEXT")]
-    instructions: Option<String>,
+    #[arg(short, long, visible_alias = "instructions", value_name = "TEXT")]
+    system: Option<String>,
+
+    /// A file to ask about: text, an image (PNG, JPEG, GIF, WebP) or a PDF; may be repeated, 32 MiB in all
+    #[arg(short, long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
 
     /// A file with the conversation so far, a JSON array of items; the prompt comes behind it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Conversation")]
     input: Option<PathBuf>,
 
+    /// The kept response that this one continues
+    #[arg(long, value_name = "ID", help_heading = "Conversation")]
+    previous_response_id: Option<String>,
+
+    /// Whether the server keeps the response
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Conversation"
+    )]
+    store: Option<bool>,
+
     /// A file with the tools that may be called, a JSON array
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Answer")]
     tools: Option<PathBuf>,
 
     /// A file with a JSON schema that the answer must follow
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Answer")]
     output_schema: Option<PathBuf>,
 
-    /// How much the model thinks, such as low or high
-    #[arg(long, value_name = "EFFORT")]
-    reasoning_effort: Option<String>,
-
-    /// Which summary of its reasoning it writes, such as auto
-    #[arg(long, value_name = "KIND")]
-    reasoning_summary: Option<String>,
-
     /// The most tokens that the answer may have, reasoning included
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Answer")]
     max_output_tokens: Option<u64>,
 
     /// How random the answer is, from 0 to 2
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Answer")]
     temperature: Option<f64>,
 
-    /// Whether the server keeps the response
-    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    store: Option<bool>,
+    /// How much the model thinks, such as low or high
+    #[arg(long, value_name = "EFFORT", help_heading = "Answer")]
+    reasoning_effort: Option<String>,
 
-    /// The kept response that this one continues
-    #[arg(long, value_name = "ID")]
-    previous_response_id: Option<String>,
+    /// Which summary of its reasoning it writes, such as auto
+    #[arg(long, value_name = "KIND", help_heading = "Answer")]
+    reasoning_summary: Option<String>,
 }
 
 impl PromptOptions {
     /// Reads the files, and the prompt from stdin where that is where it is.
     pub(super) fn prompt(&self, upstream: &Upstream) -> Result<Prompt, UsageError> {
         let mut prompt = Prompt::new(self.items()?);
-        prompt.instructions = self.instructions.clone();
+        prompt.instructions = self.system.clone();
         prompt.tools = self.tools()?;
         prompt.output_format = match &self.output_schema {
             Some(path) => {
@@ -92,9 +113,12 @@ impl PromptOptions {
         prompt.options.temperature = self.temperature;
         prompt.options.store = self.store;
         prompt.options.previous_response_id = self.previous_response_id.clone();
+        let mut parts = attachments::parts(&self.files)?;
         // Last, because a person may have to type it.
-        if let Some(text) = self.text()? {
-            prompt.input.push(ResponseItem::user_text(text));
+        parts.extend(self.text()?.map(ContentPart::input_text));
+        if !parts.is_empty() {
+            let message = MessageItem::new(Role::User, parts);
+            prompt.input.push(ResponseItem::Message(message));
         }
         if prompt.input.is_empty() {
             return Err(UsageError::new(
@@ -128,27 +152,45 @@ impl PromptOptions {
 
     /// The prompt's text. With `--input` there may be none, and then stdin is left alone.
     fn text(&self) -> Result<Option<String>, UsageError> {
-        let text = match self.prompt.as_deref() {
-            Some("-") => read_stdin()?,
-            Some(text) => text.to_owned(),
-            None if self.input.is_some() => return Ok(None),
-            None if io::stdin().is_terminal() => {
+        let words = self.words.join(" ");
+        let is_absent = self.words.is_empty();
+        let is_terminal = io::stdin().is_terminal();
+        let blank = |place| {
+            UsageError::new(format!(
+                "the prompt{place} is blank: there is nothing to ask"
+            ))
+        };
+        if !is_absent && words != "-" {
+            if words.trim().is_empty() {
+                return Err(blank(""));
+            }
+            let piped = match is_terminal {
+                true => String::new(),
+                false => read_stdin()?,
+            };
+            return Ok(Some(match piped.trim().is_empty() {
+                true => words,
+                false => format!("{words}\n\n{piped}"),
+            }));
+        }
+        if is_absent && self.input.is_some() {
+            return Ok(None);
+        }
+        let may_be_blank = is_absent && !self.files.is_empty();
+        let text = match is_absent && is_terminal {
+            true if may_be_blank => String::new(),
+            true => {
                 return Err(UsageError::new(
                     "no prompt: give one as argument, or pipe one in (see `actix-responses ask --help`)",
                 ));
             }
-            None => read_stdin()?,
+            false => read_stdin()?,
         };
-        if !text.trim().is_empty() {
-            return Ok(Some(text));
+        match text.trim().is_empty() {
+            false => Ok(Some(text)),
+            true if may_be_blank => Ok(None),
+            true => Err(blank(" on standard input")),
         }
-        let place = match self.prompt.as_deref() {
-            None | Some("-") => " on standard input",
-            Some(_) => "",
-        };
-        Err(UsageError::new(format!(
-            "the prompt{place} is blank: there is nothing to ask"
-        )))
     }
 }
 
@@ -175,7 +217,29 @@ pub(super) fn conversation(path: &Path) -> Result<Vec<ResponseItem>, UsageError>
 
 /// Without the line end that `echo` adds.
 fn read_stdin() -> Result<String, UsageError> {
-    let mut text = files::read_text("standard input", io::stdin())?;
+    let mut stdin = io::stdin().lock();
+    let silence = (!stdin.is_terminal()).then(watch_silence);
+    // An error comes again when it is read.
+    let _ = stdin.fill_buf();
+    drop(silence);
+    let mut text = files::read_text("standard input", stdin)?;
     text.truncate(text.trim_end_matches(['\n', '\r']).len());
     Ok(text)
+}
+
+/// Says so on stderr when what it gives is not dropped in time: somebody may have forgotten to close the pipe.
+fn watch_silence() -> Sender<()> {
+    let (silence, is_over) = mpsc::channel::<()>();
+    // Without the thread it is not said.
+    let _ = thread::Builder::new()
+        .name("silence".to_owned())
+        .spawn(move || {
+            if is_over.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+                console::complain(
+                    "nothing has come on standard input for 2 s; what comes there is part of the prompt, so its end is waited for \
+                     (`< /dev/null` asks without it)",
+                );
+            }
+        });
+    silence
 }

@@ -5,19 +5,28 @@ use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 use actix_responses::{
     Runtime,
     actors::{SupervisorConfig, Workers},
-    duration::parse_limit,
     loopback::{Loopback, LoopbackOptions},
-    provider::{NoAuth, Preset, Provider, ProviderCatalog, ProviderSettings, Timeouts},
+    provider::{NoAuth, Preset, Provider, ProviderCatalog, ProviderSettings},
     retry::RetryPolicy,
     transport::{AwcTransportFactory, KeepAlive, ProxyConfig, TlsConfig},
     wire::Wire,
 };
 use clap::{Args, ValueEnum};
 
-use super::{console, secrets::Secrets, system, usage_error::UsageError};
+use super::{
+    base_url, console,
+    secrets::Secrets,
+    system,
+    time_options::{ConnectionOptions, TimeoutOptions},
+    usage_error::UsageError,
+};
 
 const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 const CA_FILE_VARIABLE: &str = "SSL_CERT_FILE";
+/// Among the options that most people need.
+const COMMON: Option<&str> = None;
+/// How much is repeated of a provider's name that nobody knows, in characters.
+const MAX_NAME_CHARS: usize = 40;
 /// The time between two events of the embedded provider: a person sees them come.
 const EMBEDDED_PACE: Duration = Duration::from_millis(25);
 
@@ -45,22 +54,22 @@ impl From<WireName> for Wire {
 pub(super) struct ProviderOptions {
     /// A provider by its name: openai, azure-openai, openrouter, perplexity, groq, deepseek, mistral, xai, ollama, lm-studio,
     /// llama-cpp, vllm, or one of --providers-file. The other options go before what it says
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = COMMON)]
     provider: Option<String>,
-
-    /// A TOML file with providers of one's own
-    #[arg(long, value_name = "FILE", requires = "provider")]
-    providers_file: Option<PathBuf>,
 
     /// Where the API is, such as http://localhost:8000/v1. With neither this nor --provider it is OpenAI's, if there is a key,
     /// else the embedded provider [env: OPENAI_BASE_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = COMMON)]
     base_url: Option<String>,
 
     /// The environment variable with the key; it must be set then. Without this it is the provider's own, such as
     /// OPENAI_API_KEY
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = COMMON)]
     api_key_env: Option<String>,
+
+    /// A TOML file with providers of one's own
+    #[arg(long, value_name = "FILE", requires = "provider")]
+    providers_file: Option<PathBuf>,
 
     /// The API it speaks [default: what the provider speaks, else responses]
     #[arg(long, value_enum)]
@@ -98,77 +107,6 @@ pub(super) struct ProviderOptions {
     connection: ConnectionOptions,
 }
 
-#[derive(Args, Clone, Copy)]
-#[command(next_help_heading = "Connection")]
-struct ConnectionOptions {
-    /// How long a connection may lie still before it is probed; 0s or none sends no probes [default: 60s]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    tcp_keepalive: Option<Duration>,
-
-    /// How long the peer may leave bytes without an acknowledgement, on Linux; 0s leaves it to the system, none is as long as it
-    /// can count [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    tcp_user_timeout: Option<Duration>,
-}
-
-impl ConnectionOptions {
-    fn keep_alive(self) -> KeepAlive {
-        let mut keep_alive = KeepAlive::default();
-        keep_alive.idle = self.tcp_keepalive.unwrap_or(keep_alive.idle);
-        keep_alive.user_timeout = self.tcp_user_timeout.unwrap_or(keep_alive.user_timeout);
-        keep_alive
-    }
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Timeouts (such as 500ms, 2s, 5m; none, or forever, is no limit)")]
-struct TimeoutOptions {
-    /// To resolve the host and connect [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    connect_timeout: Option<Duration>,
-
-    /// From the request until the head of the response [default: 5m, for `compact` 10m]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    response_head_timeout: Option<Duration>,
-
-    /// From the head of the response until the first event that changes the answer [default: none]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    first_event_timeout: Option<Duration>,
-
-    /// Without a single byte [default: 5m]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    idle_timeout: Option<Duration>,
-
-    /// Without an event that changes the answer, even if others keep the connection alive [default: none]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    progress_timeout: Option<Duration>,
-
-    /// For what may follow Chat's finish reason, such as the usage; at most 30s in all [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    trailer_timeout: Option<Duration>,
-
-    /// For the request with all its attempts [default: none]
-    #[arg(long, value_name = "TIME", value_parser = parse_limit)]
-    total_timeout: Option<Duration>,
-}
-
-impl TimeoutOptions {
-    /// Puts those that are given in place of the provider's.
-    fn apply(&self, timeouts: &mut Timeouts) {
-        timeouts.connect = self.connect_timeout.unwrap_or(timeouts.connect);
-        // A compaction's head comes when it is done; who gives a time for the head means either.
-        timeouts.compaction_head = self
-            .response_head_timeout
-            .unwrap_or(timeouts.compaction_head);
-        timeouts.response_head = self.response_head_timeout.unwrap_or(timeouts.response_head);
-        timeouts.first_event = self.first_event_timeout.or(timeouts.first_event);
-        timeouts.idle = self.idle_timeout.unwrap_or(timeouts.idle);
-        timeouts.progress = self.progress_timeout.or(timeouts.progress);
-        timeouts.trailer = self.trailer_timeout.unwrap_or(timeouts.trailer);
-        timeouts.total = self.total_timeout.or(timeouts.total);
-    }
-}
-
 /// Whom to ask.
 pub(super) struct Upstream {
     pub(super) provider: Provider,
@@ -196,6 +134,14 @@ impl Upstream {
         let factory = AwcTransportFactory::new(&self.tls, &ProxyConfig::default())
             .map_err(|error| UsageError::at("can't set up the transport", &error))?;
         Ok(factory.with_keep_alive(self.keep_alive))
+    }
+
+    /// What to say of an error that a base URL without a path may have caused, when `path` was asked.
+    pub(super) fn hint(&self, path: &str) -> Option<String> {
+        match &self.embedded {
+            Some(_) => None,
+            None => base_url::hint(&self.provider, path),
+        }
     }
 
     /// Says so on stderr if the embedded provider is going to answer.
@@ -288,8 +234,7 @@ impl ProviderOptions {
     fn chosen(&self) -> Result<Option<Chosen>, UsageError> {
         if let Some(base_url) = &self.base_url {
             // What is wrong with it is better said of the option.
-            Provider::new("--base-url", base_url)
-                .map_err(|error| UsageError::at("--base-url", &error))?;
+            base_url::check("--base-url", base_url)?;
         }
         let mut chosen = match &self.provider {
             Some(name) => Chosen {
@@ -327,10 +272,15 @@ impl ProviderOptions {
             Some(path) => (ProviderCatalog::from_file(path), "--providers-file"),
             None => (Ok(ProviderCatalog::default()), "--provider"),
         };
-        catalog
-            .map_err(|error| UsageError::at(place, &error))?
-            .settings(name)
-            .map_err(|error| UsageError::at("--provider", &error))
+        let catalog = catalog.map_err(|error| UsageError::at(place, &error))?;
+        let settings = catalog.settings(name).or_else(|error| {
+            let Some((end, _)) = name.char_indices().nth(MAX_NAME_CHARS) else {
+                return Err(error);
+            };
+            // For the message; there is none of this name either.
+            catalog.settings(&format!("{}\u{2026}", &name[..end]))
+        });
+        settings.map_err(|error| UsageError::at("--provider", &error))
     }
 
     /// Without a name: a base URL that is given, else OpenAI if there is a key.
@@ -352,6 +302,9 @@ impl ProviderOptions {
             Some(preset) => (preset.name, "the key"),
             None => ("openai-compatible", BASE_URL_VARIABLE),
         };
+        if let (BASE_URL_VARIABLE, Some(base_url)) = (place, &settings.base_url) {
+            base_url::check(place, base_url)?;
+        }
         Ok(Some(Chosen {
             name: name.to_owned(),
             settings,

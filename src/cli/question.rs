@@ -5,15 +5,16 @@ use std::io::{self, ErrorKind as IoErrorKind, Write as _};
 use actix_responses::{ApiError, ErrorKind, Runtime, retry::RetryPolicy};
 
 use super::{
-    console, exit_status::ExitStatus, interrupts::Interrupts, provider_options::Upstream, system,
-    usage_error::UsageError,
+    base_url, console, exit_status::ExitStatus, interrupts::Interrupts, provider_options::Upstream,
+    system, usage_error::UsageError,
 };
 
-/// Asks, waits for the answer, and prints what `shown` makes of it.
+/// Asks, waits for the answer, and prints what `shown` makes of it. `path` is where it asks, behind the base URL.
 pub(super) fn answer<T>(
     upstream: &Upstream,
     ask: impl AsyncFnOnce(&Runtime) -> Result<T, ApiError>,
     shown: impl FnOnce(T) -> String,
+    path: &str,
 ) -> Result<ExitStatus, UsageError> {
     upstream.announce();
     let answering = async {
@@ -30,7 +31,8 @@ pub(super) fn answer<T>(
         // Nothing was sent.
         Some(Err(error)) if error.kind() == ErrorKind::InvalidConfiguration => Err(error.into()),
         Some(Err(error)) => {
-            console::complain(&upstream.secrets.hide(&error.report()));
+            let report = base_url::report(&error, upstream.hint(path).as_deref());
+            console::complain(&upstream.secrets.hide(&report));
             Ok(ExitStatus::Failure)
         }
         None => Ok(ExitStatus::Interrupted),

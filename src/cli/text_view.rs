@@ -12,6 +12,7 @@ use self::{
     words::{call_line, incomplete_report, own_words, usage_line},
 };
 use super::{
+    base_url,
     console::{Page, Target, complaint, printable},
     secrets::Secrets,
 };
@@ -45,6 +46,8 @@ pub(super) struct TextView {
     current: Option<usize>,
     since_text: SinceText,
     kept_bytes: usize,
+    /// What to say of an error that the base URL may have caused.
+    hint: Option<String>,
 }
 
 /// Where the terminal's cursor is.
@@ -66,7 +69,7 @@ enum SinceText {
 }
 
 impl TextView {
-    pub(super) fn new(terminals: Terminals, secrets: Secrets) -> Self {
+    pub(super) fn new(terminals: Terminals, secrets: Secrets, hint: Option<String>) -> Self {
         Self {
             terminals,
             secrets,
@@ -76,6 +79,7 @@ impl TextView {
             current: None,
             since_text: SinceText::Nothing,
             kept_bytes: 0,
+            hint,
         }
     }
 
@@ -148,7 +152,7 @@ impl TextView {
             ResponseEvent::Failed(error) => {
                 self.end_text(page);
                 let details = error.details();
-                let report = error.report();
+                let report = base_url::report(error, self.hint.as_deref());
                 let words = [&details.finish_reason, &details.native_finish_reason];
                 let more = match own_words(words, |word| report.contains(word)) {
                     Some(words) => format!(" The server says of the end: {words}."),

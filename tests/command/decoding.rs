@@ -1,6 +1,9 @@
 //! Captured streams as JSON lines.
 
-use std::io::{BufRead as _, BufReader};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use actix_responses::loopback::{DefaultAnswer, sse_text};
 use serde_json::{Value, json};
@@ -175,7 +178,7 @@ fn large_event_comes_through() {
 
 #[test]
 fn lines_of_a_live_stream_come_at_once() {
-    let mut running = Running::start(&mut program(&["decode"]));
+    let mut running = Running::start_with_stdin(&mut program(&["decode"]), Stdio::piped());
     running.type_in(&sse(&[text_delta("first")]));
     running.until_stdout(|lines| lines.contains("first"));
     running.type_in(&sse(&[completed()]));

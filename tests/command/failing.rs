@@ -145,3 +145,30 @@ fn page_in_place_of_an_api_is_a_clear_error() {
     assert_eq!(ran.status, Some(1));
     assert!(ran.stderr.contains("text/plain"), "{ran:?}");
 }
+
+#[test]
+fn a_base_url_without_a_path_is_told_what_was_asked() {
+    let refusing = || always(Reply::error(StatusCode::NOT_FOUND));
+    let page = || always(Reply::text("<html>hi</html>"));
+    for (provider, wire, path) in [
+        (refusing(), "responses", "responses"),
+        (page(), "chat", "chat/completions"),
+    ] {
+        let base_url = provider.base_url();
+        let bare = base_url.strip_suffix("/v1").expect("a path");
+        let ran = run(&asking(bare, &["--wire", wire]));
+        let asked = format!("asked is {bare}/{path}:");
+        assert!(ran.stderr.contains(&asked), "{ran:?}");
+        assert!(ran.stderr.contains(&base_url), "{ran:?}");
+        let ran = run(&asking(&base_url, &["--wire", wire]));
+        assert!(!ran.stderr.contains("asked is"), "{ran:?}");
+    }
+    let provider = refusing();
+    let base_url = provider.base_url();
+    let bare = base_url.strip_suffix("/v1").expect("a path");
+    let ran = run(&["models", "--base-url", bare]);
+    assert!(
+        ran.stderr.contains(&format!("asked is {bare}/models:")),
+        "{ran:?}"
+    );
+}

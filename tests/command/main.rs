@@ -12,6 +12,7 @@ mod interrupting;
 #[cfg(unix)]
 mod open_files;
 mod peers;
+mod prompting;
 mod providers;
 mod relaying;
 mod serving;

@@ -25,7 +25,7 @@ fn what_is_wrong_is_named() {
         (&[][..], &["Usage:"][..]),
         (&["asq"], &["asq"]),
         (&["ask", "--colour", "hi"], &["--colour"]),
-        (&["ask", "hi", "ho"], &["ho"]),
+        (&["decode", "hi", "ho"], &["ho"]),
         (&["completions", "csh"], &["csh", "bash", "fish", "zsh"]),
         (&["ask", "--wire=soap", "hi"], &["--wire", "soap"]),
         (
@@ -47,7 +47,7 @@ fn what_is_wrong_is_named() {
         (&["ask", "--query=region", "hi"], &["--query", "name=value"]),
         (
             &["ask", "--base-url=localhost:8000/v1", "hi"],
-            &["--base-url", "localhost"],
+            &["--base-url", "no scheme", "http://localhost:8000/v1"],
         ),
         (&["ask", "--base-url=", "hi"], &["--base-url"]),
         (&["ask", "--base-url=http://", "hi"], &["--base-url"]),
@@ -215,6 +215,55 @@ fn a_bad_key_is_not_said_of_the_base_url() {
         !said.contains("--base-url") && !said.contains("never"),
         "{said}"
     );
+}
+
+#[test]
+fn a_base_url_in_the_environment_is_told_its_scheme_too() {
+    let mut command = program(&["ask", "hi"]);
+    command.env("OPENAI_BASE_URL", "api.example.com");
+    let ran = Running::start(&mut command).finish();
+    let said = "OPENAI_BASE_URL: the URL has no scheme: write https://api.example.com/v1";
+    assert!(ran.stderr.contains(said), "{ran:?}");
+    assert_eq!(ran.status, Some(2));
+}
+
+#[test]
+fn a_long_name_of_a_provider_is_cut() {
+    let name = "n".repeat(10_000);
+    let ran = run(&["ask", "hi", "--provider", &name]);
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.stderr.contains("known are openai,"), "{ran:?}");
+    assert!(ran.stderr.contains("nnn\u{2026}"), "{ran:?}");
+    assert!(ran.stderr.len() < 400, "{ran:?}");
+}
+
+#[test]
+fn help_says_the_common_options_first_and_groups_the_others() {
+    let help = run(&["ask", "--help"]).stdout;
+    let mut at = 0;
+    for heading in [
+        "\nOptions:",
+        "-m, --model",
+        "-s, --system",
+        "-f, --file",
+        "--json",
+        "--provider ",
+        "--base-url",
+        "--api-key-env",
+        "-h, --help",
+        "\nConversation:",
+        "--input",
+        "\nAnswer:",
+        "--tools",
+        "\nRetries:",
+        "\nProvider:",
+        "--wire",
+        "\nTimeouts ",
+        "\nConnection:",
+    ] {
+        let found = help[at..].find(heading);
+        at += found.unwrap_or_else(|| panic!("{heading}: {}", &help[at..]));
+    }
 }
 
 #[test]

@@ -80,6 +80,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// With nothing on its stdin.
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut running = Self::start_unread(command);
         running.read_stdout();
@@ -106,7 +107,7 @@ impl Running {
 
     /// Nobody reads its stdout until [`take_stdout`](Self::take_stdout).
     pub(crate) fn start_unread(command: &mut Command) -> Self {
-        Self::spawn(command.stdin(Stdio::piped()))
+        Self::spawn(command.stdin(Stdio::null()))
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -132,7 +133,7 @@ impl Running {
         self.child.stdout.take().expect("an unread pipe")
     }
 
-    /// Writes to its stdin, and leaves it open.
+    /// Writes to its stdin, which must be a pipe, and leaves it open.
     pub(crate) fn type_in(&mut self, text: &str) {
         let stdin = self.child.stdin.as_mut().expect("an open stdin");
         stdin.write_all(text.as_bytes()).expect("a reader");
@@ -162,6 +163,15 @@ impl Running {
 
     fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// Waits until its stderr is so.
+    pub(crate) fn until_stderr(&mut self, is_so: impl Fn(&str) -> bool) -> String {
+        while !is_so(&self.stderr()) {
+            assert!(self.sources > 0, "it ended: {:?}", self.stderr());
+            self.read_piece();
+        }
+        self.stderr()
     }
 
     /// Waits until its stdout is so.
@@ -231,7 +241,7 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
 }
 
 pub(crate) fn run_with_stdin(arguments: &[&str], stdin: &str) -> Ran {
-    let mut running = Running::start(&mut program(arguments));
+    let mut running = Running::start_with_stdin(&mut program(arguments), Stdio::piped());
     running.type_in(stdin);
     running.finish()
 }

@@ -25,7 +25,7 @@ fn events(data: &[&str]) -> Vec<ResponseEvent> {
 }
 
 fn shown(terminals: Terminals, data: &[&str]) -> Page {
-    let mut view = TextView::new(terminals, Secrets::new(["sk-secret".to_owned()]));
+    let mut view = TextView::new(terminals, Secrets::new(["sk-secret".to_owned()]), None);
     let mut page = Page::default();
     for event in events(data) {
         view.render(&event, &mut page);
@@ -84,13 +84,13 @@ fn the_end_leaves_the_cursor_at_the_start_of_a_line() {
         [TEXT, REASONING, without_usage],
         [REASONING, CALL, without_usage],
     ] {
-        let mut view = TextView::new(BOTH, Secrets::default());
+        let mut view = TextView::new(BOTH, Secrets::default(), None);
         for event in events(&data) {
             view.render(&event, &mut Page::default());
         }
         assert_eq!(view.cursor, Cursor::LineStart, "{data:?}");
     }
-    let mut view = TextView::new(BOTH, Secrets::default());
+    let mut view = TextView::new(BOTH, Secrets::default(), None);
     let mut page = Page::default();
     view.render(&events(&[REASONING])[0], &mut page);
     view.render(&ResponseEvent::Cancelled, &mut page);
@@ -285,7 +285,7 @@ fn what_is_missing_of_a_message_is_printed_or_complained_of() {
 /// What is said of an end.
 fn said_of(end: ResponseEvent) -> String {
     let mut page = Page::default();
-    TextView::new(Terminals::default(), Secrets::default()).render(&end, &mut page);
+    TextView::new(Terminals::default(), Secrets::default(), None).render(&end, &mut page);
     page.on(Target::Stderr)
 }
 
