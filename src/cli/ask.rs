@@ -1,7 +1,7 @@
 //! `ask`: one question, its answer as it comes.
 
 use std::{
-    io::{self, ErrorKind, IsTerminal},
+    io::{self, ErrorKind},
     time::Duration,
 };
 
@@ -28,7 +28,8 @@ use super::{
     provider_options::{ProviderOptions, Upstream},
     status_line::StatusLine,
     system,
-    text_view::{Terminals, TextView},
+    terminals::Terminals,
+    text_view::TextView,
     usage_error::UsageError,
 };
 
@@ -39,8 +40,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// Ask a model, and show its answer as it comes
 ///
-/// The text of the answer goes to stdout. Where stderr is a terminal, it shows reasoning, tool calls and what is being waited
-/// for. With neither a key nor a base URL the embedded provider answers: nothing is sent anywhere.
+/// The text of the answer goes to stdout, tool calls and what went wrong to stderr; where that is a terminal, it also shows reasoning
+/// and what is being waited for. With neither a key nor a base URL the embedded provider answers: nothing is sent anywhere.
 ///
 /// A stdout that is closed early, as `head` does, cancels the request and is no failure.
 #[derive(Args)]
@@ -106,7 +107,10 @@ impl Ask {
         let console = Console::start().map_err(unusable)?;
         let runtime = upstream.runtime(self.retry.policy())?;
         let (shown, mut is_shown) = oneshot::channel();
-        let printer = Printer::new(self.view(upstream), console, self.status_line(), shown).start();
+        let terminals = Terminals::of_this_process();
+        let view = self.view(terminals, upstream);
+        let status = self.status_line(terminals);
+        let printer = Printer::new(view, console, status, terminals, shown).start();
         let policy = DeliveryPolicy::Wait {
             max_wait: MAX_READER_PAUSE,
         };
@@ -136,11 +140,7 @@ impl Ask {
         }
     }
 
-    fn view(&self, upstream: &Upstream) -> View {
-        let terminals = Terminals {
-            stdout: io::stdout().is_terminal(),
-            stderr: io::stderr().is_terminal(),
-        };
+    fn view(&self, terminals: Terminals, upstream: &Upstream) -> View {
         let hint = upstream.hint(upstream.provider.wire.path());
         match self.json {
             true => View::Json(upstream.secrets.clone()),
@@ -149,9 +149,10 @@ impl Ask {
     }
 
     /// Logs and JSON on the same terminal would run into a status line.
-    fn status_line(&self) -> Option<StatusLine> {
-        let is_alone = self.verbose == 0 && !(self.json && io::stdout().is_terminal());
-        (is_alone && io::stderr().is_terminal()).then(|| StatusLine::new(Instant::now()))
+    fn status_line(&self, terminals: Terminals) -> Option<StatusLine> {
+        let is_alone = self.verbose == 0 && !(self.json && terminals.stdout);
+        let can_be = is_alone && terminals.stderr && terminals.can_erase;
+        can_be.then(|| StatusLine::new(Instant::now(), terminals))
     }
 }
 

@@ -43,6 +43,11 @@ impl Page {
         self.pieces.is_empty()
     }
 
+    /// Whether something is for that target.
+    pub(super) fn has(&self, target: Target) -> bool {
+        self.pieces.iter().any(|(to, _)| *to == target)
+    }
+
     fn write(&self) -> io::Result<()> {
         for (target, piece) in &self.pieces {
             match target {
@@ -110,15 +115,27 @@ pub(super) fn complaint(message: &str) -> String {
     format!("actix-responses: {}\n", printable(message))
 }
 
-/// A text of somebody else's as a terminal may get it: without control characters, which could do anything to it.
+/// A text of somebody else's as a terminal may get it: without characters that do something to it.
 pub(super) fn printable(text: &str) -> String {
-    let is_harmless = |character: char| !character.is_control() || matches!(character, '\n' | '\t');
-    text.chars()
-        .map(|character| match is_harmless(character) {
-            true => character,
-            false => char::REPLACEMENT_CHARACTER,
-        })
-        .collect()
+    let mut printable = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' if characters.peek() == Some(&'\n') => {}
+            _ if is_harmless(character) => printable.push(character),
+            _ => printable.push(char::REPLACEMENT_CHARACTER),
+        }
+    }
+    printable
+}
+
+/// Whether it neither moves the cursor, beyond line ends, nor shows what follows in another order.
+pub(super) fn is_harmless(character: char) -> bool {
+    match character {
+        '\n' | '\t' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        _ => !character.is_control(),
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +165,11 @@ mod tests {
         assert_eq!(
             printable("a\x1b[2J\u{9b}b\tc\n"),
             "a\u{FFFD}[2J\u{FFFD}b\tc\n"
+        );
+        assert_eq!(printable("a\r\nb\rc"), "a\nb\u{FFFD}c");
+        assert_eq!(
+            printable("\u{202a}\u{202e}\u{2066}\u{2069}\u{200f}"),
+            "\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{200f}"
         );
     }
 }

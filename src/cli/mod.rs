@@ -22,6 +22,7 @@ mod secrets;
 mod serve;
 mod status_line;
 mod system;
+mod terminals;
 mod text_view;
 mod time_options;
 mod usage_error;

@@ -19,10 +19,11 @@ use super::{
     json_lines,
     secrets::Secrets,
     status_line::StatusLine,
+    terminals::{self, Terminals},
     text_view::TextView,
 };
 
-/// How often a status line is drawn anew.
+/// How often a status line is drawn anew. A word is held back for its end for so long, and twice that at most.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How the showing ended.
@@ -43,6 +44,11 @@ pub(super) struct Printer {
     view: View,
     console: Console,
     status: Option<StatusLine>,
+    terminals: Terminals,
+    /// Something was written to stdout.
+    has_begun: bool,
+    /// Events came since the last tick.
+    is_busy: bool,
     shown: Option<oneshot::Sender<Shown>>,
 }
 
@@ -52,12 +58,16 @@ impl Printer {
         view: View,
         console: Console,
         status: Option<StatusLine>,
+        terminals: Terminals,
         shown: oneshot::Sender<Shown>,
     ) -> Self {
         Self {
             view,
             console,
             status,
+            terminals,
+            has_begun: false,
+            is_busy: false,
             shown: Some(shown),
         }
     }
@@ -65,9 +75,14 @@ impl Printer {
     fn render(&mut self, events: &[ResponseEvent]) -> Page {
         let mut page = Page::default();
         match &mut self.view {
-            View::Text(text) => events
-                .iter()
-                .for_each(|event| text.render(event, &mut page)),
+            View::Text(text) => {
+                if self.terminals.stdout {
+                    text.set_columns(terminals::columns());
+                }
+                for event in events {
+                    text.render(event, &mut page);
+                }
+            }
             View::Json(secrets) => {
                 let mut lines = Vec::new();
                 for event in events {
@@ -81,6 +96,7 @@ impl Printer {
 
     /// The status line around what is to be written: off before it, and on again behind it.
     fn with_status(&mut self, mut page: Page, is_final: bool) -> Page {
+        self.has_begun |= page.has(Target::Stdout);
         let Some(status) = &mut self.status else {
             return page;
         };
@@ -93,7 +109,9 @@ impl Printer {
             View::Text(text) => text.has_room_for_status(),
             View::Json(_) => true,
         };
-        if has_room && !is_final && !status.is_drawn() {
+        // Who reads stdout, such as `cat`, may write to the same terminal, at any time.
+        let is_ours = self.terminals.stdout || !self.has_begun;
+        if is_ours && has_room && !is_final && !status.is_drawn() {
             page.push(Target::Stderr, status.draw(Instant::now()));
         }
         page
@@ -121,11 +139,17 @@ impl Printer {
         }
     }
 
-    /// Draws the status line anew, where there is one.
+    /// Draws the status line anew, where there is one, and shows what is held back while nothing comes.
     fn on_tick(&mut self, ctx: &mut Context<Self>) {
+        let is_silent = !std::mem::take(&mut self.is_busy);
         let mut page = Page::default();
         if let Some(status) = &mut self.status {
             page.push(Target::Stderr, status.erase());
+        }
+        if let View::Text(text) = &mut self.view
+            && is_silent
+        {
+            text.flush(&mut page);
         }
         let page = self.with_status(page, false);
         if !page.is_empty() {
@@ -138,7 +162,7 @@ impl Actor for Printer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if self.status.is_some() {
+        if self.status.is_some() || self.terminals.stdout {
             ctx.run_interval(STATUS_INTERVAL, Self::on_tick);
         }
     }
@@ -159,6 +183,7 @@ impl Handler<Delivery> for Printer {
     type Result = ();
 
     fn handle(&mut self, delivery: Delivery, ctx: &mut Self::Context) {
+        self.is_busy = true;
         if let Some(status) = &mut self.status {
             status.on_events();
         }

@@ -8,7 +8,7 @@ use actix_responses::{
 };
 use tokio::time::Instant;
 
-use super::console::printable;
+use super::{console::printable, terminals::Terminals};
 
 /// Back to the start of the line, and nothing on it.
 const ERASE: &str = "\r\x1b[K";
@@ -22,6 +22,7 @@ pub(super) struct StatusLine {
     attempt: u32,
     max_attempts: u32,
     is_drawn: bool,
+    terminals: Terminals,
 }
 
 enum Doing {
@@ -34,13 +35,14 @@ enum Doing {
 }
 
 impl StatusLine {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, terminals: Terminals) -> Self {
         Self {
             doing: Doing::Asking,
             since: now,
             attempt: 1,
             max_attempts: 1,
             is_drawn: false,
+            terminals,
         }
     }
 
@@ -78,7 +80,7 @@ impl StatusLine {
     pub(super) fn draw(&mut self, now: Instant) -> String {
         self.is_drawn = true;
         // Without wrapping, since only one line can be erased.
-        format!("\x1b[?7l\x1b[2m{}\x1b[0m\x1b[?7h", self.text(now))
+        format!("\x1b[?7l{}\x1b[?7h", self.terminals.dim(&self.text(now)))
     }
 
     /// What removes the line from the terminal, if it is there.
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn a_line_is_erased_once() {
         let now = Instant::now();
-        let mut line = StatusLine::new(now);
+        let mut line = StatusLine::new(now, Terminals::default());
         assert_eq!(line.erase(), "");
         let drawn = line.draw(now + Duration::from_millis(2_900));
         assert!(
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn a_wait_is_counted_down_in_tenths() {
         let now = Instant::now();
-        let mut line = StatusLine::new(now);
+        let mut line = StatusLine::new(now, Terminals::default());
         line.doing = Doing::Waiting {
             reason: "rate_limited".to_owned(),
             until: now + Duration::from_millis(1_950),

@@ -1,7 +1,9 @@
 //! Events as a person reads them: the answer on stdout, everything else on stderr.
 
 mod message;
+mod width;
 mod words;
+mod wrapping;
 
 use actix_responses::protocol::{
     OutputItem, ResponseEvent, ResponseItem, StreamAnomalies, TokenUsage,
@@ -10,31 +12,24 @@ use actix_responses::protocol::{
 use self::{
     message::{MessageKey, Part, PrintedMessage},
     words::{call_line, incomplete_report, own_words, usage_line},
+    wrapping::Wrapping,
 };
 use super::{
     base_url,
     console::{Page, Target, complaint, printable},
     secrets::Secrets,
+    terminals::Terminals,
 };
 
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
 /// How much printed text is kept, to be compared with the messages when they are done: far more than a model writes, and a bound
 /// for a server that does not stop. What comes after that is printed all the same.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// Which of the two outputs are terminals. Both are then taken for the same one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Terminals {
-    pub(super) stdout: bool,
-    pub(super) stderr: bool,
-}
-
 /// Turns events into output.
 ///
 /// Stdout gets the text of the answer, refusals included, and nothing else: messages begin on lines of their own, and the
-/// last line is ended. A message that is done has its text printed as far as it was not. Stderr gets what ended badly and what was
-/// lost on the way; where it is a terminal also reasoning, tool calls and the tokens.
+/// last line is ended. A message that is done has its text printed as far as it was not. On a terminal its lines are wrapped. Stderr gets
+/// what ended badly and what was lost on the way; where it is a terminal also reasoning, tool calls and the tokens.
 pub(super) struct TextView {
     terminals: Terminals,
     secrets: Secrets,
@@ -46,6 +41,7 @@ pub(super) struct TextView {
     current: Option<usize>,
     since_text: SinceText,
     kept_bytes: usize,
+    wrapping: Wrapping,
     /// What to say of an error that the base URL may have caused.
     hint: Option<String>,
 }
@@ -79,8 +75,21 @@ impl TextView {
             current: None,
             since_text: SinceText::Nothing,
             kept_bytes: 0,
+            wrapping: Wrapping::default(),
             hint,
         }
+    }
+
+    /// The width of the terminal that stdout is.
+    pub(super) fn set_columns(&mut self, columns: Option<usize>) {
+        self.wrapping.set_columns(columns);
+    }
+
+    /// Prints what is held back of a line.
+    pub(super) fn flush(&mut self, page: &mut Page) {
+        let mut held = String::new();
+        self.wrapping.flush(&mut held);
+        page.push(Target::Stdout, held);
     }
 
     /// Whether a line may be drawn on the terminal now and erased again.
@@ -250,7 +259,9 @@ impl TextView {
                 true => Cursor::InAnswer,
                 false => Cursor::LineStart,
             };
-            page.push(Target::Stdout, printable(text));
+            let mut shown = String::with_capacity(text.len());
+            self.wrapping.push(text, &mut shown);
+            page.push(Target::Stdout, shown);
         } else {
             page.push(Target::Stdout, text);
         }
@@ -259,6 +270,9 @@ impl TextView {
     /// Ends the line on stdout.
     fn end_text(&mut self, page: &mut Page) {
         if std::mem::take(&mut self.is_text_open) {
+            let mut held = String::new();
+            self.wrapping.end(&mut held);
+            page.push(Target::Stdout, held);
             page.push(Target::Stdout, "\n");
             if self.terminals.stdout {
                 self.cursor = Cursor::LineStart;
@@ -266,11 +280,15 @@ impl TextView {
         }
     }
 
-    /// Goes to the start of a line of the terminal, without a trace on stdout.
+    /// Goes to the start of a line of the terminal.
     fn end_line(&mut self, page: &mut Page) {
-        if self.cursor != Cursor::LineStart {
-            self.cursor = Cursor::LineStart;
-            page.push(Target::Stderr, "\n");
+        match self.cursor {
+            Cursor::LineStart => {}
+            Cursor::InAnswer => self.end_text(page),
+            Cursor::InReasoning => {
+                self.cursor = Cursor::LineStart;
+                page.push(Target::Stderr, "\n");
+            }
         }
     }
 
@@ -279,9 +297,9 @@ impl TextView {
             return;
         }
         if self.cursor == Cursor::InAnswer {
-            self.end_line(page);
+            self.end_text(page);
         }
-        page.push(Target::Stderr, format!("{DIM}{}{PLAIN}", printable(text)));
+        page.push(Target::Stderr, self.terminals.dim(&printable(text)));
         self.cursor = match text.ends_with('\n') {
             true => Cursor::LineStart,
             false => Cursor::InReasoning,
@@ -323,7 +341,7 @@ impl TextView {
                 if let Some(call) = call_line(other)
                     && self.terminals.stderr
                 {
-                    self.note(&format!("{DIM}-- {call} --{PLAIN}"), page);
+                    self.note(&self.terminals.dim(&format!("-- {call} --")), page);
                 }
             }
         }
@@ -333,7 +351,8 @@ impl TextView {
         if let Some(usage) = usage
             && self.terminals.stderr
         {
-            self.note(&format!("{DIM}-- {} --{PLAIN}", usage_line(usage)), page);
+            let line = format!("-- {} --", usage_line(usage));
+            self.note(&self.terminals.dim(&line), page);
         }
     }
 

@@ -19,4 +19,6 @@ mod serving;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)]
+mod terminal;
 mod wrong_usage;

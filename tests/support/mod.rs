@@ -14,12 +14,16 @@ mod folder;
 mod loopback;
 mod server;
 mod server_process;
+#[cfg(all(unix, feature = "cli"))]
+mod terminal;
 mod tls;
 
 use std::{future::Future, time::Duration};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::command::{Ran, Running, ask, asking, program, run, run_with_stdin};
+#[cfg(all(unix, feature = "cli"))]
+pub(crate) use self::terminal::Terminal;
 pub(crate) use self::{
     answers::{CHUNKED, COMPLETED, DELTA, HEAD, OK, chunk, whole_answer},
     asking::{Events, collect, end_of, failure, failure_of, prompt},

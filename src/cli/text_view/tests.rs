@@ -9,6 +9,8 @@ use super::{words::MAX_CALL_CHARS, *};
 const BOTH: Terminals = Terminals {
     stdout: true,
     stderr: true,
+    is_styled: true,
+    can_erase: true,
 };
 
 /// The events of a stream of such data.
@@ -60,8 +62,8 @@ fn stdout_is_the_text_of_the_answer_alone() {
 fn a_terminal_shows_reasoning_calls_and_tokens_on_lines_of_their_own() {
     let data = [REASONING, TEXT, CALL, TEXT, REASONING, TEXT, COMPLETED];
     let stderr_alone = Terminals {
-        stderr: true,
-        ..Terminals::default()
+        stdout: false,
+        ..BOTH
     };
     let page = shown(stderr_alone, &data);
     let reasoning = "\x1b[2mhm\u{FFFD}\x1b[0m\n";
@@ -72,9 +74,9 @@ fn a_terminal_shows_reasoning_calls_and_tokens_on_lines_of_their_own() {
     assert_eq!(page.on(Target::Stdout), "oneoneone\n");
 
     let page = shown(BOTH, &data);
-    let expected = format!("{reasoning}\n{call}\n{reasoning}{tokens}");
+    let expected = format!("{reasoning}{call}{reasoning}{tokens}");
     assert_eq!(page.on(Target::Stderr), expected);
-    assert_eq!(page.on(Target::Stdout), "oneoneone\n");
+    assert_eq!(page.on(Target::Stdout), "one\none\none\n");
 }
 
 #[test]
