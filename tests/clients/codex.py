@@ -14,7 +14,14 @@ from servers import environment
 
 SAID = "said by a tool"
 CALL = json.dumps({"cmd": f"echo {SAID}"})
+ASKED = "say something by a tool"
 TIME_LIMIT = 240
+
+# The same turn for aimock.
+FIXTURES = [
+    {"match": {"userMessage": ASKED, "hasToolResult": False}, "response": {"toolCalls": [{"name": "exec_command", "arguments": CALL}]}},
+    {"match": {"userMessage": ASKED, "hasToolResult": True}, "response": {"content": "It was said, as you asked for."}},
+]
 
 CONFIG = """
 model = "gpt-test"
@@ -115,6 +122,8 @@ def cases():
     return [
         Case("turn", "turn", is_a_turn(equal), turn()),
         Case("turn over a server of chat", "turn", is_a_turn(same_items), {"direct": turn(), "relayed": chat}, wire="chat"),
+        Case("turn, aimock", "turn", is_a_turn(same_items), server="aimock"),
+        Case("turn over aimock's chat", "turn", is_a_turn(same_items), server="aimock", wire="chat"),
         Case("cut after completed", "turn", is_a_turn(equal), turn(after=cut("body_end"), second=cut("body_end"))),
         Case("reset after completed", "turn", is_a_turn(no_worse), turn(after=cut("body_end", "reset"), second=cut("body_end", "reset"))),
         Case("held open after completed", "turn", is_a_turn(equal), turn(after=cut("body_end", "hang"), second=cut("body_end", "hang"))),
@@ -158,7 +167,7 @@ def run_one(program, url):
         work.mkdir()
         (home / "config.toml").write_text(CONFIG.format(url=url))
         process = subprocess.Popen(
-            [program, "exec", "--json", "--skip-git-repo-check", "say something by a tool"],
+            [program, "exec", "--json", "--skip-git-repo-check", ASKED],
             cwd=work,
             env=environment(CODEX_HOME=str(home), HOME=folder),
             stdin=subprocess.DEVNULL,

@@ -143,7 +143,7 @@ def main():
     for name in options.clients or all_clients:
         cases, run = all_clients[name]
         cases = [case for case in cases if options.only in case.name]
-        rows += compare(Servers(options.program, str(llmock)), name, cases, run, not options.direct)
+        rows += compare(Servers(options.program, str(llmock), codex.FIXTURES), name, cases, run, not options.direct)
     print("What a case comes to, without the relay and through it, and the requests that reach the server. Worse is another end than")
     print(f"without the relay, unless it is a good one, or more than {known.MAX_ATTEMPTS} requests for an answer and than without.")
     print("| client | case | direct | relayed | requests | |\n|---|---|---|---|---|---|")

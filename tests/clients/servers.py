@@ -36,8 +36,9 @@ def free_port():
 class Servers:
     """Starts them, counts what they were asked, and ends them again."""
 
-    def __init__(self, program, llmock):
+    def __init__(self, program, llmock, fixtures=()):
         self.program = program
+        self.fixtures = fixtures
         self.llmock = llmock
         self.aimocks = None
         self.folder = tempfile.TemporaryDirectory()
@@ -67,8 +68,9 @@ class Servers:
         """Somebody else's server; one for all cases, as it counts nothing."""
         if not self.aimocks:
             port = free_port()
-            fixtures = pathlib.Path(__file__).resolve().parent.parent / "interop" / "aimock.json"
-            command = [self.llmock, "-p", str(port), "-h", "127.0.0.1", "-f", str(fixtures)]
+            shared = pathlib.Path(__file__).resolve().parent.parent / "interop" / "aimock.json"
+            fixtures = {"fixtures": [*self.fixtures, *json.loads(shared.read_text())["fixtures"]]}
+            command = [self.llmock, "-p", str(port), "-h", "127.0.0.1", "-f", self.file("aimock.json", json.dumps(fixtures))]
             self.aimocks = self.start("aimock", command, f"http://127.0.0.1:{port}/v1")
         return self.aimocks
 
