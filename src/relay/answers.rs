@@ -8,13 +8,16 @@ mod reader;
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -31,8 +34,11 @@ pub(in crate::relay) use self::{
 };
 use super::{
     access::Client,
+    block::{self, Event},
     config::RelayConfig,
+    makers::{Made, Makers},
     resume::object,
+    routing::Maker,
     store::{MemoryStore, StoreLimits, StreamStore},
 };
 
@@ -54,6 +60,7 @@ struct Inner {
     ledger: Arc<Ledger>,
     store: Arc<dyn StreamStore>,
     known: Mutex<Known>,
+    makers: Makers,
 }
 
 #[derive(Default)]
@@ -96,6 +103,7 @@ impl Answers {
                 ledger: Arc::default(),
                 store,
                 known: Mutex::default(),
+                makers: Makers::default(),
             }),
         }
     }
@@ -148,12 +156,90 @@ impl Answers {
 
     /// The id that the server gave this answer. An older answer of this client with the same one is found by ours alone.
     pub(in crate::relay) fn set_alias(&self, answer: &Answer, server_id: &str) {
+        self.remember(answer, server_id);
         if let Some(room) = self.known().rooms.get_mut(answer.client())
             && room.answers.contains_key(answer.id())
         {
             room.aliases.insert(server_id.into(), answer.id_shared());
             answer.set_server_id(server_id);
         }
+    }
+
+    fn remember(&self, answer: &Answer, text: &str) {
+        if let Some(maker) = answer.maker().cloned() {
+            let answer_id = answer.id_shared();
+            let made = Made {
+                maker,
+                answer: answer_id,
+            };
+            self.inner.makers.remember(answer.client(), text, made);
+        }
+    }
+
+    /// Remembers who made the items that are done in these blocks: by their ids, and by what is sealed in them.
+    pub(in crate::relay) fn remember_items(&self, answer: &Answer, blocks: &[Bytes]) {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Item<'a> {
+            #[serde(borrow)]
+            id: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            encrypted_content: Option<Cow<'a, str>>,
+        }
+        for block in blocks {
+            let data = block::data(block);
+            let event = Event::read(&data);
+            let Some(item) = event
+                .item
+                .filter(|_| event.kind() == "response.output_item.done")
+            else {
+                continue;
+            };
+            let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
+            for text in [item.id, item.encrypted_content].into_iter().flatten() {
+                self.remember(answer, &text);
+            }
+        }
+    }
+
+    /// Who gave this client an answer or an item with this id, or what is sealed so.
+    pub(in crate::relay) fn maker(&self, client: &Client, text: &str) -> Option<Maker> {
+        let made = self.inner.makers.find(client, text);
+        made.map(|made| made.maker).or_else(|| {
+            let answer = self.find(client, text)?;
+            answer.maker().cloned()
+        })
+    }
+
+    /// Of these items those that stand in answers which this client was given and which are stored.
+    pub(in crate::relay) async fn items_by_id(
+        &self,
+        client: &Client,
+        ids: &[&str],
+    ) -> HashMap<String, Value> {
+        let mut found = HashMap::new();
+        for id in ids {
+            if found.contains_key(*id) {
+                continue;
+            }
+            let made = self.inner.makers.find(client, id);
+            let answer = made.and_then(|made| self.find(client, &made.answer));
+            let Some(answer) = answer.filter(|answer| answer.about().stored) else {
+                continue;
+            };
+            // One that can't be read any more is as one that was never there.
+            let blocks = answer.blocks().await.unwrap_or_default();
+            let output = object::object_of(&answer, &blocks)["output"].take();
+            let Value::Array(output) = output else {
+                continue;
+            };
+            for item in output {
+                if let Some(id) = item["id"].as_str() {
+                    found.insert(id.to_owned(), item);
+                }
+            }
+        }
+        found
     }
 
     /// Forgets an answer. It runs on for those who read it.

@@ -21,20 +21,19 @@ use super::{
     answers::{About, Answer},
     body,
     bridge::{Bridge, BridgeOptions},
-    connection, failure, gate,
+    connection,
+    continuing::Continued,
+    drain::Running,
+    failure, gate,
     headers::{self, is_codex},
-    pump::{self, Ask, Asked, Begun, Question, Streaming},
+    pump::{self, Ask, Asked, Begun, Form, Question, Streaming},
     rendering::MakeRenderer,
+    resume::cursor::Numbers,
     routing::{Route, Target},
     shared::Shared,
     whole,
 };
-use crate::{
-    ApiError,
-    actors::SubmitRequest,
-    protocol::{Prompt, ResponseItem},
-    wire::Wire,
-};
+use crate::{ApiError, actors::SubmitRequest, protocol::Prompt, wire::Wire};
 
 pub(super) async fn responses(
     request: HttpRequest,
@@ -64,12 +63,6 @@ async fn answered(
     }
 }
 
-/// What is read of a body besides the prompt.
-struct Wanted {
-    streams: bool,
-    in_background: bool,
-}
-
 async fn answer(
     wire: Wire,
     request: &HttpRequest,
@@ -81,90 +74,137 @@ async fn answer(
     let permit = shared.access.begin_stream(&client)?;
     let running = shared.drain.begin_for(request, permit)?;
     let body = body::read(request, payload, &shared.config).await?;
-    let (prompt, wanted) = match read(wire, &body) {
-        Ok(read) => read,
-        Err(refused) => return Ok(*refused),
-    };
-    let model = prompt.options.model.clone().unwrap_or_default();
-    let route = route(shared, &model)?;
-    let of_us = request.headers();
-    let detached = wanted.in_background
-        || headers::text(of_us, "x-relay-detach").is_some_and(|value| value == "true");
-    let first = &route.targets[0];
-    let mut line = Line {
-        wire: Some(wire),
-        model: Some(model.clone()),
-        provider: Some(first.provider.name().to_owned()),
-        ..Line::default()
-    };
-    let about = About {
-        wire,
-        model: model.clone(),
-        provider: first.provider.name().to_owned(),
-        detached,
-        stored: prompt.options.store != Some(false),
-        request: body,
-    };
-    let filled = shared.answers.begin(&client, about);
-    line.answer = Some(filled.clone());
-    line.clone().tell(request);
-    let asking = Asking {
-        client: &client,
-        wire,
-        streams: wanted.streams || wire != Wire::Chat,
-        route: route.clone(),
-        answer: filled.clone(),
-        earlier: earlier(shared, &client, &prompt, &route).await,
-    };
-    let asked = Asked {
-        answer: filled.clone(),
-        targets: route.targets.clone(),
-        is_codex: is_codex(of_us) && wanted.streams,
-        question: question(request, asking, shared, prompt),
-        _running: Some(running),
-    };
-    shared.metrics.overhead(wire, began.elapsed());
-    let named = |index: usize| {
-        let is_other = index > 0 || route.targets[index].model.is_some();
-        is_other.then_some(&*model)
-    };
-    let streaming = match pump::start(shared, asked).await {
-        Begun::Streaming(streaming) => streaming,
-        Begun::Failed(error) => {
-            line.attempt = error.details().attempt;
-            line.tell(request);
-            let name = route.targets[0].model.as_ref().map(|_| &*model);
-            return Ok(failure::respond(&error, name));
+    match read(wire, &body) {
+        Ok((prompt, form)) => {
+            let asks = Asks {
+                client,
+                wire,
+                body,
+                prompt,
+                form,
+                began,
+                running,
+            };
+            asks.answer(request, shared).await
         }
-    };
-    let mut response = HttpResponse::Ok();
-    if let Some(head) = &streaming.head {
-        headers::add_head(&mut response, head, named(streaming.target));
+        Err(refused) => Ok(*refused),
     }
-    response.insert_header(("x-relay-stream", filled.id()));
-    response.insert_header(("x-relay-attempt", filled.attempt().to_string()));
-    let waited = began.elapsed().as_secs_f64() * 1000.0;
-    response.append_header(("server-timing", format!("relay;dur={waited:.1}")));
-    if !streaming.dropped.is_empty() {
-        response.insert_header(("x-relay-dropped", streaming.dropped.join(", ")));
+}
+
+/// A request for an answer, as a client sent it.
+pub(super) struct Asks {
+    pub(super) client: Client,
+    pub(super) wire: Wire,
+    pub(super) body: Bytes,
+    pub(super) prompt: Prompt,
+    pub(super) form: Form,
+    pub(super) began: Instant,
+    pub(super) running: Arc<Running>,
+}
+
+impl Asks {
+    /// Answers it.
+    pub(super) async fn answer(
+        self,
+        request: &HttpRequest,
+        shared: &Data<Shared>,
+    ) -> Result<HttpResponse, Refusal> {
+        let Self {
+            client,
+            wire,
+            body,
+            prompt,
+            form,
+            began,
+            running,
+        } = self;
+        let model = prompt.options.model.clone().unwrap_or_default();
+        let route = route(shared, &model)?;
+        let of_us = request.headers();
+        let detached = prompt.options.background == Some(true)
+            || headers::text(of_us, "x-relay-detach").is_some_and(|value| value == "true");
+        let mut targets = route.targets.clone();
+        let continued = Continued::of(&shared.answers, &client, &prompt, &mut targets).await;
+        let first = &targets[0];
+        let mut line = Line {
+            wire: Some(wire),
+            model: Some(model.clone()),
+            provider: Some(first.provider.name().to_owned()),
+            ..Line::default()
+        };
+        let about = About {
+            wire,
+            model: model.clone(),
+            provider: first.provider.name().to_owned(),
+            detached,
+            stored: prompt.options.store != Some(false),
+            request: body,
+        };
+        let renames = first.model.is_some();
+        let filled = shared.answers.begin(&client, about);
+        line.answer = Some(filled.clone());
+        line.clone().tell(request);
+        let asking = Asking {
+            client: &client,
+            wire,
+            // A completion in one piece always has its usage.
+            wants_usage: wire == Wire::Chat && form != Form::Stream,
+            route,
+            answer: filled.clone(),
+            continued,
+        };
+        let asked = Asked {
+            answer: filled.clone(),
+            targets: targets.clone(),
+            is_codex: is_codex(of_us) && form == Form::Stream,
+            form,
+            question: question(request, asking, shared, prompt),
+            _running: Some(running),
+        };
+        shared.metrics.overhead(wire, began.elapsed());
+        let streaming = match pump::start(shared, asked).await {
+            Begun::Streaming(streaming) => streaming,
+            Begun::Failed(error) => {
+                line.attempt = error.details().attempt;
+                line.tell(request);
+                return Ok(failure::respond(&error, renames.then_some(&*model)));
+            }
+        };
+        let mut response = HttpResponse::Ok();
+        if let Some(head) = &streaming.head {
+            let target = streaming.target;
+            let is_other = target > 0 || targets[target].model.is_some();
+            headers::add_head(&mut response, head, is_other.then_some(&*model));
+        }
+        response.insert_header(("x-relay-stream", filled.id()));
+        response.insert_header(("x-relay-attempt", filled.attempt().to_string()));
+        let waited = began.elapsed().as_secs_f64() * 1000.0;
+        response.append_header(("server-timing", format!("relay;dur={waited:.1}")));
+        if !streaming.dropped.is_empty() {
+            response.insert_header(("x-relay-dropped", streaming.dropped.join(", ")));
+        }
+        let Streaming { reader, .. } = streaming;
+        Ok(match form {
+            Form::Stream => {
+                shared.metrics.first_event(wire, began.elapsed());
+                let mut body = connection::body(filled, reader, shared.config.keepalive);
+                if headers::text(of_us, "x-relay-ids").is_some_and(|value| value == "true") {
+                    body = body.with_ids(Numbers::default());
+                }
+                response
+                    .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
+                    .insert_header((header::CACHE_CONTROL, "no-cache"))
+                    .insert_header(("x-accel-buffering", "no"))
+                    .streaming(body)
+            }
+            Form::Begun => whole::begun(reader, response).await,
+            Form::Whole => whole::respond(reader, wire, response).await,
+        })
     }
-    let Streaming { reader, .. } = streaming;
-    if wanted.streams {
-        shared.metrics.first_event(wire, began.elapsed());
-        return Ok(response
-            .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
-            .insert_header((header::CACHE_CONTROL, "no-cache"))
-            .insert_header(("x-accel-buffering", "no"))
-            .streaming(connection::body(filled, reader, shared.config.keepalive)));
-    }
-    Ok(match wanted.in_background {
-        true => whole::begun(reader, response).await,
-        false => whole::respond(reader, wire, response).await,
-    })
 }
 
 /// The prompt in a body, and how it is to be answered.
-fn read(wire: Wire, body: &Bytes) -> Result<(Prompt, Wanted), Box<HttpResponse>> {
+fn read(wire: Wire, body: &Bytes) -> Result<(Prompt, Form), Box<HttpResponse>> {
     let prompt =
         Prompt::from_body(body.clone()).map_err(|error| Box::new(failure::ours_to_say(&error)))?;
     let wrong = |message: &str, member| {
@@ -196,11 +236,12 @@ fn read(wire: Wire, body: &Bytes) -> Result<(Prompt, Wanted), Box<HttpResponse>>
             Some("model"),
         ));
     }
-    let wanted = Wanted {
-        streams: is_true("stream"),
-        in_background: is_true("background") && wire == Wire::Responses,
+    let form = match prompt.options.background {
+        _ if is_true("stream") => Form::Stream,
+        Some(true) => Form::Begun,
+        _ => Form::Whole,
     };
-    Ok((prompt, wanted))
+    Ok((prompt, form))
 }
 
 pub(super) fn route(shared: &Shared, model: &str) -> Result<Arc<Route>, Refusal> {
@@ -222,25 +263,31 @@ fn question(
     let Asking {
         client,
         wire,
-        streams,
+        wants_usage,
         route,
         answer,
-        earlier,
+        continued,
     } = asked;
-    let body = match streams {
-        true => answer.about().request.clone(),
-        false => with_usage(&answer.about().request),
-    };
     let headers = request.headers().clone();
     let observer = shared.metrics.observer(client);
+    let is_anonymous = *client == Client::Anonymous;
     let shared = shared.clone();
     let session = headers::text(&headers, "session-id").map(str::to_owned);
     let session = session.or_else(|| prompt.options.prompt_cache_key.clone());
     Box::new(
-        move |target: &Target, _: usize| -> Result<Question, ApiError> {
-            let provider = target.choose(session.as_deref());
+        move |target: &Target, place: usize| -> Result<Question, ApiError> {
+            let provider = continued.provider(target, session.as_deref());
+            let sent = headers::to_server(&headers, target, &shared.access);
+            let is_own_key = target.passes_key() && (is_anonymous || headers::has_key(&sent));
             let mut prompt = prompt.clone();
             let (mut dropped, mut renderer) = (Vec::new(), None::<MakeRenderer>);
+            continued.adapt(
+                &mut prompt,
+                (target, place),
+                &provider,
+                is_own_key,
+                &mut dropped,
+            )?;
             if provider.wire != wire || route.lowers_tools {
                 let options = BridgeOptions {
                     id: answer.id().to_owned(),
@@ -249,23 +296,23 @@ fn question(
                     lowers_tools: route.lowers_tools,
                     refuses_compaction: route.refuses_compaction,
                 };
-                let (server, quirks) = (provider.wire, provider.quirks.clone());
-                let (body, earlier) = (body.clone(), earlier.clone());
-                let bridge = move || {
-                    let (earlier, options) = (earlier.clone(), options.clone());
-                    let body = &body;
-                    Bridge::for_request(wire, body, server, &quirks, earlier, options)
-                };
-                let bridged = bridge()?;
-                (prompt, dropped) = (bridged.prompt, bridged.dropped);
-                renderer = Some(Box::new(move || {
-                    bridge().ok().map(|bridged| bridged.renderer)
-                }));
+                let mut request: Map<String, Value> =
+                    serde_json::from_slice(&answer.about().request).unwrap_or_default();
+                if wants_usage {
+                    let options = json!({"include_usage": true});
+                    request.insert("stream_options".to_owned(), options);
+                }
+                let (server, quirks) = (provider.wire, &provider.quirks);
+                let bridged = Bridge::for_request(wire, prompt, request, server, quirks, options)?;
+                prompt = bridged.prompt;
+                dropped.extend(bridged.dropped);
+                renderer = Some(Box::new(move || Some(bridged.back.renderer())));
             }
+            dropped.sort();
+            dropped.dedup();
             if let Some(model) = &target.model {
                 prompt.options.model = Some(model.clone());
             }
-            let sent = headers::to_server(&headers, target, &shared.access);
             Ok(Question {
                 request: SubmitRequest::new(prompt)
                     .with_provider(provider)
@@ -283,39 +330,13 @@ fn question(
 struct Asking<'a> {
     client: &'a Client,
     wire: Wire,
-    streams: bool,
+    wants_usage: bool,
     route: Arc<Route>,
     answer: Arc<Answer>,
-    /// What went before, where the request goes on with an answer that the relay has.
-    earlier: Option<Vec<ResponseItem>>,
-}
-
-/// The body of a request for a completion in one piece, which always has its usage.
-fn with_usage(body: &Bytes) -> Bytes {
-    let members: Result<Map<String, Value>, _> = serde_json::from_slice(body);
-    let Ok(mut members) = members else {
-        return body.clone();
-    };
-    members.insert("stream_options".to_owned(), json!({"include_usage": true}));
-    Value::from(members).to_string().into()
+    continued: Continued,
 }
 
 fn since_1970(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
-}
-
-/// The items of the answers that a request goes on with, for a server that keeps none.
-async fn earlier(
-    shared: &Shared,
-    client: &Client,
-    prompt: &Prompt,
-    route: &Route,
-) -> Option<Vec<ResponseItem>> {
-    let previous = prompt.options.previous_response_id.as_deref()?;
-    let mut targets = route.targets.iter();
-    targets.find(|target| target.provider.wire == Wire::Chat)?;
-    let items = shared.answers.items(client, previous).await?;
-    let items = items.into_iter().map(serde_json::from_value);
-    items.collect::<Result<_, _>>().ok()
 }

@@ -1,11 +1,11 @@
 //! A request of one dialect for a server of the other, and the answer back.
 //!
-//! [`Bridge::for_request`] reads the client's body, writes what the server's dialect has no form for in one that it has, and remembers how:
-//! its [`Renderer`] gives the client its own tools back.
+//! [`Bridge::for_request`] takes what the client asks, writes what the server's dialect has no form for in one that it has, and remembers how:
+//! a [`Renderer`] gives the client its own tools back.
 
 mod history;
-mod refusal;
-mod sealed;
+pub(super) mod refusal;
+pub(super) mod sealed;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -46,27 +46,24 @@ pub(crate) struct BridgeOptions {
 #[derive(Debug)]
 pub(crate) struct Bridged {
     pub(crate) prompt: Prompt,
-    pub(crate) renderer: Renderer,
+    pub(crate) back: WayBack,
     /// What was left out, for the header `x-relay-dropped`; sorted.
     pub(crate) dropped: Vec<String>,
 }
 
 impl Bridge {
-    /// Carries a request over. `earlier` are the items of the answers before, where the body names a `previous_response_id` that the
-    /// relay knows.
+    /// Carries a request over: `prompt` is what it says, `request` its body as the client wrote it, which a response object repeats.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] for what can't be carried over: it is a 400.
     pub(crate) fn for_request(
         client: Wire,
-        body: &[u8],
+        mut prompt: Prompt,
+        request: Map<String, Value>,
         server: Wire,
         quirks: &Quirks,
-        earlier: Option<Vec<ResponseItem>>,
         options: BridgeOptions,
     ) -> Result<Bridged, ApiError> {
-        let mut prompt = Prompt::from_body(body.to_vec())?;
-        let request: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         let include_usage = request
             .get("stream_options")
             .is_some_and(|options| options["include_usage"] == true);
@@ -74,7 +71,12 @@ impl Bridge {
         let (mut table, mut dropped) = (Table::default(), Vec::new());
         let mut is_compaction = false;
         if server == Wire::Chat && client == Wire::Responses {
-            continue_from(&mut prompt, earlier)?;
+            if prompt.options.background == Some(true) {
+                return Err(invalid(
+                    "this model's server speaks Chat Completions, which has no answers in the background",
+                    Some("background"),
+                ));
+            }
             is_compaction = take_compaction(&mut prompt, &options)?;
             sealed::unpack(&mut prompt.input, &options.provider, &mut dropped);
             table = Table::lower(&mut prompt, true, &mut dropped)?;
@@ -93,43 +95,48 @@ impl Bridge {
             .map_err(|error| invalid(error.message(), error.details().param.as_deref()))?;
         dropped.sort();
         dropped.dedup();
-        let id = options.id.clone();
-        let encoder = EncoderOptions::default()
-            .with_id(id)
-            .with_model(model)
-            .with_created_at(options.created_at)
-            .with_request(request)
-            .with_include_usage(include_usage);
         let seals = server == Wire::Chat && client == Wire::Responses;
         Ok(Bridged {
             prompt,
-            renderer: Renderer {
-                encoder: StreamEncoder::new(client, encoder),
-                table,
+            back: WayBack {
+                client,
+                encoder: EncoderOptions::default()
+                    .with_id(options.id)
+                    .with_model(model)
+                    .with_created_at(options.created_at)
+                    .with_request(request)
+                    .with_include_usage(include_usage),
+                table: table.into(),
                 provider: seals.then_some(options.provider),
-                calls: Vec::new(),
-                compaction: is_compaction.then(String::new),
+                is_compaction,
             },
             dropped,
         })
     }
 }
 
-/// Puts the items of the answers before in front.
-fn continue_from(prompt: &mut Prompt, earlier: Option<Vec<ResponseItem>>) -> Result<(), ApiError> {
-    let Some(id) = prompt.options.previous_response_id.take() else {
-        return Ok(());
-    };
-    let Some(mut items) = earlier else {
-        let message = format!("Previous response with id '{id}' not found.");
-        let error = invalid(&message, Some("previous_response_id"));
-        return Err(error.with_details(|details| {
-            details.code = Some("previous_response_not_found".to_owned());
-        }));
-    };
-    items.append(&mut prompt.input);
-    prompt.input = items;
-    Ok(())
+/// How an answer comes back.
+#[derive(Clone, Debug)]
+pub(crate) struct WayBack {
+    client: Wire,
+    encoder: EncoderOptions,
+    table: Arc<Table>,
+    /// Who seals reasoning, where the client has to bring it back.
+    provider: Option<String>,
+    is_compaction: bool,
+}
+
+impl WayBack {
+    /// What writes an answer: a new one for each attempt.
+    pub(crate) fn renderer(&self) -> Renderer {
+        Renderer {
+            encoder: StreamEncoder::new(self.client, self.encoder.clone()),
+            table: self.table.clone(),
+            provider: self.provider.clone(),
+            calls: Vec::new(),
+            compaction: self.is_compaction.then(String::new),
+        }
+    }
 }
 
 /// Makes a summary request of one that wishes for a compaction; what was compacted before is a text again.
@@ -148,8 +155,7 @@ fn take_compaction(prompt: &mut Prompt, options: &BridgeOptions) -> Result<bool,
                     Some("input"),
                 )
             })?;
-            *item =
-                ResponseItem::user_text(format!("The conversation before, summarized:\n{summary}"));
+            *item = sealed::told(summary);
         }
     }
     if is_wanted {
@@ -235,7 +241,7 @@ fn for_responses(prompt: &mut Prompt, dropped: &mut Vec<String>) {
 #[derive(Debug)]
 pub(crate) struct Renderer {
     encoder: StreamEncoder,
-    table: Table,
+    table: Arc<Table>,
     /// Who seals reasoning, where the client has to bring it back.
     provider: Option<String>,
     /// The calls whose tool is lowered, by their place: whether their input is held until it is whole.

@@ -11,7 +11,10 @@ use actix_web::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{access::Access, routing::Target};
+use super::{
+    access::Access,
+    routing::{KEY_HEADERS, Target},
+};
 use crate::protocol::ResponseHead;
 
 /// What concerns one connection alone, or how a body came over it.
@@ -42,21 +45,18 @@ const FOR_US: [&str; 8] = [
     "referer",
 ];
 
-/// The headers in which a key stands.
-const KEYS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
-
 /// What goes to the server of what a client sent. Its key goes where the relay has none of its own, and a token of this relay nowhere.
 pub(super) fn to_server(client: &ClientHeaders, target: &Target, access: &Access) -> HeaderMap {
     let named: Vec<String> = tokens(client, "connection");
     let provider = target.provider.headers();
-    let has_key = !target.passes_key() || KEYS.iter().any(|name| provider.contains_key(*name));
+    let has_key = !target.passes_key();
     let mut headers = HeaderMap::with_capacity(client.len());
     for (name, value) in client {
         let text = name.as_str();
         let stays = OF_THE_CONNECTION.contains(&text)
             || FOR_US.contains(&text)
             || named.iter().any(|named| named == text)
-            || (has_key && KEYS.contains(&text))
+            || (has_key && KEY_HEADERS.contains(&text))
             || ["x-relay-", "sec-", "access-control-"]
                 .iter()
                 .any(|start| text.starts_with(start))
@@ -74,6 +74,11 @@ pub(super) fn to_server(client: &ClientHeaders, target: &Target, access: &Access
         }
     }
     headers
+}
+
+/// Whether a client's own key is among what goes to a server.
+pub(super) fn has_key(sent: &HeaderMap) -> bool {
+    KEY_HEADERS.iter().any(|name| sent.contains_key(*name))
 }
 
 /// The names in a header that lists some.

@@ -14,7 +14,7 @@ use super::{
     drain::{self, Drain, Running},
     preamble::DoesNotFit,
     rendering::{MakeRenderer, Rendering},
-    routing::Target,
+    routing::{Maker, Target},
     shared::Shared,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     actors::{Delivery, SubmitRequest},
     protocol::{Id, ResponseEvent, ResponseHead},
     retry::RetryPolicy,
+    wire::Wire,
 };
 
 /// What is asked of one target.
@@ -47,12 +48,26 @@ pub(super) struct Asked {
     pub(super) answer: Arc<Answer>,
     /// Whom to ask, in this order.
     pub(super) targets: Vec<Target>,
+    /// What the client gets of the answer.
+    pub(super) form: Form,
     /// Whether the client is Codex, which sends 30 requests for a status from 500 on and 6 for `response.failed`.
     pub(super) is_codex: bool,
     /// Makes the request for a target.
     pub(super) question: Box<dyn Ask>,
     /// It is one of its client's streams for as long as it is filled.
     pub(super) _running: Option<Arc<Running>>,
+}
+
+/// What a client gets of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Its blocks as they come.
+    Stream,
+    /// The whole of it as one object. Nothing is sent before its outcome is known, so that it has the server's headers and a failure its status,
+    /// however long that takes.
+    Whole,
+    /// The object of an answer in the background, as it stands when the server has begun one.
+    Begun,
 }
 
 /// What an answer begins with.
@@ -101,10 +116,12 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         drain: shared.drain.clone(),
         rendering,
         begin: Some(begin),
-        patience: Instant::now() + shared.config.head_patience,
+        patience: (asked.form == Form::Stream)
+            .then(|| Instant::now() + shared.config.head_patience),
         held_since: None,
         head: None,
         response_id: None,
+        maker: None,
         attempt: 1,
         is_told: false,
         dropped: Vec::new(),
@@ -137,10 +154,12 @@ struct Pump {
     /// Whoever waits for the head, until it is known.
     begin: Option<oneshot::Sender<Result<Head, ApiError>>>,
     /// Until when that is.
-    patience: Instant,
+    patience: Option<Instant>,
     held_since: Option<Instant>,
     head: Option<Arc<ResponseHead>>,
     response_id: Option<Id>,
+    /// Who is asked.
+    maker: Option<Maker>,
     attempt: u32,
     is_told: bool,
     dropped: Vec<String>,
@@ -175,10 +194,12 @@ impl Pump {
                 () = drain.over() => Leaving::ShutDown,
             }
         });
+        let mut before = None;
         for target in 0..self.asked.targets.len() {
             let question = (self.asked.question)(&self.asked.targets[target], target);
             let (own_key, next) = match question {
-                Err(error) => (true, Next::Failed(error)),
+                // That a fallback can't be asked is no news to the client: why the one before it did not answer is.
+                Err(error) => (true, Next::Failed(before.take().unwrap_or(error))),
                 Ok(question) => {
                     let own_key = question.own_key;
                     let provider = question.request.provider.clone();
@@ -199,6 +220,7 @@ impl Pump {
                     if is_last || !another_can_help(&error, own_key) {
                         return self.fail(target, error);
                     }
+                    before = Some(error);
                 }
             }
         }
@@ -224,6 +246,8 @@ impl Pump {
         self.rendering
             .set_target(target, wire, renames, question.renderer);
         self.dropped = question.dropped;
+        let provider = question.request.provider.as_ref();
+        self.maker = provider.map(|provider| asked.maker(provider));
         (self.head, self.response_id, self.held_since) = (None, None, None);
         let runtime = self.runtime.clone();
         let submitted = runtime.submit(question.request.with_blocks());
@@ -234,7 +258,7 @@ impl Pump {
             },
             why = &mut leaving => return self.left(target, why),
         };
-        let mut alarm = pin!(sleep_until(self.patience));
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
             let due = self.due();
             if let Some(due) = due.filter(|due| *due != alarm.deadline()) {
@@ -267,8 +291,10 @@ impl Pump {
     /// When something is to be done though nothing comes.
     fn due(&self) -> Option<Instant> {
         let held = self.held_since.filter(|_| self.rendering.holds());
+        // Who gets an answer whole sees no preamble.
+        let held = held.filter(|_| self.asked.form != Form::Whole);
         let held = held.map(|since| since + self.config.preamble_patience);
-        let head = self.begin.is_some().then_some(self.patience);
+        let head = self.patience.filter(|_| self.begin.is_some());
         held.into_iter().chain(head).min()
     }
 
@@ -276,7 +302,7 @@ impl Pump {
         let mut out = Vec::new();
         self.rendering.release(&mut out);
         self.send(target, &mut out);
-        if Instant::now() >= self.patience {
+        if self.patience.is_some_and(|until| Instant::now() >= until) {
             self.begin(target);
         }
     }
@@ -284,8 +310,12 @@ impl Pump {
     fn take(&mut self, target: usize, delivery: &Delivery) -> Option<Next> {
         let mut out = Vec::new();
         let was_open = self.rendering.is_open();
-        let mut begins = false;
+        let (mut begins, mut has_items) = (false, false);
         for event in delivery.events() {
+            has_items |= matches!(
+                event,
+                ResponseEvent::OutputItemDone(_) | ResponseEvent::Completed(_)
+            );
             match event {
                 // Of an attempt after output the answer that it goes on with would be another.
                 ResponseEvent::Restarted(restarted) => {
@@ -330,6 +360,11 @@ impl Pump {
             out.extend(now);
         } else if self.rendering.holds() {
             self.held_since.get_or_insert_with(Instant::now);
+        }
+        if has_items && self.asked.answer.about().wire == Wire::Responses {
+            // Before the client can come back with them.
+            self.tell();
+            self.answers.remember_items(&self.asked.answer, &out);
         }
         match end {
             None => {
@@ -396,7 +431,7 @@ impl Pump {
     fn finish(&mut self, target: usize, event: &ResponseEvent, mut out: Vec<Bytes>) {
         self.rendering.end(event, &mut out);
         self.begin(target);
-        self.tell(target);
+        self.tell();
         self.asked.answer.push(out);
         self.asked.answer.end(match event {
             ResponseEvent::Completed(_) => End::Completed,
@@ -412,22 +447,22 @@ impl Pump {
         }
         self.rendering.note(out);
         self.begin(target);
-        self.tell(target);
+        self.tell();
         self.asked.answer.push(out.drain(..));
     }
 
     /// Who answers, and by which id the client will know it.
-    fn tell(&mut self, target: usize) {
+    fn tell(&mut self) {
         if self.is_told {
             return;
         }
         self.is_told = self.rendering.is_open();
         let answer = &self.asked.answer;
-        if let Some(target) = self.asked.targets.get(target) {
-            answer.set_attempt(self.attempt, target.provider.name());
-        }
+        answer.set_attempt(self.attempt, self.maker.clone().filter(|_| self.is_told));
         let id = self.rendering.own_id().or(self.response_id.as_deref());
-        if let (None, Some(id)) = (answer.server_id(), id) {
+        if let Some(id) = id
+            && (self.is_told || answer.server_id().is_none())
+        {
             self.answers.set_alias(answer, id);
         }
     }

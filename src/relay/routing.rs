@@ -7,6 +7,18 @@ use std::{sync::Arc, time::Duration};
 use self::keys::KeyRing;
 use crate::provider::Provider;
 
+/// The headers in which a key stands.
+pub(super) const KEY_HEADERS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+
+/// A server, and which of its keys: what it made goes back to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Maker {
+    /// The provider's name.
+    pub(super) provider: Arc<str>,
+    /// The place of the key among those of the provider.
+    pub(super) key: usize,
+}
+
 /// What clients may ask for, and who answers it. The first route that matches a model is the one.
 ///
 /// ```
@@ -143,9 +155,26 @@ impl Target {
         self.keys.rest(provider, wait);
     }
 
+    /// The server with the key that made something; not while that rests, unless nobody else can be asked.
+    pub(super) fn made_with(&self, maker: &Maker, though_it_rests: bool) -> Option<Arc<Provider>> {
+        let is_this = self.provider.name() == &*maker.provider;
+        let keys = is_this.then_some(&self.keys)?;
+        keys.at(maker.key, though_it_rests)
+    }
+
+    /// Who makes what a provider answers that [`choose`](Self::choose) gave.
+    pub(super) fn maker(&self, provider: &Arc<Provider>) -> Maker {
+        Maker {
+            provider: self.provider.name().into(),
+            key: self.keys.place(provider).unwrap_or_default(),
+        }
+    }
+
     /// Whether the client's own key goes to the server, because there is none to replace it.
     pub fn passes_key(&self) -> bool {
-        self.provider.auth.is_none()
+        let headers = self.provider.headers();
+        let has_key = KEY_HEADERS.iter().any(|name| headers.contains_key(*name));
+        self.provider.auth.is_none() && !has_key
     }
 
     /// Sets what it calls the model.

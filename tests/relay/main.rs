@@ -5,6 +5,7 @@ mod attacks;
 mod configuration;
 mod recordings;
 mod requests;
+mod sealed;
 mod service;
 mod store;
 mod support;

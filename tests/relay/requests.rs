@@ -41,6 +41,40 @@ async fn a_stream_is_the_servers_bytes() {
 }
 
 #[actix_rt::test]
+async fn ids_stand_in_a_stream_where_they_are_asked_for_and_never_else() {
+    let relay = RunningRelay::start().await;
+    let ids = |body: &str| -> Vec<u64> {
+        let ids = body.lines().filter_map(|line| line.strip_prefix("id: "));
+        ids.map(|id| id.parse().unwrap()).collect()
+    };
+    for more in ["", "x-relay-ids: false\r\n"] {
+        let (_, _, body) = post(&relay, "/v1/responses", more, &asks(true)).await;
+        assert!(!body.contains("\nid:"), "{body}");
+    }
+    let more = "x-relay-ids: true\r\n";
+    let (_, head, body) = post(&relay, "/v1/responses", more, &asks(true)).await;
+    let told = ids(&body);
+    assert_eq!(
+        told,
+        (0..told.len() as u64).collect::<Vec<_>>(),
+        "the server's own"
+    );
+    assert_eq!(told.len(), body.matches("\ndata: ").count(), "{body}");
+    // They are the cursors of a replay.
+    let id = header(&head, "x-relay-stream").unwrap();
+    let path = format!("/v1/responses/{id}?stream=true&starting_after=3");
+    let (_, _, rest) = relay.get(&path).await;
+    assert_eq!(ids(&rest), told[4..]);
+    // On Chat they are our own count of the chunks.
+    let chat =
+        json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}], "stream": true});
+    let (_, _, body) = post(&relay, "/v1/chat/completions", more, &chat.to_string()).await;
+    let told = ids(&body);
+    assert_eq!(told, (1..=told.len() as u64).collect::<Vec<_>>());
+    assert!(body.contains("data: [DONE]\nid: "), "{body}");
+}
+
+#[actix_rt::test]
 async fn without_stream_the_closing_object_comes_byte_for_byte() {
     let object = r#"{"id":"resp_1", "object":"response","z":1.0,"status":"completed","model":"demo","a":{"unknown":[1e2]},"output":[{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[]}]}]}"#;
     let sse = format!(
@@ -125,6 +159,41 @@ async fn a_chat_client_that_did_not_ask_for_the_usage_gets_no_chunk_without_choi
     assert!(
         body.contains("\"completion_tokens\":"),
         "an answer in one piece has it: {body}"
+    );
+}
+
+/// However late they come: nothing is sent before.
+#[actix_rt::test]
+async fn an_answer_in_one_piece_has_the_servers_headers_and_status_though_the_head_is_late() {
+    let late = |reply: Reply| {
+        let reply = reply.with_header("x-request-id", "req_7");
+        upstream(reply.delay_head(std::time::Duration::from_millis(20)))
+    };
+    let config = RelayConfig::default()
+        .with_head_patience(std::time::Duration::ZERO)
+        .with_preamble_patience(std::time::Duration::ZERO);
+    let object = json!({"id": "r", "status": "completed", "output": []});
+    let sse = format!(
+        "data: {}\n\n",
+        json!({"type": "response.completed", "response": object})
+    );
+    let relay = RunningRelay::with(late(Reply::sse(sse)), config.clone()).await;
+    let (status, head, _) = post(&relay, "/v1/responses", "", &asks(false)).await;
+    assert_eq!(
+        (status, header(&head, "x-request-id")),
+        (200, Some("req_7"))
+    );
+    let refused = json!({"error": {"message": "no", "type": "invalid_request_error"}});
+    let reply = Reply::json(refused.clone()).with_status(StatusCode::BAD_REQUEST);
+    let relay = RunningRelay::with(late(reply), config).await;
+    let (status, head, body) = post(&relay, "/v1/responses", "", &asks(false)).await;
+    assert_eq!((status, body), (400, refused.to_string()));
+    assert_eq!(header(&head, "x-request-id"), Some("req_7"));
+    // A stream is kept alive.
+    let (status, _, body) = post(&relay, "/v1/responses", "", &asks(true)).await;
+    assert!(
+        status == 200 && body.contains("response.failed"),
+        "{status} {body}"
     );
 }
 

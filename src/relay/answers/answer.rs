@@ -16,6 +16,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::super::{
     access::Client,
     resume::cursor::usage_of,
+    routing::Maker,
     store::{Append, StoreError, StreamKey, StreamStore},
 };
 use super::{
@@ -60,7 +61,7 @@ pub(in crate::relay) struct Answer {
     /// Milliseconds from the beginning to the first block, plus one.
     first_block: AtomicU64,
     attempt: AtomicU32,
-    provider: OnceLock<String>,
+    maker: OnceLock<Maker>,
     server_id: OnceLock<String>,
     ended: OnceLock<Instant>,
     usage: OnceLock<(u64, u64)>,
@@ -87,7 +88,7 @@ impl Answer {
             began_at: SystemTime::now(),
             first_block: AtomicU64::new(0),
             attempt: AtomicU32::new(1),
-            provider: OnceLock::new(),
+            maker: OnceLock::new(),
             server_id: OnceLock::new(),
             ended: OnceLock::new(),
             usage: OnceLock::new(),
@@ -206,10 +207,12 @@ impl Answer {
         self.log.cancelled().await;
     }
 
-    /// Which attempt answers, and whose it is: when its first block comes.
-    pub(in crate::relay) fn set_attempt(&self, attempt: u32, provider: &str) {
+    /// Which attempt answers: when its first block comes. Whose it is, when no other can follow.
+    pub(in crate::relay) fn set_attempt(&self, attempt: u32, maker: Option<Maker>) {
         self.attempt.store(attempt, Ordering::Relaxed);
-        let _ = self.provider.set(provider.to_owned());
+        if let Some(maker) = maker {
+            let _ = self.maker.set(maker);
+        }
     }
 
     pub(super) fn set_server_id(&self, server_id: &str) {
@@ -286,7 +289,13 @@ impl Answer {
 
     /// Who answers, or is asked first.
     pub(in crate::relay) fn provider(&self) -> &str {
-        self.provider.get().unwrap_or(&self.about.provider)
+        let maker = self.maker.get();
+        maker.map_or(&self.about.provider, |maker| &maker.provider)
+    }
+
+    /// Who answers, once that is known.
+    pub(in crate::relay) fn maker(&self) -> Option<&Maker> {
+        self.maker.get()
     }
 
     /// The id that the server gave it.

@@ -9,3 +9,21 @@ pub(super) fn invalid(message: &str, param: Option<&str>) -> ApiError {
         details.param = param.map(str::to_owned);
     })
 }
+
+/// A previous response that nobody knows, in OpenAI's words.
+pub(in crate::relay) fn no_response(id: &str) -> ApiError {
+    let message = format!("Previous response with id '{id}' not found.");
+    let error = invalid(&message, Some("previous_response_id"));
+    error.with_details(|details| {
+        details.code = Some("previous_response_not_found".to_owned());
+    })
+}
+
+/// An item that nobody knows, in OpenAI's words.
+pub(in crate::relay) fn no_item(id: &str) -> ApiError {
+    let error = invalid(&format!("Item with id '{id}' not found."), Some("input"));
+    error.with_details(|details| {
+        details.status = Some(404);
+        details.error_type = Some("invalid_request_error".to_owned());
+    })
+}

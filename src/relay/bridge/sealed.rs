@@ -5,7 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::protocol::{ContentPart, ReasoningItem, ResponseItem};
+use super::refusal::invalid;
+use crate::{
+    ApiError,
+    protocol::{ContentPart, ReasoningItem, ResponseItem},
+};
 
 const MARK: &str = "relay1:";
 const SUMMARY_MARK: &str = "relay1-summary:";
@@ -58,6 +62,72 @@ pub(super) fn unpack(input: &mut Vec<ResponseItem>, provider: &str, dropped: &mu
             }
         }
     });
+}
+
+/// What is sealed in an item.
+pub(in crate::relay) fn text(item: &ResponseItem) -> Option<&str> {
+    match item {
+        ResponseItem::Reasoning(reasoning) => reasoning.encrypted_content.as_deref(),
+        ResponseItem::Compaction(compaction) | ResponseItem::ContextCompaction(compaction) => {
+            compaction.encrypted_content.as_deref()
+        }
+        _ => None,
+    }
+}
+
+/// Leaves out what a Responses server can't read, and names it: what was sealed here for a Chat server, and where its maker is another server or key all
+/// reasoning that is sealed or stands there alone, and the ids of all items. A summary of ours is a text.
+pub(in crate::relay) fn leave_out(
+    input: &mut Vec<ResponseItem>,
+    is_elsewhere: bool,
+    dropped: &mut Vec<String>,
+) -> Result<(), ApiError> {
+    for item in &mut *input {
+        if let ResponseItem::Compaction(compaction) | ResponseItem::ContextCompaction(compaction) =
+            item
+        {
+            let sealed = compaction.encrypted_content.as_deref().unwrap_or_default();
+            match open_summary(sealed) {
+                Some(summary) => *item = told(summary),
+                None if is_elsewhere => {
+                    return Err(invalid(
+                        "a `compaction` item can be read by the server alone that made it",
+                        Some("input"),
+                    ));
+                }
+                None => {}
+            }
+        }
+    }
+    input.retain(|item| {
+        let ResponseItem::Reasoning(reasoning) = item else {
+            return true;
+        };
+        let name = match &reasoning.encrypted_content {
+            Some(sealed) if is_elsewhere || sealed.starts_with(MARK) => {
+                "reasoning.encrypted_content"
+            }
+            None if is_elsewhere && reasoning.content_text().is_empty() => "reasoning",
+            _ => return true,
+        };
+        dropped.push(name.to_owned());
+        false
+    });
+    if is_elsewhere {
+        for item in &mut *input {
+            let without_id = serde_json::to_value(&*item).ok().and_then(|mut value| {
+                value.as_object_mut()?.remove("id")?;
+                serde_json::from_value(value).ok()
+            });
+            *item = without_id.unwrap_or_else(|| item.clone());
+        }
+    }
+    Ok(())
+}
+
+/// A summary as the conversation that it stands for.
+pub(super) fn told(summary: &str) -> ResponseItem {
+    ResponseItem::user_text(format!("The conversation before, summarized:\n{summary}"))
 }
 
 /// The item that stands for a summary.

@@ -18,23 +18,28 @@ fn carried_by(
     if options.provider.is_empty() {
         options.provider = "p".to_owned();
     }
-    let body = body.to_string();
-    let bridged = Bridge::for_request(
-        Wire::Responses,
-        body.as_bytes(),
-        Wire::Chat,
-        quirks,
-        None,
-        options,
-    )?;
+    let bridged = bridged(Wire::Responses, body, Wire::Chat, quirks, options)?;
     let sent = Wire::Chat.request_body(&bridged.prompt, quirks).unwrap();
     Ok((serde_json::from_slice(&sent).unwrap(), bridged))
 }
 
+fn bridged(
+    client: Wire,
+    body: &Value,
+    server: Wire,
+    quirks: &Quirks,
+    options: BridgeOptions,
+) -> Result<Bridged, ApiError> {
+    let prompt = Prompt::from_body(body.to_string())?;
+    let request = body.as_object().unwrap().clone();
+    Bridge::for_request(client, prompt, request, server, quirks, options)
+}
+
 /// The server's chunks as the client's events.
-fn rendered(bridged: &mut Bridged, deltas: &[Value], finish: &str) -> Vec<Value> {
+fn rendered(bridged: &Bridged, deltas: &[Value], finish: &str) -> Vec<Value> {
     let mut decoder = StreamDecoder::new(Wire::Chat, StreamLimits::default());
     let (mut events, mut stream) = (Vec::new(), Vec::new());
+    let mut renderer = bridged.back.renderer();
     let mut end = None;
     for delta in deltas {
         let chunk = json!({"id": "c", "choices": [{"index": 0, "delta": delta}]});
@@ -48,7 +53,7 @@ fn rendered(bridged: &mut Bridged, deltas: &[Value], finish: &str) -> Vec<Value>
     events.push(end.unwrap().into());
     events
         .iter()
-        .for_each(|event| bridged.renderer.push(event, &mut stream));
+        .for_each(|event| renderer.push(event, &mut stream));
     let text = String::from_utf8(stream).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.map(|data| serde_json::from_str(data).unwrap())
@@ -76,7 +81,7 @@ fn a_custom_tool_is_a_function_with_one_string_and_comes_back_with_its_own_event
         {"type": "custom_tool_call_output", "call_id": "c0", "output": "ok"},
     ], "tools": [{"type": "custom", "name": "apply_patch", "description": "Patches.", "format": format}],
     "tool_choice": {"type": "custom", "name": "apply_patch"}});
-    let (sent, mut bridged) = carried(&body).unwrap();
+    let (sent, bridged) = carried(&body).unwrap();
     let tool = &sent["tools"][0]["function"];
     assert_eq!(tool["name"], "apply_patch");
     assert_eq!(tool["parameters"]["required"], json!(["input"]));
@@ -86,7 +91,7 @@ fn a_custom_tool_is_a_function_with_one_string_and_comes_back_with_its_own_event
     assert_eq!(history["arguments"], r#"{"input":"a\nb"}"#);
     assert_eq!(sent["messages"][2]["role"], "tool");
     let deltas = [call("apply_patch", &json!({"input": "*** \"x\"\n"}))];
-    let events = rendered(&mut bridged, &deltas, "tool_calls");
+    let events = rendered(&bridged, &deltas, "tool_calls");
     let kinds: Vec<_> = events
         .iter()
         .map(|event| event["type"].as_str().unwrap())
@@ -128,8 +133,8 @@ fn a_namespace_is_restored_by_the_table_and_never_by_splitting() {
         (&names[1], &*long, json!("mcp__git")),
         (&names[2], "plain__name", Value::Null),
     ] {
-        let (_, mut bridged) = carried(&body).unwrap();
-        let events = rendered(&mut bridged, &[call(name, &json!({}))], "tool_calls");
+        let (_, bridged) = carried(&body).unwrap();
+        let events = rendered(&bridged, &[call(name, &json!({}))], "tool_calls");
         let item = &done(&events)[0];
         assert_eq!(
             (item["name"].as_str(), &item["namespace"]),
@@ -161,7 +166,7 @@ fn tool_search_goes_both_ways() {
         {"type": "tool_search_output", "call_id": "s0", "execution": "client", "tools": [
             {"type": "function", "name": "git_log", "parameters": {"type": "object"}}]},
     ], "tools": [{"type": "tool_search", "execution": "client"}]});
-    let (sent, mut bridged) = carried(&body).unwrap();
+    let (sent, bridged) = carried(&body).unwrap();
     let names: Vec<_> = sent["tools"]
         .as_array()
         .unwrap()
@@ -176,7 +181,7 @@ fn tool_search_goes_both_ways() {
             .contains("git_log")
     );
     let events = rendered(
-        &mut bridged,
+        &bridged,
         &[call("tool_search", &json!({"query": "x"}))],
         "tool_calls",
     );
@@ -195,16 +200,8 @@ fn a_route_lowers_tools_on_responses_to_responses_too() {
     ]});
     let mut options = BridgeOptions::default();
     let carried = |options| {
-        let body = body.to_string();
-        let bridged = Bridge::for_request(
-            Wire::Responses,
-            body.as_bytes(),
-            Wire::Responses,
-            &Quirks::default(),
-            None,
-            options,
-        )
-        .unwrap();
+        let (wire, quirks) = (Wire::Responses, Quirks::default());
+        let bridged = bridged(wire, &body, wire, &quirks, options).unwrap();
         let sent = Wire::Responses
             .request_body(&bridged.prompt, &Quirks::default())
             .unwrap();
@@ -303,26 +300,20 @@ fn length_is_incomplete_and_content_filter_too_with_reason_and_usage() {
         ("length", "max_output_tokens"),
         ("content_filter", "content_filter"),
     ] {
-        let (_, mut bridged) = carried(&json!({"model": "m", "input": "go"})).unwrap();
-        let events = rendered(&mut bridged, &[json!({"content": "a"})], finish);
+        let (_, bridged) = carried(&json!({"model": "m", "input": "go"})).unwrap();
+        let events = rendered(&bridged, &[json!({"content": "a"})], finish);
         let last = events.last().unwrap();
         assert_eq!(last["type"], "response.incomplete");
         assert_eq!(last["response"]["incomplete_details"]["reason"], reason);
         assert!(last["response"]["usage"]["output_tokens_details"]["reasoning_tokens"].is_u64());
-        let body =
-            json!({"model": "m", "messages": [{"role": "user", "content": "go"}]}).to_string();
-        let mut back = Bridge::for_request(
-            Wire::Chat,
-            body.as_bytes(),
-            Wire::Responses,
-            &Quirks::default(),
-            None,
-            BridgeOptions::default(),
-        )
-        .unwrap();
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "go"}]});
+        let (quirks, options) = (Quirks::default(), BridgeOptions::default());
+        let back =
+            super::tests::bridged(Wire::Chat, &body, Wire::Responses, &quirks, options).unwrap();
         let end: Incomplete = serde_json::from_value(json!({"reason": reason})).unwrap();
         let mut stream = Vec::new();
-        back.renderer
+        back.back
+            .renderer()
             .push(&ResponseEvent::Incomplete(end.into()), &mut stream);
         assert!(
             String::from_utf8(stream)
@@ -336,11 +327,11 @@ fn length_is_incomplete_and_content_filter_too_with_reason_and_usage() {
 fn a_compaction_over_chat_is_one_compaction_item_or_a_400_where_it_is_switched_off() {
     let body = json!({"model": "m", "input": [{"role": "user", "content": "go"}, {"type": "compaction_trigger"}],
         "tools": [{"type": "custom", "name": "c"}]});
-    let (sent, mut bridged) = carried(&body).unwrap();
+    let (sent, bridged) = carried(&body).unwrap();
     assert_eq!(roles(&sent), ["user", "user"]);
     assert!(sent.get("tools").is_none());
     let events = rendered(
-        &mut bridged,
+        &bridged,
         &[
             json!({"reasoning_content": "hm"}),
             json!({"content": "All so far."}),
@@ -434,33 +425,13 @@ fn what_models_are_told_is_mapped_row_by_row() {
 }
 
 #[test]
-fn a_previous_response_is_its_items_and_an_unknown_one_is_previous_response_not_found() {
-    let body = json!({"model": "m", "previous_response_id": "resp_0", "input": "and now?"});
+fn an_answer_in_the_background_is_a_400_over_chat() {
+    let body = json!({"model": "m", "input": "go", "background": true});
     let error = carried(&body).unwrap_err();
+    let details = error.details();
     assert_eq!(
-        error.details().code.as_deref(),
-        Some("previous_response_not_found")
-    );
-    let earlier = vec![
-        ResponseItem::user_text("first"),
-        ResponseItem::assistant_text("one"),
-    ];
-    let body = body.to_string();
-    let bridged = Bridge::for_request(
-        Wire::Responses,
-        body.as_bytes(),
-        Wire::Chat,
-        &Quirks::default(),
-        Some(earlier),
-        BridgeOptions::default(),
-    )
-    .unwrap();
-    let sent = Wire::Chat
-        .request_body(&bridged.prompt, &Quirks::default())
-        .unwrap();
-    assert_eq!(
-        roles(&serde_json::from_slice(&sent).unwrap()),
-        ["user", "assistant", "user"]
+        (details.status, details.param.as_deref()),
+        (Some(400), Some("background"))
     );
 }
 
@@ -468,13 +439,13 @@ fn a_previous_response_is_its_items_and_an_unknown_one_is_previous_response_not_
 fn reasoning_travels_sealed_and_is_unpacked_for_its_provider_alone() {
     let body = json!({"model": "m", "store": false, "include": ["reasoning.encrypted_content"], "input": "go",
         "tools": [{"type": "function", "name": "f"}]});
-    let (_, mut bridged) = carried(&body).unwrap();
+    let (_, bridged) = carried(&body).unwrap();
     let details = json!([{"type": "reasoning.encrypted", "data": "DATA", "index": 0}]);
     let deltas = [
         json!({"reasoning_content": "because", "reasoning_details": details}),
         call("f", &json!({})),
     ];
-    let mut items = done(&rendered(&mut bridged, &deltas, "tool_calls"));
+    let mut items = done(&rendered(&bridged, &deltas, "tool_calls"));
     assert_eq!(items[0]["type"], "reasoning");
     // Codex sends no more of it back than this.
     items[0] = json!({"type": "reasoning", "summary": [], "encrypted_content": items[0]["encrypted_content"]});
@@ -498,16 +469,15 @@ fn reasoning_travels_sealed_and_is_unpacked_for_its_provider_alone() {
 
 #[test]
 fn the_clients_model_name_stands_in_every_object() {
-    let (_, mut bridged) = carried(&json!({"model": "mine", "input": "go"})).unwrap();
+    let (_, bridged) = carried(&json!({"model": "mine", "input": "go"})).unwrap();
     let mut stream = Vec::new();
-    bridged
-        .renderer
-        .push(&ResponseEvent::ServerModel("theirs".into()), &mut stream);
-    bridged.renderer.push(
+    let mut renderer = bridged.back.renderer();
+    renderer.push(&ResponseEvent::ServerModel("theirs".into()), &mut stream);
+    renderer.push(
         &ResponseEvent::OutputTextDelta(OutputTextDelta::new("a")),
         &mut stream,
     );
-    bridged.renderer.push(
+    renderer.push(
         &ResponseEvent::Completed(Completed::default().into()),
         &mut stream,
     );
@@ -517,16 +487,9 @@ fn the_clients_model_name_stands_in_every_object() {
 
 #[test]
 fn a_chat_client_over_a_responses_server_names_what_that_has_not() {
-    let body = json!({"model": "m", "messages": [{"role": "user", "content": "go"}], "stop": ["x"], "n": 1, "seed": 3, "max_tokens": 4}).to_string();
-    let bridged = Bridge::for_request(
-        Wire::Chat,
-        body.as_bytes(),
-        Wire::Responses,
-        &Quirks::default(),
-        None,
-        BridgeOptions::default(),
-    )
-    .unwrap();
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "go"}], "stop": ["x"], "n": 1, "seed": 3, "max_tokens": 4});
+    let (quirks, options) = (Quirks::default(), BridgeOptions::default());
+    let bridged = bridged(Wire::Chat, &body, Wire::Responses, &quirks, options).unwrap();
     assert_eq!(bridged.dropped, ["seed", "stop"]);
     let sent = Wire::Responses
         .request_body(&bridged.prompt, &Quirks::default())

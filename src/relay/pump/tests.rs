@@ -91,6 +91,7 @@ impl Stage {
         let asked = Asked {
             answer: answer.clone(),
             targets: self.targets.clone(),
+            form: Form::Stream,
             is_codex: self.is_codex,
             question: Box::new(question),
             _running: None,

@@ -44,11 +44,23 @@ impl KeyRing {
         chosen.map(|index| self.providers[index].clone())
     }
 
+    /// The key at a place, if it does not rest or is wanted all the same.
+    pub(super) fn at(&self, place: usize, though_it_rests: bool) -> Option<Arc<Provider>> {
+        let provider = self.providers.get(place)?;
+        let rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ready = rests[place].is_none_or(|until| until <= Instant::now());
+        (is_ready || though_it_rests).then(|| provider.clone())
+    }
+
+    /// The place of a key.
+    pub(super) fn place(&self, provider: &Arc<Provider>) -> Option<usize> {
+        (self.providers.iter()).position(|known| Arc::ptr_eq(known, provider))
+    }
+
     pub(super) fn rest(&self, provider: &Arc<Provider>, wait: Duration) {
         let until = Instant::now() + wait.min(MAX_REST);
-        let found = (self.providers.iter()).position(|known| Arc::ptr_eq(known, provider));
         let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = found {
+        if let Some(index) = self.place(provider) {
             rests[index] = rests[index].max(Some(until));
         }
     }

@@ -1,0 +1,165 @@
+//! What a request goes on from: answers before it, items of theirs, what is sealed in them; and who can be asked because of that.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Value;
+
+use super::{
+    access::Client,
+    answers::Answers,
+    bridge::{refusal, sealed},
+    routing::{Maker, Target},
+};
+use crate::{
+    ApiError,
+    protocol::{Prompt, ResponseItem},
+    provider::Provider,
+    wire::Wire,
+};
+
+/// What of a request only those can read who made it.
+#[derive(Default)]
+pub(super) struct Continued {
+    /// Whether there is any of it.
+    is_bound: bool,
+    /// Who made it, if the relay remembers.
+    maker: Option<Maker>,
+    /// Whether it is stored at its maker, which no other key reads: it is asked though its key rests.
+    is_stored: bool,
+    /// Whether the previous response is one that this client was given.
+    knows_previous: bool,
+    /// The conversation that ends with the previous response, where the relay has it yet.
+    earlier: Option<Vec<ResponseItem>>,
+    /// The items that references stand for, of those that the relay has yet.
+    referenced: HashMap<String, Value>,
+}
+
+impl Continued {
+    /// Looks up what a request brings, and puts the target first that made it.
+    pub(super) async fn of(
+        answers: &Answers,
+        client: &Client,
+        prompt: &Prompt,
+        targets: &mut [Target],
+    ) -> Self {
+        let previous = prompt.options.previous_response_id.as_deref();
+        let references: Vec<&str> = prompt.input.iter().filter_map(reference).collect();
+        let sealed: Vec<&str> = prompt.input.iter().filter_map(sealed::text).collect();
+        let is_stored = previous.is_some() || !references.is_empty();
+        if !is_stored && sealed.is_empty() {
+            return Self::default();
+        }
+        let of_previous = previous.and_then(|id| answers.maker(client, id));
+        let is_known = |id| of_previous.is_some() || answers.find(client, id).is_some();
+        let knows_previous = previous.is_some_and(is_known);
+        // Of several the last: it is what the answer goes on from at once.
+        let mut others = references.iter().rev().chain(sealed.iter().rev());
+        let maker = of_previous.or_else(|| others.find_map(|text| answers.maker(client, text)));
+        let made_here = |target: &Target| {
+            let is_maker = |maker: &Maker| target.provider.name() == &*maker.provider;
+            maker.as_ref().is_some_and(is_maker)
+        };
+        if let Some(at) = targets.iter().position(made_here) {
+            targets[..=at].rotate_right(1);
+        }
+        let mut continued = Self {
+            is_bound: true,
+            is_stored,
+            knows_previous,
+            ..Self::default()
+        };
+        let is_kept = |target: &Target| {
+            target.provider.wire == Wire::Responses && (maker.is_none() || made_here(target))
+        };
+        if is_stored && !matches!(&*targets, [only] if is_kept(only)) {
+            if let Some(previous) = previous {
+                let items = answers.items(client, previous).await;
+                continued.earlier = items.and_then(|items| {
+                    let items = items.into_iter().map(serde_json::from_value);
+                    items.collect::<Result<_, _>>().ok()
+                });
+            }
+            let earlier = continued.earlier.iter().flatten().filter_map(reference);
+            let references: Vec<&str> = earlier.chain(references).collect();
+            continued.referenced = answers.items_by_id(client, &references).await;
+        }
+        continued.maker = maker;
+        continued
+    }
+
+    /// With which key a target is asked: the one that made what the request brings, and else that of the session.
+    pub(super) fn provider(&self, target: &Target, session: Option<&str>) -> Arc<Provider> {
+        let makers = self
+            .maker
+            .as_ref()
+            .and_then(|maker| target.made_with(maker, self.is_stored));
+        makers.unwrap_or_else(|| target.choose(session))
+    }
+
+    /// Whether this target with this key, at this place among all, has made what the request brings, as far as is known.
+    fn is_made_by(&self, target: &Target, provider: &Arc<Provider>, place: usize) -> bool {
+        match &self.maker {
+            Some(maker) => target.maker(provider) == *maker,
+            None => place == 0,
+        }
+    }
+
+    fn is_kept_by(&self, target: &Target, provider: &Arc<Provider>, place: usize) -> bool {
+        provider.wire == Wire::Responses && self.is_made_by(target, provider, place)
+    }
+
+    /// Makes of a prompt one that this target can read. What it can not is left out and named.
+    ///
+    /// # Errors
+    /// For what is not known. `is_own_key`: what this relay does not know may be known there, for the client shows its own key.
+    pub(super) fn adapt(
+        &self,
+        prompt: &mut Prompt,
+        (target, place): (&Target, usize),
+        provider: &Arc<Provider>,
+        is_own_key: bool,
+        dropped: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
+        if !self.is_bound {
+            return Ok(());
+        }
+        if !self.is_kept_by(target, provider, place) {
+            self.put_in(prompt)?;
+        } else if let Some(id) = &prompt.options.previous_response_id
+            && !self.knows_previous
+            && !is_own_key
+        {
+            return Err(refusal::no_response(id));
+        }
+        if provider.wire == Wire::Responses {
+            let is_elsewhere = !self.is_made_by(target, provider, place);
+            sealed::leave_out(&mut prompt.input, is_elsewhere, dropped)?;
+        }
+        Ok(())
+    }
+
+    /// Puts in what ids stand for.
+    fn put_in(&self, prompt: &mut Prompt) -> Result<(), ApiError> {
+        if let Some(id) = prompt.options.previous_response_id.take() {
+            let mut items = (self.earlier.clone()).ok_or_else(|| refusal::no_response(&id))?;
+            items.append(&mut prompt.input);
+            prompt.input = items;
+        }
+        for item in &mut prompt.input {
+            if let ResponseItem::ItemReference(reference) = item {
+                let found = self.referenced.get(&reference.id).cloned();
+                let found = found.and_then(|item| serde_json::from_value(item).ok());
+                *item = found.ok_or_else(|| refusal::no_item(&reference.id))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The id of the item that a reference stands for.
+fn reference(item: &ResponseItem) -> Option<&str> {
+    match item {
+        ResponseItem::ItemReference(reference) => Some(&reference.id),
+        _ => None,
+    }
+}

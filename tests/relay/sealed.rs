@@ -1,0 +1,343 @@
+//! Requests that go on from answers before: who is asked them, and what becomes of what only its maker can read.
+
+use actix_responses::{
+    Runtime,
+    actors::SupervisorConfig,
+    loopback::{Loopback, LoopbackOptions, RecordedRequest, Reply, Script},
+    provider::{BearerAuth, Provider},
+    relay::{Relay, RelayConfig, Route, RouteTable, Target},
+    wire::Wire,
+};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{RunningRelay, header, post};
+
+/// A server that answers with these items, each time as another response.
+fn server(replies: impl IntoIterator<Item = Reply>) -> Loopback {
+    let options = LoopbackOptions::default().with_script(Script::new(replies));
+    Loopback::start(options).unwrap()
+}
+
+/// An answer of a Responses server with these items.
+fn answer(id: &str, items: &[Value]) -> Reply {
+    let mut sse = format!(
+        "event: response.created\ndata: {}\n\n",
+        json!({"type": "response.created", "sequence_number": 0, "response": {"id": id, "status": "in_progress", "output": []}})
+    );
+    for (index, item) in items.iter().enumerate() {
+        let event = json!({"type": "response.output_item.done", "sequence_number": index + 1, "output_index": index, "item": item});
+        sse += &format!("event: response.output_item.done\ndata: {event}\n\n");
+    }
+    let object = json!({"id": id, "object": "response", "status": "completed", "model": "m", "output": items});
+    let event = json!({"type": "response.completed", "sequence_number": items.len() + 1, "response": object});
+    sse += &format!("event: response.completed\ndata: {event}\n\n");
+    Reply::sse(sse)
+}
+
+/// The same of a Chat server.
+fn chat_answer(message: &Value, finish: &str) -> Reply {
+    let chunk =
+        json!({"id": "c", "choices": [{"index": 0, "delta": message, "finish_reason": finish}]});
+    Reply::sse(format!("data: {chunk}\n\ndata: [DONE]\n\n"))
+}
+
+fn said(id: &str) -> Value {
+    json!({"type": "message", "id": id, "role": "assistant", "status": "completed",
+        "content": [{"type": "output_text", "text": "said", "annotations": []}]})
+}
+
+fn sealed(text: &str) -> Value {
+    json!({"type": "reasoning", "id": format!("rs_{text}"), "summary": [], "encrypted_content": text})
+}
+
+fn down() -> Reply {
+    Reply::error(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn provider(name: &str, server: &Loopback) -> Provider {
+    let provider = Provider::new(name, &server.base_url()).unwrap();
+    provider.with_max_attempts(1)
+}
+
+fn keyed(name: &str, server: &Loopback, key: &str) -> Provider {
+    provider(name, server).with_auth(BearerAuth::new(key).unwrap())
+}
+
+fn relay_of(upstream: Loopback, routes: Vec<Route>) -> RunningRelay {
+    let runtime = SupervisorConfig::new(Provider::new("none", "http://127.0.0.1:9").unwrap());
+    let runtime = Runtime::with_config(runtime).unwrap();
+    let relay = Relay::new(runtime, RouteTable::new(routes), RelayConfig::default());
+    RunningRelay::serving(upstream, relay)
+}
+
+async fn asked(relay: &RunningRelay, body: &Value) -> (u16, String, Value) {
+    let (status, head, body) = post(relay, "/v1/responses", "", &body.to_string()).await;
+    let body = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} {body}"));
+    (status, head, body)
+}
+
+fn last(server: &Loopback) -> RecordedRequest {
+    server.requests().last().expect("a request").clone()
+}
+
+fn input(server: &Loopback) -> Value {
+    last(server).json().unwrap()["input"].clone()
+}
+
+#[actix_rt::test]
+async fn sealed_items_go_to_the_provider_that_made_them_and_elsewhere_without_their_reasoning() {
+    let one = server([down(), answer("resp_1b", &[said("msg_1b")])]);
+    let two = server([
+        answer("resp_2", &[sealed("seal"), said("msg_2")]),
+        answer("resp_3", &[said("msg_3")]),
+        down(),
+    ]);
+    let route = Route::new("m", Target::new(provider("one", &one)))
+        .with_fallback(Target::new(provider("two", &two)));
+    let relay = relay_of(one, vec![route]);
+    // The first server is down: the second one answers, and seals.
+    let (status, _, first) =
+        asked(&relay, &json!({"model": "m", "store": false, "input": "a"})).await;
+    assert_eq!((status, &first["id"]), (200, &json!("resp_2")));
+    let output = first["output"].as_array().unwrap();
+    let next = json!({"model": "m", "store": false, "input": [output[0], output[1], {"role": "user", "content": "b"}]});
+    let (_, head, second) = asked(&relay, &next).await;
+    assert_eq!(second["id"], "resp_3");
+    assert_eq!(
+        last(&two).body,
+        next.to_string()
+            .replace("\"store\":false}", "\"store\":false,\"stream\":true}")
+    );
+    assert_eq!(header(&head, "x-relay-dropped"), None);
+    // It is down now, and what it sealed is of no use to the first.
+    let (_, head, third) = asked(&relay, &next).await;
+    assert_eq!(third["id"], "resp_1b");
+    assert_eq!(
+        header(&head, "x-relay-dropped"),
+        Some("reasoning.encrypted_content")
+    );
+    let sent = input(&relay.upstream);
+    let kinds: Vec<_> = sent
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["type"])
+        .collect();
+    assert_eq!(kinds.len(), 2, "{sent}");
+    assert!(
+        !sent.to_string().contains("seal") && !sent.to_string().contains("msg_2"),
+        "{sent}"
+    );
+}
+
+#[actix_rt::test]
+async fn sealed_items_and_a_previous_response_go_to_the_key_that_made_them() {
+    let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "3600");
+    let upstream = server([
+        answer("resp_0", &[sealed("first")]),
+        limited,
+        answer("resp_1", &[sealed("second")]),
+        answer("resp_2", &[]),
+        answer("resp_3", &[]),
+        answer("resp_4", &[]),
+    ]);
+    let target = Target::with_keys(
+        keyed("p", &upstream, "sk-0").into(),
+        vec![keyed("p", &upstream, "sk-1").into()],
+    );
+    let relay = relay_of(upstream, vec![Route::new("*", target)]);
+    let key = || last(&relay.upstream).headers["authorization"].clone();
+    let asks = |input: Value| json!({"model": "m", "input": input});
+    asked(&relay, &asks(json!("a"))).await;
+    assert_eq!(key(), "Bearer sk-0");
+    // The first key rests now, and the second one is asked.
+    assert_eq!(asked(&relay, &asks(json!("a"))).await.0, 429);
+    asked(&relay, &asks(json!("a"))).await;
+    assert_eq!(key(), "Bearer sk-1");
+    let (_, head, _) = asked(&relay, &asks(json!([sealed("second")]))).await;
+    assert_eq!(
+        (key().to_str().unwrap(), header(&head, "x-relay-dropped")),
+        ("Bearer sk-1", None)
+    );
+    // What the key that rests has sealed is left out for the other one; what is stored with it, it alone knows.
+    let (_, head, _) = asked(
+        &relay,
+        &asks(json!([sealed("first"), {"role": "user", "content": "b"}])),
+    )
+    .await;
+    assert_eq!(key(), "Bearer sk-1");
+    assert_eq!(
+        header(&head, "x-relay-dropped"),
+        Some("reasoning.encrypted_content")
+    );
+    let previous = json!({"model": "m", "input": "b", "previous_response_id": "resp_0"});
+    asked(&relay, &previous).await;
+    assert_eq!(key(), "Bearer sk-0");
+    assert_eq!(
+        last(&relay.upstream).json().unwrap()["previous_response_id"],
+        "resp_0"
+    );
+}
+
+#[actix_rt::test]
+async fn a_previous_response_is_told_to_a_fallback_as_its_items() {
+    let one = server([answer("resp_1", &[sealed("seal"), said("msg_1")]), down()]);
+    let two = server([answer("resp_2", &[said("msg_2")])]);
+    let route = Route::new("m", Target::new(provider("one", &one)))
+        .with_fallback(Target::new(provider("two", &two)));
+    let relay = relay_of(one, vec![route]);
+    asked(&relay, &json!({"model": "m", "input": "a"})).await;
+    let next = json!({"model": "m", "input": "b", "previous_response_id": "resp_1"});
+    let (_, head, body) = asked(&relay, &next).await;
+    assert_eq!(body["id"], "resp_2");
+    assert_eq!(
+        header(&head, "x-relay-dropped"),
+        Some("reasoning.encrypted_content")
+    );
+    let sent = last(&two).json().unwrap();
+    assert_eq!(sent.get("previous_response_id"), None);
+    let sent = sent["input"].as_array().unwrap();
+    let told: Vec<_> = sent
+        .iter()
+        .map(|item| item["role"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["user", "assistant", "user"]);
+    assert!(sent.iter().all(|item| item.get("id").is_none()), "{sent:?}");
+}
+
+#[actix_rt::test]
+async fn with_the_relays_key_a_previous_response_that_it_does_not_know_is_a_400_and_not_passed_on()
+{
+    let upstream = server([answer("resp_1", &[]), answer("resp_2", &[])]);
+    let provider = keyed("p", &upstream, "sk-of-the-relay");
+    let relay = relay_of(upstream, vec![Route::new("*", Target::new(provider))]);
+    // Two clients.
+    let (ada, bob) = (
+        "authorization: Bearer ada\r\n",
+        "authorization: Bearer bob\r\n",
+    );
+    let ask = async |who: &str, body: Value| {
+        let (status, _, answer) = post(&relay, "/v1/responses", who, &body.to_string()).await;
+        (status, answer)
+    };
+    assert_eq!(ask(ada, json!({"model": "m", "input": "a"})).await.0, 200);
+    let next = json!({"model": "m", "input": "a", "previous_response_id": "resp_1"});
+    let (status, body) = ask(bob, next.clone()).await;
+    assert_eq!(status, 400, "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["error"]["code"], "previous_response_not_found");
+    assert_eq!(
+        body["error"]["message"],
+        "Previous response with id 'resp_1' not found."
+    );
+    assert_eq!(relay.upstream.request_count(), 1);
+    assert_eq!(ask(ada, next).await.0, 200);
+    assert_eq!(relay.upstream.request_count(), 2);
+}
+
+#[actix_rt::test]
+async fn with_the_clients_own_key_an_unknown_previous_response_is_the_servers_to_know() {
+    let upstream = server([answer("resp_1", &[])]);
+    let provider = provider("p", &upstream);
+    let relay = relay_of(upstream, vec![Route::new("*", Target::new(provider))]);
+    let next = json!({"model": "m", "input": "a", "previous_response_id": "resp_old"}).to_string();
+    let (status, ..) = post(
+        &relay,
+        "/v1/responses",
+        "authorization: Bearer mine\r\n",
+        &next,
+    )
+    .await;
+    assert_eq!(status, 200);
+    let sent = last(&relay.upstream);
+    assert_eq!(sent.json().unwrap()["previous_response_id"], "resp_old");
+    assert_eq!(sent.headers["authorization"], "Bearer mine");
+}
+
+#[actix_rt::test]
+async fn a_reference_over_a_chat_server_is_the_item_of_an_answer_before_and_an_unknown_one_a_404() {
+    let function = json!({"name": "f", "arguments": "{}"});
+    let call = json!({"role": "assistant", "reasoning_content": "because",
+        "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]});
+    let upstream = server([
+        chat_answer(&call, "tool_calls"),
+        chat_answer(&json!({"content": "done"}), "stop"),
+    ]);
+    let provider = provider("p", &upstream).with_wire(Wire::Chat);
+    let relay = relay_of(upstream, vec![Route::new("*", Target::new(provider))]);
+    let tools = json!([{"type": "function", "name": "f", "parameters": {"type": "object"}}]);
+    let user = json!({"role": "user", "content": "go"});
+    let (_, _, first) = asked(
+        &relay,
+        &json!({"model": "m", "input": [user], "tools": tools}),
+    )
+    .await;
+    let ids: Vec<_> = first["output"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["id"].clone())
+        .collect();
+    assert_eq!(ids.len(), 2, "{first}");
+    // As the AI SDK of Vercel does with `store: true`.
+    let next = json!({"model": "m", "tools": tools, "input": [
+        user,
+        {"type": "item_reference", "id": ids[0]},
+        {"type": "item_reference", "id": ids[1]},
+        {"type": "function_call_output", "call_id": "call_1", "output": "ok"},
+    ]});
+    let (status, _, second) = asked(&relay, &next).await;
+    assert_eq!(status, 200, "{second}");
+    let sent = last(&relay.upstream).json().unwrap();
+    let messages = sent["messages"].as_array().unwrap();
+    assert_eq!(messages[1]["tool_calls"][0]["id"], "call_1", "{sent}");
+    assert_eq!(
+        (&messages[2]["role"], &messages[2]["content"]),
+        (&json!("tool"), &json!("ok"))
+    );
+    let unknown = json!({"model": "m", "input": [{"type": "item_reference", "id": "rs_none"}]});
+    let (status, _, error) = asked(&relay, &unknown).await;
+    assert_eq!(status, 404);
+    assert_eq!(
+        error["error"]["message"],
+        "Item with id 'rs_none' not found."
+    );
+    assert_eq!(
+        (&error["error"]["type"], &error["error"]["param"]),
+        (&json!("invalid_request_error"), &json!("input"))
+    );
+    assert_eq!(relay.upstream.request_count(), 2);
+}
+
+#[actix_rt::test]
+async fn an_answer_in_the_background_is_passed_on_to_a_server_that_has_them_and_a_400_over_chat() {
+    let begun = json!({"id": "resp_1", "object": "response", "status": "queued", "background": true, "output": []});
+    let created = json!({"type": "response.created", "sequence_number": 0, "response": begun});
+    let done = json!({"type": "response.completed", "sequence_number": 1, "response": {"id": "resp_1", "status": "completed", "output": []}});
+    let upstream = server([Reply::sse(format!("data: {created}\n\ndata: {done}\n\n"))]);
+    let other = server([]);
+    let table = vec![
+        Route::new("m", Target::new(provider("p", &upstream))),
+        Route::new(
+            "chat",
+            Target::new(provider("c", &other).with_wire(Wire::Chat)),
+        ),
+    ];
+    let relay = relay_of(upstream, table);
+    let body = json!({"model": "m", "input": "a", "background": true});
+    let (status, _, answer) = asked(&relay, &body).await;
+    assert_eq!((status, answer), (200, begun));
+    let sent = last(&relay.upstream).json().unwrap();
+    assert_eq!(
+        (&sent["background"], &sent["stream"]),
+        (&json!(true), &json!(true))
+    );
+    let body = json!({"model": "chat", "input": "a", "background": true});
+    let (status, _, error) = asked(&relay, &body).await;
+    assert_eq!(
+        (status, &error["error"]["param"]),
+        (400, &json!("background"))
+    );
+    assert_eq!(other.request_count(), 0);
+}
