@@ -137,20 +137,25 @@ fn chat_error(error: &ApiError) -> Bytes {
     Bytes::from(format!("data: {}\n\n", error.to_error_object()))
 }
 
-/// The `error` of a response object: a code that clients act on, and words that they read.
-fn responses_error(error: &ApiError) -> Value {
-    let details = error.details();
-    let given = details.code.as_deref();
+/// The code of a failure, which clients act on.
+pub(super) fn code(error: &ApiError) -> &str {
+    let given = error.details().code.as_deref();
     // Gateways write the status there.
     let given = given.filter(|code| !code.is_empty() && code.parse::<u16>().is_err());
-    let code = given.unwrap_or(match error.kind() {
+    given.unwrap_or(match error.kind() {
         ErrorKind::RateLimited => "rate_limit_exceeded",
         ErrorKind::QuotaExceeded => "insufficient_quota",
         ErrorKind::InvalidRequest => "invalid_prompt",
         ErrorKind::Overloaded | ErrorKind::Unavailable => "server_is_overloaded",
         ErrorKind::ShutDown => "server_shutting_down",
         kind => kind.as_str(),
-    });
+    })
+}
+
+/// The `error` of a response object: its code, and words that clients read.
+fn responses_error(error: &ApiError) -> Value {
+    let details = error.details();
+    let code = code(error);
     let mut message = error.message().to_owned();
     // Codex waits for as long as the words say.
     if let Some(wait) = details.retry_after

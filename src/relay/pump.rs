@@ -12,6 +12,7 @@ use super::{
     answers::{Answer, Answers, End, Reader},
     config::RelayConfig,
     drain::{self, Drain, Running},
+    ending,
     preamble::DoesNotFit,
     rendering::{MakeRenderer, Rendering},
     routing::{Maker, Target},
@@ -404,6 +405,7 @@ impl Pump {
 
     /// The answer fails: as a status where nothing was sent and the server had not begun, else as an event.
     fn fail(&mut self, target: usize, error: ApiError) {
+        self.attempt = self.attempt.max(error.details().attempt);
         let is_tired =
             self.asked.is_codex && !self.rendering.is_open() && error.details().attempt > 1;
         let is_event = self.begin.is_none()
@@ -421,7 +423,10 @@ impl Pump {
             self.finish(target, &ResponseEvent::Failed(error.into()), out);
             return;
         }
-        self.asked.answer.end(End::Failed);
+        let answer = &self.asked.answer;
+        answer.set_attempt(self.attempt, self.maker.clone());
+        answer.set_failure(ending::code(&error));
+        answer.end(End::Failed);
         if let Some(begin) = self.begin.take() {
             // Its client may have left.
             let _ = begin.send(Err(error));
@@ -432,13 +437,22 @@ impl Pump {
         self.rendering.end(event, &mut out);
         self.begin(target);
         self.tell();
-        self.asked.answer.push(out);
-        self.asked.answer.end(match event {
-            ResponseEvent::Completed(_) => End::Completed,
-            ResponseEvent::Incomplete(_) => End::Incomplete,
-            ResponseEvent::Cancelled => End::Cancelled,
-            _ => End::Failed,
-        });
+        let answer = &self.asked.answer;
+        let (end, usage) = match event {
+            ResponseEvent::Completed(completed) => (End::Completed, completed.token_usage),
+            ResponseEvent::Incomplete(incomplete) => (End::Incomplete, incomplete.token_usage),
+            ResponseEvent::Failed(error) => {
+                answer.set_failure(ending::code(error));
+                (End::Failed, error.details().token_usage)
+            }
+            ResponseEvent::Cancelled => (End::Cancelled, None),
+            _ => (End::Failed, None),
+        };
+        if let Some(usage) = usage {
+            answer.set_usage(usage);
+        }
+        answer.push(out);
+        answer.end(end);
     }
 
     fn send(&mut self, target: usize, out: &mut Vec<Bytes>) {

@@ -3,6 +3,7 @@
 mod access;
 mod attacks;
 mod configuration;
+mod page;
 mod recordings;
 mod requests;
 mod sealed;

@@ -15,7 +15,6 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::super::{
     access::Client,
-    resume::cursor::usage_of,
     routing::Maker,
     store::{Append, StoreError, StreamKey, StreamStore},
 };
@@ -24,7 +23,7 @@ use super::{
     log::{End, Ledger, Log, ReadError},
     reader::Reader,
 };
-use crate::wire::Wire;
+use crate::{protocol::TokenUsage, wire::Wire};
 
 /// What is known of an answer when it begins.
 #[derive(Clone)]
@@ -64,7 +63,8 @@ pub(in crate::relay) struct Answer {
     maker: OnceLock<Maker>,
     server_id: OnceLock<String>,
     ended: OnceLock<Instant>,
-    usage: OnceLock<(u64, u64)>,
+    usage: OnceLock<TokenUsage>,
+    failure: OnceLock<String>,
     store: Arc<dyn StreamStore>,
     /// The store has the whole of it, and the log lets it go.
     is_in_store: Arc<AtomicBool>,
@@ -92,6 +92,7 @@ impl Answer {
             server_id: OnceLock::new(),
             ended: OnceLock::new(),
             usage: OnceLock::new(),
+            failure: OnceLock::new(),
             store,
             is_in_store: Arc::default(),
         }
@@ -128,9 +129,6 @@ impl Answer {
     /// The end: all blocks were pushed, the last of which says how it ended. The first end is the end.
     pub(in crate::relay) fn end(&self, end: End) {
         let blocks = self.log.whole();
-        if let Some(usage) = blocks.as_deref().and_then(usage_of) {
-            let _ = self.usage.set(usage);
-        }
         let kept = blocks.filter(|_| self.about.is_kept() && self.log.is_resumable());
         // It lies in the store before anybody is told, where the store does that at once.
         let unfinished = kept
@@ -215,6 +213,16 @@ impl Answer {
         }
     }
 
+    /// What it cost, which is told before the end.
+    pub(in crate::relay) fn set_usage(&self, usage: TokenUsage) {
+        let _ = self.usage.set(usage);
+    }
+
+    /// The code of what it fails by, which is told before the end.
+    pub(in crate::relay) fn set_failure(&self, code: &str) {
+        let _ = self.failure.set(code.to_owned());
+    }
+
     pub(super) fn set_server_id(&self, server_id: &str) {
         let _ = self.server_id.set(server_id.to_owned());
     }
@@ -269,9 +277,14 @@ impl Answer {
         }
     }
 
-    /// The tokens of the input and of the output, if the server said them.
-    pub(in crate::relay) fn usage(&self) -> Option<(u64, u64)> {
-        self.usage.get().copied()
+    /// What it cost, if the server said so.
+    pub(in crate::relay) fn usage(&self) -> Option<&TokenUsage> {
+        self.usage.get()
+    }
+
+    /// The code of what it failed by.
+    pub(in crate::relay) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// How many blocks came.

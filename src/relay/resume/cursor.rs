@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
-use serde_json::Value;
 
 /// What of an event's data tells where it stands.
 #[derive(Deserialize)]
@@ -90,23 +89,6 @@ pub(in crate::relay) fn with_id(block: &Bytes, number: u64) -> Bytes {
     all.extend_from_slice(id.as_bytes());
     all.extend_from_slice(&block[fields..]);
     all.freeze()
-}
-
-/// What usage the last blocks tell: the tokens of the input and of the output.
-pub(in crate::relay) fn usage_of(blocks: &[Bytes]) -> Option<(u64, u64)> {
-    // The closing event, or on Chat the chunk before `[DONE]`.
-    blocks.iter().rev().take(4).find_map(|block| {
-        let data = data_of(block)?;
-        memchr::memmem::find(&data, b"\"usage\"")?;
-        let event: Value = serde_json::from_slice(&data).ok()?;
-        let usage = [&event["response"]["usage"], &event["usage"]];
-        let usage = usage.into_iter().find(|usage| usage.is_object())?;
-        let tokens = |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64());
-        Some((
-            tokens(["input_tokens", "prompt_tokens"])?,
-            tokens(["output_tokens", "completion_tokens"])?,
-        ))
-    })
 }
 
 #[cfg(test)]

@@ -222,7 +222,6 @@ async fn what_is_known_of_a_running_answer_is_its_object_so_far() {
         (&whole["status"], &whole["usage"]["output_tokens"]),
         (&json!("completed"), &json!(5))
     );
-    assert_eq!(answer.usage(), Some((3, 5)));
 }
 
 #[actix_rt::test]
