@@ -7,7 +7,7 @@ use actix_responses::{
     protocol::{ContentPart, item::InputFilePart},
 };
 
-use super::{console::printable, files::unreadable, usage_error::UsageError};
+use super::{files::unreadable, harmless::printable, usage_error::UsageError};
 
 /// The most that all of them may have: servers take some 50 MB, and base64 makes a third more of it.
 const MAX_BYTES: u64 = 32 << 20;

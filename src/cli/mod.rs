@@ -9,6 +9,7 @@ mod console;
 mod decode;
 mod exit_status;
 mod files;
+mod harmless;
 mod interrupts;
 mod json_lines;
 mod logging;
@@ -26,6 +27,8 @@ mod terminals;
 mod text_view;
 mod time_options;
 mod usage_error;
+mod width;
+mod wrapping;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 

@@ -4,7 +4,7 @@ use actix_responses::protocol::ModelList;
 use clap::{ArgAction, Args};
 
 use super::{
-    console, exit_status::ExitStatus, logging, provider_options::ProviderOptions, question,
+    exit_status::ExitStatus, harmless, logging, provider_options::ProviderOptions, question,
     usage_error::UsageError,
 };
 
@@ -32,7 +32,7 @@ impl Models {
             models
                 .map(|model| match self.json {
                     true => question::one_line(model.raw.get()),
-                    false => console::printable(&question::one_line(&model.id)),
+                    false => harmless::printable(&question::one_line(&model.id)),
                 })
                 .collect()
         };

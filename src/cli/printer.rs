@@ -76,7 +76,7 @@ impl Printer {
         let mut page = Page::default();
         match &mut self.view {
             View::Text(text) => {
-                if self.terminals.stdout {
+                if self.terminals.stdout || self.terminals.stderr {
                     text.set_columns(terminals::columns());
                 }
                 for event in events {
@@ -162,7 +162,7 @@ impl Actor for Printer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if self.status.is_some() || self.terminals.stdout {
+        if self.status.is_some() || self.terminals.stdout || self.terminals.stderr {
             ctx.run_interval(STATUS_INTERVAL, Self::on_tick);
         }
     }

@@ -8,7 +8,7 @@ use actix_responses::{
 };
 use tokio::time::Instant;
 
-use super::{console::printable, terminals::Terminals};
+use super::{harmless::printable, terminals::Terminals};
 
 /// Back to the start of the line, and nothing on it.
 const ERASE: &str = "\r\x1b[K";

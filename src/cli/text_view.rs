@@ -1,9 +1,7 @@
 //! Events as a person reads them: the answer on stdout, everything else on stderr.
 
 mod message;
-mod width;
 mod words;
-mod wrapping;
 
 use actix_responses::protocol::{
     OutputItem, ResponseEvent, ResponseItem, StreamAnomalies, TokenUsage,
@@ -12,13 +10,14 @@ use actix_responses::protocol::{
 use self::{
     message::{MessageKey, Part, PrintedMessage},
     words::{call_line, incomplete_report, own_words, usage_line},
-    wrapping::Wrapping,
 };
 use super::{
     base_url,
-    console::{Page, Target, complaint, printable},
+    console::{Page, Target, complaint},
+    harmless::printable,
     secrets::Secrets,
     terminals::Terminals,
+    wrapping::{Wrapping, wrapped},
 };
 
 /// How much printed text is kept, to be compared with the messages when they are done: far more than a model writes, and a bound
@@ -41,7 +40,11 @@ pub(super) struct TextView {
     current: Option<usize>,
     since_text: SinceText,
     kept_bytes: usize,
+    columns: Option<usize>,
+    /// Of the answer.
     wrapping: Wrapping,
+    /// Of the reasoning.
+    thoughts: Wrapping,
     /// What to say of an error that the base URL may have caused.
     hint: Option<String>,
 }
@@ -52,6 +55,8 @@ enum Cursor {
     LineStart,
     InAnswer,
     InReasoning,
+    /// Where the reader of stdout has left it.
+    Unknown,
 }
 
 /// What has come of items since the last piece of text.
@@ -75,14 +80,18 @@ impl TextView {
             current: None,
             since_text: SinceText::Nothing,
             kept_bytes: 0,
+            columns: None,
             wrapping: Wrapping::default(),
+            thoughts: Wrapping::default(),
             hint,
         }
     }
 
-    /// The width of the terminal that stdout is.
+    /// The width of the terminal.
     pub(super) fn set_columns(&mut self, columns: Option<usize>) {
+        self.columns = columns;
         self.wrapping.set_columns(columns);
+        self.thoughts.set_columns(columns);
     }
 
     /// Prints what is held back of a line.
@@ -90,6 +99,9 @@ impl TextView {
         let mut held = String::new();
         self.wrapping.flush(&mut held);
         page.push(Target::Stdout, held);
+        let mut held = String::new();
+        self.thoughts.flush(&mut held);
+        page.push(Target::Stderr, self.terminals.dim(&held));
     }
 
     /// Whether a line may be drawn on the terminal now and erased again.
@@ -174,7 +186,7 @@ impl TextView {
             _ => {}
         }
         // The shell's prompt comes behind it.
-        if event.is_final() {
+        if event.is_final() && self.cursor != Cursor::Unknown {
             self.end_line(page);
         }
     }
@@ -264,6 +276,9 @@ impl TextView {
             page.push(Target::Stdout, shown);
         } else {
             page.push(Target::Stdout, text);
+            if self.terminals.stderr && self.terminals.has_reader {
+                self.cursor = Cursor::Unknown;
+            }
         }
     }
 
@@ -286,8 +301,14 @@ impl TextView {
             Cursor::LineStart => {}
             Cursor::InAnswer => self.end_text(page),
             Cursor::InReasoning => {
+                let mut held = String::new();
+                self.thoughts.end(&mut held);
+                page.push(Target::Stderr, self.terminals.dim(&held) + "\n");
                 self.cursor = Cursor::LineStart;
+            }
+            Cursor::Unknown => {
                 page.push(Target::Stderr, "\n");
+                self.cursor = Cursor::LineStart;
             }
         }
     }
@@ -296,10 +317,12 @@ impl TextView {
         if !self.terminals.stderr || text.is_empty() {
             return;
         }
-        if self.cursor == Cursor::InAnswer {
-            self.end_text(page);
+        if self.cursor != Cursor::InReasoning {
+            self.end_line(page);
         }
-        page.push(Target::Stderr, self.terminals.dim(&printable(text)));
+        let mut shown = String::with_capacity(text.len());
+        self.thoughts.push(text, &mut shown);
+        page.push(Target::Stderr, self.terminals.dim(&shown));
         self.cursor = match text.ends_with('\n') {
             true => Cursor::LineStart,
             false => Cursor::InReasoning,
@@ -351,7 +374,7 @@ impl TextView {
         if let Some(usage) = usage
             && self.terminals.stderr
         {
-            let line = format!("-- {} --", usage_line(usage));
+            let line = wrapped(&format!("-- {} --", usage_line(usage)), self.columns);
             self.note(&self.terminals.dim(&line), page);
         }
     }
@@ -367,7 +390,11 @@ impl TextView {
 
     fn complain(&mut self, message: &str, page: &mut Page) {
         self.end_line(page);
-        page.push(Target::Stderr, complaint(&self.secrets.hide(message)));
+        let mut paragraph = complaint(&self.secrets.hide(message));
+        if self.terminals.stderr {
+            paragraph = wrapped(&paragraph, self.columns);
+        }
+        page.push(Target::Stderr, paragraph);
     }
 
     /// A line of its own on stderr.

@@ -159,6 +159,90 @@ fn what_is_no_success_says_what_it_is() {
     }
 }
 
+/// A piece that is not JSON was lost: what it held may be the difference between `/tmp` and `/tmp/old`.
+#[test]
+fn a_piece_that_could_not_be_read_is_made_good_or_told_and_never_passed_over() {
+    let broken = "data: {\"id\": \"c\", \"choices\": [{\"index\": 0, \"delta\": {\"con\n\n";
+    let arguments = |arguments: &str| {
+        json!({"tool_calls": [{"index": 0, "id": "t", "type": "function",
+            "function": {"name": "rm", "arguments": arguments}}]})
+    };
+    let call = sse(&[chat(arguments("{\"path\":\"/tmp"), None)])
+        + broken
+        + &sse(&[
+            chat(arguments("\"}"), None),
+            chat(json!({}), Some("tool_calls")),
+        ])
+        + DONE;
+    let words = sse(&[text("one ")])
+        + broken
+        + &sse(&[text("three"), chat(json!({}), Some("stop"))])
+        + DONE;
+    for body in [call, words] {
+        let ran = once("chat", Reply::sse(body.clone()), &[]);
+        assert_eq!(ran.status, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("could not be read"), "{ran:?}");
+        let end = once("chat", Reply::sse(body), &["--json"]).end();
+        assert_eq!(end["type"], "failed", "{end}");
+    }
+
+    let delta = |text: &str| json!({"type": "response.output_text.delta", "output_index": 0, "item_id": "m", "delta": text});
+    let of_call = |text: &str| json!({"type": "response.function_call_arguments.delta", "output_index": 0, "item_id": "f", "delta": text});
+    let message = json!({"id": "m", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "one two three"}]});
+    let call = json!({"id": "f", "type": "function_call", "name": "rm", "call_id": "t", "arguments": "{\"path\":\"/tmp/old\"}"});
+    let added = |item: &Value| json!({"type": "response.output_item.added", "output_index": 0, "item": item});
+    let done = |item: &Value| json!({"type": "response.output_item.done", "output_index": 0, "item": item});
+    let completed = |item: &Value| json!({"type": "response.completed", "response": {"id": "r", "output": [item]}});
+    let mut open_call = call.clone();
+    open_call["arguments"] = "".into();
+    for (before, after, item, stdout) in [
+        // The rest of a text is printed; what is missing before it is told.
+        (vec![delta("one ")], vec![], &message, "one two three\n"),
+        (
+            vec![delta("one ")],
+            vec![delta("three")],
+            &message,
+            "one three\n",
+        ),
+        (
+            vec![added(&open_call), of_call("{\"path\":\"/tmp")],
+            vec![of_call("\"}")],
+            &call,
+            "",
+        ),
+    ] {
+        for whole in [vec![done(item), completed(item)], vec![completed(item)]] {
+            let body = sse(&before) + broken + &sse(&after) + &sse(&whole);
+            let ran = once("responses", Reply::sse(body.clone()), &[]);
+            assert_eq!(
+                (ran.stdout.as_str(), ran.status),
+                (stdout, Some(0)),
+                "{body}"
+            );
+            let has_hole = stdout == "one three\n";
+            assert_eq!(
+                ran.stderr.contains("the text above has a hole"),
+                has_hole,
+                "{ran:?}"
+            );
+            assert!(ran.stderr.contains("1 malformed"), "{ran:?}");
+            let ran = once("responses", Reply::sse(body), &["--json"]);
+            let is_whole = |event: &Value| {
+                event["type"] == "output_item_done"
+                    && ["arguments", "content"]
+                        .iter()
+                        .all(|name| event["item"].get(name) == item.get(name))
+            };
+            assert!(ran.events().iter().any(is_whole), "{ran:?}");
+        }
+        // Nothing that holds the whole comes after it.
+        let body = sse(&before) + broken + &sse(&after);
+        let end = json!({"type": "response.completed", "response": {"id": "r"}});
+        let ran = once("responses", Reply::sse(body + &sse(&[end])), &[]);
+        assert_eq!(ran.status, Some(1), "{ran:?}");
+    }
+}
+
 #[test]
 fn what_is_no_output_does_not_keep_a_request_from_being_tried_again() {
     let reasoning = json!({"type": "response.output_item.added", "output_index": 0,

@@ -133,6 +133,24 @@ fn lines_are_wrapped_between_words_at_the_width_of_the_terminal() {
     );
 }
 
+#[test]
+fn reasoning_and_complaints_are_wrapped_too() {
+    let thought = reasoning("A longer thought than a line has room for.");
+    let failed = json!({"type": "error", "code": "server_error", "message": "words of the server"});
+    let provider = always(Reply::sse(sse(&[thought, failed])));
+    let mut command = asking_in_terminal(&provider);
+    let (status, _, rows) = Terminal::new(30).start(&mut command).finish();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(rows[..2], ["A longer thought than a line", "has room for."]);
+    assert_eq!(
+        rows[2..4],
+        [
+            "actix-responses: server_error:",
+            "words of the server (phase"
+        ]
+    );
+}
+
 /// A word that is not whole is not kept from a person who waits.
 #[test]
 fn a_word_that_stalls_is_shown() {

@@ -9,6 +9,7 @@ use super::{words::MAX_CALL_CHARS, *};
 const BOTH: Terminals = Terminals {
     stdout: true,
     stderr: true,
+    has_reader: false,
     is_styled: true,
     can_erase: true,
 };
@@ -77,6 +78,25 @@ fn a_terminal_shows_reasoning_calls_and_tokens_on_lines_of_their_own() {
     let expected = format!("{reasoning}{call}{reasoning}{tokens}");
     assert_eq!(page.on(Target::Stderr), expected);
     assert_eq!(page.on(Target::Stdout), "one\none\none\n");
+}
+
+#[test]
+fn what_is_said_beside_a_pipe_begins_a_line() {
+    let pipe = Terminals {
+        stdout: false,
+        has_reader: true,
+        ..BOTH
+    };
+    let tokens = "\x1b[2m-- tokens: 3 in, 2 out --\x1b[0m\n";
+    let page = shown(pipe, &[TEXT, COMPLETED]);
+    assert_eq!(page.on(Target::Stderr), format!("\n{tokens}"));
+    let page = shown(pipe, &[COMPLETED]);
+    assert_eq!(page.on(Target::Stderr), tokens);
+    let page = shown(
+        pipe,
+        &[TEXT, r#"{"type":"response.completed","response":{}}"#],
+    );
+    assert_eq!(page.on(Target::Stderr), "");
 }
 
 #[test]

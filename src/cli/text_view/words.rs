@@ -2,7 +2,7 @@
 
 use actix_responses::protocol::{Incomplete, ResponseItem, Text, TokenUsage};
 
-use crate::cli::console::printable;
+use crate::cli::harmless::printable;
 
 /// How much of a tool call is shown, in characters.
 pub(super) const MAX_CALL_CHARS: usize = 300;

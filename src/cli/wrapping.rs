@@ -1,9 +1,8 @@
-//! The answer as a terminal gets it: harmless, and with lines that end between words.
+//! Text as a terminal gets it: harmless, and in lines that end between words.
 
 use std::mem;
 
-use super::width;
-use crate::cli::console::is_harmless;
+use super::{harmless::is_harmless, width};
 
 /// An indentation of so many columns is code, unless a list begins there.
 const CODE_INDENT: usize = 4;
@@ -167,6 +166,16 @@ impl Wrapping {
             false => Line::Prose,
         }
     }
+}
+
+/// A whole text, broken at the width of a terminal.
+pub(super) fn wrapped(text: &str, columns: Option<usize>) -> String {
+    let mut wrapping = Wrapping::default();
+    wrapping.set_columns(columns);
+    let mut out = String::with_capacity(text.len());
+    wrapping.push(text, &mut out);
+    wrapping.end(&mut out);
+    out
 }
 
 fn is_made_of_fence(word: &str) -> bool {
