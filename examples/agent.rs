@@ -7,7 +7,7 @@ use std::error::Error;
 
 use actix_responses::{
     Runtime,
-    loopback::Loopback,
+    loopback::{Loopback, LoopbackOptions},
     protocol::{CompactionInput, Prompt, RawJson, ResponseItem, TokenUsage, Tool},
     provider::Provider,
 };
@@ -29,7 +29,7 @@ fn weather(asked: &Asked) -> String {
 
 #[actix_rt::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let loopback = Loopback::start(Default::default())?;
+    let loopback = Loopback::start(LoopbackOptions::default().with_tool_calls(true))?;
     let runtime = Runtime::start(Provider::new("loopback", &loopback.base_url())?)?;
     let schema =
         json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});

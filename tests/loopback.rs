@@ -217,7 +217,8 @@ fn a_prompt_to_responses_gets_a_whole_and_well_formed_stream() {
 #[test]
 fn a_prompt_to_chat_gets_chunks_up_to_done() {
     let loopback = provider(Script::default());
-    let request = json!({"messages": [{"role": "user", "content": "hello"}], "stream": true});
+    let request =
+        json!({"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": true});
     let body = Client::posting(&loopback, "/v1/chat/completions", &request)
         .answer()
         .body;
@@ -241,7 +242,7 @@ fn a_prompt_to_chat_gets_chunks_up_to_done() {
 
 #[test]
 fn the_same_request_gets_the_same_words() {
-    let request = json!({"input": "hello", "stream": true});
+    let request = json!({"model": "m", "input": "hello", "stream": true});
     let [first, second] = [(), ()].map(|()| {
         let loopback = provider(Script::default());
         let answer = Client::posting(&loopback, "/v1/responses", &request).answer();
@@ -311,7 +312,10 @@ fn several_requests_share_a_connection() {
     let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
     for number in 1..=3 {
-        client.post("/v1/responses", &json!({"stream": number % 2 == 0}));
+        client.post(
+            "/v1/responses",
+            &json!({"model": "m", "stream": number % 2 == 0}),
+        );
         let answer = client.answer();
         assert_eq!(answer.status, 200);
         assert!(
@@ -364,9 +368,12 @@ fn a_client_that_waits_for_leave_to_send_the_body_gets_it() {
         client.take_until("\r\n\r\n"),
         "HTTP/1.1 100 Continue\r\n\r\n"
     );
-    client.send("2\r\n{\"\r\n7\r\na\": 10}\r\n0\r\n\r\n");
+    client.send("2\r\n{\"\r\ne\r\nmodel\": \"mmm\"}\r\n0\r\n\r\n");
     assert_eq!(client.answer().status, 200);
-    assert_eq!(loopback.requests()[0].json().unwrap(), json!({"a": 10}));
+    assert_eq!(
+        loopback.requests()[0].json().unwrap(),
+        json!({"model": "mmm"})
+    );
 }
 
 #[test]
@@ -589,13 +596,17 @@ fn a_refusal_can_come_before_the_answer() {
     let loopback = provider(Script::new([
         Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("Retry-After", "1")
     ]));
-    let mut client = Client::posting(&loopback, "/v1/responses", &json!({"stream": true}));
+    let mut client = Client::posting(
+        &loopback,
+        "/v1/responses",
+        &json!({"model": "m", "stream": true}),
+    );
     let refusal = client.answer();
     assert_eq!(refusal.status, 429);
     assert!(refusal.head.contains("\r\nretry-after: 1\r\n"));
     let error: Value = serde_json::from_str(&refusal.body).unwrap();
     assert_eq!(error["error"]["code"], "rate_limit_exceeded");
-    client.post("/v1/responses", &json!({"stream": true}));
+    client.post("/v1/responses", &json!({"model": "m", "stream": true}));
     let answer = client.answer();
     assert_eq!(answer.status, 200);
     assert!(answer.body.starts_with("event: response.created\n"));
@@ -672,7 +683,7 @@ fn a_connection_over_the_limit_takes_the_room_of_an_idle_one_or_is_refused() {
     assert_eq!(refused.rest(), (String::new(), End::Fin));
     drop(third);
     assert!(loopback.wait_until(PATIENCE, |loopback| loopback.open_connections() == 1));
-    let mut next = Client::posting(&loopback, "/v1/responses", &json!({}));
+    let mut next = Client::posting(&loopback, "/v1/responses", &json!({"model": "m"}));
     assert_eq!(next.answer().status, 200);
 }
 
@@ -694,7 +705,7 @@ fn a_client_that_does_not_read_makes_room_in_the_end() {
     loop {
         let mut client = Client::connect(&loopback);
         // Who is refused may be so before this.
-        let request = "POST /v1/responses HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}";
+        let request = "POST /v1/responses HTTP/1.1\r\ncontent-length: 13\r\n\r\n{\"model\":\"m\"}";
         let _ = client.stream.write_all(request.as_bytes());
         let answer = client.answer();
         if answer.status == 200 {
@@ -723,7 +734,7 @@ fn a_request_that_does_not_move_is_refused_and_an_idle_connection_is_not() {
         }
         assert_eq!(client.rest(), (String::new(), End::Fin));
     }
-    idle.post("/v1/responses", &json!({}));
+    idle.post("/v1/responses", &json!({"model": "m"}));
     assert_eq!(idle.answer().status, 200);
 }
 

@@ -48,6 +48,14 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE", conflicts_with = "Faults")]
     script: Option<PathBuf>,
 
+    /// Call a function that is offered also where tool_choice leaves it open, not only when it is asked for
+    #[arg(long)]
+    tool_calls: bool,
+
+    /// Answer with ids and times that are the same in each run
+    #[arg(long)]
+    reproducible: bool,
+
     /// Do not log requests to stderr
     #[arg(short, long)]
     quiet: bool,
@@ -175,6 +183,8 @@ impl Serve {
         options.pace = self.pace;
         options.max_connections = self.max_connections;
         options.request_timeout = self.request_timeout;
+        options.tool_calls = self.tool_calls;
+        options.reproducible = self.reproducible;
         if !self.quiet {
             logging::start(1, Secrets::default())?;
         }

@@ -1,26 +1,27 @@
 //! What the provider says by default: the same content whichever API asks for it.
 //!
-//! A [`DefaultAnswer`] is made from a request alone, so that the same request always gets the same words. How it looks
-//! on the wire is in `answer_responses.rs` and `answer_chat.rs`.
+//! A [`DefaultAnswer`] is made from a request alone, so that the same request always gets the same words. The encoders of
+//! [`wire`](crate::wire) write it down.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::asked::{Asked, json_bytes, shortened};
+use super::{
+    asked::{Asked, json_bytes, name, shortened},
+    event::OutgoingEvent,
+    example::example,
+};
+use crate::{
+    protocol::{
+        Completed, Created, Incomplete, OutputItem, OutputTextDelta, ReasoningSummaryDelta,
+        ResponseEvent, TokenUsage, ToolCallInput, ToolCallInputDelta,
+    },
+    wire::{EncoderOptions, StreamEncoder, Wire},
+};
 
-/// The time at which every answer was made: 2023-11-14T22:13:20Z, so that answers do not depend on the clock.
+/// The time at which an answer was made that is not to depend on the clock: 2023-11-14T22:13:20Z.
 pub(super) const CREATED_AT: u64 = 1_700_000_000;
 /// The model that answers a request which names none, and the one that `GET /models` lists.
 pub(super) const MODEL: &str = "loopback";
-/// The function that is called when the request offers none.
-const BUILT_IN_TOOL: &str = "lookup_weather";
-/// The most bytes of a name of the request's that an answer repeats, of a model or of a function. Each event may hold it.
-const MAX_NAME_BYTES: usize = 256;
-/// The most bytes of arguments that are made up.
-const MAX_ARGUMENTS_BYTES: usize = 64 << 10;
-/// How deep a tool's schema is followed to make up arguments.
-const MAX_SCHEMA_DEPTH: usize = 4;
-/// The most members of an object that arguments are made up for.
-const MAX_ARGUMENTS: usize = 16;
 
 /// The default answer to one request, in the pieces in which it is streamed.
 ///
@@ -31,7 +32,6 @@ const MAX_ARGUMENTS: usize = 16;
 /// use serde_json::json;
 ///
 /// let mut answer = DefaultAnswer::to_request(&json!({"model": "m", "input": "hello", "stream": true}), 1);
-/// answer.tool_call = None;
 /// answer.text = vec!["word ".to_owned(); 1_000];
 /// let deltas = answer.responses_events().iter().filter(|event| event.data.contains("word ")).count();
 /// // 1000 deltas, and the whole text in the two "done" events, the item and the response.
@@ -41,15 +41,19 @@ const MAX_ARGUMENTS: usize = 16;
 pub struct DefaultAnswer {
     /// The request's number at its server; the ids in the answer end in it.
     pub number: u64,
+    /// What the ids have before the number, so that those of two servers differ; empty unless a server made the answer.
+    pub run: String,
+    /// When the answer was made, in seconds of Unix time; a fixed time unless a server made the answer.
+    pub created_at: u64,
     /// The model the request asked for.
     pub model: String,
     /// The deltas of the reasoning summary; without any, there is no reasoning.
     pub reasoning: Vec<String>,
-    /// The function that is called. There is none when the request forbids calls (`tool_choice: "none"`), or brings
-    /// the result of one: a program that calls in a loop comes to an end.
-    pub tool_call: Option<AnsweredCall>,
-    /// The deltas of the text; without any, there is no message.
+    /// The deltas of the text; without any, there is no message. Where the request wants JSON, or JSON of a schema, it is that.
     pub text: Vec<String>,
+    /// The function that is called, when `tool_choice` asks for one that is offered. Never in answer to the result of a call: a
+    /// program that calls in a loop comes to an end.
+    pub tool_call: Option<AnsweredCall>,
     /// How many tokens the request is said to have: a quarter of its bytes.
     pub input_tokens: u64,
     pub(super) asked: Asked,
@@ -58,7 +62,7 @@ pub struct DefaultAnswer {
 /// The function call in a [`DefaultAnswer`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AnsweredCall {
-    /// The first function that the request offers, or else `lookup_weather`, which exists nowhere.
+    /// A function that the request offers.
     pub name: String,
     /// The deltas of the arguments; together they are JSON that fits the function's parameters.
     pub arguments: Vec<String>,
@@ -67,6 +71,11 @@ pub struct AnsweredCall {
 impl DefaultAnswer {
     /// Makes up the answer to a request of the Responses or the Chat Completions API.
     pub fn to_request(request: &Value, number: u64) -> Self {
+        Self::calling(request, number, false)
+    }
+
+    /// The same; a function is called, if wanted, also where `tool_choice` leaves it open.
+    pub(super) fn calling(request: &Value, number: u64, calls: bool) -> Self {
         let messages = if request["messages"].is_array() {
             &request["messages"]
         } else {
@@ -74,100 +83,239 @@ impl DefaultAnswer {
         };
         let result = tool_result(messages);
         let opening = match (&result, last_user_text(messages)) {
-            (Some(result), _) => format!("The tool answered: \u{201c}{result}\u{201d}."),
-            (None, Some(text)) => format!("You said: \u{201c}{text}\u{201d}."),
-            (None, None) => "You sent no text.".to_owned(),
+            (Some(Some(result)), _) => format!("The tool answered: \u{201c}{result}\u{201d}."),
+            (_, Some(text)) => format!("You said: \u{201c}{text}\u{201d}."),
+            (_, None) => "You sent no text.".to_owned(),
         };
         let text = format!(
             "{opening} This answer comes from the embedded provider, which runs inside this process and calls no \
              model, so the same prompt always gets the same words."
         );
-        let reasoning = "**Reading the prompt**\n\nThe prompt needs no model: a tool call shows what a call looks \
-                         like, and the answer repeats the prompt.";
-        let calls = result.is_none() && request["tool_choice"] != "none";
+        let reasoning = "**Reading the prompt**\n\nThe prompt needs no model: the answer repeats it, and a function is \
+                         called when the request asks for that.";
+        let call = asked_function(request, calls).filter(|_| result.is_none());
         Self {
             number,
+            run: String::new(),
+            created_at: CREATED_AT,
             model: name(&request["model"]).unwrap_or(MODEL).to_owned(),
             reasoning: groups_of_words(reasoning, 4),
-            tool_call: calls.then(|| AnsweredCall::to_tools(&request["tools"])),
-            text: groups_of_words(&text, 2),
+            text: match wanted_json(request, &opening) {
+                Some(value) => groups_of_chars(&value.to_string(), 8),
+                None => groups_of_words(&text, 2),
+            },
+            tool_call: call.map(|(name, parameters)| AnsweredCall {
+                name: name.to_owned(),
+                arguments: groups_of_chars(&example(parameters).to_string(), 8),
+            }),
             input_tokens: json_bytes(messages).div_ceil(4) as u64,
             asked: Asked::by(request),
         }
     }
 
-    /// How many tokens the reasoning is said to have: one a delta.
-    pub(super) fn reasoning_tokens(&self) -> u64 {
-        self.reasoning.len() as u64
+    /// Writes the answer down as the events of a response: reasoning, then the message, then the function call.
+    ///
+    /// A request that ends in a `compaction_trigger` item gets a single compaction item.
+    pub fn responses_events(&self) -> Vec<OutgoingEvent> {
+        self.events(Wire::Responses)
     }
 
-    /// How many tokens the answer is said to have: one a delta.
-    pub(super) fn output_tokens(&self) -> u64 {
-        let arguments = self
-            .tool_call
-            .as_ref()
-            .map_or(0, |call| call.arguments.len());
-        self.reasoning_tokens() + (self.text.len() + arguments) as u64
+    /// Writes the answer down as the response object that ends the stream, and that a request without a stream gets.
+    pub fn response(&self) -> Value {
+        self.object(Wire::Responses)
     }
-}
 
-impl AnsweredCall {
-    fn to_tools(tools: &Value) -> Self {
-        let functions = tools.as_array().into_iter().flatten();
-        // The Chat Completions API puts the function into an object of its own.
-        let (name, parameters) = functions
-            .filter(|tool| tool["type"] == "function")
-            .map(|tool| tool.get("function").unwrap_or(tool))
-            .find_map(|function| Some((name(&function["name"])?, &function["parameters"])))
-            .map_or_else(
-                || (BUILT_IN_TOOL, json!({"city": "Paris", "unit": "celsius"})),
-                |(name, parameters)| (name, example(parameters, MAX_SCHEMA_DEPTH)),
-            );
-        let parameters = match json_bytes(&parameters) {
-            ..=MAX_ARGUMENTS_BYTES => parameters,
-            _ => json!({}),
+    /// Writes the answer down as the chunks of a chat completion: reasoning, then content, then the function call in
+    /// pieces, then the reason to finish, the usage if the request asks for it, and `[DONE]`.
+    pub fn chat_events(&self) -> Vec<OutgoingEvent> {
+        self.events(Wire::Chat)
+    }
+
+    /// Writes the answer down as the object that a request without a stream gets.
+    pub fn chat_completion(&self) -> Value {
+        self.object(Wire::Chat)
+    }
+
+    fn events(&self, wire: Wire) -> Vec<OutgoingEvent> {
+        let mut encoder = self.encoder(wire);
+        let (mut events, mut written) = (Vec::new(), Vec::new());
+        self.tell(|event| {
+            encoder.push(&event, &mut written);
+            let blocks = String::from_utf8_lossy(&written);
+            events.extend(blocks.split_terminator("\n\n").map(OutgoingEvent::of_block));
+            written.clear();
+        });
+        events
+    }
+
+    fn object(&self, wire: Wire) -> Value {
+        let mut encoder = self.encoder(wire);
+        let mut written = Vec::new();
+        self.tell(|event| {
+            encoder.push(&event, &mut written);
+            written.clear();
+        });
+        encoder.object()
+    }
+
+    fn encoder(&self, wire: Wire) -> StreamEncoder {
+        let id = match wire {
+            Wire::Responses => self.id("resp"),
+            Wire::Chat => self.id("chatcmpl"),
         };
-        Self {
-            name: name.to_owned(),
-            arguments: groups_of_chars(&parameters.to_string(), 8),
+        let options = EncoderOptions::default()
+            .with_id(id)
+            .with_model(&*self.model)
+            .with_created_at(self.created_at)
+            .with_request(self.asked.repeated.clone())
+            .with_include_usage(self.asked.wants_usage);
+        StreamEncoder::new(wire, options)
+    }
+
+    /// Tells the events of the answer, up to the number of tokens that the request allows; a delta is one.
+    fn tell(&self, mut say: impl FnMut(ResponseEvent)) {
+        say(ResponseEvent::Created(Created::default()));
+        let mut left = self.asked.max_tokens.unwrap_or(u64::MAX);
+        for (index, (item, deltas)) in (0..).zip(self.items()) {
+            let kind = item["type"].clone();
+            let item = OutputItem::new(Some(index), item.into());
+            say(ResponseEvent::OutputItemAdded(item.clone()));
+            for delta in deltas {
+                let Some(rest) = left.checked_sub(1) else {
+                    let end = Incomplete {
+                        reason: "max_output_tokens".into(),
+                        token_usage: Some(self.usage()),
+                        ..Incomplete::default()
+                    };
+                    return say(ResponseEvent::Incomplete(end.into()));
+                };
+                left = rest;
+                say(delta_of(kind.as_str(), index, delta));
+            }
+            say(ResponseEvent::OutputItemDone(item));
         }
+        let end = Completed {
+            token_usage: Some(self.usage()),
+            ..Completed::default()
+        };
+        say(ResponseEvent::Completed(end.into()));
+    }
+
+    /// The items of the answer in their final forms, each with its deltas.
+    fn items(&self) -> Vec<(Value, &[String])> {
+        if self.is_compaction() {
+            return vec![(self.compaction_item(), &[])];
+        }
+        let mut items = Vec::new();
+        if !self.reasoning.is_empty() {
+            let summary = json!([{"type": "summary_text", "text": self.reasoning.concat()}]);
+            let mut item = json!({"id": self.id("rs"), "type": "reasoning", "summary": summary});
+            if self.asked.wants_encrypted {
+                item["encrypted_content"] = format!("loopback-reasoning-{}", self.number).into();
+            }
+            items.push((item, &*self.reasoning));
+        }
+        if !self.text.is_empty() {
+            let content = json!([{"type": "output_text", "annotations": [], "logprobs": [], "text": self.text.concat()}]);
+            let item = json!({"id": self.id("msg"), "type": "message", "status": "completed", "role": "assistant", "content": content});
+            items.push((item, &self.text));
+        }
+        if let Some(call) = &self.tool_call {
+            let item = json!({"id": self.id("fc"), "type": "function_call", "status": "completed", "call_id": self.id("call"),
+                "name": call.name, "arguments": call.arguments.concat()});
+            items.push((item, &call.arguments));
+        }
+        items
+    }
+
+    /// What the answer is said to cost: one token a delta.
+    pub(super) fn usage(&self) -> TokenUsage {
+        let limit = self.asked.max_tokens.unwrap_or(u64::MAX);
+        let items = self.items();
+        let deltas: usize = items.iter().map(|(_, deltas)| deltas.len()).sum();
+        let output_tokens = limit.min(deltas as u64);
+        TokenUsage {
+            input_tokens: self.input_tokens,
+            output_tokens,
+            reasoning_output_tokens: output_tokens.min(self.reasoning.len() as u64),
+            total_tokens: self.input_tokens + output_tokens,
+            ..TokenUsage::default()
+        }
+    }
+
+    /// An id of this answer; the prefix says of what.
+    pub(super) fn id(&self, prefix: &str) -> String {
+        format!("{prefix}_loopback_{}{}", self.run, self.number)
     }
 }
 
-/// Makes up a value for a JSON schema; an object for one it does not understand.
-fn example(schema: &Value, depth: usize) -> Value {
-    let first = schema["enum"].get(0);
-    if let Some(first) = first.filter(|first| json_bytes(first) <= MAX_ARGUMENTS_BYTES) {
-        return first.clone();
-    }
-    let kind = match &schema["type"] {
-        // `["string", "null"]` is how strict schemas write an optional value.
-        Value::Array(kinds) => kinds.first().and_then(Value::as_str),
-        kind => kind.as_str(),
-    };
+fn delta_of(kind: Option<&str>, index: u32, delta: &str) -> ResponseEvent {
     match kind {
-        Some("string") => json!("example"),
-        Some("integer" | "number") => json!(1),
-        Some("boolean") => json!(true),
-        Some("null") => Value::Null,
-        Some("array") if depth == 0 => json!([]),
-        Some("array") => json!([example(&schema["items"], depth - 1)]),
-        _ if depth == 0 => json!({}),
+        Some("reasoning") => {
+            let mut event = ReasoningSummaryDelta::new(0, delta);
+            event.output_index = Some(index);
+            ResponseEvent::ReasoningSummaryDelta(event)
+        }
+        Some("function_call") => {
+            let mut event = ToolCallInputDelta::new(ToolCallInput::FunctionArguments, delta);
+            event.output_index = Some(index);
+            ResponseEvent::ToolCallInputDelta(event)
+        }
         _ => {
-            let properties = schema["properties"].as_object().into_iter().flatten();
-            let members: Map<_, _> = properties
-                .filter(|(name, _)| name.len() <= MAX_NAME_BYTES)
-                .take(MAX_ARGUMENTS)
-                .map(|(name, schema)| (name.clone(), example(schema, depth - 1)))
-                .collect();
-            Value::Object(members)
+            let mut event = OutputTextDelta::new(delta);
+            event.output_index = Some(index);
+            ResponseEvent::OutputTextDelta(event)
         }
     }
 }
 
-/// A name, unless it is too long to be repeated.
-fn name(value: &Value) -> Option<&str> {
-    value.as_str().filter(|name| name.len() <= MAX_NAME_BYTES)
+/// The first function that is offered and that `tool_choice` asks for, or allows, if `calls`; with its parameters.
+fn asked_function(request: &Value, calls: bool) -> Option<(&str, &Value)> {
+    let choice = &request["tool_choice"];
+    let allowed = inner(choice, "allowed_tools");
+    let kind = choice.as_str().or(choice["type"].as_str());
+    let is_asked = match kind {
+        Some("required" | "any" | "function") => true,
+        Some("allowed_tools") => calls || allowed["mode"] == "required",
+        Some("auto") | None => calls,
+        Some(_) => false,
+    };
+    let names: Option<Vec<&Value>> = match kind {
+        Some("function") => Some(vec![&inner(choice, "function")["name"]]),
+        Some("allowed_tools") => {
+            let tools = allowed["tools"].as_array().into_iter().flatten();
+            Some(tools.map(|tool| &inner(tool, "function")["name"]).collect())
+        }
+        _ => None,
+    };
+    let tools = request["tools"].as_array().filter(|_| is_asked)?;
+    let functions = tools.iter().filter(|tool| tool["type"] == "function");
+    functions
+        .map(|tool| inner(tool, "function"))
+        .filter(|function| {
+            names
+                .as_ref()
+                .is_none_or(|names| names.contains(&&function["name"]))
+        })
+        .find_map(|function| Some((name(&function["name"])?, &function["parameters"])))
+}
+
+/// The Chat Completions API puts what is of a kind into an object of its own.
+fn inner<'a>(value: &'a Value, kind: &str) -> &'a Value {
+    value.get(kind).unwrap_or(value)
+}
+
+/// What the text is to be where the request wants JSON.
+fn wanted_json(request: &Value, opening: &str) -> Option<Value> {
+    let format = match &request["response_format"] {
+        Value::Null => &request["text"]["format"],
+        format => format,
+    };
+    match format["type"].as_str()? {
+        "json_schema" => Some(example(&inner(format, "json_schema")["schema"])),
+        "json_object" => Some(json!({"answer": opening})),
+        _ => None,
+    }
 }
 
 /// The beginning of the last thing the user said.
@@ -183,18 +331,21 @@ fn last_user_text(messages: &Value) -> Option<String> {
     shortened(&of_user["content"])
 }
 
-/// The beginning of the result of a tool, if the request ends in one.
-fn tool_result(messages: &Value) -> Option<String> {
-    let last = messages.as_array()?.last()?;
-    if last["role"] == "tool" {
-        return Some(shortened(&last["content"]).unwrap_or_default());
-    }
-    match last["type"].as_str()? {
-        "function_call_output" | "custom_tool_call_output" => {
-            Some(shortened(&last["output"]).unwrap_or_default())
-        }
-        _ => None,
-    }
+/// Whether a tool has answered since the user's last words, and the beginning of what it said. A compaction may stand for that.
+fn tool_result(messages: &Value) -> Option<Option<String>> {
+    let since = messages.as_array()?.iter().rev();
+    since
+        .take_while(|item| item["role"] != "user")
+        .find_map(|item| match item["type"].as_str() {
+            _ if item["role"] == "tool" => {
+                Some(Some(shortened(&item["content"]).unwrap_or_default()))
+            }
+            Some("compaction") => Some(None),
+            Some(kind) if kind.ends_with("_output") => {
+                Some(Some(shortened(&item["output"]).unwrap_or_default()))
+            }
+            _ => None,
+        })
 }
 
 /// Splits a text into groups of words; what separates two words leads the second, as it does in real streams.
@@ -232,121 +383,4 @@ fn groups_of_chars(text: &str, chars: usize) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_repeats_the_last_words_of_the_user() {
-        let part = json!([{"type": "input_text", "text": "second"}, {"type": "input_image"}]);
-        for (request, said) in [
-            (json!({"input": "only"}), "You said: “only”."),
-            (
-                json!({"input": [{"role": "user", "content": "first"}, {"role": "user", "content": part}]}),
-                "You said: “second”.",
-            ),
-            (
-                json!({"messages": [{"role": "user", "content": "chat"}]}),
-                "You said: “chat”.",
-            ),
-            (
-                json!({"messages": [{"role": "user", "content": "chat"}, {"role": "tool", "content": "21 C"}]}),
-                "The tool answered: “21 C”.",
-            ),
-            (
-                json!({"input": [{"type": "function_call_output", "output": "21 C"}]}),
-                "The tool answered: “21 C”.",
-            ),
-            (
-                json!({"input": [{"role": "user", "content": []}]}),
-                "You sent no text.",
-            ),
-            (json!("no request"), "You sent no text."),
-        ] {
-            let text = DefaultAnswer::to_request(&request, 1).text.concat();
-            assert!(text.starts_with(&format!("{said} This answer")), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_long_prompt_is_repeated_in_part() {
-        let prompt = "wörds and\n spaces ".repeat(1_000);
-        let answer = DefaultAnswer::to_request(&json!({"input": prompt}), 1);
-        assert!(answer.text.concat().starts_with(
-            "You said: “wörds and spaces wörds and spaces wörds and spaces wörds and…”."
-        ));
-        assert!(
-            (10..=20).contains(&answer.text.len()),
-            "{} deltas",
-            answer.text.len()
-        );
-    }
-
-    #[test]
-    fn the_first_function_offered_is_called_with_arguments_that_fit() {
-        let parameters = json!({"type": "object", "properties": {
-            "city": {"type": "string"},
-            "days": {"type": ["integer", "null"]},
-            "unit": {"enum": ["kelvin"]},
-            "where": {"type": "array", "items": {"type": "object", "properties": {"on": {"type": "boolean"}}}},
-        }});
-        let arguments = r#"{"city":"example","days":1,"unit":"kelvin","where":[{"on":true}]}"#;
-        for tools in [
-            json!([{"type": "web_search"}, {"type": "function", "name": "f", "parameters": parameters}]),
-            json!([{"type": "function", "function": {"name": "f", "parameters": parameters}}]),
-        ] {
-            let call = DefaultAnswer::to_request(&json!({"tools": tools}), 1)
-                .tool_call
-                .unwrap();
-            assert_eq!(
-                (call.name.as_str(), call.arguments.concat().as_str()),
-                ("f", arguments)
-            );
-            assert!(call.arguments.len() > 1);
-        }
-    }
-
-    #[test]
-    fn without_tools_the_built_in_function_is_called() {
-        let call = DefaultAnswer::to_request(&json!({"input": "hi"}), 1)
-            .tool_call
-            .unwrap();
-        assert_eq!(call.name, BUILT_IN_TOOL);
-        assert_eq!(
-            call.arguments.concat(),
-            r#"{"city":"Paris","unit":"celsius"}"#
-        );
-    }
-
-    #[test]
-    fn nothing_is_called_when_that_is_forbidden_or_has_been_done() {
-        for request in [
-            json!({"input": "hi", "tool_choice": "none"}),
-            json!({"messages": [{"role": "tool", "content": "21 C"}]}),
-        ] {
-            assert_eq!(DefaultAnswer::to_request(&request, 1).tool_call, None);
-        }
-    }
-
-    #[test]
-    fn a_schema_that_goes_on_forever_is_cut_off() {
-        let mut schema = json!({"type": "string"});
-        for _ in 0..50 {
-            schema = json!({"type": "object", "properties": {"deeper": schema}});
-        }
-        let deepest = r#"{"deeper":{"deeper":{"deeper":{"deeper":{}}}}}"#;
-        assert_eq!(example(&schema, MAX_SCHEMA_DEPTH).to_string(), deepest);
-    }
-
-    #[test]
-    fn groups_of_words_lose_nothing() {
-        for text in [
-            "",
-            " ",
-            "one",
-            " one  two\n\nthree ",
-            "one two three four five",
-        ] {
-            assert_eq!(groups_of_words(text, 2).concat(), text);
-        }
-    }
-}
+mod tests;

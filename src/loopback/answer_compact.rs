@@ -2,20 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{CREATED_AT, DefaultAnswer};
+use super::answer::DefaultAnswer;
 
 impl DefaultAnswer {
     /// Writes down the answer to a request to compact: the input's messages, shortened, and a compaction item that
     /// stands for the rest.
     pub fn compaction(&self) -> Value {
         let mut output = self.asked.compaction.messages.clone();
+        for (index, message) in output.iter_mut().enumerate() {
+            message["id"] = format!("{}_{index}", self.id("msg")).into();
+        }
         output.push(self.compaction_item());
+        let usage = self.usage();
         json!({
             "id": self.id("resp"),
             "object": "response.compaction",
-            "created_at": CREATED_AT,
+            "created_at": self.created_at,
             "output": output,
-            "usage": self.responses_usage(),
+            "usage": {
+                "input_tokens": usage.input_tokens,
+                "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": usage.output_tokens,
+                "output_tokens_details": {"reasoning_tokens": usage.reasoning_output_tokens},
+                "total_tokens": usage.total_tokens,
+            },
         })
     }
 

@@ -8,13 +8,18 @@ use serde_json::{Map, Value, json};
 const MAX_QUOTED_CHARS: usize = 60;
 /// The most messages that a compacted conversation keeps: its last ones.
 pub(super) const MAX_KEPT_MESSAGES: usize = 64;
+/// The most bytes of a name of the request's that an answer repeats, of a model or of a function. Each event may hold it.
+const MAX_NAME_BYTES: usize = 256;
 /// The fields of a request that a response repeats.
-const REPEATED: [&str; 19] = [
+const REPEATED: [&str; 22] = [
+    "background",
+    "frequency_penalty",
     "instructions",
     "max_output_tokens",
     "max_tool_calls",
     "metadata",
     "parallel_tool_calls",
+    "presence_penalty",
     "previous_response_id",
     "prompt_cache_key",
     "reasoning",
@@ -42,6 +47,8 @@ pub(super) struct Asked {
     pub(super) wants_usage: bool,
     /// Whether reasoning is to be encrypted, too.
     pub(super) wants_encrypted: bool,
+    /// The most tokens that the answer may have.
+    pub(super) max_tokens: Option<u64>,
     pub(super) compaction: AskedCompaction,
 }
 
@@ -57,6 +64,9 @@ impl Asked {
             repeated: repeated.collect(),
             wants_usage: request["stream_options"]["include_usage"] == true,
             wants_encrypted: included.any(|included| included == "reasoning.encrypted_content"),
+            max_tokens: ["max_output_tokens", "max_completion_tokens", "max_tokens"]
+                .into_iter()
+                .find_map(|name| request[name].as_u64()),
             compaction: AskedCompaction::of(&request["input"]),
         }
     }
@@ -104,7 +114,12 @@ fn message(role: &str, content: &Value) -> Value {
     };
     let text = shortened(content).unwrap_or_default();
     let role = shortened(&role.into());
-    json!({"type": "message", "role": role, "content": [{"type": kind, "text": text}]})
+    json!({"type": "message", "status": "completed", "role": role, "content": [{"type": kind, "text": text}]})
+}
+
+/// A name, unless it is too long to be repeated.
+pub(super) fn name(value: &Value) -> Option<&str> {
+    value.as_str().filter(|name| name.len() <= MAX_NAME_BYTES)
 }
 
 /// How many bytes a value is written with. Nothing is written: it may be large.

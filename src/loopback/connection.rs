@@ -201,7 +201,12 @@ impl Connection<'_> {
                     self.shared.records.requested(&mut request);
                     debug!(connection = %self.id, request = request.number, method = %request.method,
                         path = request.path, body_bytes = request.body.len(), "request");
-                    plan(self.shared.script.next_reply(), &request, surroundings)
+                    plan(
+                        self.shared.script.next_reply(),
+                        &request,
+                        surroundings,
+                        &self.shared.answers,
+                    )
                 }
             };
             match self.send(steps).await {

@@ -35,6 +35,18 @@ impl OutgoingEvent {
         }
     }
 
+    /// Reads a block that an encoder wrote, without its empty line.
+    pub(super) fn of_block(block: &str) -> Self {
+        let (event, data) = match block.strip_prefix("event: ") {
+            Some(rest) => rest.split_once('\n').unwrap_or((rest, "")),
+            None => ("", block),
+        };
+        Self {
+            event: (!event.is_empty()).then(|| event.to_owned()),
+            ..Self::data(data.strip_prefix("data: ").unwrap_or(data))
+        }
+    }
+
     fn write_to(&self, text: &mut String) {
         for (field, value) in [("event: ", &self.event), ("id: ", &self.id)] {
             if let Some(value) = value {

@@ -1,7 +1,7 @@
 //! The embedded provider: a real HTTP server on loopback, which does with each request what a script says.
 //!
-//! It answers by default with a short stream that shows reasoning, a tool call and text, and that depends on nothing
-//! but the request. So the command works without a key; tests get every fault that a network and a provider are
+//! It answers by default with a short stream of reasoning and text, and with a call of a function where the request asks for
+//! one, and what it says depends on nothing but the request. So the command works without a key; tests get every fault that a network and a provider are
 //! capable of, between any two bytes; and a program can be tried out against a provider that misbehaves on purpose.
 //!
 //! ```
@@ -23,7 +23,7 @@
 //! client closed. It is for tests and for trying things out, on the same machine only; it is no server for production,
 //! and half-closed connections are one thing it does not support: a client that closes its side is taken to be gone.
 //!
-//! From a request to the bytes: `request` reads it, `script` says which [`Reply`] it gets, `routes` and the `answer`
+//! From a request to the bytes: `request` reads it, `script` says which [`Reply`] it gets, `routes`, `answers` and the `answer`
 //! files make the default one, `plan` and `layout` make steps of it, `connection` carries them out, and `records` keeps
 //! what happened. `server` is the thread that all of it runs on; `waiting` knows who makes room for whom.
 
@@ -33,12 +33,12 @@
 )]
 
 mod answer;
-mod answer_chat;
 mod answer_compact;
-mod answer_responses;
+mod answers;
 mod asked;
 mod connection;
 mod event;
+mod example;
 mod layout;
 mod plan;
 mod records;
@@ -75,6 +75,7 @@ pub use self::{
     script::{AfterReplies, Script, ScriptError},
 };
 use self::{
+    answers::Answers,
     records::Records,
     script::ScriptCursor,
     shared::{Shared, Stop},
@@ -99,6 +100,12 @@ pub struct LoopbackOptions {
     /// How long the head of a request may take from its first byte on, and how long its body may stand still, before it is answered
     /// with 408; by default 30 s.
     pub request_timeout: Duration,
+    /// Whether default answers call a function that is offered also where `tool_choice` leaves it open. By default they call one
+    /// only when it is asked for.
+    pub tool_calls: bool,
+    /// Whether default answers have ids and times that are the same in each run; by default ids are of this server alone, and
+    /// times are true.
+    pub reproducible: bool,
 }
 
 with_fields!(LoopbackOptions {
@@ -107,6 +114,8 @@ with_fields!(LoopbackOptions {
     with_pace(pace: Duration),
     with_max_connections(max_connections: usize),
     with_request_timeout(request_timeout: Duration),
+    with_tool_calls(tool_calls: bool),
+    with_reproducible(reproducible: bool),
 });
 
 impl Default for LoopbackOptions {
@@ -117,6 +126,8 @@ impl Default for LoopbackOptions {
             pace: Duration::ZERO,
             max_connections: 4096,
             request_timeout: Duration::from_secs(30),
+            tool_calls: false,
+            reproducible: false,
         }
     }
 }
@@ -174,6 +185,7 @@ impl Loopback {
 
         let shared = Arc::new(Shared {
             records: Records::default(),
+            answers: Answers::new(options.reproducible, options.tool_calls),
             script: ScriptCursor::new(script),
             stream_pace: options.pace,
             max_connections: options.max_connections.max(1),

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 
 use super::{
+    answers::Answers,
     event::sse_text,
     layout::{Step, Unsent, lay_out},
     records::RecordedRequest,
@@ -42,8 +43,9 @@ pub(super) fn plan(
     reply: Reply,
     request: &RecordedRequest,
     surroundings: Surroundings,
+    answers: &Answers,
 ) -> Vec<Step> {
-    let reply = with_definite_body(reply, request);
+    let reply = with_definite_body(reply, request, answers);
     let (content_type, body) = match reply.body {
         ReplyBody::Json(value) => (Some("application/json"), Bytes::from(value.to_string())),
         ReplyBody::Text(text) => (Some("text/plain; charset=utf-8"), Bytes::from(text)),
@@ -146,7 +148,7 @@ pub(super) fn plan_refusal(refusal: &Refusal) -> Vec<Step> {
 }
 
 /// Puts the default answer where the reply leaves its body open.
-fn with_definite_body(reply: Reply, request: &RecordedRequest) -> Reply {
+fn with_definite_body(reply: Reply, request: &RecordedRequest, answers: &Answers) -> Reply {
     if reply.body != ReplyBody::Default {
         return reply;
     }
@@ -161,7 +163,7 @@ fn with_definite_body(reply: Reply, request: &RecordedRequest) -> Reply {
             ..reply
         };
     }
-    let default = default_reply(request);
+    let default = default_reply(request, answers);
     let mut headers = default.headers;
     headers.retain(|(name, _)| {
         !reply
@@ -211,6 +213,7 @@ mod tests {
             reply,
             &RecordedRequest::for_tests(Method::POST, "/v1/responses", "{}"),
             surroundings,
+            &Answers::default(),
         )
     }
 
@@ -445,7 +448,10 @@ mod tests {
     #[test]
     fn where_there_can_be_no_body_there_is_none() {
         let head_request = RecordedRequest::for_tests(Method::HEAD, "/", "");
-        assert_eq!(plan(Reply::text("a"), &head_request, KEEP).len(), 1);
+        assert_eq!(
+            plan(Reply::text("a"), &head_request, KEEP, &Answers::default()).len(),
+            1
+        );
         let unchanged = Reply::text("a").with_status(StatusCode::NOT_MODIFIED);
         assert_eq!(shown(unchanged, KEEP), "[head]");
     }

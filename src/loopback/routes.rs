@@ -1,78 +1,133 @@
 //! Which default answer a request gets, by its path, its method and its body.
 
-use http::{Method, StatusCode};
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{CREATED_AT, DefaultAnswer, MODEL},
+    answer::{CREATED_AT, MODEL},
+    answers::Answers,
     records::RecordedRequest,
     reply::Reply,
 };
 
 /// The entity tag of the list of models, which never changes.
 const MODELS_ETAG: &str = "\"loopback-models-1\"";
-
-/// What is served; any prefix may stand before these paths.
-const ROUTES: [(&str, Method, Handler); 4] = [
-    ("/responses", Method::POST, Handler::Answer(responses)),
-    ("/responses/compact", Method::POST, Handler::Answer(compact)),
-    ("/chat/completions", Method::POST, Handler::Answer(chat)),
-    ("/models", Method::GET, Handler::Fixed(models)),
-];
-
 /// The most values and names of members that a request may hold. One takes up to a hundred times the bytes that it is written with.
 const MAX_VALUES: usize = 100_000;
 
-enum Handler {
-    /// Answers a body of JSON.
-    Answer(fn(DefaultAnswer, stream: bool) -> Reply),
-    /// Needs no body.
-    Fixed(fn(&RecordedRequest) -> Reply),
+/// What is served; any prefix may stand before the paths.
+#[derive(Clone, Copy)]
+enum Route {
+    Responses,
+    Compact,
+    Chat,
+    Models,
 }
 
-/// Makes the default answer to a request; an error object, if it is none that could be answered.
-pub(super) fn default_reply(request: &RecordedRequest) -> Reply {
-    let path = request.path.as_str();
-    // The longest matches, so that `/compact` is not taken for a prefix of something else.
-    let route = ROUTES
-        .iter()
-        .filter(|(suffix, ..)| path.ends_with(suffix))
-        .max_by_key(|(suffix, ..)| suffix.len());
-    let Some((_, method, handler)) = route else {
-        let message = format!("Unknown request URL: {} {path}.", request.method);
-        return error_reply(StatusCode::NOT_FOUND, &message, "unknown_url");
-    };
-    if request.method != *method {
-        let message = format!("Not allowed to {} on {path}; use {method}.", request.method);
-        return error_reply(
-            StatusCode::METHOD_NOT_ALLOWED,
-            &message,
-            "method_not_allowed",
-        )
-        .with_header("allow", method.as_str());
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        let (_, behind) = path.rsplit_once("/responses").unwrap_or(("", "-"));
+        match behind {
+            "" => Some(Self::Responses),
+            "/compact" => Some(Self::Compact),
+            _ if path.ends_with("/chat/completions") => Some(Self::Chat),
+            _ if path.ends_with("/models") => Some(Self::Models),
+            _ => None,
+        }
     }
-    let answer = match handler {
-        Handler::Fixed(reply) => return reply(request),
-        Handler::Answer(answer) => answer,
+
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Responses | Self::Compact | Self::Chat => "POST",
+            Self::Models => "GET",
+        }
+    }
+}
+
+/// Why a request is refused, with the error in the form of the API.
+type Refused = (StatusCode, Value);
+
+/// Makes the default answer to a request; an error object, if it is none that could be answered.
+pub(super) fn default_reply(request: &RecordedRequest, answers: &Answers) -> Reply {
+    answer(request, answers).unwrap_or_else(|(status, error)| {
+        let reply = Reply::json(error).with_status(status);
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let methods = Route::of(&request.path).map_or("", Route::methods);
+                reply.with_header("allow", methods)
+            }
+            StatusCode::UPGRADE_REQUIRED => reply.with_header("upgrade", "HTTP/1.1"),
+            _ => reply,
+        }
+    })
+}
+
+fn answer(request: &RecordedRequest, answers: &Answers) -> Result<Reply, Refused> {
+    let (method, path) = (&request.method, request.path.as_str());
+    let Some(route) = Route::of(path) else {
+        let message = format!("Unknown request URL: {method} {path}.");
+        return refused(StatusCode::NOT_FOUND, &message, "unknown_url");
     };
+    let upgrade = request.headers.get(header::UPGRADE);
+    if upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        let message = "Responses come over HTTP here: POST the request.";
+        return refused(StatusCode::UPGRADE_REQUIRED, message, "upgrade_required");
+    }
+    let methods = route.methods();
+    if !methods
+        .split(", ")
+        .any(|allowed| allowed == method.as_str())
+    {
+        let message = format!("Not allowed to {method} on {path}; use {methods}.");
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        return refused(status, &message, "method_not_allowed");
+    }
+    if let Route::Models = route {
+        return Ok(models(request));
+    }
+    let body = body(request)?;
+    let answer = answers.answer(&body, request.number);
+    let stream = body["stream"] == true;
+    Ok(match route {
+        Route::Compact => Reply::json(answer.compaction()),
+        Route::Chat if stream => Reply::events(answer.chat_events()),
+        Route::Chat => Reply::json(answer.chat_completion()),
+        _ if stream => Reply::events(answer.responses_events()),
+        _ => Reply::json(answer.response()),
+    })
+}
+
+/// The body of a request for an answer.
+fn body(request: &RecordedRequest) -> Result<Value, Refused> {
+    let status = StatusCode::BAD_REQUEST;
     if count_values(&request.body) > MAX_VALUES {
         let message = format!("The request has more than {MAX_VALUES} JSON values and names.");
-        return error_reply(StatusCode::PAYLOAD_TOO_LARGE, &message, "too_many_values");
+        return refused(StatusCode::PAYLOAD_TOO_LARGE, &message, "too_many_values");
     }
-    match serde_json::from_slice::<Value>(&request.body) {
-        Ok(body @ Value::Object(_)) => answer(
-            DefaultAnswer::to_request(&body, request.number),
-            body["stream"] == true,
-        ),
+    let body: Value = match serde_json::from_slice(&request.body) {
+        Ok(body @ Value::Object(_)) => body,
         Ok(_) => {
             let message = "The body of the request is JSON, but not an object.";
-            error_reply(StatusCode::BAD_REQUEST, message, "invalid_json")
+            return refused(status, message, "invalid_json");
         }
         Err(error) => {
             let message = format!("We could not parse the JSON body of your request: {error}.");
-            error_reply(StatusCode::BAD_REQUEST, &message, "invalid_json")
+            return refused(status, &message, "invalid_json");
         }
+    };
+    // A template names a model, and so does a path of Azure's.
+    let is_named = !body["model"].is_null() || !body["prompt"].is_null();
+    if !is_named && !request.path.contains("/deployments/") {
+        let code = "missing_required_parameter";
+        let mut error = error_object(status, "Missing required parameter: 'model'.", Some(code));
+        error["error"]["param"] = "model".into();
+        return Err((status, error));
     }
+    Ok(body)
+}
+
+fn refused<T>(status: StatusCode, message: &str, code: &str) -> Result<T, Refused> {
+    Err((status, error_object(status, message, Some(code))))
 }
 
 /// How many values and names a text holds, if it is JSON.
@@ -91,28 +146,8 @@ fn count_values(json: &[u8]) -> usize {
     count
 }
 
-fn responses(answer: DefaultAnswer, stream: bool) -> Reply {
-    if stream {
-        Reply::events(answer.responses_events())
-    } else {
-        Reply::json(answer.response())
-    }
-}
-
-fn chat(answer: DefaultAnswer, stream: bool) -> Reply {
-    if stream {
-        Reply::events(answer.chat_events())
-    } else {
-        Reply::json(answer.chat_completion())
-    }
-}
-
-fn compact(answer: DefaultAnswer, _stream: bool) -> Reply {
-    Reply::json(answer.compaction())
-}
-
 fn models(request: &RecordedRequest) -> Reply {
-    let known = request.headers.get(http::header::IF_NONE_MATCH);
+    let known = request.headers.get(header::IF_NONE_MATCH);
     if known.is_some_and(|etag| etag.as_bytes() == MODELS_ETAG.as_bytes()) {
         return Reply::new(super::ReplyBody::Empty)
             .with_status(StatusCode::NOT_MODIFIED)
@@ -121,10 +156,6 @@ fn models(request: &RecordedRequest) -> Reply {
     let model = |id: &str| json!({"id": id, "object": "model", "created": CREATED_AT, "owned_by": "actix-responses"});
     Reply::json(json!({"object": "list", "data": [model(MODEL), model("loopback-mini")]}))
         .with_header("etag", MODELS_ETAG)
-}
-
-fn error_reply(status: StatusCode, message: &str, code: &str) -> Reply {
-    Reply::json(error_object(status, message, Some(code))).with_status(status)
 }
 
 /// Makes an error in the form of the API.
@@ -143,11 +174,14 @@ pub(super) fn error_object(status: StatusCode, message: &str, code: Option<&str>
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
     use crate::loopback::ReplyBody;
 
     fn reply(method: Method, path: &str, body: &'static str) -> Reply {
-        default_reply(&RecordedRequest::for_tests(method, path, body))
+        let request = RecordedRequest::for_tests(method, path, body);
+        default_reply(&request, &Answers::default())
     }
 
     fn error_of(reply: &Reply) -> (u16, String) {
@@ -170,7 +204,7 @@ mod tests {
                 ("/responses/compact", "response.compaction"),
                 ("/chat/completions", "chat.completion"),
             ] {
-                let reply = reply(Method::POST, &format!("{prefix}{path}"), "{}");
+                let reply = reply(Method::POST, &format!("{prefix}{path}"), r#"{"model":"m"}"#);
                 let ReplyBody::Json(body) = reply.body else {
                     panic!("no JSON")
                 };
@@ -182,9 +216,9 @@ mod tests {
     #[test]
     fn stream_decides_whether_there_is_one() {
         for path in ["/v1/responses", "/v1/chat/completions"] {
-            let streamed = reply(Method::POST, path, r#"{"stream":true}"#).body;
+            let streamed = reply(Method::POST, path, r#"{"model":"m","stream":true}"#).body;
             assert!(matches!(streamed, ReplyBody::Events(_)), "{path}");
-            let whole = reply(Method::POST, path, r#"{"stream":false}"#).body;
+            let whole = reply(Method::POST, path, r#"{"model":"m","stream":false}"#).body;
             assert!(matches!(whole, ReplyBody::Json(_)), "{path}");
         }
     }
@@ -231,14 +265,14 @@ mod tests {
             assert_eq!(count_values(json.as_bytes()), count, "{json}");
         }
         let mut request = RecordedRequest::for_tests(Method::POST, "/v1/responses", "");
-        for (commas, status) in [(MAX_VALUES - 5, None), (MAX_VALUES, Some(413))] {
+        for (commas, status) in [(MAX_VALUES - 7, None), (MAX_VALUES, Some(413))] {
             let body = format!(
-                "{{\"input\":[\"{}\",0{}]}}",
+                "{{\"model\":\"m\",\"input\":[\"{}\",0{}]}}",
                 ",".repeat(MAX_VALUES),
                 ",0".repeat(commas)
             );
             request.body = body.into();
-            let reply = default_reply(&request);
+            let reply = default_reply(&request, &Answers::default());
             assert_eq!(reply.status.map(|status| status.as_u16()), status);
         }
     }
@@ -246,7 +280,7 @@ mod tests {
     #[test]
     fn models_are_not_sent_again_to_who_has_them() {
         let mut request = RecordedRequest::for_tests(Method::GET, "/v1/models", "");
-        let first = default_reply(&request);
+        let first = default_reply(&request, &Answers::default());
         let etag = first
             .headers
             .iter()
@@ -258,7 +292,7 @@ mod tests {
             .headers
             .insert("if-none-match", etag.parse().unwrap());
         assert_eq!(
-            default_reply(&request).status,
+            default_reply(&request, &Answers::default()).status,
             Some(StatusCode::NOT_MODIFIED)
         );
     }

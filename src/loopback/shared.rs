@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{records::Records, script::ScriptCursor, waiting::Waiting};
+use super::{answers::Answers, records::Records, script::ScriptCursor, waiting::Waiting};
 
 /// What the connections of one server have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) records: Records,
+    pub(super) answers: Answers,
     pub(super) script: ScriptCursor,
     pub(super) stream_pace: Duration,
     pub(super) max_connections: usize,

@@ -59,8 +59,9 @@ def sides(servers, case, through_relay):
         server = servers.aimock()
         return server, server, servers.relay(server, case.wire or dialect(case)) if through_relay else server
     script = lambda side: case.script.get(side, case.script) if case.script else None
-    direct = servers.loopback(script("direct"))
-    behind = servers.loopback(script("relayed" if through_relay else "direct"))
+    same = ["--reproducible", "--tool-calls"]
+    direct = servers.loopback(script("direct"), same)
+    behind = servers.loopback(script("relayed" if through_relay else "direct"), same)
     relay = servers.relay(behind, case.wire or dialect(case)) if through_relay else behind
     return direct, behind, relay
 

@@ -58,8 +58,8 @@ class Servers:
         path.write_text(text)
         return str(path)
 
-    def loopback(self, script=None):
-        command = [self.program, "loopback"]
+    def loopback(self, script=None, flags=()):
+        command = [self.program, "loopback", *flags]
         if script:
             command += ["--script", self.file("script.json", json.dumps(script))]
         return self.start("loopback", command)

@@ -156,22 +156,26 @@ fn large_request_is_held_a_few_times() {
     let text = "word ".repeat(LARGE / 5);
     let name = "n".repeat(LARGE);
     let objects = r#"{"a":0},"#.repeat(LARGE / 8);
-    let tool = |function: String| format!(r#"{{"tools":[{{"type":"function",{function}}}]}}"#);
+    let tool = |function: String| {
+        format!(
+            r#"{{"model":"m","tool_choice":"required","tools":[{{"type":"function",{function}}}]}}"#
+        )
+    };
     for (path, body, status) in [
         (
             "/responses",
-            format!(r#"{{"stream":true,"input":"{text}"}}"#),
+            format!(r#"{{"model":"m","stream":true,"input":"{text}"}}"#),
             200,
         ),
         (
             "/responses",
-            format!(r#"{{"stream":true,"instructions":"{text}"}}"#),
+            format!(r#"{{"model":"m","stream":true,"instructions":"{text}"}}"#),
             200,
         ),
         (
             "/responses",
             format!(
-                r#"{{"stream":true,"input":[{{"role":"user","content":[{{"text":"{text}"}}]}}]}}"#
+                r#"{{"model":"m","stream":true,"input":[{{"role":"user","content":[{{"text":"{text}"}}]}}]}}"#
             ),
             200,
         ),
@@ -195,7 +199,7 @@ fn large_request_is_held_a_few_times() {
         ),
         (
             "/responses/compact",
-            format!(r#"{{"input":[{{"role":"{name}","content":""}}]}}"#),
+            format!(r#"{{"model":"m","input":[{{"role":"{name}","content":""}}]}}"#),
             200,
         ),
         ("/responses", format!(r#"{{"input":[{objects}{{}}]}}"#), 413),

@@ -93,7 +93,7 @@ fn a_question_to_a_provider_without_files_is_told_so_at_once() {
 fn send_request(stream: &mut TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = "POST /v1/responses HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
-    let request = format!("{head}content-length: 2\r\n\r\n{{}}");
+    let request = format!("{head}content-length: 13\r\n\r\n{{\"model\":\"m\"}}");
     // Who is refused may be so before this.
     let _ = stream.write_all(request.as_bytes());
 }

@@ -50,13 +50,13 @@ fn named_provider_brings_its_wire_its_key_and_its_quirks() {
         assert_eq!(request.headers[header], value, "{name}");
     }
     let request = sent(
-        &["--provider=mistral", "--max-output-tokens=7"],
+        &["--provider=mistral", "--max-output-tokens=70"],
         &[("MISTRAL_API_KEY", "sesame-1")],
     );
     let body = request.json().unwrap();
     assert_eq!(
         (&body["max_tokens"], body.get("stream_options")),
-        (&json!(7), None)
+        (&json!(70), None)
     );
 }
 

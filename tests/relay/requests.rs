@@ -714,12 +714,13 @@ async fn a_client_of_chat_is_answered_by_a_server_of_responses() {
         body.contains("chat.completion.chunk") && body.contains("data: [DONE]"),
         "{body}"
     );
-    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hello"}]});
+    let tools = json!([{"type": "function", "function": {"name": "weather"}}]);
+    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hello"}], "tools": tools,
+        "tool_choice": "required"});
     let (status, _, body) = post(&relay, "/v1/chat/completions", "", &body.to_string()).await;
     assert_eq!(status, 200, "{body}");
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["object"], "chat.completion");
-    // The embedded provider calls a function.
     assert_eq!(body["choices"][0]["finish_reason"], "tool_calls", "{body}");
     assert!(body["usage"]["total_tokens"].is_u64(), "{body}");
 }

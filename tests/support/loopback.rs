@@ -12,6 +12,7 @@ pub(crate) const FIRST: ConnectionId = ConnectionId(1);
 pub(crate) fn provider(script: Script) -> Loopback {
     let mut options = LoopbackOptions::default();
     options.script = script;
+    options.reproducible = true;
     Loopback::start(options).expect("a provider on a free port")
 }
 

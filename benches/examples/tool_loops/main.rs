@@ -43,12 +43,21 @@ fn schema() -> Value {
 /// The events of a first turn, which calls the tool with these arguments.
 fn call(arguments: &str) -> Vec<OutgoingEvent> {
     let tools = json!([{"type": "function", "name": "weather", "parameters": schema()}]);
-    let request = json!({"model": "demo", "input": QUESTION, "tools": tools, "stream": true});
+    let request = json!({"model": "demo", "input": QUESTION, "tools": tools, "tool_choice": "required", "stream": true});
     let mut answer = DefaultAnswer::to_request(&request, 1);
     if let Some(call) = &mut answer.tool_call {
         call.arguments = vec![arguments.to_owned()];
     }
     answer.responses_events()
+}
+
+/// How many events come up to the first piece of the call's arguments.
+fn inside() -> usize {
+    let events = call(r#"{"city":"Bern"}"#);
+    let is_piece = |event: &OutgoingEvent| {
+        event.event.as_deref() == Some("response.function_call_arguments.delta")
+    };
+    events.iter().take_while(|event| !is_piece(event)).count() + 1
 }
 
 /// The same with another end, which the event and a part of its response say.
@@ -102,15 +111,15 @@ fn cases() -> Vec<(&'static str, Vec<Reply>)> {
         ),
         (
             "cut inside the call",
-            vec![Reply::default().cut_after_events(12)],
+            vec![Reply::default().cut_after_events(inside())],
         ),
         (
             "reset inside the call",
-            vec![Reply::default().reset_after_events(12)],
+            vec![Reply::default().reset_after_events(inside())],
         ),
         (
             "silent inside the call",
-            vec![Reply::default().with_fault(Position::Events(12), Action::Hang)],
+            vec![Reply::default().with_fault(Position::Events(inside()), Action::Hang)],
         ),
         (
             "`failed` in a 200, before output",
@@ -176,6 +185,7 @@ async fn outcome(
 fn start(replies: &[Reply]) -> Result<Loopback, Box<dyn Error>> {
     let mut options = LoopbackOptions::default();
     options.script = Script::new(replies.to_vec());
+    options.tool_calls = true;
     Ok(Loopback::start(options)?)
 }
 
