@@ -144,7 +144,11 @@ impl Ask {
         let hint = upstream.hint(upstream.provider.wire.path());
         match self.json {
             true => View::Json(upstream.secrets.clone()),
-            false => View::Text(TextView::new(terminals, upstream.secrets.clone(), hint)),
+            false => View::Text(Box::new(TextView::new(
+                terminals,
+                upstream.secrets.clone(),
+                hint,
+            ))),
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) enum Shown {
 
 /// In which form events are shown.
 pub(super) enum View {
-    Text(TextView),
+    Text(Box<TextView>),
     Json(Secrets),
 }
 
