@@ -22,6 +22,8 @@ class Case:
     wire: str | None = None
     # How many answers the action needs.
     answers: int = 1
+    # What is wrong with the bodies that the server behind the relay was sent.
+    received: Callable = lambda _bodies: None
 
 
 def difference(one, other, path=""):
@@ -284,11 +286,35 @@ def same_error(direct, relayed):
     return difference(keep(direct), keep(relayed))
 
 
+# aimock's part in a turn of those.
+FIXTURES = [
+    {
+        "match": {"userMessage": "What is the weather in Paris?", "hasToolResult": False},
+        "response": {"content": "I look it up.", "toolCalls": [{"name": "weather", "arguments": {"city": "Paris"}}]},
+    },
+    {"match": {"userMessage": "What is the weather in Paris?", "hasToolResult": True}, "response": {"content": "It is warm."}},
+]
+
+
+def has_its_history(bodies):
+    """A client that sends references in place of items: a server of Chat needs what they stand for."""
+    turns = [body["messages"] for body in bodies if any(message["role"] == "tool" for message in body.get("messages", []))]
+    if not turns:
+        return f"no request with a result of a tool among {len(bodies)}"
+    for messages in turns:
+        said = [message for message in messages if message["role"] == "assistant"]
+        if [(message["content"], len(message.get("tool_calls", []))) for message in said] != [("I look it up.", 1)]:
+            return f"the assistant's message is not what it was: {shown(messages)}"
+    return None
+
+
 def turn_cases():
     """What the packages that call tools by themselves are asked."""
     actions = ["responses_whole", "responses_streamed", "chat_whole", "chat_streamed"]
     cases = [Case(action, action, equal) for action in actions]
     for action, wire in zip(actions, ["chat", "chat", "responses", "responses"]):
         cases.append(Case(f"{action} over a server of {wire}", action, same_turn, wire=wire))
+    over_chat = "responses_whole over aimock's chat"
+    cases.append(Case(over_chat, "responses_whole", same_turn, server="aimock", wire="chat", received=has_its_history))
     cases.append(Case("responses_streamed: 500, then well", "responses_streamed", equal, once(failing(500))))
     return cases

@@ -86,6 +86,8 @@ def compare(servers, name, cases, run, through_relay):
             told = [results.get(f"{side}: {case.name}", {"error": "no result"}) for side in ("direct", "relayed")]
             requests = direct.requests(), behind.requests()
             problem = judged(case, told, requests)
+            if case.server == "aimock" and not problem:
+                problem = case.received(behind.received("/chat/completions"))
             rows.append((name, case.name, outcome(told[0]), outcome(told[1]), requests, problem))
     print(f"{name}: {len(cases)} cases in {time.monotonic() - started:.0f} s", file=sys.stderr)
     return rows
@@ -144,7 +146,7 @@ def main():
     for name in options.clients or all_clients:
         cases, run = all_clients[name]
         cases = [case for case in cases if options.only in case.name]
-        rows += compare(Servers(options.program, str(llmock), codex.FIXTURES), name, cases, run, not options.direct)
+        rows += compare(Servers(options.program, str(llmock), [*codex.FIXTURES, *known.FIXTURES]), name, cases, run, not options.direct)
     print("What a case comes to, without the relay and through it, and the requests that reach the server. Worse is another end than")
     print(f"without the relay, unless it is a good one, or more than {known.MAX_ATTEMPTS} requests for an answer and than without.")
     print("| client | case | direct | relayed | requests | |\n|---|---|---|---|---|---|")

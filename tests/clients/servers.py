@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
+import urllib.request
 
 # What a client may not take from whoever runs this.
 UNWANTED = re.compile(r"^(OPENAI_|CODEX_|AI_SDK|AWS_|.*_proxy$|.*_PROXY$)")
@@ -92,6 +93,8 @@ class Servers:
 
 
 class Server:
+    """One that runs."""
+
     def __init__(self, command, log, url=None):
         """A server that says its URL on its first line, or one whose URL is known and that listens after a while."""
         self.log = log
@@ -119,3 +122,9 @@ class Server:
         """How many requests reached it: each is a line of its log."""
         time.sleep(0.05)
         return len(re.findall(r" method=[A-Z]+ path=", pathlib.Path(self.log).read_text()))
+
+    def received(self, path):
+        """The bodies that aimock was sent; itself it takes each API for Chat."""
+        at = urllib.parse.urlsplit(self.url)
+        with urllib.request.urlopen(f"http://{at.netloc}/__aimock/journal", timeout=10) as answer:
+            return [entry["body"] for entry in json.load(answer) if entry["path"].endswith(path)]
