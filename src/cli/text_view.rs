@@ -28,7 +28,7 @@ const MAX_KEPT_BYTES: usize = 64 << 20;
 ///
 /// Stdout gets the text of the answer, refusals included, and nothing else: messages begin on lines of their own, and the
 /// last line is ended. A message that is done has its text printed as far as it was not. On a terminal its lines are wrapped. Stderr gets
-/// what ended badly and what was lost on the way; where it is a terminal also reasoning, tool calls and the tokens.
+/// what ended badly, what was lost on the way, and tool calls; where it is a terminal also reasoning and the tokens.
 pub(super) struct TextView {
     terminals: Terminals,
     secrets: Secrets,
@@ -361,9 +361,7 @@ impl TextView {
                 }
             }
             other => {
-                if let Some(call) = call_line(other)
-                    && self.terminals.stderr
-                {
+                if let Some(call) = call_line(other) {
                     self.note(&self.terminals.dim(&format!("-- {call} --")), page);
                 }
             }

@@ -75,13 +75,13 @@ fn incomplete_answer_is_printed_and_the_reason_said() {
 }
 
 #[test]
-fn answer_without_text_prints_nothing() {
+fn a_tool_call_alone_is_told_on_stderr() {
     let call = json!({"type": "response.output_item.done", "output_index": 0,
         "item": {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}});
     let provider = always(Reply::sse(sse(&[call, crate::support::completed()])));
     let ran = ask(&provider, &[]);
     assert_eq!(
         (ran.stdout.as_str(), ran.stderr.as_str(), ran.status),
-        ("", "", Some(0))
+        ("", "-- tool call: f({}) --\n", Some(0))
     );
 }

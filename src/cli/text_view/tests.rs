@@ -50,13 +50,16 @@ fn stdout_is_the_text_of_the_answer_alone() {
         (vec![TEXT, TEXT, COMPLETED], "oneone\n"),
         (vec![TEXT, REFUSAL, MESSAGE, COMPLETED], "one, no\n"),
         (vec![TEXT, OTHER_TEXT, COMPLETED], "one\ntwo\n"),
-        (vec![REASONING, CALL, COMPLETED], ""),
+        (vec![REASONING, COMPLETED], ""),
         (vec![MESSAGE, COMPLETED], "one\n"),
     ] {
         let page = shown(Terminals::default(), &data);
         assert_eq!(page.on(Target::Stdout), text, "{data:?}");
         assert_eq!(page.on(Target::Stderr), "", "{data:?}");
     }
+    let page = shown(Terminals::default(), &[TEXT, CALL, COMPLETED]);
+    assert_eq!(page.on(Target::Stdout), "one\n");
+    assert_eq!(page.on(Target::Stderr), "-- tool call: f({ }) --\n");
 }
 
 #[test]
