@@ -6,6 +6,7 @@
 
 mod measured;
 mod plot;
+mod relay;
 mod rows;
 #[path = "../support/target.rs"]
 mod target;

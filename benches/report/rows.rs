@@ -2,7 +2,10 @@
 
 use std::thread::available_parallelism;
 
-use super::measured::{Measured, Spread};
+use super::{
+    measured::{Measured, Spread},
+    relay,
+};
 
 /// What a value must be.
 #[derive(Clone, Copy)]
@@ -85,6 +88,7 @@ pub fn rows(measured: &Measured) -> Vec<Row> {
     end_to_end(measured, &mut rows);
     latencies(measured, &mut rows);
     actors(measured, &mut rows);
+    relay::rows(measured, &mut rows);
     rows
 }
 

@@ -1,0 +1,194 @@
+//! Who asks: a client that reads bytes, counts blocks and looks at the time in them, and costs little itself.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::{AbortHandle, spawn_local},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    clock,
+    upstream::{DIGITS, MARK},
+};
+
+/// How long streams may take to begin.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is asked of whom.
+#[derive(Clone)]
+pub struct Asked {
+    pub address: SocketAddr,
+    /// `responses` or `chat/completions`.
+    pub path: &'static str,
+    pub model: String,
+}
+
+impl Asked {
+    fn request(&self, streams: bool) -> Vec<u8> {
+        let mut body = json!({"model": self.model, "stream": streams});
+        match self.path {
+            "responses" => body["input"] = "hello".into(),
+            _ => body["messages"] = json!([{"role": "user", "content": "hello"}]),
+        }
+        let body = body.to_string();
+        let (path, address, length) = (self.path, self.address, body.len());
+        let head = format!(
+            "POST /v1/{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        (head + &body).into_bytes()
+    }
+}
+
+/// What all streams of a load have received.
+#[derive(Default)]
+pub struct Seen {
+    pub blocks: Cell<u64>,
+    /// From a block's writing at the server to its reading here, in nanoseconds.
+    pub later: RefCell<Vec<f64>>,
+    /// From the request to the first block.
+    pub first: RefCell<Vec<f64>>,
+    failed: RefCell<Option<io::Error>>,
+}
+
+/// Streams that are open, until this is dropped.
+pub struct Open {
+    pub seen: Rc<Seen>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Open {
+    /// Opens streams, `gap` apart, and waits until each has had a block.
+    pub async fn streams(asked: &Asked, streams: usize, gap: Duration) -> Self {
+        let seen = Rc::<Seen>::default();
+        let mut open = Self {
+            seen: seen.clone(),
+            tasks: Vec::new(),
+        };
+        for _ in 0..streams {
+            let (asked, seen) = (asked.clone(), seen.clone());
+            let task = spawn_local(async move {
+                if let Err(error) = read(&asked, &seen).await {
+                    *seen.failed.borrow_mut() = Some(error);
+                }
+            });
+            open.tasks.push(task.abort_handle());
+            sleep(gap).await;
+        }
+        let begun = async {
+            while seen.first.borrow().len() < streams {
+                if let Some(error) = seen.failed.borrow_mut().take() {
+                    panic!("{}: {error}", asked.model);
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, begun).await.expect("streams that begin");
+        open
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+async fn read(asked: &Asked, seen: &Seen) -> io::Result<()> {
+    let mut stream = TcpStream::connect(asked.address).await?;
+    stream.set_nodelay(true)?;
+    let sent = clock::monotonic();
+    stream.write_all(&asked.request(true)).await?;
+    let mut buffer = vec![0; 16 << 10];
+    let (mut is_head, mut is_first) = (true, true);
+    loop {
+        let length = stream.read(&mut buffer).await?;
+        let read = &buffer[..length];
+        if length == 0 || (is_head && !read.starts_with(b"HTTP/1.1 200")) {
+            let read = String::from_utf8_lossy(read);
+            return Err(io::Error::other(format!("it ended: {read}")));
+        }
+        is_head = false;
+        let now = clock::monotonic();
+        for at in memchr::memchr_iter(MARK, read) {
+            seen.blocks.set(seen.blocks.get() + 1);
+            if is_first {
+                is_first = false;
+                seen.first.borrow_mut().push((now - sent).as_nanos() as f64);
+                continue;
+            }
+            // What was cut within the digits is counted alone.
+            let digits = read.get(at + 1..at + 1 + DIGITS);
+            let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+            if let Some(written) = digits.and_then(|digits| digits.parse().ok()) {
+                let waited = now.saturating_sub(Duration::from_nanos(written));
+                seen.later.borrow_mut().push(waited.as_nanos() as f64);
+            }
+        }
+    }
+}
+
+/// Asks for whole answers for as long, on so many connections, and returns how many came. Each must have these bytes of JSON, about.
+pub async fn whole(asked: &Asked, connections: usize, time: Duration, bytes: usize) -> u64 {
+    let answers = Rc::new(Cell::new(0));
+    let until = clock::monotonic() + time;
+    let tasks: Vec<_> = (0..connections)
+        .map(|_| {
+            let (asked, answers) = (asked.clone(), answers.clone());
+            spawn_local(async move {
+                let mut stream = TcpStream::connect(asked.address).await?;
+                stream.set_nodelay(true)?;
+                let request = asked.request(false);
+                let mut buffer = Vec::with_capacity(32 << 10);
+                while clock::monotonic() < until {
+                    stream.write_all(&request).await?;
+                    let length = one(&mut stream, &mut buffer).await?;
+                    assert!(length.abs_diff(bytes) < 256, "{length} bytes");
+                    answers.set(answers.get() + 1);
+                }
+                io::Result::Ok(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        let ended = timeout(PATIENCE, task).await.expect("an answer in time");
+        ended.expect("a client").expect("answers");
+    }
+    answers.get()
+}
+
+/// Reads an answer that has a length, and returns how long its body is.
+async fn one(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    buffer.clear();
+    loop {
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
+            continue;
+        };
+        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"));
+        let length: usize = length
+            .and_then(|length| length.trim().parse().ok())
+            .expect("a length");
+        while buffer.len() < end + 4 + length {
+            if stream.read_buf(buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        return Ok(length);
+    }
+}

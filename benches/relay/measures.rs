@@ -1,0 +1,282 @@
+//! What is measured, in rounds in which the peers follow each other.
+
+use std::time::Duration;
+
+use actix_responses::wire::Wire;
+use serde_json::json;
+use tokio::{net::TcpStream, time::sleep};
+
+use crate::{
+    client::{Asked, Open, whole},
+    clock,
+    litellm::Litellm,
+    nginx::Nginx,
+    process::{Process, cpu, resident},
+    records, relay, upstream,
+};
+
+const ROUNDS: usize = 5;
+/// How long streams run before they are looked at, and then.
+const WARM_UP: Duration = Duration::from_millis(300);
+const WINDOW: Duration = Duration::from_millis(1_200);
+/// 50 events a second.
+const PACE: &str = "every 20000 1";
+const GAP: Duration = Duration::from_millis(1);
+/// How many connections ask for whole answers.
+const CONNECTIONS: usize = 16;
+
+/// Blocks and how they come: name, streams, model.
+const LOADS: [(&str, usize, &str); 4] = [
+    ("packet 1", 1, "every 1000 1"),
+    ("packet 200", 200, "every 20000 1"),
+    ("burst 1", 1, "every 1000 31"),
+    ("burst 200", 200, "every 100000 31"),
+];
+
+pub async fn run(is_trial: bool) {
+    let upstream = upstream::start();
+    if is_trial {
+        return try_once(&upstream).await;
+    }
+    starts(&upstream).await;
+    memory(&upstream).await;
+    let relay = relay::start(Wire::Responses, &upstream);
+    let nginx = Nginx::start(upstream.address()).await;
+    if nginx.is_none() {
+        println!("relay: nginx is not measured here; benches/relay/nginx.sh brings it");
+    }
+    blocks(&relay, nginx.as_ref()).await;
+    wholes(&upstream, &relay, nginx.as_ref()).await;
+    for streams in [16, 64, 1_000] {
+        latencies(&upstream, &relay, nginx.as_ref(), streams).await;
+    }
+    bridge(&upstream).await;
+}
+
+/// What litellm's proxy costs beside the relay: `benches/relay/litellm.sh` names it, and asks for this.
+pub async fn litellm() {
+    let upstream = upstream::start();
+    let Some(litellm) = Litellm::start(upstream.address()).await else {
+        return println!("litellm is not measured here; benches/relay/litellm.sh brings it");
+    };
+    let relay = relay::start(Wire::Responses, &upstream);
+    // More than it can do would only measure how it falls behind.
+    for (load, streams, model) in [LOADS[0], ("packet 20", 20, "every 100000 1")] {
+        let of_relay = asked(&relay, model);
+        let of_litellm = Asked {
+            address: litellm.address,
+            ..of_relay.clone()
+        };
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(steady(&of_relay, streams, relay.id(), WINDOW).await);
+            theirs.push(steady(&of_litellm, streams, litellm.id(), WINDOW).await);
+        }
+        write(&format!("cpu litellm {load}"), &theirs);
+        write(&format!("litellm {load}"), &over(&theirs, &ours));
+    }
+}
+
+/// Only whether all of it works.
+async fn try_once(upstream: &Process) {
+    let short = Duration::from_millis(50);
+    for wire in [Wire::Responses, Wire::Chat] {
+        let relay = relay::start(wire, upstream);
+        let responses = asked(&relay, "every 1000 1");
+        assert!(steady(&responses, 2, relay.id(), short).await > 0.0);
+        if wire == Wire::Responses {
+            let answer = asked(&relay, "whole 1024");
+            assert!(whole(&answer, 1, short, 1_024).await > 0);
+        }
+    }
+    if let Some(nginx) = Nginx::start(upstream.address()).await {
+        let responses = Asked {
+            address: nginx.address,
+            ..asked(upstream, "every 1000 1")
+        };
+        assert!(steady(&responses, 2, nginx.id(), short).await > 0.0);
+    }
+}
+
+fn asked(whom: &Process, model: &str) -> Asked {
+    Asked {
+        address: whom.address(),
+        path: "responses",
+        model: model.to_owned(),
+    }
+}
+
+/// The CPU time of a proxy for each block while streams run, in nanoseconds.
+async fn steady(asked: &Asked, streams: usize, proxy: u32, window: Duration) -> f64 {
+    let open = Open::streams(asked, streams, GAP).await;
+    sleep(WARM_UP).await;
+    let (blocks, before) = (open.seen.blocks.get(), cpu(proxy));
+    sleep(window).await;
+    let (blocks, took) = (open.seen.blocks.get() - blocks, cpu(proxy) - before);
+    took.as_nanos() as f64 / blocks.max(1) as f64
+}
+
+async fn blocks(relay: &Process, nginx: Option<&Nginx>) {
+    for (load, streams, model) in LOADS {
+        let of_relay = asked(relay, model);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(steady(&of_relay, streams, relay.id(), WINDOW).await);
+            if let Some(nginx) = nginx {
+                let of_nginx = Asked {
+                    address: nginx.address,
+                    ..of_relay.clone()
+                };
+                theirs.push(steady(&of_nginx, streams, nginx.id(), WINDOW).await);
+            }
+        }
+        write(&format!("cpu relay {load}"), &ours);
+        write(&format!("cpu nginx {load}"), &theirs);
+        write(&format!("ratio {load}"), &over(&ours, &theirs));
+    }
+}
+
+/// How many answers in one piece come through, of those that come without.
+async fn wholes(upstream: &Process, relay: &Process, nginx: Option<&Nginx>) {
+    let time = Duration::from_millis(700);
+    for bytes in [1_024, 16_384] {
+        let model = format!("whole {bytes}");
+        let (mut directly, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cost = Vec::new();
+        for _ in 0..ROUNDS {
+            let direct = asked(upstream, &model);
+            let count = async |asked: &Asked| whole(asked, CONNECTIONS, time, bytes).await as f64;
+            directly.push(count(&direct).await);
+            let before = cpu(relay.id());
+            let answers = count(&asked(relay, &model)).await;
+            let took = cpu(relay.id()) - before;
+            cost.push(took.as_nanos() as f64 / answers);
+            ours.push(answers);
+            if let Some(nginx) = nginx {
+                let address = nginx.address;
+                theirs.push(count(&Asked { address, ..direct }).await);
+            }
+        }
+        write(&format!("share relay {bytes}"), &over(&ours, &directly));
+        write(&format!("share nginx {bytes}"), &over(&theirs, &directly));
+        write(&format!("cpu whole {bytes}"), &cost);
+    }
+}
+
+/// What a proxy adds to the way of first and of later blocks.
+async fn latencies(upstream: &Process, relay: &Process, nginx: Option<&Nginx>, streams: usize) {
+    let mut whom = vec![("direct", upstream.address()), ("relay", relay.address())];
+    whom.extend(nginx.map(|nginx| ("nginx", nginx.address)));
+    let quantiles = [("p50", 0.5), ("p99", 0.99)];
+    let mut waits = vec![[[(); 2]; 2].map(|kind| kind.map(|()| Vec::new())); whom.len()];
+    for _ in 0..ROUNDS {
+        for (waits, (_, address)) in waits.iter_mut().zip(&whom) {
+            let asked = Asked {
+                address: *address,
+                ..asked(upstream, PACE)
+            };
+            let open = Open::streams(&asked, streams, GAP).await;
+            sleep(WARM_UP).await;
+            open.seen.later.borrow_mut().clear();
+            sleep(WINDOW).await;
+            let kinds = [open.seen.first.take(), open.seen.later.take()];
+            for (waits, mut samples) in waits.iter_mut().zip(kinds) {
+                samples.sort_by(f64::total_cmp);
+                for (waits, (_, quantile)) in waits.iter_mut().zip(quantiles) {
+                    let at = (samples.len().saturating_sub(1)) as f64 * quantile;
+                    waits.extend(samples.get(at as usize));
+                }
+            }
+        }
+    }
+    for (index, (who, _)) in whom.iter().enumerate() {
+        for (kind, event) in ["first", "later"].into_iter().enumerate() {
+            for (at, (quantile, _)) in quantiles.into_iter().enumerate() {
+                let mut values = waits[index][kind][at].clone();
+                if index > 0 {
+                    let direct = &waits[0][kind][at];
+                    values = values
+                        .iter()
+                        .zip(direct)
+                        .map(|(one, other)| one - other)
+                        .collect();
+                }
+                write(
+                    &format!("added {who} {event} {streams} {quantile}"),
+                    &values,
+                );
+            }
+        }
+    }
+}
+
+/// A stream of Chat for a client of Responses, beside the same for a client of Chat.
+async fn bridge(upstream: &Process) {
+    let relay = relay::start(Wire::Chat, upstream);
+    for (load, streams, model) in [LOADS[1], LOADS[3]] {
+        let bridged = asked(&relay, model);
+        let plain = Asked {
+            path: "chat/completions",
+            ..bridged.clone()
+        };
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            with.push(steady(&bridged, streams, relay.id(), WINDOW).await);
+            without.push(steady(&plain, streams, relay.id(), WINDOW).await);
+        }
+        write(&format!("cpu bridged {load}"), &with);
+        write(&format!("cpu unbridged {load}"), &without);
+        write(&format!("bridge {load}"), &over(&with, &without));
+    }
+}
+
+/// How long it takes to be ready, and what it needs before it is asked anything.
+async fn starts(upstream: &Process) {
+    let (mut times, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let before = clock::monotonic();
+        let relay = relay::start(Wire::Responses, upstream);
+        // It listens when it has said its port, and a connection is taken.
+        TcpStream::connect(relay.address())
+            .await
+            .expect("a connection");
+        times.push((clock::monotonic() - before).as_nanos() as f64);
+        sleep(WARM_UP).await;
+        idle.push(resident(relay.id()) as f64);
+    }
+    write("start", &times);
+    write("idle", &idle);
+}
+
+/// What open streams need on which nothing happens any more.
+async fn memory(upstream: &Process) {
+    let streams = 1_000;
+    let relay = relay::start(Wire::Responses, upstream);
+    let asked = asked(&relay, "every 3600000000 1");
+    // What is made once, in each thread.
+    drop(Open::streams(&asked, 20, GAP).await);
+    sleep(WARM_UP).await;
+    let before = resident(relay.id());
+    let _open = Open::streams(&asked, streams, GAP).await;
+    sleep(WINDOW).await;
+    let more = resident(relay.id()).saturating_sub(before);
+    write("memory of a stream", &[more as f64 / streams as f64]);
+}
+
+fn over(ones: &[f64], others: &[f64]) -> Vec<f64> {
+    ones.iter()
+        .zip(others)
+        .map(|(one, other)| one / other)
+        .collect()
+}
+
+fn write(name: &str, values: &[f64]) {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    if values.is_empty() {
+        return;
+    }
+    let at = |quarters: usize| values[(values.len() - 1) * quarters / 4];
+    let record = json!({"median": at(2), "lower": at(1), "upper": at(3)});
+    records::write(&format!("relay {name}"), &record);
+}

@@ -1,0 +1,125 @@
+//! Other processes: how they are started and end, and what they cost.
+
+use std::{
+    env, fs, io,
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+/// A process that ends when its standard input does, and says a number when it is ready.
+pub struct Process {
+    child: Child,
+    /// Its port, or what else it said.
+    pub said: u32,
+}
+
+impl Process {
+    /// This program once more.
+    pub fn again(variable: &str, value: &str) -> Self {
+        let mut command = Command::new(env::current_exe().expect("the program's path"));
+        command.env(variable, value);
+        Self::start(&mut command)
+    }
+
+    /// A program that does not end by itself, nor with its standard input: a shell sees to that. It says the program's id.
+    pub fn kept(program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        let script = "\"$0\" \"$@\" >&2 & echo $!; read -r _; kill $!; wait $!";
+        command.args(["-c", script]).arg(program);
+        command
+    }
+
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output");
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("what it says");
+        let said = line.trim().parse().expect("a number");
+        Self { child, said }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens, if what it said is its port.
+    pub fn address(&self) -> SocketAddr {
+        let port = u16::try_from(self.said).expect("a port");
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // An error means that it has ended already.
+        let _ = self.child.wait();
+    }
+}
+
+/// A free port, for programs that can't be told to take any.
+pub fn free_address() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    free.local_addr().expect("an address")
+}
+
+/// Waits until somebody listens there, for a while.
+pub async fn listens(address: SocketAddr) {
+    let listening = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let patience = Duration::from_secs(120);
+    timeout(patience, listening).await.expect("a listener");
+}
+
+/// Ends this process with its parent.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
+}
+
+/// The CPU time of a process and its children, all threads and the kernel included.
+pub fn cpu(process: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"));
+    let tasks = tasks.expect("a process that runs").flatten();
+    let times = tasks.map(|task| {
+        let path = task.path();
+        let read = |name| fs::read_to_string(path.join(name)).unwrap_or_default();
+        let own = read("schedstat");
+        let own = own.split(' ').next().and_then(|time| time.parse().ok());
+        let children = read("children");
+        let children = children.split_whitespace();
+        let children = children.filter_map(|child| child.parse().ok());
+        Duration::from_nanos(own.unwrap_or_default()) + children.map(cpu).sum::<Duration>()
+    });
+    times.sum()
+}
+
+/// The resident memory of a process, in bytes.
+pub fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix("kB"))
+        .and_then(|kib| kib.trim().parse().ok())
+        .expect("its resident memory");
+    kib << 10
+}

@@ -1,0 +1,56 @@
+//! The relay in a process of its own: this program again, which serves as the command `serve` does.
+
+use std::{env, future, net::Ipv4Addr, net::TcpListener, thread::available_parallelism};
+
+use actix_responses::{
+    Runtime,
+    actors::SupervisorConfig,
+    provider::Provider,
+    relay::{self, Relay, RelayConfig, RouteTable},
+    wire::Wire,
+};
+use actix_rt::System;
+
+use crate::process::{Process, end_with_parent};
+
+/// Set for the process that relays: which dialect its server speaks, and where that is.
+const RELAYS: &str = "ACTIX_RESPONSES_BENCH_RELAYS";
+
+/// Starts a relay to this server.
+pub fn start(wire: Wire, upstream: &Process) -> Process {
+    let dialect = match wire {
+        Wire::Chat => "chat",
+        _ => "responses",
+    };
+    let asked = format!("{dialect} http://{}/v1", upstream.address());
+    Process::again(RELAYS, &asked)
+}
+
+/// Relays, if this process was started for that. It ends with its parent.
+pub fn serve_if_asked() -> bool {
+    let Ok(asked) = env::var(RELAYS) else {
+        return false;
+    };
+    end_with_parent();
+    let (dialect, base_url) = asked.split_once(' ').expect("a dialect and a server");
+    let wire = match dialect {
+        "chat" => Wire::Chat,
+        _ => Wire::Responses,
+    };
+    System::new().block_on(async {
+        let provider = Provider::new("bench", base_url).expect("a provider");
+        let provider = provider.with_wire(wire);
+        let config = SupervisorConfig::new(provider.clone());
+        let runtime = Runtime::with_config(config).expect("a runtime");
+        // All streams are of one client.
+        let config = RelayConfig::default().with_max_streams(10_000);
+        let relay = Relay::new(runtime, RouteTable::single(provider), config);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let workers = available_parallelism().map_or(1, usize::from);
+        let _serving = relay::serve(vec![listener], &relay, workers).expect("a server");
+        println!("{port}");
+        future::pending::<()>().await;
+    });
+    true
+}
