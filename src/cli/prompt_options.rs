@@ -166,7 +166,7 @@ impl PromptOptions {
             }
             let piped = match is_terminal {
                 true => String::new(),
-                false => read_stdin()?,
+                false => read_stdin(&words)?,
             };
             return Ok(Some(match piped.trim().is_empty() {
                 true => words,
@@ -184,7 +184,7 @@ impl PromptOptions {
                     "no prompt: give one as argument, or pipe one in (see `actix-responses ask --help`)",
                 ));
             }
-            false => read_stdin()?,
+            false => read_stdin(&words)?,
         };
         match text.trim().is_empty() {
             false => Ok(Some(text)),
@@ -215,31 +215,39 @@ pub(super) fn conversation(path: &Path) -> Result<Vec<ResponseItem>, UsageError>
     Ok(items.into_iter().map(ResponseItem::from_raw).collect())
 }
 
-/// Without the line end that `echo` adds.
-fn read_stdin() -> Result<String, UsageError> {
+/// Without the line end that `echo` adds. `words` are what was said of it on the command line.
+fn read_stdin(words: &str) -> Result<String, UsageError> {
     let mut stdin = io::stdin().lock();
-    let silence = (!stdin.is_terminal()).then(watch_silence);
-    // An error comes again when it is read.
-    let _ = stdin.fill_buf();
-    drop(silence);
+    if !stdin.is_terminal() {
+        let silence = watch_silence(words);
+        // An error, or the end, comes again when it is read.
+        let _ = stdin.fill_buf();
+        drop(silence);
+    }
     let mut text = files::read_text("standard input", stdin)?;
     text.truncate(text.trim_end_matches(['\n', '\r']).len());
     Ok(text)
 }
 
 /// Says so on stderr when what it gives is not dropped in time: somebody may have forgotten to close the pipe.
-fn watch_silence() -> Sender<()> {
+fn watch_silence(words: &str) -> Sender<()> {
+    let told = match words {
+        "" | "-" => "what comes there is the prompt, so its end is waited for",
+        _ => {
+            "what comes there is part of the prompt, so its end is waited for (`< /dev/null` asks without it)"
+        }
+    };
     let (silence, is_over) = mpsc::channel::<()>();
+    let watching = move || {
+        if is_over.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+            console::complain(&format!(
+                "nothing has come on standard input for 2 s; {told}"
+            ));
+        }
+    };
     // Without the thread it is not said.
     let _ = thread::Builder::new()
         .name("silence".to_owned())
-        .spawn(move || {
-            if is_over.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
-                console::complain(
-                    "nothing has come on standard input for 2 s; what comes there is part of the prompt, so its end is waited for \
-                     (`< /dev/null` asks without it)",
-                );
-            }
-        });
+        .spawn(watching);
     silence
 }
