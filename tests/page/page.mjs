@@ -50,11 +50,11 @@ async function isReadable(where) {
 }
 // Streams, as clients of the relay have them.
 const clients = [];
-async function send(model, { at = open, headers = {}, read = false } = {}) {
+async function send(model, { at = open, headers = {}, read = false, api = 'responses' } = {}) {
   const client = new AbortController();
   clients.push(client);
-  const answer = await fetch(`${at}/v1/responses`, { method: 'POST', signal: client.signal,
-    headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ model, input: 'hello', stream: true }) });
+  const answer = await fetch(`${at}/v1/${api}`, { method: 'POST', signal: client.signal,
+    headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ model, stream: true, ...api === 'responses' ? { input: 'hello' } : { messages: [{ role: 'user', content: 'hello' }] } }) });
   assert.equal(answer.status, 200);
   const all = answer.text().catch(() => null);
   return read ? all : client;
@@ -62,7 +62,7 @@ async function send(model, { at = open, headers = {}, read = false } = {}) {
 
 // Nothing yet: it says what to do next, and that works.
 await page.goto(`${open}/`);
-await page.waitForSelector('#empty:not([hidden])');
+await page.waitForSelector('#empty');
 await picture('empty');
 await isReadable('empty');
 const curl = await text('curl');
@@ -76,6 +76,8 @@ await send(`html ${html}`);
 await send('slow and watched');
 await page.waitForFunction(() => document.querySelectorAll('#running tr:has(td)').length === 2 && document.querySelectorAll('#ended tr:has(td)').length === 2);
 assert.equal(await row('flaky').locator('td').nth(2).innerText(), 'completed');
+await picture('streams');
+await fits();
 assert.equal(await row('flaky').locator('td').nth(3).innerText(), '2');
 assert.match(await row('flaky').locator('td').nth(8).innerText(), /812 → 1204/);
 ok('a_retry_is_seen_as_attempt_2');
@@ -147,6 +149,18 @@ assert.match(await page.evaluate(() => document.activeElement.textContent), /slo
 assert.match(await row('slow and watched').innerText(), /cancelled/);
 ok('the_page_works_by_keyboard_alone');
 
+// The other API.
+await send('slow in chat', { api: 'chat/completions' });
+await row('slow in chat').click();
+await says('text', 'Bergen');
+assert.match(await text('reasoning'), /^The question is/);
+assert.match(await text('calls'), /^lookup_weather\{"city": "Bergen", "day": "Sunday", "units": "metric"\}$/);
+assert.ok(JSON.parse((await page.locator('#raw code').allTextContents())[0]).choices);
+await page.click('#stop');
+await says('state', 'cancelled');
+await page.keyboard.press('Escape');
+ok('a_chat_stream_is_shown_as_well');
+
 // Many at once.
 const memory = await context.newCDPSession(page);
 await memory.send('Performance.enable');
@@ -161,13 +175,13 @@ await says('summary', '201 in flight');
 await picture('list');
 await fits();
 const [atFirst, nodes] = [await heap(), await page.evaluate(() => document.querySelectorAll('*').length)];
-// The list as it comes, ten times, with its layout.
+// The list as it comes, with its layout: most of the times that it takes are shorter than the longest, which others' work on this machine makes.
 const update = await page.evaluate(() => {
   const times = [];
-  for (let n = 0; n < 10; n++) {
+  for (let n = 0; n < 20; n++) {
     const next = structuredClone(list), began = performance.now();
     for (const s of next.data) { s.age_ms += 1000; s.events += 9; }
-    take(next); document.body.getBoundingClientRect(); document.getElementById('table').offsetHeight;
+    take(next); document.getElementById('table').getBoundingClientRect();
     times.push(performance.now() - began);
   }
   return times.sort((a, b) => a - b);
@@ -182,7 +196,7 @@ await page.fill('#filter', '');
 await page.keyboard.press('Escape');
 await page.waitForSelector('#watch', { state: 'hidden' });
 assert.equal(await page.evaluate(() => document.querySelectorAll('*').length), nodes, 'elements that stay');
-console.log(`  201 streams: an update with its layout ${update[5].toFixed(1)} ms (worst ${update[9].toFixed(1)}), heap ${atFirst.toFixed(1)} MiB, then ${(await heap()).toFixed(1)}; ${nodes} elements`);
+console.log(`  201 streams: an update with its layout ${update[0].toFixed(1)} ms at best, ${update[10].toFixed(1)} in the middle, ${update[19].toFixed(1)} at worst, heap ${atFirst.toFixed(1)} MiB, then ${(await heap()).toFixed(1)}; ${nodes} elements`);
 assert.ok(await heap() < 40, 'the heap');
 await isReadable('a list of 200');
 ok('many_streams_at_once_stay_usable');
