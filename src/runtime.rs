@@ -1,6 +1,6 @@
 //! The handle that programs hold.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::Addr;
 
@@ -16,7 +16,7 @@ use crate::{
     },
     protocol::{CompactionOutput, ModelList, Prompt, Response, error::ApiError},
     provider::Provider,
-    transport::{AwcTransportFactory, TransportFactory},
+    transport::{AwcTransportFactory, Transport, TransportError, TransportFactory},
 };
 
 mod handle;
@@ -309,6 +309,15 @@ impl Runtime {
         let answer = asked.await;
         guard.disarm();
         answer
+    }
+
+    /// A transport for this thread as the workers have, for what no message here asks: with the same proxies and certificates. What is
+    /// sent over it is no request of the runtime, which neither counts nor retries it.
+    ///
+    /// # Errors
+    /// When the configuration can't work.
+    pub fn transport(&self) -> Result<Rc<dyn Transport>, TransportError> {
+        self.handle.transport()
     }
 
     /// How a request is doing. `None` when it is not known any more, and after the shutdown.

@@ -17,6 +17,7 @@ mod continuing;
 mod drain;
 mod ending;
 mod failure;
+mod forward;
 mod gate;
 mod headers;
 mod health;
@@ -115,6 +116,7 @@ impl Relay {
     /// Adds its routes to a service.
     pub fn configure(&self, app: &mut ServiceConfig) {
         app.app_data(Data::from(self.shared.clone()));
+        app.app_data(forward::Upstream::default());
         app.configure(health::routes);
         // Before those with an id in their path.
         app.configure(routes::routes);

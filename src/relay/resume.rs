@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::cursor::Numbers;
 use super::{
     answers::{Answer, ReadError},
-    connection, gate,
+    connection, forward, gate,
     shared::Shared,
 };
 use crate::wire::Wire;
@@ -83,21 +83,19 @@ fn not_found(id: &str) -> HttpResponse {
     )
 }
 
-/// The answer that a request is about, if it is this client's.
-#[expect(
-    clippy::result_large_err,
-    reason = "once a request, and it is what the client gets"
-)]
-fn answer_of(
+/// The answer that a request is about, if it is this client's. What is none of this relay's may be the server's to answer.
+async fn answer_of(
     request: &HttpRequest,
     shared: &Shared,
     id: &str,
 ) -> Result<Arc<Answer>, HttpResponse> {
     let client = gate::admit(request, shared).map_err(|refusal| refusal.respond())?;
-    shared
-        .answers
-        .find(&client, id)
-        .ok_or_else(|| not_found(id))
+    match shared.answers.find(&client, id) {
+        Some(answer) => Ok(answer),
+        None => Err(forward::about(request, shared, id)
+            .await
+            .unwrap_or_else(|| not_found(id))),
+    }
 }
 
 /// The blocks of an answer, all that there are.
@@ -137,7 +135,7 @@ async fn retrieve(
     query: Query<Resume>,
 ) -> HttpResponse {
     let retrieved = async {
-        let answer = answer_of(&request, &shared, &id)?;
+        let answer = answer_of(&request, &shared, &id).await?;
         let last_seen = request
             .headers()
             .get("last-event-id")
@@ -200,7 +198,7 @@ async fn retrieve(
 
 async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
     let cancelled = async {
-        let answer = answer_of(&request, &shared, &id)?;
+        let answer = answer_of(&request, &shared, &id).await?;
         if answer.cancel(CANCEL_PATIENCE).await.is_none() {
             return Err(refuse(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -218,7 +216,7 @@ async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
 }
 
 async fn remove(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
-    match answer_of(&request, &shared, &id) {
+    match answer_of(&request, &shared, &id).await {
         Ok(answer) => {
             answer.cancel(CANCEL_PATIENCE).await;
             shared.answers.remove(&answer).await;
@@ -241,7 +239,7 @@ async fn list_input(
     id: Path<String>,
     page: Query<Page>,
 ) -> HttpResponse {
-    let answer = match answer_of(&request, &shared, &id) {
+    let answer = match answer_of(&request, &shared, &id).await {
         Ok(answer) => answer,
         Err(refusal) => return refusal,
     };

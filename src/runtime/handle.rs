@@ -1,7 +1,8 @@
 //! What all handles of one runtime share: the way to its supervisor, and the thread that it runs on if that is its own.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -13,11 +14,12 @@ use tokio::{runtime::Builder, sync::oneshot};
 use crate::{
     actors::{Shutdown, StreamSupervisor, SupervisorConfig},
     protocol::error::{ApiError, ErrorKind, Phase},
-    transport::{TransportFactory, lacking},
+    transport::{Transport, TransportError, TransportFactory, lacking},
 };
 
 pub(super) struct Handle {
     supervisor: Addr<StreamSupervisor>,
+    factory: Arc<dyn TransportFactory>,
     thread: Mutex<Option<OwnThread>>,
 }
 
@@ -33,7 +35,8 @@ impl Handle {
         config: SupervisorConfig,
         factory: impl TransportFactory,
     ) -> Result<Self, ApiError> {
-        let supervisor = StreamSupervisor::new(config, factory)?;
+        let factory: Arc<dyn TransportFactory> = Arc::new(factory);
+        let supervisor = StreamSupervisor::new(config, factory.clone())?;
         let arbiter = System::try_current().and(Arbiter::try_current());
         let started = arbiter.and_then(|arbiter| supervisor.start_on(&arbiter));
         let supervisor = started.ok_or_else(|| {
@@ -42,6 +45,7 @@ impl Handle {
         })?;
         Ok(Self {
             supervisor,
+            factory,
             thread: Mutex::default(),
         })
     }
@@ -51,7 +55,8 @@ impl Handle {
         config: SupervisorConfig,
         factory: impl TransportFactory,
     ) -> Result<Self, ApiError> {
-        let supervisor = StreamSupervisor::new(config, factory)?;
+        let factory: Arc<dyn TransportFactory> = Arc::new(factory);
+        let supervisor = StreamSupervisor::new(config, factory.clone())?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| no_thread(&error))?;
         let (address, running) = supervisor.prepared();
@@ -68,12 +73,17 @@ impl Handle {
         let thread = thread.spawn(run).map_err(|error| no_thread(&error))?;
         Ok(Self {
             supervisor: address,
+            factory,
             thread: Mutex::new(Some(OwnThread { ended, thread })),
         })
     }
 
     pub(super) fn supervisor(&self) -> &Addr<StreamSupervisor> {
         &self.supervisor
+    }
+
+    pub(super) fn transport(&self) -> Result<Rc<dyn Transport>, TransportError> {
+        self.factory.build()
     }
 
     pub(super) async fn shutdown(&self, grace: Duration) {

@@ -57,6 +57,12 @@ pub trait TransportFactory: Send + Sync + 'static {
     fn build(&self) -> Result<Rc<dyn Transport>, TransportError>;
 }
 
+impl<F: TransportFactory + ?Sized> TransportFactory for Arc<F> {
+    fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
+        (**self).build()
+    }
+}
+
 /// One HTTP request.
 pub struct TransportRequest {
     /// The request of the runtime that it is sent for, as text: its [`RequestId`](crate::actors::RequestId).
