@@ -198,7 +198,7 @@ impl Asks {
                     .streaming(body)
             }
             Form::Begun => whole::begun(reader, response).await,
-            Form::Whole => whole::respond(reader, wire, response).await,
+            Form::Whole | Form::Compaction => whole::respond(reader, wire, form, response).await,
         })
     }
 }
@@ -270,7 +270,7 @@ fn question(
     } = asked;
     let headers = request.headers().clone();
     let observer = shared.metrics.observer(client);
-    let is_anonymous = *client == Client::Anonymous;
+    let client = client.clone();
     let shared = shared.clone();
     let session = headers::text(&headers, "session-id").map(str::to_owned);
     let session = session.or_else(|| prompt.options.prompt_cache_key.clone());
@@ -278,7 +278,7 @@ fn question(
         move |target: &Target, place: usize| -> Result<Question, ApiError> {
             let provider = continued.provider(target, session.as_deref());
             let sent = headers::to_server(&headers, target, &shared.access);
-            let is_own_key = target.passes_key() && (is_anonymous || headers::has_key(&sent));
+            let is_own_key = headers::goes_with_own_key(&client, target, &sent);
             let mut prompt = prompt.clone();
             let (mut dropped, mut renderer) = (Vec::new(), None::<MakeRenderer>);
             continued.adapt(

@@ -12,7 +12,7 @@ use actix_web::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
-    access::Access,
+    access::{Access, Client},
     routing::{KEY_HEADERS, Target},
 };
 use crate::protocol::ResponseHead;
@@ -74,6 +74,11 @@ pub(super) fn to_server(client: &ClientHeaders, target: &Target, access: &Access
         }
     }
     headers
+}
+
+/// Whether a server knows by a key of the client's own whose its ids are. All who show no key are one client, to the relay and to it.
+pub(super) fn goes_with_own_key(client: &Client, target: &Target, sent: &HeaderMap) -> bool {
+    target.passes_key() && (*client == Client::Anonymous || has_key(sent))
 }
 
 /// Whether a client's own key is among what goes to a server.

@@ -67,6 +67,8 @@ pub(super) enum Form {
     /// The whole of it as one object. Nothing is sent before its outcome is known, so that it has the server's headers and a failure its status,
     /// however long that takes.
     Whole,
+    /// The same as the answer to a request for a compaction.
+    Compaction,
     /// The object of an answer in the background, as it stands when the server has begun one.
     Begun,
 }
@@ -293,7 +295,8 @@ impl Pump {
     fn due(&self) -> Option<Instant> {
         let held = self.held_since.filter(|_| self.rendering.holds());
         // Who gets an answer whole sees no preamble.
-        let held = held.filter(|_| self.asked.form != Form::Whole);
+        let is_seen = matches!(self.asked.form, Form::Stream | Form::Begun);
+        let held = held.filter(|_| is_seen);
         let held = held.map(|since| since + self.config.preamble_patience);
         let head = self.patience.filter(|_| self.begin.is_some());
         held.into_iter().chain(head).min()

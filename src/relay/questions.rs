@@ -7,16 +7,25 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Data, Path, Payload},
 };
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::{
-    access::Refusal, access_log::Told, asking::route, body, failure, gate, headers,
-    routing::Target, shared::Shared,
+    access::Refusal,
+    access_log::Told,
+    asking::{Asks, route},
+    body,
+    continuing::Continued,
+    failure, gate, headers,
+    pump::Form,
+    routing::Target,
+    shared::Shared,
 };
 use crate::{
     ApiError,
     actors::{Compact, ListModels},
-    protocol::{CompactionInput, ModelList, ResponseHead},
+    protocol::{CompactionInput, ModelList, Prompt, ResponseHead},
     wire::Wire,
 };
 
@@ -37,15 +46,56 @@ async fn compaction(
 ) -> Result<HttpResponse, Refusal> {
     let client = gate::admit(request, shared)?;
     let permit = shared.access.begin_stream(&client)?;
-    shared.drain.begin_for(request, permit)?;
+    let began = Instant::now();
+    let running = shared.drain.begin_for(request, permit)?;
     let body = body::read(request, payload, &shared.config).await?;
-    let mut input = match CompactionInput::from_body(body) {
-        Ok(input) => input,
+    let prompt = match Prompt::from_body(body.clone()) {
+        Ok(prompt) => prompt,
         Err(error) => return Ok(failure::ours_to_say(&error)),
     };
-    let model = input.model.clone().unwrap_or_default();
-    let found = route(shared, &model)?;
-    let target = &found.targets[0];
+    let model = prompt.options.model.clone().unwrap_or_default();
+    let mut targets = route(shared, &model)?.targets.clone();
+    let continued = Continued::of(&shared.answers, &client, &prompt, &mut targets).await;
+    let target = &targets[0];
+    let provider = continued.provider(target, prompt.options.prompt_cache_key.as_deref());
+    if provider.wire == Wire::Chat {
+        let body = with_trigger(&body);
+        let asks = Asks {
+            prompt: match Prompt::from_body(body.clone()) {
+                Ok(prompt) => prompt,
+                Err(error) => return Ok(failure::ours_to_say(&error)),
+            },
+            client,
+            wire: Wire::Responses,
+            body,
+            form: Form::Compaction,
+            began,
+            running,
+        };
+        return asks.answer(request, shared).await;
+    }
+    let sent = headers::to_server(request.headers(), target, &shared.access);
+    let is_own_key = headers::goes_with_own_key(&client, target, &sent);
+    let (mut adapted, mut dropped) = (prompt.clone(), Vec::new());
+    let adapting = continued.adapt(
+        &mut adapted,
+        (target, 0),
+        &provider,
+        is_own_key,
+        &mut dropped,
+    );
+    let input = adapting.and_then(|()| match adapted == prompt {
+        true => CompactionInput::from_body(body),
+        false => {
+            let mut input = CompactionInput::from_prompt(&adapted);
+            input.extra = adapted.options.extra;
+            Ok(input)
+        }
+    });
+    let mut input = match input {
+        Ok(input) => input,
+        Err(error) => return Ok(failure::respond(&error, None)),
+    };
     if let Some(name) = &target.model {
         input.model = Some(name.clone());
     }
@@ -58,21 +108,37 @@ async fn compaction(
     };
     line.tell(request);
     let asked = Compact::new(input)
-        .with_provider(target.choose(None))
-        .with_headers(headers::to_server(
-            request.headers(),
-            target,
-            &shared.access,
-        ))
+        .with_provider(provider)
+        .with_headers(sent)
         .with_observer(shared.metrics.observer(&client));
     let name = target.model.is_some().then_some(&*model);
     let compacted = shared.drain.or_over(shared.runtime.compact(asked));
     Ok(match compacted.await {
-        Ok(output) => with_head(output.head.as_deref(), name)
-            .content_type("application/json")
-            .body(output.raw.get().to_owned()),
+        Ok(output) => {
+            let mut response = with_head(output.head.as_deref(), name);
+            if !dropped.is_empty() {
+                response.insert_header(("x-relay-dropped", dropped.join(", ")));
+            }
+            response
+                .content_type("application/json")
+                .body(output.raw.get().to_owned())
+        }
         Err(error) => failure::respond(&error, name),
     })
+}
+
+/// A request for a compaction as one for an answer, which is it: the conversation, and the wish for a compaction behind it. Nothing of it is stored.
+fn with_trigger(body: &Bytes) -> Bytes {
+    let mut members: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    let mut input = match members.remove("input") {
+        Some(Value::Array(items)) => items,
+        Some(Value::String(text)) => vec![json!({"role": "user", "content": text})],
+        _ => Vec::new(),
+    };
+    input.push(json!({"type": "compaction_trigger"}));
+    members.insert("input".to_owned(), input.into());
+    members.insert("store".to_owned(), false.into());
+    Value::from(members).to_string().into()
 }
 
 fn with_head(head: Option<&ResponseHead>, model: Option<&str>) -> HttpResponseBuilder {
@@ -87,7 +153,7 @@ fn with_head(head: Option<&ResponseHead>, model: Option<&str>) -> HttpResponseBu
 pub(super) async fn models(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     match listed(&request, &shared).await {
         Ok(Listed::AsItCame(list)) => as_it_came(&list),
-        Ok(Listed::Joined(models)) => joined(&models),
+        Ok(Listed::Joined { models, missing }) => joined(&models, &missing),
         Err(response) => response,
     }
 }
@@ -109,7 +175,7 @@ pub(super) async fn model(
             let model = models.find(|model| model.id == id);
             model.map(|model| model.raw.get().to_owned())
         }
-        Ok(Listed::Joined(models)) => {
+        Ok(Listed::Joined { models, .. }) => {
             let mut models = models.iter();
             let model = models.find(|model| model["id"] == id);
             model.map(Value::to_string)
@@ -131,7 +197,11 @@ enum Listed {
     /// One server answers for every model.
     AsItCame(Arc<ModelList>),
     /// Several do: what each has under the names that clients use.
-    Joined(Vec<Value>),
+    Joined {
+        models: Vec<Value>,
+        /// The servers that did not say what they have.
+        missing: Vec<String>,
+    },
 }
 
 async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, HttpResponse> {
@@ -147,6 +217,8 @@ async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, 
         return Ok(Listed::AsItCame(Arc::new(list)));
     }
     let mut models: Vec<Value> = Vec::new();
+    let mut missing: Vec<String> = Vec::new();
+    let mut failed = None;
     for route in table.routes() {
         let known = |models: &[Value], id: &str| models.iter().any(|model| model["id"] == id);
         let Some(target) = route.targets.first() else {
@@ -161,8 +233,17 @@ async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, 
             continue;
         }
         // A server that does not answer hides only its own.
-        let Ok(list) = ask(request, shared, target, false).await else {
-            continue;
+        let list = match ask(request, shared, target, false).await {
+            Ok(list) => list,
+            Err(error) => {
+                let provider = target.provider.name();
+                tracing::warn!(provider, %error, "a server's models are missing in the list");
+                if !missing.iter().any(|name| name == provider) {
+                    missing.push(provider.to_owned());
+                }
+                failed = Some(error);
+                continue;
+            }
         };
         for model in list.models {
             let is_here = table
@@ -176,7 +257,10 @@ async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, 
             }
         }
     }
-    Ok(Listed::Joined(models))
+    match failed {
+        Some(error) if models.is_empty() => Err(failure::respond(&error, None)),
+        _ => Ok(Listed::Joined { models, missing }),
+    }
 }
 
 async fn ask(
@@ -220,10 +304,14 @@ fn as_it_came(list: &ModelList) -> HttpResponse {
         .body(both.unwrap_or_else(|| raw.to_owned()))
 }
 
-fn joined(models: &[Value]) -> HttpResponse {
+fn joined(models: &[Value], missing: &[String]) -> HttpResponse {
     let data = Value::from(models.to_vec());
     let slugs = with_slugs(&data);
-    HttpResponse::Ok()
+    let mut response = HttpResponse::Ok();
+    if !missing.is_empty() {
+        response.insert_header(("x-relay-missing", missing.join(", ")));
+    }
+    response
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .json(json!({"object": "list", "data": data, "models": slugs}))
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::{
     answers::Reader,
     block::{self, Event},
+    pump::Form,
 };
 use crate::wire::Wire;
 
@@ -17,6 +18,7 @@ use crate::wire::Wire;
 pub(super) async fn respond(
     mut reader: Reader,
     wire: Wire,
+    form: Form,
     mut response: HttpResponseBuilder,
 ) -> HttpResponse {
     let mut whole = match wire {
@@ -35,9 +37,18 @@ pub(super) async fn respond(
         }
     }
     match whole.finish() {
+        Ok(body) if form == Form::Compaction => response.json(compaction(&body)),
         Ok(body) => response.content_type("application/json").body(body),
         Err(error) => refused(response, &error),
     }
+}
+
+/// What a response says as the answer to a request for a compaction.
+fn compaction(response: &str) -> Value {
+    let mut members: Map<String, Value> = serde_json::from_str(response).unwrap_or_default();
+    members.retain(|name, _| matches!(&**name, "id" | "created_at" | "output" | "usage"));
+    members.insert("object".to_owned(), "response.compaction".into());
+    members.into()
 }
 
 /// The answer in the background has begun: its object as it stands.

@@ -341,3 +341,285 @@ async fn an_answer_in_the_background_is_passed_on_to_a_server_that_has_them_and_
     );
     assert_eq!(other.request_count(), 0);
 }
+
+/// What a client asks of an id.
+async fn about(
+    relay: &RunningRelay,
+    method: &str,
+    path: &str,
+    more: &str,
+) -> (u16, String, String) {
+    let address = relay.address;
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n{more}connection: close\r\n\r\n");
+    relay.exchange(&request).await
+}
+
+#[actix_rt::test]
+async fn an_unknown_id_is_passed_on_with_the_clients_own_key_to_the_one_server_that_could_know_it()
+{
+    let object = json!({"id": "resp_old", "object": "response", "status": "completed"});
+    let no = json!({"error": {"message": "no", "type": "invalid_request_error"}});
+    let upstream = server([
+        Reply::json(object.clone()).with_header("x-request-id", "req_1"),
+        Reply::json(object.clone()),
+        Reply::json(json!({"deleted": true})),
+        Reply::json(json!({"object": "list", "data": []})),
+        Reply::sse("data: {\"type\":\"response.completed\",\"sequence_number\":4}\n\n"),
+        Reply::json(no.clone()).with_status(StatusCode::NOT_FOUND),
+    ]);
+    let relay = relay_of(
+        upstream,
+        vec![
+            Route::new(
+                "chat",
+                Target::new(
+                    Provider::new("chat", "http://127.0.0.1:9")
+                        .unwrap()
+                        .with_wire(Wire::Chat),
+                ),
+            ),
+            Route::new(
+                "*",
+                Target::new(Provider::new("p", "http://127.0.0.1:9").unwrap()),
+            ),
+        ],
+    );
+    // The address is known now.
+    let provider = provider("p", &relay.upstream);
+    relay.relay.set_routes(RouteTable::single(provider));
+    let mine = "authorization: Bearer mine\r\ncookie: c\r\n";
+    for (method, path, asked) in [
+        (
+            "GET",
+            "/v1/responses/resp_old?include[]=a%20b",
+            "/v1/responses/resp_old?include%5B%5D=a%20b",
+        ),
+        (
+            "POST",
+            "/responses/resp_old/cancel/",
+            "/v1/responses/resp_old/cancel",
+        ),
+        ("DELETE", "/v1/responses/resp_old", "/v1/responses/resp_old"),
+        (
+            "GET",
+            "/v1/responses/resp_old/input_items?limit=2",
+            "/v1/responses/resp_old/input_items?limit=2",
+        ),
+        (
+            "GET",
+            "/v1/responses/resp_old?stream=true&starting_after=3",
+            "/v1/responses/resp_old?stream=true&starting_after=3",
+        ),
+    ] {
+        let (status, head, body) = about(&relay, method, path, mine).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        let sent = last(&relay.upstream);
+        let query = sent
+            .query
+            .as_ref()
+            .map_or(String::new(), |query| format!("?{query}"));
+        assert_eq!(
+            (sent.method.as_str(), format!("{}{query}", sent.path)),
+            (method, asked.to_owned())
+        );
+        assert_eq!(sent.headers["authorization"], "Bearer mine");
+        assert!(!sent.headers.contains_key("cookie"));
+        if path.contains("include") {
+            assert_eq!(header(&head, "x-request-id"), Some("req_1"));
+            assert!(body.contains(&object.to_string()), "{body}");
+        }
+        if path.contains("stream") {
+            assert!(
+                head.contains("text/event-stream") && body.contains("response.completed"),
+                "{body}"
+            );
+        }
+    }
+    let (status, _, body) = about(&relay, "GET", "/v1/responses/resp_no", mine).await;
+    assert!(status == 404 && body.contains(&no.to_string()), "{body}");
+    let asked = relay.upstream.request_count();
+    // Without a key of its own a client has none that says whose an id is. What is no id goes nowhere.
+    for (path, more) in [
+        ("/v1/responses/resp_old", ""),
+        ("/v1/responses/a%2fb", mine),
+        ("/v1/responses/%2e%2e", mine),
+    ] {
+        let (status, ..) = about(&relay, "GET", path, more).await;
+        assert_eq!(status, 404, "{path}");
+    }
+    // Of two servers either could know it.
+    let other = Provider::new("other", "http://127.0.0.1:9").unwrap();
+    let both = Route::new("*", Target::new(self::provider("p", &relay.upstream)))
+        .with_fallback(Target::new(other));
+    relay.relay.set_routes(RouteTable::new(vec![both]));
+    let (status, ..) = about(&relay, "GET", "/v1/responses/resp_old", mine).await;
+    assert_eq!((status, relay.upstream.request_count()), (404, asked));
+}
+
+#[actix_rt::test]
+async fn with_the_relays_key_an_unknown_id_is_a_404_and_never_passed_on() {
+    let upstream = server([answer("resp_1", &[])]);
+    let provider = keyed("p", &upstream, "sk-of-the-relay");
+    let relay = relay_of(upstream, vec![Route::new("*", Target::new(provider))]);
+    let body = json!({"model": "m", "input": "a"}).to_string();
+    post(
+        &relay,
+        "/v1/responses",
+        "authorization: Bearer ada\r\n",
+        &body,
+    )
+    .await;
+    let bob = "authorization: Bearer bob\r\n";
+    for (method, below) in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/cancel"),
+        ("GET", "/input_items"),
+    ] {
+        let path = format!("/v1/responses/resp_1{below}");
+        let (status, _, body) = about(&relay, method, &path, bob).await;
+        assert!(
+            status == 404 && body.contains("Response with id 'resp_1' not found."),
+            "{path}: {body}"
+        );
+    }
+    assert_eq!(relay.upstream.request_count(), 1);
+}
+
+#[actix_rt::test]
+async fn a_compaction_over_a_chat_server_is_one_item_that_its_next_request_can_read() {
+    let upstream = server([
+        chat_answer(&json!({"content": "All so far."}), "stop"),
+        chat_answer(&json!({"content": "On it."}), "stop"),
+        chat_answer(&json!({"content": "Half of"}), "length"),
+    ]);
+    let provider = provider("p", &upstream).with_wire(Wire::Chat);
+    let refusing = Route::new("off", Target::new(provider.clone())).with_refuses_compaction(true);
+    let relay = relay_of(
+        upstream,
+        vec![refusing, Route::new("*", Target::new(provider))],
+    );
+    let compact = async |body: &Value| {
+        let (status, _, body) = post(&relay, "/v1/responses/compact", "", &body.to_string()).await;
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let body = json!({"model": "m", "instructions": "Be kind.", "input": [{"role": "user", "content": "a"}, said("msg_1")]});
+    let (status, compacted) = compact(&body).await;
+    assert_eq!(
+        (status, &compacted["object"]),
+        (200, &json!("response.compaction")),
+        "{compacted}"
+    );
+    assert!(
+        compacted["id"].is_string() && compacted["usage"].is_object(),
+        "{compacted}"
+    );
+    let output = compacted["output"].as_array().unwrap();
+    assert_eq!(
+        (output.len(), &output[0]["type"]),
+        (1, &json!("compaction"))
+    );
+    let sent = last(&relay.upstream).json().unwrap();
+    let roles = |sent: &Value| -> Vec<String> {
+        let messages = sent["messages"].as_array().unwrap().iter();
+        messages
+            .map(|message| message["role"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(roles(&sent), ["system", "user", "assistant", "user"]);
+    let next = json!({"model": "m", "input": [output[0], {"role": "user", "content": "b"}]});
+    let (status, ..) = asked(&relay, &next).await;
+    assert_eq!(status, 200);
+    let sent = last(&relay.upstream).json().unwrap();
+    assert!(
+        sent["messages"][0]["content"]
+            .as_str()
+            .unwrap()
+            .contains("All so far."),
+        "{sent}"
+    );
+    // One that was cut is none.
+    let (status, error) = compact(&body).await;
+    assert_eq!(status, 502, "{error}");
+    let count = relay.upstream.request_count();
+    let (status, error) = compact(&json!({"model": "off", "input": "a"})).await;
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(status == 400 && message.contains("switched off"), "{error}");
+    let (status, _, error) = asked(
+        &relay,
+        &json!({"model": "off", "input": [{"type": "compaction_trigger"}]}),
+    )
+    .await;
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(status == 400 && message.contains("switched off"), "{error}");
+    assert_eq!(relay.upstream.request_count(), count);
+}
+
+#[actix_rt::test]
+async fn a_compaction_goes_to_the_key_that_made_what_is_compacted() {
+    let compacted = json!({"id": "cmp", "object": "response.compaction", "output": [{"type": "compaction", "encrypted_content": "c"}]});
+    let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "3600");
+    let upstream = server([
+        limited,
+        answer("resp_1", &[sealed("seal")]),
+        Reply::json(compacted.clone()),
+        Reply::json(compacted),
+    ]);
+    let others = vec![keyed("p", &upstream, "sk-1").into()];
+    let target = Target::with_keys(keyed("p", &upstream, "sk-0").into(), others);
+    let relay = relay_of(upstream, vec![Route::new("*", target.clone())]);
+    let body = json!({"model": "m", "input": "a"});
+    assert_eq!(asked(&relay, &body).await.0, 429);
+    asked(&relay, &body).await;
+    // The first key does not rest in these.
+    let fresh = Target::with_keys(
+        target.provider.clone(),
+        vec![keyed("p", &relay.upstream, "sk-1").into()],
+    );
+    relay
+        .relay
+        .set_routes(RouteTable::new(vec![Route::new("*", fresh)]));
+    let body = json!({"model": "m", "input": [sealed("seal")]}).to_string();
+    let (status, ..) = post(&relay, "/v1/responses/compact", "", &body).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        last(&relay.upstream).headers["authorization"],
+        "Bearer sk-1"
+    );
+    assert_eq!(last(&relay.upstream).body, body);
+    let body = json!({"model": "m", "input": "a", "previous_response_id": "resp_none"}).to_string();
+    let (status, _, error) = post(&relay, "/v1/responses/compact", "", &body).await;
+    assert!(
+        status == 400 && error.contains("previous_response_not_found"),
+        "{error}"
+    );
+}
+
+#[actix_rt::test]
+async fn a_server_that_does_not_say_its_models_is_named_in_a_header() {
+    let list =
+        |id: &str| Reply::json(json!({"object": "list", "data": [{"id": id, "object": "model"}]}));
+    let one = server([list("a-1"), down(), down()]);
+    let two = server([down(), list("b-1"), down()]);
+    let table = vec![
+        Route::new("a-*", Target::new(provider("one", &one))),
+        Route::new("b-*", Target::new(provider("two", &two))),
+    ];
+    let relay = relay_of(one, table);
+    for (missing, ids) in [("two", ["a-1"]), ("one", ["b-1"])] {
+        let (status, head, body) = relay.get("/v1/models").await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let data = body["data"].as_array().unwrap();
+        let here: Vec<_> = data
+            .iter()
+            .map(|model| model["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            (status, header(&head, "x-relay-missing"), &*here),
+            (200, Some(missing), &ids[..])
+        );
+    }
+    let (status, ..) = relay.get("/v1/models").await;
+    assert_eq!(status, 500, "nobody said anything");
+}
