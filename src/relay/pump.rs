@@ -395,12 +395,12 @@ impl Pump {
     /// The answer is filled no further. The stream of the runtime goes, which cancels upstream.
     fn left(&mut self, target: usize, why: Leaving) -> Next {
         match why {
-            Leaving::Stopped => {
+            // Whoever comes back later is to see that it is not whole.
+            Leaving::Stopped | Leaving::Deserted => {
                 let mut out = Vec::new();
                 self.rendering.open(&mut out);
                 self.finish(target, &ResponseEvent::Cancelled, out);
             }
-            Leaving::Deserted => self.asked.answer.end(End::Cancelled),
             Leaving::ShutDown => self.fail(target, drain::shutting_down()),
         }
         Next::Done
@@ -549,5 +549,5 @@ fn is_worth_another_turn(error: &ApiError) -> bool {
     error.kind() != ErrorKind::RateLimited && RetryPolicy::default().delay(error, 1).is_some()
 }
 
-#[cfg(all(test, feature = "loopback"))]
+#[cfg(all(test, feature = "test-util"))]
 mod tests;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::support::{RunningRelay, header, post};
@@ -47,21 +47,29 @@ async fn ask(relay: &RunningRelay, stream: bool) -> TcpStream {
     client
 }
 
-/// Waits until something holds.
-async fn until(mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, waiting).await.expect("it does not hold");
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it does not happen")
 }
 
-/// The client leaves, and the server's connection is closed: nobody answers for nobody.
+/// A client left. Nothing runs any more, and the server was told so: nobody answers for nobody. How soon is measured in paused time.
+async fn is_left(relay: &RunningRelay) {
+    in_time(relay.relay.drain(PATIENCE * 2)).await;
+    assert_eq!(relay.relay.running(), 0);
+    let (_, _, metrics) = relay.get("/metrics").await;
+    assert!(metrics.contains("error_type=\"cancelled\""), "{metrics}");
+}
+
+/// The same where the server's connection is closed by it.
 async fn leaves(relay: &RunningRelay, client: TcpStream) {
-    until(|| relay.upstream.request_count() > 0).await;
+    in_time(relay.upstream.until(|server| server.request_count() > 0)).await;
     drop(client);
-    until(|| relay.upstream.open_connections() == 0 && relay.relay.running() == 0).await;
+    in_time(
+        relay
+            .upstream
+            .until(|server| server.open_connections() == 0),
+    )
+    .await;
+    is_left(relay).await;
 }
 
 #[actix_rt::test]
@@ -98,12 +106,10 @@ async fn a_client_that_leaves_in_a_retrys_wait_ends_the_request() {
         .with_header("retry-after", "30");
     let relay = in_front_of(reply).await;
     let client = ask(&relay, true).await;
-    until(|| relay.upstream.request_count() > 0).await;
-    drop(client);
+    in_time(relay.upstream.until(|server| server.request_count() > 0)).await;
     // The connection that brought the refusal stays in the pool.
-    until(|| relay.relay.running() == 0).await;
-    let (_, _, metrics) = relay.get("/metrics").await;
-    assert!(metrics.contains("error_type=\"cancelled\""), "{metrics}");
+    drop(client);
+    is_left(&relay).await;
     assert_eq!(relay.upstream.request_count(), 1);
 }
 

@@ -100,9 +100,10 @@ impl State {
         self.let_go + self.blocks.len() as u64
     }
 
-    /// The bytes that the slowest reader has not read yet.
+    /// The bytes that the slowest reader has not read yet, of those that are waited for.
     fn behind(&self) -> u64 {
-        let read = self.seats.iter().flatten().map(|seat| seat.bytes).min();
+        let waited_for = self.seats.iter().flatten().filter(|seat| !seat.too_slow);
+        let read = waited_for.map(|seat| seat.bytes).min();
         read.map_or(0, |read| self.pushed_bytes - read)
     }
 

@@ -1,16 +1,14 @@
-//! Servers over real sockets, and what a client's connection is given of them.
+//! Servers by script, in paused time, and what a client's connection is given of them.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use futures_util::StreamExt as _;
-use http::StatusCode;
-use serde_json::Value;
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
     actors::RequestPhase,
-    loopback::{Action, Chunks, Loopback, LoopbackOptions, Position, Reply, Script},
     protocol::Prompt,
     provider::Provider,
     relay::{
@@ -20,6 +18,8 @@ use crate::{
         block,
         connection::{self, Body},
     },
+    retry::RetryAfterOutput,
+    testing::{self, Exchange, ScriptedTransport},
     wire::Wire,
 };
 
@@ -27,42 +27,53 @@ const CREATED: &str = "event: response.created\ndata: {\"type\":\"response.creat
 const DELTA: &str = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":1,\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0,\"delta\":\"a\",\"unknown\" : 1.0}\n\n";
 const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":2,\"response\":{\"id\":\"resp_1\",\"model\":\"theirs\",\"status\":\"completed\",\"output\":[]}}\n\n";
 
+/// A sign of life, as Codex counts one.
+const SIGN: &str = "data: {\"type\":\"keepalive\"}\n\n";
+
+/// Stops the clock of this test's thread. It moves on when everything waits for it.
+fn pause() {
+    thread_local!(static PAUSED: Cell<bool> = const { Cell::new(false) });
+    if !PAUSED.replace(true) {
+        tokio::time::pause();
+    }
+}
+
 struct Stage {
     relay: Relay,
-    servers: Vec<Loopback>,
+    transport: ScriptedTransport,
     targets: Vec<Target>,
     wire: Wire,
     attempts: u32,
+    /// Whether the runtime begins again after output.
+    restarts: bool,
     is_codex: bool,
 }
 
 impl Stage {
-    /// A relay in front of servers that do this, each on the wire.
-    fn new(servers: Vec<(Wire, Script)>, config: RelayConfig) -> Self {
-        let (mut running, mut targets) = (Vec::new(), Vec::new());
-        for (wire, script) in servers {
-            let options = LoopbackOptions::default().with_script(script);
-            let server = Loopback::start(options).unwrap();
-            let provider = Provider::new("loopback", &server.base_url()).unwrap();
-            targets.push(Target::new(provider.with_wire(wire)));
-            running.push(server);
-        }
+    /// A relay in front of servers that speak so; what they do is one script for all. Time stands still.
+    fn new(wires: &[Wire], script: impl IntoIterator<Item = Exchange>) -> Self {
+        pause();
+        let server = |wire: &Wire| {
+            let provider = Provider::new("scripted", "http://scripted.test/v1").unwrap();
+            Target::new(provider.with_wire(*wire))
+        };
+        let targets: Vec<_> = wires.iter().map(server).collect();
         let table = RouteTable::single(targets[0].provider.clone());
-        let provider = Provider::new("none", "http://127.0.0.1:9").unwrap();
-        let runtime = Runtime::start(provider).unwrap();
+        let transport = ScriptedTransport::new(script);
+        let runtime = Runtime::with_transport(testing::config(), transport.clone()).unwrap();
         Self {
-            relay: Relay::new(runtime, table, config),
-            servers: running,
+            relay: Relay::new(runtime, table, RelayConfig::default()),
+            transport,
             targets,
             wire: Wire::Responses,
             attempts: 1,
+            restarts: false,
             is_codex: false,
         }
     }
 
-    fn one(reply: Reply) -> Self {
-        let script = Script::always(reply);
-        Self::new(vec![(Wire::Responses, script)], RelayConfig::default())
+    fn of(script: impl IntoIterator<Item = Exchange>) -> Self {
+        Self::new(&[Wire::Responses], script)
     }
 
     async fn start(&self, detached: bool) -> (Arc<Answer>, Begun) {
@@ -76,13 +87,16 @@ impl Stage {
         };
         let client = Client::Anonymous;
         let answer = self.relay.shared.answers.begin(&client, about);
-        let attempts = self.attempts;
+        let mut retry = RetryPolicy::default().with_max_attempts(self.attempts);
+        if self.restarts {
+            retry.after_output = RetryAfterOutput::Restart;
+        }
         let question = move |target: &Target, _: usize| {
             let prompt = Prompt::user("hi").with_model("mine");
             Ok(Question {
                 request: SubmitRequest::new(prompt)
                     .with_provider(target.provider.clone())
-                    .with_retry(RetryPolicy::default().with_max_attempts(attempts)),
+                    .with_retry(retry.clone()),
                 own_key: true,
                 dropped: Vec::new(),
                 renderer: None,
@@ -119,18 +133,19 @@ impl Stage {
         text(self.body().await).await
     }
 
-    /// Waits until no request runs. The time is that of a test that hangs.
-    async fn is_free(&self) -> bool {
-        let free = async {
-            loop {
-                let requests = self.relay.shared.runtime.requests().await;
-                if requests.iter().all(|one| one.phase == RequestPhase::Ended) {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+    /// Checks that the server is free within a second: nothing is read of it any more, and no request runs.
+    async fn is_freed_within_a_second(&self) {
+        let left = Instant::now();
+        let is_free = async || {
+            let requests = self.relay.shared.runtime.requests().await;
+            self.transport.open_requests() == 0
+                && requests.iter().all(|one| one.phase == RequestPhase::Ended)
         };
-        timeout(Duration::from_secs(30), free).await.is_ok()
+        while !is_free().await {
+            let waited = left.elapsed();
+            assert!(waited <= Duration::from_secs(1), "{waited:?}");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -150,17 +165,25 @@ fn kinds(text: &str) -> Vec<String> {
     events(text).iter().map(kind).collect()
 }
 
+fn whole() -> String {
+    format!("{CREATED}{DELTA}{COMPLETED}")
+}
+
 #[actix_rt::test]
 async fn blocks_come_byte_for_byte_and_the_body_ends_though_the_server_holds_its_connection_open() {
     let stream = format!("{CREATED}id: 3\n\nevent: empty\ndata:\n\n{DELTA}{COMPLETED}");
-    let stage = Stage::one(Reply::sse(stream).hold_open());
-    assert_eq!(stage.text().await, format!("{CREATED}{DELTA}{COMPLETED}"));
+    let stage = Stage::of([Exchange::stream(stream).held_open()]);
+    assert_eq!(stage.text().await, whole());
 }
 
 #[actix_rt::test]
 async fn a_cut_stream_ends_with_response_failed_and_the_next_sequence_number() {
-    let stage = Stage::one(Reply::sse(format!("{CREATED}{DELTA}")).cut_after_events(2));
+    // It is not asked again after output.
+    let reply = Exchange::stream(format!("{CREATED}{DELTA}"));
+    let mut stage = Stage::of([reply, Exchange::stream(whole())]);
+    stage.attempts = 2;
     let text = stage.text().await;
+    assert_eq!(stage.transport.requests().len(), 1);
     assert!(text.starts_with(&format!("{CREATED}{DELTA}")), "{text}");
     let last = events(&text).pop().unwrap();
     assert_eq!(last["type"], "response.failed");
@@ -169,8 +192,22 @@ async fn a_cut_stream_ends_with_response_failed_and_the_next_sequence_number() {
 }
 
 #[actix_rt::test]
+async fn an_item_that_was_done_never_comes_again_under_another_id() {
+    let item = json!({"type": "message", "id": "msg_1", "role": "assistant", "content": []});
+    let done = json!({"type": "response.output_item.done", "sequence_number": 1, "output_index": 0, "item": item});
+    let done = format!("event: response.output_item.done\ndata: {done}\n\n");
+    let cut = format!("{CREATED}{done}");
+    let again = cut.replace("msg_1", "msg_2") + COMPLETED;
+    let mut stage = Stage::of([cut.clone(), again].map(Exchange::stream));
+    (stage.attempts, stage.restarts) = (2, true);
+    let text = stage.text().await;
+    let more = text.strip_prefix(&cut).expect("what came");
+    assert_eq!(kinds(more), ["response.failed"], "{more}");
+}
+
+#[actix_rt::test]
 async fn a_failure_before_the_head_is_one_and_for_codex_created_and_failed() {
-    let mut stage = Stage::one(Reply::error(StatusCode::INTERNAL_SERVER_ERROR));
+    let mut stage = Stage::of([500, 500, 400].map(Exchange::status));
     let Begun::Failed(error) = stage.start(false).await.1 else {
         panic!("it began");
     };
@@ -181,18 +218,16 @@ async fn a_failure_before_the_head_is_one_and_for_codex_created_and_failed() {
         ["response.created", "response.failed"]
     );
     // A fault of the caller's is told as it is.
-    let mut stage = Stage::one(Reply::error(StatusCode::BAD_REQUEST));
-    stage.is_codex = true;
     assert!(matches!(stage.start(false).await.1, Begun::Failed(_)));
 }
 
 /// By its own retries, each of them as many of ours, it would send six times as many.
 #[actix_rt::test]
 async fn codex_is_told_that_all_attempts_are_used_up_by_a_code_that_it_takes_as_final() {
-    let cut = Reply::sse(CREATED).cut_after_events(1);
-    let limited = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "0");
+    let cut = Exchange::stream(CREATED);
+    let limited = Exchange::status(429).with_header("retry-after", "0");
     for reply in [cut, limited] {
-        let mut stage = Stage::one(reply);
+        let mut stage = Stage::of([reply.clone(), reply]);
         (stage.is_codex, stage.attempts) = (true, 2);
         let events = events(&stage.text().await);
         let last = events.last().unwrap();
@@ -203,49 +238,49 @@ async fn codex_is_told_that_all_attempts_are_used_up_by_a_code_that_it_takes_as_
         );
         let message = error["message"].as_str().unwrap();
         assert!(message.ends_with("(2 attempts)"), "{message}");
-        assert_eq!(stage.servers[0].request_count(), 2);
+        assert_eq!(stage.transport.requests().len(), 2);
     }
+}
+
+/// One that is cut before its output, and one that is whole; each with its own id.
+fn cut_and_whole(wait: Duration) -> [Exchange; 2] {
+    let cut = Exchange::stream(CREATED.replace("resp_1", "resp_0")).wait(wait);
+    [cut, Exchange::stream(whole())]
 }
 
 #[actix_rt::test]
 async fn a_retry_before_output_is_invisible() {
-    let replies = [
-        Reply::sse(CREATED.replace("resp_1", "resp_0")).cut_after_events(1),
-        Reply::sse(format!("{CREATED}{DELTA}{COMPLETED}")),
-    ];
-    let mut stage = Stage::new(
-        vec![(Wire::Responses, Script::new(replies))],
-        RelayConfig::default(),
-    );
+    let mut stage = Stage::of(cut_and_whole(Duration::from_secs(1)));
     stage.attempts = 2;
-    assert_eq!(stage.text().await, format!("{CREATED}{DELTA}{COMPLETED}"));
+    assert_eq!(stage.text().await, whole());
 }
 
 #[actix_rt::test]
 async fn a_preamble_that_went_out_is_not_repeated_by_the_retry() {
-    let replies = [
-        Reply::sse(CREATED.replace("resp_1", "resp_0")).cut_after_events(1),
-        Reply::sse(format!("{CREATED}{DELTA}{COMPLETED}")),
-    ];
-    let config = RelayConfig::default().with_preamble_patience(Duration::ZERO);
-    let mut stage = Stage::new(vec![(Wire::Responses, Script::new(replies))], config);
+    let mut stage = Stage::of(cut_and_whole(Duration::from_secs(3)));
     stage.attempts = 2;
-    let text = stage.text().await;
-    let expected = format!("{CREATED}{DELTA}{COMPLETED}").replace("resp_1", "resp_0");
-    assert_eq!(text, expected);
+    assert_eq!(stage.text().await, whole().replace("resp_1", "resp_0"));
+}
+
+#[actix_rt::test]
+async fn the_preamble_is_held_until_output_begins_or_two_seconds() {
+    for (silent, held) in [(1, 1), (2, 2), (10, 2)] {
+        let output = format!("{DELTA}{COMPLETED}");
+        let reply = Exchange::stream(CREATED).wait(Duration::from_secs(silent));
+        let stage = Stage::of([reply.chunk(output)]);
+        let asked = Instant::now();
+        let mut body = stage.body().await;
+        assert_eq!(body.next().await.unwrap().unwrap(), CREATED);
+        assert_eq!(asked.elapsed().as_secs(), held);
+        assert_eq!(text(body).await, format!("{DELTA}{COMPLETED}"));
+        assert_eq!(asked.elapsed().as_secs(), silent);
+    }
 }
 
 #[actix_rt::test]
 async fn a_fallback_answers_under_the_clients_name_with_one_created_and_its_own_head() {
-    let first = Script::always(Reply::sse(CREATED).cut_after_events(1));
-    let second = Reply::sse(format!("{CREATED}{DELTA}{COMPLETED}")).with_header("x-who", "second");
-    let stage = Stage::new(
-        vec![
-            (Wire::Responses, first),
-            (Wire::Responses, Script::always(second)),
-        ],
-        RelayConfig::default(),
-    );
+    let second = Exchange::stream(whole()).with_header("x-who", "second");
+    let stage = Stage::new(&[Wire::Responses; 2], [Exchange::stream(CREATED), second]);
     let (answer, begun) = stage.start(false).await;
     let Begun::Streaming(streaming) = begun else {
         panic!("it failed");
@@ -254,21 +289,14 @@ async fn a_fallback_answers_under_the_clients_name_with_one_created_and_its_own_
     let head = streaming.head.clone().unwrap();
     assert_eq!(head.header("x-who"), Some("second"));
     let body = connection::body(answer, streaming.reader, Duration::from_secs(15));
-    let expected = format!("{CREATED}{DELTA}{COMPLETED}").replace("theirs", "mine");
-    assert_eq!(text(body).await, expected);
+    assert_eq!(text(body).await, whole().replace("theirs", "mine"));
 }
 
 #[actix_rt::test]
 async fn a_fallback_is_never_for_the_callers_own_faults() {
     for (status, falls_back) in [(400, false), (413, false), (422, false), (503, true)] {
-        let status = StatusCode::from_u16(status).unwrap();
-        let stage = Stage::new(
-            vec![
-                (Wire::Responses, Script::always(Reply::error(status))),
-                (Wire::Responses, Script::default()),
-            ],
-            RelayConfig::default(),
-        );
+        let script = [Exchange::status(status), Exchange::answer("hi")];
+        let stage = Stage::new(&[Wire::Responses; 2], script);
         let begun = stage.start(false).await.1;
         assert_eq!(matches!(begun, Begun::Streaming(_)), falls_back, "{status}");
     }
@@ -278,110 +306,171 @@ async fn a_fallback_is_never_for_the_callers_own_faults() {
 
 #[actix_rt::test]
 async fn a_silent_server_is_heard_between_whole_blocks_and_never_in_the_log() {
-    let config = RelayConfig::default()
-        .with_keepalive(Duration::from_millis(50))
-        .with_preamble_patience(Duration::ZERO);
-    let reply = Reply::sse(format!("{CREATED}{DELTA}{COMPLETED}")).with_fault(
-        Position::Events(1),
-        Action::Stall(Duration::from_millis(200)),
-    );
-    let stage = Stage::new(vec![(Wire::Responses, Script::always(reply))], config);
-    let (answer, begun) = stage.start(false).await;
-    let text = text(stage.body_of(&answer, begun)).await;
-    let sign = "data: {\"type\":\"keepalive\"}\n\n";
-    assert!(text.contains(sign), "{text}");
-    let whole = format!("{CREATED}{DELTA}{COMPLETED}");
-    assert_eq!(text.replace(sign, ""), whole);
-    assert_eq!(answer.blocks().await.unwrap().concat(), whole.as_bytes());
+    for (wire, sign) in [(Wire::Responses, SIGN), (Wire::Chat, ": keepalive\n\n")] {
+        let blocks = match wire {
+            Wire::Responses => [CREATED, DELTA, COMPLETED].map(str::to_owned),
+            _ => chunks(),
+        };
+        // Behind its finish a completion is not waited for so long.
+        let before = if wire == Wire::Responses { 2 } else { 1 };
+        let reply = Exchange::stream(blocks[..before].concat());
+        // Half of a block, and the rest of it later.
+        let later = blocks[before..].concat();
+        let (half, rest) = later.split_at(8);
+        let silent = Duration::from_secs(40);
+        let reply = reply
+            .chunk(half.to_owned())
+            .wait(silent)
+            .chunk(rest.to_owned());
+        let mut stage = Stage::new(&[wire], [reply]);
+        stage.wire = wire;
+        let (answer, begun) = stage.start(false).await;
+        let asked = Instant::now();
+        let mut body = stage.body_of(&answer, begun);
+        let mut heard = Vec::new();
+        while let Some(block) = body.next().await {
+            let block = String::from_utf8(block.unwrap().to_vec()).unwrap();
+            heard.push((asked.elapsed().as_secs(), block));
+        }
+        let signs = [15, 30].map(|second| (second, sign.to_owned()));
+        assert_eq!(heard[before..before + 2], signs, "{heard:?}");
+        heard.retain(|(_, block)| block != sign);
+        let heard: String = heard.into_iter().map(|(_, block)| block).collect();
+        assert_eq!(heard, blocks.concat());
+        assert_eq!(answer.blocks().await.unwrap().concat(), heard.as_bytes());
+    }
+}
+
+/// A completion of three blocks.
+fn chunks() -> [String; 3] {
+    let chunk = |choice: Value| format!("data: {}\n\n", json!({"id": "c1", "choices": [choice]}));
+    [
+        chunk(json!({"index": 0, "delta": {"role": "assistant", "content": "a"}})),
+        chunk(json!({"index": 0, "delta": {}, "finish_reason": "stop"})),
+        "data: [DONE]\n\n".to_owned(),
+    ]
 }
 
 #[actix_rt::test]
 async fn a_server_without_a_head_is_waited_for_with_200_and_its_failure_is_an_event() {
-    let config = RelayConfig::default()
-        .with_keepalive(Duration::from_millis(50))
-        .with_head_patience(Duration::from_millis(50));
-    let reply = Reply::error(StatusCode::BAD_REQUEST).delay_head(Duration::from_millis(200));
-    let stage = Stage::new(vec![(Wire::Responses, Script::always(reply))], config);
-    let kinds = kinds(&stage.text().await);
-    assert_eq!(kinds[0], "keepalive");
-    assert_eq!(
-        kinds[kinds.len() - 2..],
-        ["response.created", "response.failed"]
-    );
+    let reply = Exchange::status(400).head_after(Duration::from_secs(40));
+    let stage = Stage::of([reply]);
+    let asked = Instant::now();
+    let body = stage.body().await;
+    assert_eq!(asked.elapsed().as_secs(), 15);
+    let kinds = kinds(&text(body).await);
+    assert_eq!(kinds, ["keepalive", "response.created", "response.failed"]);
+    assert_eq!(asked.elapsed().as_secs(), 40);
 }
 
 #[actix_rt::test]
-async fn a_client_that_leaves_cancels_upstream() {
+async fn a_client_that_leaves_cancels_upstream_within_a_second() {
     // In mid-stream.
-    let stage = Stage::one(Reply::sse(format!("{CREATED}{DELTA}")).stall_after_events(2));
-    let mut body = stage.body().await;
+    let stage = Stage::of([Exchange::stream(format!("{CREATED}{DELTA}")).held_open()]);
+    let (answer, begun) = stage.start(false).await;
+    let mut body = stage.body_of(&answer, begun);
     assert_eq!(body.next().await.unwrap().unwrap(), CREATED);
+    assert_eq!(stage.transport.open_requests(), 1);
     drop(body);
-    assert!(stage.is_free().await);
+    stage.is_freed_within_a_second().await;
+    // If it comes back, that is no clean end.
+    let blocks = answer.blocks().await.unwrap().concat();
+    let kinds = kinds(std::str::from_utf8(&blocks).unwrap());
+    assert_eq!(kinds.last().unwrap(), "response.failed");
     // Before the head.
-    let stage = Stage::one(Reply::default().delay_head(Duration::from_secs(600)));
-    let waited = timeout(Duration::from_millis(100), stage.start(false)).await;
-    assert!(waited.is_err());
-    assert!(stage.is_free().await);
+    let stage = Stage::of([Exchange::silence()]);
+    let waited = timeout(Duration::from_secs(10), stage.start(false)).await;
+    assert!(waited.is_err() && stage.transport.open_requests() == 1);
+    stage.is_freed_within_a_second().await;
     // In a retry's wait.
-    let busy = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "60");
-    let mut stage = Stage::one(busy);
+    let mut stage = Stage::of([Exchange::status(429).with_header("retry-after", "60")]);
     stage.attempts = 5;
-    let waited = timeout(Duration::from_millis(200), stage.start(false)).await;
+    let waited = timeout(Duration::from_secs(10), stage.start(false)).await;
     assert!(waited.is_err());
-    assert!(stage.is_free().await);
+    assert_eq!(stage.relay.shared.runtime.requests().await.len(), 1);
+    stage.is_freed_within_a_second().await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(stage.transport.requests().len(), 1);
 }
 
 #[actix_rt::test]
 async fn a_detached_answer_and_one_with_another_reader_run_on() {
-    let reply = Reply::sse(format!("{CREATED}{DELTA}{COMPLETED}")).with_fault(
-        Position::Events(2),
-        Action::Stall(Duration::from_millis(100)),
-    );
+    let reply = Exchange::stream(format!("{CREATED}{DELTA}")).wait(Duration::from_secs(10));
     for detached in [true, false] {
-        let stage = Stage::one(reply.clone());
+        let stage = Stage::of([reply.clone().chunk(COMPLETED)]);
         let (answer, begun) = stage.start(detached).await;
         let other = (!detached).then(|| answer.read(0));
         drop(begun);
-        let end = timeout(Duration::from_secs(5), async {
-            while answer.end_so_far().is_none() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            answer.end_so_far()
-        });
-        assert_eq!(end.await.unwrap(), Some(End::Completed), "{detached}");
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(answer.end_so_far(), None, "{detached}");
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(answer.end_so_far(), Some(End::Completed), "{detached}");
         drop(other);
     }
 }
 
 #[actix_rt::test]
 async fn an_answer_that_is_stopped_says_so_and_frees_the_server() {
-    let stage = Stage::one(Reply::sse(format!("{CREATED}{DELTA}")).stall_after_events(2));
+    let stage = Stage::of([Exchange::stream(format!("{CREATED}{DELTA}")).held_open()]);
     let (answer, begun) = stage.start(false).await;
     let end = answer.cancel(Duration::from_secs(1)).await;
     assert_eq!(end, Some(End::Cancelled));
     let text = text(stage.body_of(&answer, begun)).await;
     assert_eq!(kinds(&text).last().unwrap(), "response.failed");
-    assert!(stage.is_free().await);
+    assert_eq!(answer.usage(), None, "it is not guessed");
+    stage.is_freed_within_a_second().await;
+}
+
+/// 8 MB.
+fn long() -> String {
+    let large = DELTA.replace("\"a\"", &format!("\"{}\"", "a".repeat(4000)));
+    format!("{CREATED}{}{COMPLETED}", large.repeat(2000))
 }
 
 #[actix_rt::test]
 async fn a_slow_reader_pauses_only_its_own_stream() {
-    let large = DELTA.replace("\"a\"", &format!("\"{}\"", "a".repeat(4000)));
-    let long = format!("{CREATED}{}{COMPLETED}", large.repeat(2000));
-    let stage = Stage::one(Reply::sse(long.clone()).with_chunks(Chunks::Whole));
+    let long = long();
+    let reply = Exchange::stream("").chunks(long.as_bytes(), 16_384);
+    let stage = Stage::of([reply.clone(), reply]);
     let (slow, begun) = stage.start(false).await;
-    let fast = stage.text().await;
-    assert_eq!(fast.len(), long.len());
+    assert_eq!(stage.text().await.len(), long.len());
+    sleep(Duration::from_secs(59)).await;
     // The slow one has not been read to its end, and loses nothing.
     assert_eq!(slow.end_so_far(), None);
     assert_eq!(text(stage.body_of(&slow, begun)).await.len(), long.len());
 }
 
 #[actix_rt::test]
+async fn a_slow_client_is_waited_for_a_minute_and_then_left_behind_with_an_error_event() {
+    let long = long();
+    let reply = Exchange::stream("").chunks(long.as_bytes(), 16_384);
+    let stage = Stage::of([reply]);
+    let (answer, begun) = stage.start(false).await;
+    let mut slow = stage.body_of(&answer, begun);
+    let other = connection::body(answer.clone(), answer.read(0), Duration::from_secs(15));
+    assert_eq!(slow.next().await.unwrap().unwrap(), CREATED);
+    let began = Instant::now();
+    let heard = text(other).await.replace(SIGN, "");
+    assert_eq!((heard.len(), began.elapsed().as_secs()), (long.len(), 60));
+    // Beside what it had been given already.
+    let rest = text(slow).await;
+    assert!(rest.len() < 200_000, "{}", rest.len());
+    let last = events(&rest).pop().unwrap();
+    assert_eq!(
+        (&last["type"], &last["response"]["error"]["code"]),
+        (&json!("response.failed"), &json!("slow_client"))
+    );
+    assert_eq!(answer.end_so_far(), Some(End::Completed));
+}
+
+#[actix_rt::test]
 async fn a_chat_server_answers_a_client_of_responses_and_the_other_way_round() {
     for (server, client) in [(Wire::Chat, Wire::Responses), (Wire::Responses, Wire::Chat)] {
-        let mut stage = Stage::new(vec![(server, Script::default())], RelayConfig::default());
+        let reply = match server {
+            Wire::Chat => Exchange::stream(chunks().concat()),
+            _ => Exchange::answer("hi"),
+        };
+        let mut stage = Stage::new(&[server], [reply]);
         stage.wire = client;
         let text = stage.text().await;
         match client {
@@ -394,6 +483,5 @@ async fn a_chat_server_answers_a_client_of_responses_and_the_other_way_round() {
             }
             _ => assert!(text.ends_with("data: [DONE]\n\n"), "{text}"),
         }
-        assert_eq!(stage.servers.len(), 1);
     }
 }
