@@ -6,6 +6,7 @@ mod configuration;
 mod page;
 mod recordings;
 mod requests;
+mod resuming;
 mod sealed;
 mod service;
 mod store;

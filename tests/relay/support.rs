@@ -112,18 +112,30 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The text of a body that came in chunks, if its last chunk came and nothing behind it.
-pub(crate) fn unchunked(mut body: &str) -> Option<String> {
-    let mut whole = String::new();
-    loop {
-        let (size, rest) = body.split_once("\r\n")?;
-        let size = usize::from_str_radix(size, 16).ok()?;
-        let (chunk, rest) = rest.split_at_checked(size)?;
-        body = rest.strip_prefix("\r\n")?;
-        if size == 0 {
-            return body.is_empty().then_some(whole);
+pub(crate) fn unchunked(body: &str) -> Option<String> {
+    let (whole, rest) = chunks(body.as_bytes());
+    (rest == Some(b"")).then(|| String::from_utf8(whole).expect("text"))
+}
+
+/// What came of a body in chunks, in whole chunks, and what stands behind the last one, if that came.
+pub(crate) fn chunks(mut body: &[u8]) -> (Vec<u8>, Option<&[u8]>) {
+    let mut whole = Vec::new();
+    while let Some(size) = body.windows(2).position(|two| two == b"\r\n") {
+        let digits = std::str::from_utf8(&body[..size]).expect("a size");
+        let count = usize::from_str_radix(digits, 16).expect("a size");
+        let Some((chunk, rest)) = body[size + 2..].split_at_checked(count) else {
+            break;
+        };
+        let Some(rest) = rest.strip_prefix(b"\r\n") else {
+            break;
+        };
+        if count == 0 {
+            return (whole, Some(rest));
         }
-        whole += chunk;
+        whole.extend_from_slice(chunk);
+        body = rest;
     }
+    (whole, None)
 }
 
 impl Drop for RunningRelay {
