@@ -297,12 +297,27 @@ fn texts(folder: &Path, texts: &mut String) {
     }
 }
 
-#[test]
-fn each_trap_has_a_test_of_the_name_that_the_table_says() {
+/// All sources of the library, the command and the tests.
+fn sources() -> String {
     let mut sources = String::new();
     for folder in ["src", "tests"] {
         texts(&root().join(folder), &mut sources);
     }
+    sources
+}
+
+/// The names in a row.
+fn names_in(row: &str) -> impl Iterator<Item = &str> {
+    row.split('`').skip(1).step_by(2)
+}
+
+fn is_there(sources: &str, test: &str) -> bool {
+    sources.contains(&format!("fn {test}("))
+}
+
+#[test]
+fn each_trap_has_a_test_of_the_name_that_the_table_says() {
+    let sources = sources();
     let rows = include_str!("traps.rs")
         .lines()
         .filter_map(|line| line.strip_prefix("//! | "));
@@ -313,11 +328,39 @@ fn each_trap_has_a_test_of_the_name_that_the_table_says() {
         };
         numbers.push(number.parse::<u32>().expect("a number"));
         let (_, tests) = row.split_once(" | ").expect("two columns");
-        let tests: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        let tests: Vec<_> = names_in(tests).collect();
         assert_eq!(tests.is_empty(), row.contains("not applicable"), "{row}");
         for test in tests {
-            assert!(sources.contains(&format!("fn {test}()")), "{row}");
+            assert!(is_there(&sources, test), "{row}");
         }
     }
     assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_promise_of_the_relay_has_a_test_of_the_name_that_its_table_says() {
+    let sources = sources();
+    let table = fs::read_to_string(root().join("tests/relay/promises.rs")).expect("the table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let rows = rows.filter(|row| !row.starts_with("promise |"));
+    let (mut held, mut missing) = (0, Vec::new());
+    for row in rows {
+        let (_, tests) = row.rsplit_once(" | ").expect("two columns");
+        let tests: Vec<_> = names_in(tests).filter(|name| is_a_name(name)).collect();
+        if row.contains("not a test") || row.contains("not here") {
+            println!("{row}");
+        } else {
+            assert!(!tests.is_empty(), "{row}");
+        }
+        held += 1;
+        missing.extend(tests.into_iter().filter(|test| !is_there(&sources, test)));
+    }
+    assert_eq!(missing, [""; 0], "no test has this name");
+    assert!(held > 80, "{held} rows");
+    assert!(!is_there(&sources, &"of_this_name_is_none".repeat(2)));
+}
+
+/// Tests are named by sentences; the rest in a row is code.
+fn is_a_name(name: &str) -> bool {
+    name.matches('_').count() > 1 && !name.contains(['/', '.', ' '])
 }

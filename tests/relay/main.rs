@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod configuration;
 mod page;
+mod promises;
 mod recordings;
 mod requests;
 mod resuming;

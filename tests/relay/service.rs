@@ -51,12 +51,10 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it does not happen")
 }
 
-/// A client left. Nothing runs any more, and the server was told so: nobody answers for nobody. How soon is measured in paused time.
+/// A client left, and nothing runs any more: nobody is answered for nobody. How soon is measured in paused time.
 async fn is_left(relay: &RunningRelay) {
     in_time(relay.relay.drain(PATIENCE * 2)).await;
     assert_eq!(relay.relay.running(), 0);
-    let (_, _, metrics) = relay.get("/metrics").await;
-    assert!(metrics.contains("error_type=\"cancelled\""), "{metrics}");
 }
 
 /// The same where the server's connection is closed by it.
