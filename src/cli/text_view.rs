@@ -152,7 +152,7 @@ impl TextView {
                     "-- restarted: {reason}; what came before is void, attempt {} begins --",
                     restarted.attempt
                 );
-                self.note(&note, page);
+                self.note(&self.in_lines(&note), page);
             }
             ResponseEvent::Completed(completed) => {
                 self.end_text(page);
@@ -372,7 +372,7 @@ impl TextView {
         if let Some(usage) = usage
             && self.terminals.stderr
         {
-            let line = wrapped(&format!("-- {} --", usage_line(usage)), self.columns);
+            let line = self.in_lines(&format!("-- {} --", usage_line(usage)));
             self.note(&self.terminals.dim(&line), page);
         }
     }
@@ -388,11 +388,13 @@ impl TextView {
 
     fn complain(&mut self, message: &str, page: &mut Page) {
         self.end_line(page);
-        let mut paragraph = complaint(&self.secrets.hide(message));
-        if self.terminals.stderr {
-            paragraph = wrapped(&paragraph, self.columns);
-        }
-        page.push(Target::Stderr, paragraph);
+        let paragraph = complaint(&self.secrets.hide(message));
+        page.push(Target::Stderr, self.in_lines(&paragraph));
+    }
+
+    /// The text in lines of the terminal that stderr is.
+    fn in_lines(&self, text: &str) -> String {
+        wrapped(text, self.columns.filter(|_| self.terminals.stderr))
     }
 
     /// A line of its own on stderr.
