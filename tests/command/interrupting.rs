@@ -85,6 +85,31 @@ fn closed_stdout_cancels_the_request_in_silence() {
     }
 }
 
+/// Nobody has had enough of it: it is lost.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_takes_nothing_is_a_failure() {
+    let provider = always(Reply::sse(sse(&[text_delta("text"), completed()])));
+    let base_url = provider.base_url();
+    for arguments in [
+        &asking(&base_url, &[])[..],
+        &asking(&base_url, &["--json"]),
+        &["models", "--base-url", &base_url],
+    ] {
+        let full = std::fs::File::create("/dev/full").expect("a full device");
+        let ran = program(arguments)
+            .stdout(full)
+            .output()
+            .expect("the program");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(
+            said.contains("can't write to standard output: No space left"),
+            "{said}"
+        );
+        assert_eq!(ran.status.code(), Some(1));
+    }
+}
+
 #[test]
 fn interrupt_is_heard_while_nobody_reads_stdout() {
     let provider = always(endless());
