@@ -228,7 +228,7 @@ def sdk_cases():
     del limits["status"]
     cases.append(Case("head", "head", head_is_kept, once(limits)))
     cases.append(Case("stored", "stored", is_stored))
-    cases.append(Case("cancelled", "cancelled", is_cancelled, {"replies": [{"pace": "50ms"}]}))
+    cases.append(Case("cancelled", "cancelled", is_cancelled, {"replies": [{"pace": "500ms"}]}))
     for action in ("retrieve_unknown", "cancel_unknown"):
         cases.append(Case(action, action, is_not_found))
     for action in ("responses_create", "responses_create_stream", "chat_create", "chat_create_stream"):
