@@ -17,7 +17,7 @@ if [[ ! -f $suite/bin/compliance-test.ts || ! -x $suite/node_modules/.bin/tsx ]]
 fi
 cases=$(grep -oE '^    id: "[a-z-]+"' "$suite/src/lib/compliance-tests.ts" | cut -d '"' -f 2 | grep -v '^websocket-')
 
-start loopback "$program" loopback
+start loopback "$program" loopback --tool-calls
 await loopback '^http' 10
 server=$(grep -m1 '^http' "$work/loopback.log")
 start relay "$program" serve --listen 127.0.0.1:0 --base-url "$server"
