@@ -12,7 +12,7 @@ use super::{
     block::{self, Event},
     pump::Form,
 };
-use crate::wire::Wire;
+use crate::wire::{ChatCompletion, Wire};
 
 /// Reads an answer to its end. A failure is a status with OpenAI's error envelope.
 pub(super) async fn respond(
@@ -22,7 +22,7 @@ pub(super) async fn respond(
     mut response: HttpResponseBuilder,
 ) -> HttpResponse {
     let mut whole = match wire {
-        Wire::Chat => Whole::Chat(Completion::default()),
+        Wire::Chat => Whole::Chat(ChatCompletion::default()),
         _ => Whole::Responses(Object::default()),
     };
     while let Some(batch) = reader.next().await {
@@ -84,7 +84,7 @@ fn refused(mut response: HttpResponseBuilder, error: &Value) -> HttpResponse {
 
 enum Whole {
     Responses(Object),
-    Chat(Completion),
+    Chat(ChatCompletion),
 }
 
 impl Whole {
@@ -92,14 +92,22 @@ impl Whole {
         let data = block::data(block);
         match self {
             Self::Responses(object) => object.push(&data),
-            Self::Chat(completion) => completion.push(&data),
+            Self::Chat(completion) => {
+                if let Ok(chunk) = serde_json::from_slice(&data) {
+                    completion.push(chunk);
+                }
+            }
         }
     }
 
     fn finish(self) -> Result<String, Value> {
         match self {
             Self::Responses(object) => object.finish(),
-            Self::Chat(completion) => completion.finish(),
+            Self::Chat(completion) => match completion.error() {
+                Some(Value::String(message)) => Err(json!({"message": message})),
+                Some(error) => Err(error.clone()),
+                None => Ok(completion.object().to_string()),
+            },
         }
     }
 }
@@ -157,131 +165,5 @@ impl Object {
         let items = items.filter_map(|item| serde_json::from_str::<Value>(item.get()).ok());
         members.insert("output".to_owned(), items.collect());
         Ok(Value::from(members).to_string())
-    }
-}
-
-/// A `chat.completion`, from its chunks.
-#[derive(Default)]
-struct Completion {
-    members: Map<String, Value>,
-    choices: BTreeMap<u64, Map<String, Value>>,
-    error: Option<Value>,
-}
-
-impl Completion {
-    fn push(&mut self, data: &[u8]) {
-        let Ok(Value::Object(chunk)) = serde_json::from_slice(data) else {
-            return;
-        };
-        for (name, value) in chunk {
-            match (&*name, value) {
-                ("choices", Value::Array(choices)) => {
-                    choices
-                        .into_iter()
-                        .for_each(|choice| self.push_choice(choice));
-                }
-                ("error", error) if !error.is_null() => self.error = Some(error),
-                ("object" | "error" | "obfuscation", _) | (_, Value::Null) => {}
-                (_, value) => _ = self.members.insert(name, value),
-            }
-        }
-    }
-
-    fn push_choice(&mut self, choice: Value) {
-        let Value::Object(mut choice) = choice else {
-            return;
-        };
-        let index = choice
-            .get("index")
-            .and_then(Value::as_u64)
-            .unwrap_or_default();
-        let known = self.choices.entry(index).or_default();
-        let delta = choice.remove("delta").or_else(|| choice.remove("message"));
-        if let Some(Value::Object(delta)) = delta {
-            let message = known.entry("message").or_insert_with(|| json!({}));
-            add_members(message, delta);
-        }
-        if let Some(Value::Object(probabilities)) = choice.remove("logprobs") {
-            let all = known.entry("logprobs").or_insert_with(|| json!({}));
-            add_members(all, probabilities);
-        }
-        choice.retain(|_, value| !value.is_null());
-        known.extend(choice);
-    }
-
-    fn finish(mut self) -> Result<String, Value> {
-        if let Some(error) = self.error {
-            return Err(match error {
-                Value::String(message) => json!({"message": message}),
-                error => error,
-            });
-        }
-        let choices = self.choices.into_iter().map(|(index, mut choice)| {
-            choice.insert("index".to_owned(), index.into());
-            choice.entry("logprobs").or_insert(Value::Null);
-            choice.entry("finish_reason").or_insert(Value::Null);
-            let message = choice.entry("message").or_insert_with(|| json!({}));
-            if let Value::Object(message) = message {
-                message.entry("role").or_insert_with(|| "assistant".into());
-                message.entry("content").or_insert(Value::Null);
-                message.entry("refusal").or_insert(Value::Null);
-                if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
-                    calls
-                        .iter_mut()
-                        .filter_map(Value::as_object_mut)
-                        .for_each(|call| {
-                            call.remove("index");
-                        });
-                }
-            }
-            Value::Object(choice)
-        });
-        let choices = choices.collect();
-        self.members.insert("choices".to_owned(), choices);
-        self.members
-            .insert("object".to_owned(), "chat.completion".into());
-        Ok(Value::from(self.members).to_string())
-    }
-}
-
-/// Members that say what something is; repeated, they say it again.
-const NAMES: [&str; 5] = ["role", "id", "type", "index", "format"];
-
-/// Adds a delta to what is known: texts and lists go on, calls by their index; the rest replaces.
-fn add_members(known: &mut Value, delta: Map<String, Value>) {
-    let Value::Object(known) = known else {
-        return;
-    };
-    for (name, value) in delta {
-        match (known.get_mut(&name), value) {
-            (_, Value::Null) => {}
-            (Some(Value::String(text)), Value::String(more)) if !NAMES.contains(&&*name) => {
-                text.push_str(&more);
-            }
-            (Some(Value::Array(list)), Value::Array(more)) => {
-                more.into_iter()
-                    .for_each(|element| add_element(list, element));
-            }
-            (Some(object @ Value::Object(_)), Value::Object(more)) => add_members(object, more),
-            (None, Value::Array(more)) => {
-                let mut list = Vec::new();
-                more.into_iter()
-                    .for_each(|element| add_element(&mut list, element));
-                known.insert(name, list.into());
-            }
-            (_, value) => _ = known.insert(name, value),
-        }
-    }
-}
-
-fn add_element(list: &mut Vec<Value>, element: Value) {
-    let index = element.get("index").filter(|index| index.is_u64());
-    let known = index.and_then(|index| {
-        list.iter_mut()
-            .find(|known| known.get("index") == Some(index))
-    });
-    match (known, element) {
-        (Some(known), Value::Object(more)) => add_members(known, more),
-        (_, element) => list.push(element),
     }
 }

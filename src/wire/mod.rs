@@ -28,6 +28,7 @@ mod template;
 mod unread;
 
 pub use answer::Terminal;
+pub use chat::ChatCompletion;
 pub use dialect::Wire;
 pub(crate) use dialect::{Dialect, Step, TextPlace};
 pub use encode::StreamEncoder;

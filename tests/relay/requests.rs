@@ -246,6 +246,59 @@ async fn chat_without_stream_is_a_completion_of_its_chunks() {
     assert_eq!(body["usage"]["total_tokens"], 3);
 }
 
+#[actix_rt::test]
+async fn the_choices_of_a_completion_in_one_piece_are_kept_apart() {
+    let mut sse = String::new();
+    for (index, text) in [(0, "a"), (1, "x"), (0, "b"), (1, "y")] {
+        let choice = json!({"index": index, "delta": {"content": text}});
+        sse += &format!("data: {}\n\n", json!({"id": "c1", "choices": [choice]}));
+    }
+    for index in [0, 1] {
+        let choice = json!({"index": index, "delta": {}, "finish_reason": "stop"});
+        sse += &format!("data: {}\n\n", json!({"id": "c1", "choices": [choice]}));
+    }
+    let relay = chat_relay(Reply::sse(sse + "data: [DONE]\n\n")).await;
+    let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}], "n": 2});
+    let (_, _, body) = post(&relay, "/v1/chat/completions", "", &body.to_string()).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let choices = body["choices"].as_array().unwrap();
+    let texts: Vec<_> = choices
+        .iter()
+        .map(|choice| &choice["message"]["content"])
+        .collect();
+    assert_eq!(texts, ["ab", "xy"]);
+    assert_eq!((&choices[1]["index"], body.get("usage")), (&json!(1), None));
+}
+
+/// To a client of Responses it is zeros, because Codex stops at a usage without every detail.
+#[actix_rt::test]
+async fn a_usage_that_the_server_did_not_tell_is_absent_on_chat_and_zeros_on_responses() {
+    let object = json!({"id": "r", "status": "completed", "output": []});
+    let completed = json!({"type": "response.completed", "response": object});
+    let sse = format!(
+        "data: {{\"type\":\"response.created\",\"response\":{{\"id\":\"r\"}}}}\n\ndata: {completed}\n\n"
+    );
+    let relay = RunningRelay::with(upstream(Reply::sse(sse)), RelayConfig::default()).await;
+    for stream in [true, false] {
+        let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hi"}], "stream": stream,
+            "stream_options": {"include_usage": true}});
+        let (status, _, body) = post(&relay, "/v1/chat/completions", "", &body.to_string()).await;
+        assert_eq!(status, 200, "{body}");
+        assert!(
+            !body.contains("prompt_tokens") && !body.contains("\"choices\":[]"),
+            "{body}"
+        );
+    }
+    let sse = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let relay = chat_relay(Reply::sse(sse)).await;
+    let (_, _, body) = post(&relay, "/v1/responses", "", &asks(false)).await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        body["usage"]["output_tokens_details"]["reasoning_tokens"], 0,
+        "{body}"
+    );
+}
+
 async fn chat_relay(reply: Reply) -> RunningRelay {
     let upstream = Loopback::start(upstream(reply)).unwrap();
     let provider = Provider::new("chat", &upstream.base_url())

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::completion::ChatCompletion;
 use crate::{
     protocol::{
         OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
@@ -25,12 +26,9 @@ pub(in crate::wire) struct ChatEncoder {
     is_started: bool,
     slots: Vec<Slot>,
     calls: Vec<Value>,
-    message: Map<String, Value>,
-    text: String,
-    refusal: String,
-    reasoning: String,
+    /// What was written, in one piece.
+    completion: ChatCompletion,
     usage: Option<TokenUsage>,
-    finish_reason: Option<&'static str>,
     is_ended: bool,
 }
 
@@ -58,12 +56,8 @@ impl ChatEncoder {
             is_started: false,
             slots: Vec::new(),
             calls: Vec::new(),
-            message: Map::new(),
-            text: String::new(),
-            refusal: String::new(),
-            reasoning: String::new(),
+            completion: ChatCompletion::default(),
             usage: None,
-            finish_reason: None,
             is_ended: false,
         }
     }
@@ -73,31 +67,24 @@ impl ChatEncoder {
     }
 
     pub(in crate::wire) fn object(&self) -> Value {
-        let mut message = self.message.clone();
-        let has_text = !self.text.is_empty() || self.calls.is_empty();
-        message.insert("role".to_owned(), "assistant".into());
-        message.insert("content".to_owned(), has_text.then_some(&*self.text).into());
-        let refusal = Some(&*self.refusal).filter(|text| !text.is_empty());
-        message.insert("refusal".to_owned(), refusal.into());
-        if !self.reasoning.is_empty() {
-            message.insert(
-                "reasoning_content".to_owned(),
-                self.reasoning.clone().into(),
-            );
+        let mut object = self.completion.object();
+        for (name, value) in self.members() {
+            object[name] = value;
         }
-        if !self.calls.is_empty() {
-            message.insert("tool_calls".to_owned(), self.calls.clone().into());
+        if let Some(usage) = self.usage {
+            object["usage"] = usage_object(usage);
         }
-        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish_reason});
-        json!({
-            "id": self.options.id,
-            "object": "chat.completion",
-            "created": self.options.created_at,
-            "model": self.options.model,
-            "system_fingerprint": null,
-            "choices": [choice],
-            "usage": usage_object(self.usage.unwrap_or_default()),
-        })
+        object
+    }
+
+    /// What every chunk says.
+    fn members(&self) -> [(&'static str, Value); 4] {
+        [
+            ("id", self.options.id.as_str().into()),
+            ("created", self.options.created_at.into()),
+            ("model", self.options.model.as_str().into()),
+            ("system_fingerprint", Value::Null),
+        ]
     }
 
     pub(in crate::wire) fn push(&mut self, event: &ResponseEvent, out: &mut Vec<u8>) {
@@ -188,18 +175,15 @@ impl ChatEncoder {
     }
 
     fn write(&mut self, choices: Value, usage: Value, out: &mut Vec<u8>) {
-        let mut chunk = json!({
-            "id": self.options.id,
-            "object": "chat.completion.chunk",
-            "created": self.options.created_at,
-            "model": self.options.model,
-            "system_fingerprint": null,
-            "choices": choices,
-        });
+        let mut chunk = json!({"object": "chat.completion.chunk", "choices": choices});
+        for (name, value) in self.members() {
+            chunk[name] = value;
+        }
         if self.options.include_usage {
             chunk["usage"] = usage;
         }
         block::data(out, &chunk);
+        self.completion.push(chunk);
     }
 
     fn write_delta(&mut self, delta: &Value, logprobs: Value, out: &mut Vec<u8>) {
@@ -223,13 +207,12 @@ impl ChatEncoder {
     fn end(&mut self, finish_reason: &'static str, out: &mut Vec<u8>) {
         self.start(out);
         self.is_ended = true;
-        self.finish_reason = Some(finish_reason);
         let choice =
             json!({"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish_reason});
         self.write(json!([choice]), Value::Null, out);
-        if self.options.include_usage {
-            let usage = usage_object(self.usage.unwrap_or_default());
-            self.write(json!([]), usage, out);
+        // One that the server did not tell is not made up.
+        if let Some(usage) = self.usage.filter(|_| self.options.include_usage) {
+            self.write(json!([]), usage_object(usage), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -262,12 +245,7 @@ impl ChatEncoder {
             return;
         }
         self.slots[at].said[what].push_str(text);
-        let (whole, name) = match what {
-            TEXT => (&mut self.text, "content"),
-            REFUSAL => (&mut self.refusal, "refusal"),
-            _ => (&mut self.reasoning, "reasoning_content"),
-        };
-        whole.push_str(text);
+        let name = ["content", "refusal", "reasoning_content"][what];
         let logprobs = logprobs.map(|list| json!({"content": list.to_value(), "refusal": null}));
         self.write_delta(&json!({ name: text }), logprobs.unwrap_or_default(), out);
     }
@@ -413,13 +391,7 @@ impl ChatEncoder {
             beside.insert("annotations".to_owned(), annotations.into());
         }
         if !beside.is_empty() {
-            self.write_delta(&beside.clone().into(), Value::Null, out);
-            for (name, value) in beside {
-                match (self.message.get_mut(&name), value) {
-                    (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
-                    (_, value) => _ = self.message.insert(name, value),
-                }
-            }
+            self.write_delta(&beside.into(), Value::Null, out);
         }
     }
 

@@ -7,6 +7,7 @@ mod body;
 mod call_index;
 mod choice;
 mod chunk;
+mod completion;
 mod decode;
 mod details;
 mod encode;
@@ -20,6 +21,7 @@ mod object;
 mod tool_calls;
 
 pub(crate) use body::request_body;
+pub use completion::ChatCompletion;
 pub(crate) use decode::ChatDialect;
 pub(in crate::wire) use encode::ChatEncoder;
 pub(crate) use from_body::prompt_of;
