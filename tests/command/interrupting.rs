@@ -91,16 +91,10 @@ fn closed_stdout_cancels_the_request_in_silence() {
 fn a_stdout_that_takes_nothing_is_a_failure() {
     let provider = always(Reply::sse(sse(&[text_delta("text"), completed()])));
     let base_url = provider.base_url();
-    for arguments in [
-        &asking(&base_url, &[])[..],
-        &asking(&base_url, &["--json"]),
-        &["models", "--base-url", &base_url],
-    ] {
+    for arguments in [&[][..], &["--json"]] {
         let full = std::fs::File::create("/dev/full").expect("a full device");
-        let ran = program(arguments)
-            .stdout(full)
-            .output()
-            .expect("the program");
+        let mut command = program(&asking(&base_url, arguments));
+        let ran = command.stdout(full).output().expect("the program");
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(
             said.contains("can't write to standard output: No space left"),
