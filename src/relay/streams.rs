@@ -231,4 +231,13 @@ mod tests {
         assert!(list.next().await.is_none());
         assert!(began.elapsed() > PACE * (LOOKS / 2) && began.elapsed() <= PACE * LOOKS);
     }
+
+    #[actix_rt::test]
+    async fn a_list_that_is_watched_ends_with_the_relay() {
+        let relay = relay();
+        let mut list = Box::pin(watched(relay.shared.clone(), Client::Anonymous));
+        assert!(list.next().await.is_some());
+        relay.shared.drain.emptied_within(Duration::ZERO).await;
+        assert!(list.next().await.is_none());
+    }
 }

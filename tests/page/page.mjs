@@ -16,7 +16,7 @@ const context = await chromium.launchPersistentContext(PROFILE, {
     '--disable-component-update', '--disable-sync'],
 });
 const page = context.pages()[0] ?? await context.newPage();
-page.setDefaultTimeout(15000);
+page.setDefaultTimeout(30000);
 const requests = [], complaints = [];
 context.on('request', request => requests.push(request));
 page.on('console', message => { if (message.type() === 'error') complaints.push(message.text()); });
@@ -117,8 +117,15 @@ const [first] = await page.locator('#raw code').allTextContents();
 assert.equal(JSON.parse(first).type, 'response.created');
 assert.match(await text('reasoning'), /^The question is/);
 assert.match(await text('calls'), /^lookup_weather\{"city": "Bergen", "day": "Sunday", "units": "metric"\}$/);
-const before = (await text('text')).length;
-await page.waitForFunction(before => document.getElementById('text').textContent.length > before, before);
+// It grows, and nothing but it moves.
+await page.evaluate(() => {
+  globalThis.moved = [];
+  new PerformanceObserver(shifts => moved.push(...shifts.getEntries().flatMap(shift => shift.sources.map(source => source.node?.id || source.node?.nodeName)))).observe({ type: 'layout-shift' });
+});
+const before = (await text('text')).length, age = await page.locator('[data-of=age]').last().innerText();
+await page.waitForFunction(before => document.getElementById('text').textContent.length > before + 60, before);
+await page.waitForFunction(age => [...document.querySelectorAll('[data-of=age]')].at(-1).textContent !== age, age);
+assert.deepEqual(await page.evaluate(() => moved.filter(what => what !== 'CODE')), [], 'what moved');
 await page.waitForFunction(() => document.querySelectorAll('#facts dd')[6].textContent === '2');
 await picture('live');
 await fits();
@@ -127,6 +134,8 @@ await isReadable('a live stream');
 await page.emulateMedia({ colorScheme: 'dark' });
 await picture('dark');
 await page.emulateMedia({ colorScheme: 'light' });
+await page.setViewportSize({ width: 1024, height: 700 });
+await fits();
 await page.setViewportSize(PHONE);
 await fits();
 await picture('phone-live');
@@ -227,6 +236,7 @@ await page.reload();
 await says('text', 'Bergen');
 await page.click('#key');
 assert.deepEqual(await kept(), [null, null]);
+assert.doesNotMatch(await page.textContent('main'), /Bergen|slow of ada/);
 await page.fill('#token', token);
 await page.check('#keep');
 await page.keyboard.press('Enter');
