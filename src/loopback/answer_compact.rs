@@ -68,7 +68,7 @@ mod tests {
         );
         assert_eq!(
             output[1]["content"],
-            json!([{"type": "output_text", "text": "ok"}])
+            json!([{"type": "output_text", "annotations": [], "logprobs": [], "text": "ok"}])
         );
         assert_eq!(output[2]["type"], "compaction");
         assert_eq!(

@@ -107,14 +107,15 @@ impl AskedCompaction {
 }
 
 fn message(role: &str, content: &Value) -> Value {
-    let kind = if role == "assistant" {
-        "output_text"
-    } else {
-        "input_text"
-    };
     let text = shortened(content).unwrap_or_default();
+    let part = match role {
+        "assistant" => {
+            json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text})
+        }
+        _ => json!({"type": "input_text", "text": text}),
+    };
     let role = shortened(&role.into());
-    json!({"type": "message", "status": "completed", "role": role, "content": [{"type": kind, "text": text}]})
+    json!({"type": "message", "status": "completed", "role": role, "content": [part]})
 }
 
 /// A name, unless it is too long to be repeated.
