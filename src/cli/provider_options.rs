@@ -22,6 +22,8 @@ use super::{
 };
 
 const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
+/// What a key stands in for that comes from no variable, where the provider names none.
+const GIVEN_KEY: &str = "PROVIDER_KEY";
 const CA_FILE_VARIABLE: &str = "SSL_CERT_FILE";
 /// Among the options that most people need.
 const COMMON: Option<&str> = None;
@@ -158,21 +160,24 @@ impl Upstream {
 impl ProviderOptions {
     /// Makes the provider; starts the embedded one when nothing says whom to ask.
     pub(super) fn upstream(&self) -> Result<Upstream, UsageError> {
-        self.upstream_asked(false)
+        self.upstream_asked(false, None)
     }
 
-    /// The same for who passes on the keys of others: a preset's own key may be unset.
-    pub(super) fn upstream_with_clients_key(&self) -> Result<Upstream, UsageError> {
-        self.upstream_asked(true)
+    /// The same with this key, or for who passes on the keys of others: a preset's own key may be unset.
+    pub(super) fn upstream_with_clients_key(
+        &self,
+        key: Option<&str>,
+    ) -> Result<Upstream, UsageError> {
+        self.upstream_asked(true, key)
     }
 
-    fn upstream_asked(&self, by_others: bool) -> Result<Upstream, UsageError> {
+    fn upstream_asked(&self, by_others: bool, key: Option<&str>) -> Result<Upstream, UsageError> {
         let mut embedded = None;
         let Chosen {
             name,
-            settings,
+            mut settings,
             place,
-        } = match self.chosen()? {
+        } = match self.chosen(key.is_some())? {
             Some(chosen) => chosen,
             None => {
                 system::has_room_for_a_runtime()?;
@@ -191,13 +196,19 @@ impl ProviderOptions {
                 }
             }
         };
+        if key.is_some() {
+            let variable = settings.key_variable().unwrap_or(GIVEN_KEY).to_owned();
+            settings.key_env = Some(variable);
+        }
+        let given = key.zip(settings.key_env.clone());
         let own_key = settings.preset.map(|preset| preset.key_env);
         let is_passed = by_others
             && settings.key_env.is_none()
             && own_key.is_some_and(|name| matches!(variable(name), Ok(None)));
-        let lookup = |name: &str| match is_passed && own_key == Some(name) {
-            true => Some("unset".into()),
-            false => env::var_os(name),
+        let lookup = |name: &str| match &given {
+            Some((key, variable)) if variable == name => Some((*key).into()),
+            _ if is_passed && own_key == Some(name) => Some("unset".into()),
+            _ => env::var_os(name),
         };
         let mut provider = settings
             .provider(&name, lookup)
@@ -209,7 +220,10 @@ impl ProviderOptions {
         provider.max_attempts = self.max_attempts.or(provider.max_attempts);
         self.timeouts.apply(&mut provider.timeouts);
         provider.timeouts.validate()?;
-        let key = settings.key_variable().map_or(Ok(None), variable)?;
+        let key = match key {
+            Some(key) => Some(key.to_owned()),
+            None => settings.key_variable().map_or(Ok(None), variable)?,
+        };
         let mut secrets = Vec::from_iter(key);
         let of_provider = provider.secrets();
         secrets.extend(of_provider.iter().map(|secret| secret.expose().to_owned()));
@@ -231,7 +245,7 @@ impl ProviderOptions {
     }
 
     /// Whom the options and the environment choose; nothing if they say nothing.
-    fn chosen(&self) -> Result<Option<Chosen>, UsageError> {
+    fn chosen(&self, has_key: bool) -> Result<Option<Chosen>, UsageError> {
         if let Some(base_url) = &self.base_url {
             // What is wrong with it is better said of the option.
             base_url::check("--base-url", base_url)?;
@@ -242,7 +256,7 @@ impl ProviderOptions {
                 settings: self.named(name)?,
                 place: "--provider",
             },
-            None => match self.unnamed()? {
+            None => match self.unnamed(has_key)? {
                 Some(chosen) => chosen,
                 None => return Ok(None),
             },
@@ -284,13 +298,13 @@ impl ProviderOptions {
     }
 
     /// Without a name: a base URL that is given, else OpenAI if there is a key.
-    fn unnamed(&self) -> Result<Option<Chosen>, UsageError> {
+    fn unnamed(&self, has_key: bool) -> Result<Option<Chosen>, UsageError> {
         let settings = ProviderSettings::from_env(|name| match &self.base_url {
             Some(base_url) if name == BASE_URL_VARIABLE => Some(base_url.into()),
             _ => env::var_os(name),
         });
         let settings = match settings.map_err(|error| UsageError::new(error.message()))? {
-            None if self.api_key_env.is_some() => {
+            None if has_key || self.api_key_env.is_some() => {
                 let openai = Preset::named("openai")
                     .map_err(|error| UsageError::at("--provider", &error))?;
                 ProviderSettings::from_preset(openai)

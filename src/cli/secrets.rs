@@ -21,6 +21,11 @@ impl Secrets {
         )
     }
 
+    /// These, and others.
+    pub(super) fn and(&self, others: impl IntoIterator<Item = String>) -> Self {
+        Self::new(self.0.iter().cloned().chain(others))
+    }
+
     /// The text without any of them.
     pub(super) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);

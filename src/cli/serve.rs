@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fs::File,
     io::{self, ErrorKind as IoErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
     path::PathBuf,
@@ -13,14 +14,15 @@ use actix_responses::{
     actors::SupervisorConfig,
     duration::parse_limit,
     provider::Provider,
-    relay::{self, Configuration, Relay, RelayConfig, RouteTable, Tokens},
+    relay::{self, Configuration, Relay, RelayConfig, Route, RouteTable, Target, Tokens},
     transport::{AwcTransportFactory, ProxyConfig},
 };
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Arg, ArgAction, Args, ValueEnum};
 
 use super::{
     console,
     exit_status::ExitStatus,
+    files::{read_text, unreadable},
     interrupts::{Hangups, Interrupt, Interrupts},
     logging,
     provider_options::{ProviderOptions, Upstream},
@@ -38,6 +40,7 @@ const DEFAULT_PORT: u16 = 8484;
 /// tokens again. Exit status: 0 it has drained after a SIGTERM, or --check found nothing; 2 wrong usage or configuration; 130 stopped by
 /// Ctrl-C.
 #[derive(Args)]
+#[command(mut_args(brief))]
 pub(super) struct Serve {
     /// Where to listen: an address with its port, or a port on this machine alone; may be repeated [default: localhost:8484]
     #[arg(long, value_name = "ADDR")]
@@ -62,6 +65,10 @@ pub(super) struct Serve {
     /// Log to stderr what happens; twice for more. RUST_LOG chooses what
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+
+    /// A file with keys of the provider's, a line for each: a session stays with one, and one that was refused rests. - is standard input
+    #[arg(long, value_name = "FILE", help_heading = "Provider", conflicts_with_all = ["config", "api_key_env"])]
+    key_file: Option<PathBuf>,
 
     #[command(flatten)]
     access: AccessOptions,
@@ -164,12 +171,23 @@ impl Serve {
                 }
             }
             None => {
-                let upstream = self.provider.upstream_with_clients_key()?;
+                let keys = self.keys()?;
+                let (first, others) = match &*keys {
+                    [] => (None, &[][..]),
+                    [first, others @ ..] => (Some(&**first), others),
+                };
+                let upstream = self.provider.upstream_with_clients_key(first)?;
+                let with_key = |key: &String| {
+                    let upstream = self.provider.upstream_with_clients_key(Some(key))?;
+                    Ok::<_, UsageError>(upstream.provider.into())
+                };
+                let others = others.iter().map(with_key).collect::<Result<_, _>>()?;
+                let target = Target::with_keys(upstream.provider.clone().into(), others);
                 Setting {
                     runtime: SupervisorConfig::new(upstream.provider.clone()),
                     transport: upstream.transport()?,
-                    secrets: upstream.secrets.clone(),
-                    routes: RouteTable::single(upstream.provider.clone()),
+                    secrets: upstream.secrets.and(keys),
+                    routes: RouteTable::new(vec![Route::new("*", target)]),
                     relay: RelayConfig::default(),
                     listen: Vec::new(),
                     tokens: None,
@@ -189,6 +207,59 @@ impl Serve {
         setting.allow_anonymous |= access.allow_anonymous;
         Ok(setting)
     }
+}
+
+impl Serve {
+    /// What `--key-file` holds.
+    fn keys(&self) -> Result<Vec<String>, UsageError> {
+        let Some(path) = &self.key_file else {
+            return Ok(Vec::new());
+        };
+        let name = format!("--key-file {}", path.display());
+        let text = match path.as_os_str() == "-" {
+            true if self.access.tokens.as_ref() == Some(path) => {
+                let both =
+                    "standard input can't be both --tokens and --key-file: name a file for one";
+                return Err(UsageError::new(both.to_owned()));
+            }
+            true => read_text(&name, io::stdin().lock())?,
+            false => {
+                let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
+                read_text(&name, file)?
+            }
+        };
+        let lines = text.lines().map(str::trim);
+        let keys: Vec<_> = lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        match keys.is_empty() {
+            true => Err(UsageError::new(format!(
+                "{name}: there is no key in it: write one a line"
+            ))),
+            false => Ok(keys),
+        }
+    }
+}
+
+/// `-h` shows what most come for, `--help` the rest too.
+fn brief(argument: Arg) -> Arg {
+    let of_servers = [
+        "providers_file",
+        "headers",
+        "queries",
+        "ca_file",
+        "client_cert",
+        "client_key",
+        "max_attempts",
+        "store",
+    ];
+    let heading = argument.get_help_heading().unwrap_or_default();
+    let is_rare = ["Timeouts", "Connection"]
+        .iter()
+        .any(|rare| heading.starts_with(rare))
+        || of_servers.contains(&argument.get_id().as_str());
+    argument.hide_short_help(is_rare)
 }
 
 fn configuration(path: &PathBuf) -> Result<Configuration, UsageError> {

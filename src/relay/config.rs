@@ -14,7 +14,7 @@ pub struct RelayConfig {
     pub max_streams: usize,
     /// The most connections that a server of this relay's command takes at a time; further ones wait until one is free.
     pub max_connections: usize,
-    /// How long the head of a request may take; then it is 408. Read by a server of this relay's command, as `max_connections` is.
+    /// How long the head of a request may take, to within half a second; then it is 408. Read by a server of this relay's command, as `max_connections` is.
     pub head_time: Duration,
     /// How long the whole body of a request may take; then it is 408.
     pub body_time: Duration,

@@ -18,7 +18,8 @@ use crate::{ApiError, ErrorKind, retry::RetryPolicy};
 pub(super) fn respond(error: &ApiError, model: Option<&str>) -> HttpResponse {
     let details = error.details();
     let is_retryable = RetryPolicy::default().delay(error, 0).is_some() || is_long_wait(error);
-    let refused = details.status.filter(|status| *status >= 300);
+    // A redirect is not the client's to follow either: its body would go to a server that nobody named.
+    let refused = details.status.filter(|status| *status >= 400);
     let status = refused
         .and_then(headers::status)
         .unwrap_or_else(|| ours(error.kind()));

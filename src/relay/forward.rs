@@ -5,7 +5,7 @@ use std::{cell::OnceCell, rc::Rc, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 use url::form_urlencoded;
 
@@ -134,6 +134,12 @@ async fn ask(
         headers: received,
         body,
     } = answer;
+    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+        return Err(ApiError::new(
+            ErrorKind::UnexpectedStatus,
+            "the server redirects, which is not followed: the key would go along",
+        ));
+    }
     let mut head = ResponseHead::new(status);
     head.headers = received;
     let status = headers::status(status.as_u16()).unwrap_or_default();

@@ -34,7 +34,7 @@ const LONG: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 12
 
 /// How many models, and how many clients, have labels of their own, the first that come. Clients invent names, and each would be a dozen
 /// more series for ever.
-const MAX_NAMES: usize = 200;
+const MAX_NAMES: usize = 100;
 
 /// The most bytes of such a name.
 const MAX_NAME_BYTES: usize = 128;

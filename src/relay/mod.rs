@@ -34,6 +34,7 @@ mod service;
 mod shared;
 pub mod store;
 mod streams;
+mod watched;
 mod whole;
 
 use std::{

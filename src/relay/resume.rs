@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 
 use self::cursor::Numbers;
 use super::{
+    access_log,
     answers::{Answer, ReadError},
-    connection, forward, gate,
+    connection, forward, gate, routes,
     shared::Shared,
 };
 use crate::wire::Wire;
@@ -33,11 +34,13 @@ const MAX_PAGE: usize = 100;
 
 pub(super) fn routes(app: &mut ServiceConfig) {
     let one = at("").route(get().to(retrieve)).route(head().to(retrieve));
-    app.service(one.route(delete().to(remove)).wrap(from_fn(gate::gate)));
+    let one = one.route(delete().to(remove));
     let stop = at("/cancel").route(post().to(cancel));
-    app.service(stop.wrap(from_fn(gate::gate)));
     let input = at("/input_items").route(get().to(list_input));
-    app.service(input.wrap(from_fn(gate::gate)));
+    for resource in [one, stop, input] {
+        let gated = resource.wrap(from_fn(gate::gate));
+        app.service(gated.wrap(from_fn(access_log::log)));
+    }
 }
 
 fn at(below: &str) -> Resource {
@@ -46,15 +49,11 @@ fn at(below: &str) -> Resource {
         .flat_map(|root| ["", "/"].map(|slash| format!("{root}/responses/{{id}}{below}{slash}")))
         .collect();
     let allow = match below {
-        "/cancel" => "POST",
-        "/input_items" => "GET",
-        _ => "GET, HEAD, DELETE",
+        "/cancel" => "POST, OPTIONS",
+        "/input_items" => "GET, OPTIONS",
+        _ => "GET, HEAD, DELETE, OPTIONS",
     };
-    let refuse = move || async move {
-        HttpResponse::MethodNotAllowed()
-            .insert_header((header::ALLOW, allow))
-            .finish()
-    };
+    let refuse = move |request: HttpRequest| async move { routes::others(&request, allow) };
     // That is a question, and no id.
     let is_no_id = |request: &guard::GuardContext<'_>| {
         request

@@ -75,7 +75,7 @@ pub(super) fn routes(app: &mut ServiceConfig) {
 }
 
 /// `OPTIONS` that is no preflight of a browser says what there is, `HEAD` that there is something; anything else is not allowed.
-fn others(request: &HttpRequest, allow: &'static str) -> HttpResponse {
+pub(super) fn others(request: &HttpRequest, allow: &'static str) -> HttpResponse {
     match request.method().as_str() {
         "OPTIONS" => HttpResponse::NoContent()
             .insert_header((header::ALLOW, allow))

@@ -1,20 +1,33 @@
 //! The server of a relay: actix-web's, set so that clients who are slow, many or gone cost what is bounded.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{
+    future::ready,
+    io,
+    net::{IpAddr, TcpListener},
+    time::Duration,
+};
 
+use actix_http::HttpService;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
-    App, HttpServer,
-    dev::ServerHandle,
+    App, HttpRequest,
+    dev::{AppConfig, Server, ServerHandle},
+    middleware::from_fn,
+    rt::net::TcpStream,
     web::{self, ServiceConfig},
 };
 
-use super::{config::RelayConfig, routes};
+use super::{
+    config::RelayConfig,
+    routes,
+    watched::{Turn, Watched, watch},
+};
 
 /// How long a connection lies still between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How many connections wait to be accepted.
-const BACKLOG: u32 = 2048;
+/// How long a connection is read that is closed before its request was whole, so that its client sees the answer.
+const DISCONNECT_TIME: Duration = Duration::from_secs(1);
 
 /// A relay that listens, until it is stopped. Dropping it stops nothing.
 #[derive(Clone, Debug)]
@@ -29,28 +42,54 @@ pub(super) fn start(
     config: &RelayConfig,
 ) -> io::Result<Serving> {
     let workers = workers.max(1);
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .configure(&configure)
-            .default_service(web::to(routes::unknown))
-    })
-    .workers(workers)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(config.head_time)
-    .max_connections(config.max_connections.div_ceil(workers))
-    .backlog(BACKLOG)
-    // A client that has closed its side has left.
-    .h1_allow_half_closed(false);
+    let mut server = Server::build()
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .max_concurrent_connections(config.max_connections.div_ceil(workers));
     for listener in listeners {
         give_up_on_those_who_do_not_read(&listener, config.slow_client)?;
-        server = server.listen(listener)?;
+        let address = listener.local_addr()?;
+        let (configure, head_time) = (configure.clone(), config.head_time);
+        server = server.listen(format!("relay-{address}"), listener, move || {
+            let app = App::new()
+                .wrap(from_fn(watch))
+                .configure(&configure)
+                .default_service(web::to(routes::unknown));
+            let http = HttpService::build()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(head_time)
+                .client_disconnect_timeout(DISCONNECT_TIME)
+                // A client that has closed its side has left.
+                .h1_allow_half_closed(false)
+                .on_connect_ext(|connection: &Watched, data| {
+                    data.insert(connection.turn());
+                })
+                .h1(map_config(app, |()| AppConfig::default()));
+            let watched = move |socket: TcpStream| {
+                // Events are small, and none waits for the one before to be acknowledged.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "can't set TCP_NODELAY");
+                }
+                let peer = socket.peer_addr().ok();
+                ready(Ok((Watched::new(socket, address.ip(), head_time), peer)))
+            };
+            fn_service(watched).and_then(http)
+        })?;
     }
     let server = server.run();
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(Serving { handle })
+}
+
+/// The address of the listener that a request came by.
+pub(super) fn listener_of(request: &HttpRequest) -> IpAddr {
+    match request.conn_data::<std::rc::Rc<Turn>>() {
+        Some(turn) => turn.listener(),
+        // That of a program with a service of its own.
+        None => request.app_config().local_addr().ip(),
+    }
 }
 
 /// A client that takes nothing at all would hold its connection, and what waits to be written, for ever: the system ends it after this time.

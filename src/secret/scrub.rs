@@ -114,6 +114,11 @@ impl Secrets {
         scrubbed
     }
 
+    /// Whether a server quotes one of them here.
+    pub(crate) fn are_quoted_in(&self, bytes: &[u8]) -> bool {
+        !self.0.is_empty() && self.scrubbed(&String::from_utf8_lossy(bytes)).is_some()
+    }
+
     /// A text as it may be shown.
     pub(crate) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.scrubbed(text).map_or(Cow::Borrowed(text), Cow::Owned)

@@ -170,6 +170,24 @@ impl BlockReader {
         terminal
     }
 
+    /// Lets go of the first block that is so, and of those behind it.
+    pub(crate) fn cut_at(&mut self, is_so: impl Fn(&[u8]) -> bool) {
+        let runs = &mut self.blocks.runs;
+        let found = runs.iter().enumerate().find_map(|(index, run)| {
+            let mut parts = run.parts().enumerate();
+            let found = parts.find(|(_, (range, _))| is_so(&run.bytes[range.clone()]));
+            found.map(|(count, (range, _))| (index, count, range.start))
+        });
+        let Some((index, count, start)) = found else {
+            return;
+        };
+        runs.truncate(index + usize::from(count > 0));
+        if let Some(run) = runs.get_mut(index) {
+            run.blocks.truncate(count);
+            run.bytes.truncate(start);
+        }
+    }
+
     /// As [`StreamDecoder::end_of_stream`]. A last block without its empty line gets one if its data is whole.
     pub(crate) fn end_of_stream(
         &mut self,

@@ -3,12 +3,16 @@
 mod access;
 mod attacks;
 mod configuration;
+mod headers;
+mod owners;
 mod page;
 mod promises;
 mod recordings;
 mod requests;
 mod resuming;
 mod sealed;
+#[cfg(feature = "cli")]
+mod secrets;
 mod service;
 mod store;
 mod support;

@@ -140,6 +140,10 @@ impl Running {
         stdin.flush().expect("a reader");
     }
 
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     fn read_piece(&mut self) {
         let (source, piece) = self.pieces.recv_timeout(PATIENCE).unwrap_or_else(|error| {
             panic!(
@@ -165,15 +169,6 @@ impl Running {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Waits until its stderr is so.
-    pub(crate) fn until_stderr(&mut self, is_so: impl Fn(&str) -> bool) -> String {
-        while !is_so(&self.stderr()) {
-            assert!(self.sources > 0, "it ended: {:?}", self.stderr());
-            self.read_piece();
-        }
-        self.stderr()
-    }
-
     /// Waits until its stdout is so.
     pub(crate) fn until_stdout(&mut self, is_so: impl Fn(&str) -> bool) -> String {
         self.until_stdout_or_end(is_so)
@@ -189,6 +184,15 @@ impl Running {
             self.read_piece();
         }
         Some(self.stdout())
+    }
+
+    /// Waits until its stderr is so.
+    pub(crate) fn until_stderr(&mut self, is_so: impl Fn(&str) -> bool) -> String {
+        while !is_so(&self.stderr()) {
+            assert!(self.sources > 0, "it ended: {:?}", self.stderr());
+            self.read_piece();
+        }
+        self.stderr()
     }
 
     #[cfg(unix)]

@@ -135,7 +135,12 @@ pub(super) fn shown_head(
     secrets: &Secrets,
 ) -> Arc<ResponseHead> {
     let request_id = server_error::request_id(&headers);
-    for name in LEFT_OUT {
+    let of_the_connection = headers.get_all(header::CONNECTION).iter();
+    let named: Vec<_> = of_the_connection
+        .flat_map(|names| names.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in LEFT_OUT.into_iter().chain(named) {
         headers.remove(name);
     }
     for (name, value) in &mut headers {

@@ -261,10 +261,12 @@ impl StreamActor {
         ctx: &mut Context<Self>,
     ) {
         let stage = mem::replace(&mut self.stage, Stage::Over);
-        if let Some(blocks) = &mut self.blocks
-            && !matches!(terminal, Terminal::Failed(_))
-        {
-            blocks.complete(self.spec.provider.wire, self.events.len());
+        if let Some(blocks) = &mut self.blocks {
+            match terminal {
+                // Nor does a block go out that quotes the key which was refused; the error says the same without it.
+                Terminal::Failed(_) => blocks.cut_at(|block| self.secrets.are_quoted_in(block)),
+                _ => blocks.complete(self.spec.provider.wire, self.events.len()),
+            }
         }
         self.hand_over_blocks();
         match terminal {

@@ -1,0 +1,210 @@
+//! A client's connection, watched while it is nobody's turn to answer.
+//!
+//! actix-http gives the head of the first request of a connection a time, and that of a later one none: a client that sends the half of a
+//! second one would stay for ever.
+
+use std::{
+    cell::Cell,
+    fmt, io,
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::{
+    body::{BodySize, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::Next,
+    rt::net::TcpStream,
+};
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// What actix-http says of a first head that is late.
+const LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Whether a request of a connection is being answered.
+pub(super) struct Turn {
+    /// Where it was accepted.
+    listener: IpAddr,
+    /// How many requests it has had.
+    begun: Cell<u64>,
+    is_busy: Cell<bool>,
+}
+
+impl Turn {
+    pub(super) fn listener(&self) -> IpAddr {
+        self.listener
+    }
+}
+
+/// The socket, as the server reads and writes it.
+pub(super) struct Watched {
+    socket: TcpStream,
+    turn: Rc<Turn>,
+    head_time: Duration,
+    /// When the head has to be whole that has begun after so many requests.
+    alarm: Option<(u64, Pin<Box<Sleep>>)>,
+}
+
+impl Watched {
+    pub(super) fn new(socket: TcpStream, listener: IpAddr, head_time: Duration) -> Self {
+        let turn = Turn {
+            listener,
+            begun: Cell::new(0),
+            is_busy: Cell::new(false),
+        };
+        Self {
+            socket,
+            turn: Rc::new(turn),
+            head_time,
+            alarm: None,
+        }
+    }
+
+    pub(super) fn turn(&self) -> Rc<Turn> {
+        self.turn.clone()
+    }
+
+    /// Something of a later request has come, while none is being answered: from now on its head has its time.
+    fn head_begins(&mut self) {
+        let begun = self.turn.begun.get();
+        let is_set = self.alarm.as_ref().is_some_and(|(of, _)| *of == begun);
+        if begun == 0 || self.turn.is_busy.get() || is_set {
+            return;
+        }
+        let Some(due) = Instant::now().checked_add(self.head_time) else {
+            return;
+        };
+        match &mut self.alarm {
+            Some((of, alarm)) => {
+                *of = begun;
+                alarm.as_mut().reset(due);
+            }
+            None => self.alarm = Some((begun, Box::pin(sleep_until(due)))),
+        }
+    }
+
+    /// Whether the head that was begun is late.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let begun = self.turn.begun.get();
+        match &mut self.alarm {
+            Some((of, alarm)) if *of == begun => alarm.as_mut().poll(cx).is_ready(),
+            _ => false,
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let filled = buffer.filled().len();
+        let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
+        if buffer.filled().len() > filled {
+            this.head_begins();
+        }
+        if read.is_pending() && this.is_late(cx) {
+            // One that does not read is not waited for. The server takes it for gone.
+            let _ = Pin::new(&mut this.socket).poll_write(cx, LATE);
+            return Poll::Ready(Ok(()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").finish_non_exhaustive()
+    }
+}
+
+/// A request that is being answered, to the last byte of its body.
+struct Busy(Rc<Turn>);
+
+impl Busy {
+    fn begin(turn: Rc<Turn>) -> Self {
+        turn.begun.set(turn.begun.get() + 1);
+        turn.is_busy.set(true);
+        Self(turn)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.is_busy.set(false);
+    }
+}
+
+/// The middleware of all requests, of no route too.
+pub(super) async fn watch(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let turn = request.request().conn_data::<Rc<Turn>>().cloned();
+    let busy = turn.map(Busy::begin);
+    let response = next.call(request).await?;
+    Ok(response.map_body(|_, body| Answering {
+        _busy: busy,
+        body: Box::pin(body),
+    }))
+}
+
+struct Answering<B> {
+    _busy: Option<Busy>,
+    body: Pin<Box<B>>,
+}
+
+impl<B: MessageBody> MessageBody for Answering<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.body.as_mut().poll_next(cx)
+    }
+}
