@@ -217,3 +217,27 @@ impl fmt::Debug for Metrics {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_names_have_labels_of_their_own_and_all_others_share_one() {
+        let names = Names::default();
+        let labels: Vec<_> = (0..2 * MAX_NAMES)
+            .map(|number| {
+                let mut label = Id::from(format!("name-{number}"));
+                names.bound(&mut label);
+                label
+            })
+            .collect();
+        let (first, rest) = labels.split_at(MAX_NAMES);
+        assert!(first.iter().all(|label| label.starts_with("name-")));
+        assert!(rest.iter().all(|label| **label == *OTHER));
+        // Those that are known stay so, and none is long.
+        assert!(names.has("name-0"));
+        assert!(!Names::default().has(&"n".repeat(MAX_NAME_BYTES + 1)));
+        assert_eq!(shortened(&"ä".repeat(1000)).chars().count(), MAX_NAME_BYTES);
+    }
+}
