@@ -76,9 +76,10 @@
 //! | what it writes is deterministic | `codexs_body_comes_out_as_one_that_chat_takes` |
 //! | `length` and `content_filter` are `incomplete`, with reason and usage; usage has every detail | `length_is_incomplete_and_content_filter_too_with_reason_and_usage`, `the_response_object_has_every_field_of_the_openresponses_schema_and_usage_every_detail` |
 //! | an empty `output` is rebuilt from the items | `an_empty_output_in_the_closing_object_is_rebuilt_from_the_items` |
-//! | a compaction over Chat is exactly one `compaction` item; where switched off a 400 | `a_compaction_over_chat_is_one_compaction_item_or_a_400_where_it_is_switched_off` |
+//! | a compaction over Chat is exactly one `compaction` item; where switched off a 400 | `a_compaction_over_a_chat_server_is_one_item_that_its_next_request_can_read`, `a_compaction_over_chat_is_one_compaction_item_or_a_400_where_it_is_switched_off` |
 //! | effort, formats, parallel calls, limits, images, files, instructions: row by row | `what_models_are_told_is_mapped_row_by_row` |
 //! | `previous_response_id` over Chat; unknown is 400 `previous_response_not_found` | `a_client_of_responses_is_answered_by_a_chat_server_with_its_tools_kinds`, `with_the_relays_key_a_previous_response_that_it_does_not_know_is_a_400_and_not_passed_on`, `the_items_of_a_request_are_listed_and_those_of_a_chain_of_answers_gone_on_from` |
+//! | a reference to an item stands for it over Chat, and an unknown one is a 404 | `a_reference_over_a_chat_server_is_the_item_of_an_answer_before_and_an_unknown_one_a_404` |
 //! | reasoning travels sealed, unpacked for its provider alone | `reasoning_travels_sealed_and_is_unpacked_for_its_provider_alone` |
 //! | sealed items and a previous response go to the provider and key that made them; a fallback elsewhere strips reasoning and names it | `sealed_items_go_to_the_provider_that_made_them_and_elsewhere_without_their_reasoning`, `sealed_items_and_a_previous_response_go_to_the_key_that_made_them`, `a_maker_is_known_to_its_client_for_a_day_and_the_newest_counts`, `a_previous_response_is_told_to_a_fallback_as_its_items` |
 //!
@@ -89,6 +90,10 @@
 //! | a store keeps the whole seam: numbers from 1 and no repeat, the end in the log, claims, tails, cancels, expiry, never trimmed from the front | `the_store_in_memory_conforms`, `numbers_blocks_from_one_and_refuses_a_repeat`, `never_trims_from_the_front`, `says_expired_to_a_tail_whose_stream_is_gone` |
 //! | readers that come early, late and after the end read the same | `readers_that_come_early_late_and_after_the_end_read_the_same` |
 //! | over its bound in bytes an answer is relayed to its end and not resumed | `an_answer_over_its_bound_in_bytes_is_read_to_its_end_and_not_resumed` |
+//! | what is asked for behind its bound, or when it is not kept any longer, says so: 409 `stream_not_resumable`, `stream_expired` | `an_answer_over_its_bound_and_one_that_is_not_kept_any_longer_say_so` |
+//! | answers go by time and by bytes, the oldest that ended first | `lets_streams_go_by_time`, `lets_the_oldest_ended_go_first`, `a_client_sees_its_own_answers_by_two_ids_until_their_time_has_passed` |
+//! | the end lies in the log before it is told | `keeps_the_end_in_the_log`, `a_replay_goes_live_without_a_gap_or_a_repeat_and_its_cursor_is_the_servers_number` |
+//! | ids are the relay's, random, never used again | `one_that_comes_back_has_a_whole_sequence_without_gap_or_repeat_200_times_under_load` |
 //! | resuming never starts a run | `one_that_comes_back_has_a_whole_sequence_without_gap_or_repeat_200_times_under_load` |
 //! | a background request over a server that has none is a 400 | `an_answer_in_the_background_is_passed_on_to_a_server_that_has_them_and_a_400_over_chat` |
 //! | what runs at a shutdown gets the grace, then ends with `server_shutting_down` | `a_drain_says_503_refuses_what_is_new_and_ends_what_runs_with_server_shutting_down`, `a_drain_ends_the_relays_own_answers_and_not_the_runtime_of_its_program` |
@@ -110,7 +115,7 @@
 //! | too many streams are 429 with `retry-after` | `an_answer_that_goes_on_without_its_client_is_one_of_its_streams`, `each_client_has_its_own_limit_and_an_ended_stream_makes_room` |
 //! | `Host` and `Origin` are compared exactly; CORS off unless origins are named | `a_foreign_host_is_refused`, `a_host_is_compared_whole`, `another_origins_page_can_not_drive_a_relay_on_localhost`, `a_named_origins_preflight_is_answered_and_its_page_may_read` |
 //! | a guess is refused and never repeated | `a_token_guess_is_refused_and_never_repeated` |
-//! | an unknown id is 404 and never passed on | `probes_call_no_model_and_unknown_ids_are_never_passed_on` |
+//! | with the relay's key an unknown id is 404 and never passed on; with the client's own it goes to the one server that could know it | `with_the_relays_key_an_unknown_id_is_a_404_and_never_passed_on`, `an_unknown_id_is_passed_on_with_the_clients_own_key_to_the_one_server_that_could_know_it` |
 //! | nothing of a request chooses the server; redirects are not followed | `nothing_of_a_request_chooses_the_server_and_redirects_are_not_followed` |
 //! | no token, key, query or body reaches a log, a metric, the page, an error or a `Debug` | `metrics_tell_the_relays_own_overhead_and_tokens_by_client`, `a_client_is_its_key_and_a_debug_shows_none`, `every_error_has_its_line_and_none_quotes_a_secret`, `token_file_is_named_with_its_line_and_never_quoted` |
 //! | keys come from a file, too, and no error quotes one | `several_keys_are_one_server_and_a_session_stays_with_one`, `every_error_has_its_line_and_none_quotes_a_secret` |
@@ -130,11 +135,11 @@
 //! | without any flag the embedded provider answers | `without_any_flag_the_embedded_provider_stands_behind_it` |
 //! | routes rename and fall back; the first that fits counts | `first_matching_route_wins_and_renames`, `a_fallback_answers_under_the_clients_name_with_one_created_and_its_own_head`, `a_fallback_is_never_for_the_callers_own_faults` |
 //! | checked whole at the start, every error with its line | `every_error_has_its_line_and_none_quotes_a_secret`, `check_says_file_and_line_and_starts_nothing` |
-//! | SIGHUP reads it again by its path, and a bad file changes nothing | `hangup_reads_again_and_a_bad_file_changes_nothing` |
+//! | SIGHUP reads it again by its path, running streams keep the old one, and a bad file changes nothing | `hangup_reads_again_and_a_bad_file_changes_nothing`, `a_stream_that_runs_keeps_the_routes_that_it_began_with` |
 //! | keys are sticky by session and rest by `retry-after` | `a_session_keeps_its_key_until_it_rests_and_comes_back_to_it`, `a_key_that_was_refused_rests_and_the_next_one_asks`, `when_all_keys_rest_the_first_to_be_ready_is_asked` |
 //! | models are listed under the clients' names, with `data` and `models` | `a_renamed_model_carries_the_clients_name_in_head_and_body` |
 //! | readiness is 503 a named time before the listener closes; the grace is 10 minutes | `ends_with_zero_after_sigterm_and_130_after_ctrl_c`, `the_numbers_of_the_relay_are_those_that_it_promises` |
-//! | probes never call a model | `probes_call_no_model_and_unknown_ids_are_never_passed_on` |
+//! | probes never call a model | `probes_call_no_model_and_an_unknown_id_that_nobodys_key_asks_for_is_asked_nowhere` |
 //! | histograms of the relay's own overhead and first event, tokens by client | `metrics_tell_the_relays_own_overhead_and_tokens_by_client` |
 //! | a cancelled answer's usage is never guessed | `an_answer_that_is_stopped_says_so_and_frees_the_server` |
 
@@ -151,10 +156,10 @@ use actix_web::{
     App,
     body::{BodySize, MessageBody},
     dev::{Service, ServiceResponse},
-    test::{TestRequest, init_service},
+    test::{TestRequest, init_service, read_body},
 };
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{RunningRelay, header, post};
@@ -289,7 +294,7 @@ async fn nothing_of_a_request_chooses_the_server_and_redirects_are_not_followed(
 }
 
 #[actix_rt::test]
-async fn probes_call_no_model_and_unknown_ids_are_never_passed_on() {
+async fn probes_call_no_model_and_an_unknown_id_that_nobodys_key_asks_for_is_asked_nowhere() {
     let relay = RunningRelay::start().await;
     for path in ["/healthz", "/readyz", "/metrics", "/", "/streams"] {
         assert_eq!(relay.get(path).await.0, 200, "{path}");
@@ -301,6 +306,33 @@ async fn probes_call_no_model_and_unknown_ids_are_never_passed_on() {
     let cancel = "/v1/responses/resp_unknown/cancel";
     assert_eq!(post(&relay, cancel, "", "").await.0, 404);
     assert_eq!(relay.upstream.connections().len(), 0);
+}
+
+#[actix_rt::test]
+async fn a_stream_that_runs_keeps_the_routes_that_it_began_with() {
+    tokio::time::pause();
+    let provider = |host: &str| Provider::new(host, &format!("http://{host}.test/v1")).unwrap();
+    let long = begun().wait(Duration::from_secs(60)).event(completed());
+    let transport = ScriptedTransport::new([long, Exchange::answer("hi")]);
+    let runtime = Runtime::with_transport(testing::config(), transport.clone()).unwrap();
+    let routes = RouteTable::single(provider("before"));
+    let relay = Relay::new(runtime, routes, RelayConfig::default());
+    let app = init_service(App::new().configure(|app| relay.configure(app))).await;
+    let running = asks(&app, true).await;
+    relay.set_routes(RouteTable::single(provider("after")));
+    let later = asks(&app, true).await;
+    for answer in [running, later] {
+        let body = read_body(answer).await;
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("event: response.completed"), "{body}");
+    }
+    let requests = transport.requests();
+    let hosts: Vec<_> = requests.iter().map(|sent| sent.url.host_str()).collect();
+    assert_eq!(hosts, [Some("before.test"), Some("after.test")]);
+}
+
+fn completed() -> Value {
+    json!({"type": "response.completed", "sequence_number": 2, "response": {"id": "resp_1", "status": "completed", "output": []}})
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Clients that are cut and come back, and one that does not read: over sockets, many at a time.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use actix_responses::{
     Runtime,
@@ -99,8 +99,8 @@ impl Random {
     }
 }
 
-/// Asks, is cut somewhere, comes back, is cut again, and comes back for the rest. What it has then, and whether it was let run on.
-async fn cut_twice(address: SocketAddr, wire: Wire, number: u64) -> (Vec<String>, bool) {
+/// Asks, is cut somewhere, comes back, is cut again, and comes back for the rest. What it has then, whether it was let run on, and our id.
+async fn cut_twice(address: SocketAddr, wire: Wire, number: u64) -> (Vec<String>, bool, String) {
     let mut random = Random(number);
     let whole: usize = answer(wire).iter().map(String::len).sum();
     let is_detached = !number.is_multiple_of(4);
@@ -159,7 +159,7 @@ async fn cut_twice(address: SocketAddr, wire: Wire, number: u64) -> (Vec<String>
             assert_eq!(id, number.to_string());
         }
     }
-    (seen, is_detached)
+    (seen, is_detached, id)
 }
 
 #[actix_rt::test]
@@ -170,7 +170,10 @@ async fn one_that_comes_back_has_a_whole_sequence_without_gap_or_repeat_200_time
         let relay = in_front_of(wire, reply);
         let clients = (0..100).map(|number| cut_twice(relay.address, wire, number));
         let mut cancelled = 0;
-        for (number, (seen, is_detached)) in join_all(clients).await.into_iter().enumerate() {
+        let mut ids = HashSet::new();
+        for (number, (seen, is_detached, id)) in join_all(clients).await.into_iter().enumerate() {
+            assert_eq!(id.len(), "relay_".len() + 32, "{id}");
+            assert!(ids.insert(id), "{number}");
             if is_detached || seen == whole {
                 assert_eq!(seen, whole, "{number}");
                 continue;

@@ -231,10 +231,12 @@ impl Answer {
 
     /// Reads from the block behind `position` on: 0 is the first.
     pub(in crate::relay) fn read(&self, position: u64) -> Reader {
-        if self.is_in_store.load(Ordering::Acquire) {
-            return Reader::of_store(self.store.tail(&self.key(), position + 1));
+        // It sits down first: the log lets nothing go of what a reader has still to read.
+        let reader = Reader::new(self.log.clone(), position);
+        match self.is_in_store.load(Ordering::Acquire) {
+            true => Reader::of_store(self.store.tail(&self.key(), position + 1)),
+            false => reader,
         }
-        Reader::new(self.log.clone(), position)
     }
 
     /// Asks the pump to stop, and waits for the end, for as long.
@@ -261,9 +263,12 @@ impl Answer {
 
     /// All blocks so far, if none is gone.
     pub(in crate::relay) async fn blocks(&self) -> Result<Vec<Bytes>, ReadError> {
+        if let Some(blocks) = self.log.whole().filter(|_| self.log.is_resumable()) {
+            return Ok(blocks);
+        }
+        // The log lets it go when the store has it.
         if !self.is_in_store.load(Ordering::Acquire) {
-            let blocks = self.log.whole().filter(|_| self.log.is_resumable());
-            return blocks.ok_or(ReadError::NotResumable);
+            return Err(ReadError::NotResumable);
         }
         let stream = self.key();
         let mut blocks = Vec::new();

@@ -16,18 +16,19 @@ use serde_json::{Value, json};
 use super::super::{
     Relay, RelayConfig, RouteTable,
     access::Client,
-    answers::{About, Answer, End},
+    answers::{About, Answer, End, Reader},
+    connection,
 };
 use crate::{Runtime, provider::Provider, wire::Wire};
 
 fn relay() -> Relay {
+    relay_with(RelayConfig::default())
+}
+
+fn relay_with(config: RelayConfig) -> Relay {
     let provider = Provider::new("nobody", "http://127.0.0.1:9/v1").expect("a provider");
     let runtime = Runtime::start(provider.clone()).expect("a runtime");
-    Relay::new(
-        runtime,
-        RouteTable::single(Arc::new(provider)),
-        RelayConfig::default(),
-    )
+    Relay::new(runtime, RouteTable::single(Arc::new(provider)), config)
 }
 
 fn begin(relay: &Relay, client: &Client, request: &Value, is_detached: bool) -> Arc<Answer> {
@@ -361,4 +362,38 @@ async fn a_resumed_stream_that_is_silent_is_sent_signs_of_life_between_blocks() 
         body.matches("data: {\"type\":\"keepalive\"}\n\n").count(),
         2
     );
+}
+
+#[actix_rt::test]
+async fn an_answer_over_its_bound_and_one_that_is_not_kept_any_longer_say_so() {
+    let relay = relay_with(RelayConfig::default().with_retention_bytes(4000));
+    let app = app!(relay);
+    let long = begin(&relay, &Client::Anonymous, &json!({}), false);
+    let reader = long.read(0);
+    long.push((0..20).map(delta));
+    let uri = format!("/v1/responses/{}?stream=true&starting_after=3", long.id());
+    let (status, body) = ask(&app, TestRequest::get().uri(&uri)).await;
+    assert_eq!(status, 409);
+    assert!(body.contains("stream_not_resumable"), "{body}");
+    // Who reads it reads it to its end.
+    long.push([closing(20)]);
+    long.end(End::Completed);
+    assert_eq!(rest(&long, reader).await.matches("data: ").count(), 21);
+
+    let gone = begin(&relay, &Client::Anonymous, &json!({}), false);
+    gone.push([delta(0)]);
+    gone.end(End::Completed);
+    let reader = gone.read(0);
+    relay.shared.answers.remove(&gone).await;
+    let told = rest(&gone, reader).await;
+    assert!(
+        told.contains("response.failed") && told.contains("stream_expired"),
+        "{told}"
+    );
+}
+
+async fn rest(answer: &Arc<Answer>, reader: Reader) -> String {
+    let body = connection::body(answer.clone(), reader, Duration::from_secs(15));
+    let pieces: Vec<_> = body.map(|piece| piece.expect("bytes")).collect().await;
+    String::from_utf8(pieces.concat()).expect("text")
 }
