@@ -1,16 +1,11 @@
 //! The server of a relay: actix-web's, set so that clients who are slow, many or gone cost what is bounded.
 
-use std::{
-    future::ready,
-    io,
-    net::{IpAddr, TcpListener},
-    time::Duration,
-};
+use std::{future::ready, io, net::TcpListener, time::Duration};
 
 use actix_http::HttpService;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
-    App, HttpRequest,
+    App,
     dev::{AppConfig, Server, ServerHandle},
     middleware::from_fn,
     rt::net::TcpStream,
@@ -20,7 +15,7 @@ use actix_web::{
 use super::{
     config::RelayConfig,
     routes,
-    watched::{Turn, Watched, watch},
+    watched::{Watched, watch},
 };
 
 /// How long a connection lies still between two requests.
@@ -81,15 +76,6 @@ pub(super) fn start(
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(Serving { handle })
-}
-
-/// The address of the listener that a request came by.
-pub(super) fn listener_of(request: &HttpRequest) -> IpAddr {
-    match request.conn_data::<std::rc::Rc<Turn>>() {
-        Some(turn) => turn.listener(),
-        // That of a program with a service of its own.
-        None => request.app_config().local_addr().ip(),
-    }
 }
 
 /// A client that takes nothing at all would hold its connection, and what waits to be written, for ever: the system ends it after this time.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use actix_web::{
+    HttpRequest,
     body::{BodySize, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
@@ -206,5 +207,14 @@ impl<B: MessageBody> MessageBody for Answering<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, B::Error>>> {
         self.body.as_mut().poll_next(cx)
+    }
+}
+
+/// The address of the listener that a request came by.
+pub(super) fn listener_of(request: &HttpRequest) -> IpAddr {
+    match request.conn_data::<Rc<Turn>>() {
+        Some(turn) => turn.listener(),
+        // That of a program with a service of its own.
+        None => request.app_config().local_addr().ip(),
     }
 }

@@ -19,7 +19,7 @@ use actix_web::{
 use self::client::KEY_HEADERS;
 pub use self::tokens::Tokens;
 pub(crate) use self::{client::Client, refusal::Refusal, streams::StreamPermit};
-use super::{config::RelayConfig, service};
+use super::{config::RelayConfig, watched};
 
 /// What is known of those who ask.
 pub(super) struct Access {
@@ -64,7 +64,7 @@ impl Access {
     /// Whose a request is, if they may ask.
     pub(super) fn admit(&self, request: &HttpRequest) -> Result<Client, Refusal> {
         let tokens = self.tokens();
-        let local = service::listener_of(request);
+        let local = watched::listener_of(request);
         // Where everybody needs a token, a page that calls itself by another name has none.
         if tokens.is_none() || !self.hosts.is_empty() {
             origin::check_host(request, local, &self.hosts)?;
