@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
     middleware::from_fn,
-    web::{Data, ServiceConfig, get, resource},
+    web::{Data, ServiceConfig, get, resource, to},
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{
     access::Client,
     answers::{Answer, End},
-    gate,
+    gate, routes,
     shared::Shared,
 };
 use crate::wire::Wire;
@@ -53,7 +53,8 @@ pub(super) fn routes(app: &mut ServiceConfig) {
             include_str!("page/page.js"),
         ),
     ] {
-        app.route(path, get().to(move || async move { file(kind, text) }));
+        let page = get().to(move || async move { file(kind, text) });
+        app.service(resource(path).route(page).default_service(to(others)));
     }
     // Browsers ask for it of their own accord.
     let none = || async { HttpResponse::NoContent().finish() };
@@ -61,8 +62,13 @@ pub(super) fn routes(app: &mut ServiceConfig) {
     app.service(
         resource("/streams")
             .wrap(from_fn(gate::gate))
-            .route(get().to(list)),
+            .route(get().to(list))
+            .default_service(to(others)),
     );
+}
+
+async fn others(request: HttpRequest) -> HttpResponse {
+    routes::others(&request, "GET, HEAD, OPTIONS")
 }
 
 fn file(kind: &'static str, text: &'static str) -> HttpResponse {

@@ -242,6 +242,17 @@ async fn each_path_says_by_what_it_is_asked() {
             assert_eq!((status, &*body), (expected, ""), "{path}");
         }
     }
+    for path in ["/", "/page.js", "/page.css", "/streams"] {
+        let (status, head, body) = asked("POST", path, "").await;
+        let allow = header(&head, "allow");
+        assert_eq!(
+            (status, allow),
+            (405, Some("GET, HEAD, OPTIONS")),
+            "{path}: {body}"
+        );
+        assert_eq!(asked("HEAD", path, "").await.0, 200, "{path}");
+        assert_eq!(asked("OPTIONS", path, "").await.0, 204, "{path}");
+    }
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==\r\n";
     for path in ["/v1/responses", "/responses/"] {
         let (status, _, body) = asked("GET", path, upgrade).await;
