@@ -1,8 +1,9 @@
 //! The handle that programs hold.
 
-use std::{fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{fmt, rc::Rc, sync::Arc, thread, time::Duration};
 
 use actix::Addr;
+use actix_rt::Arbiter;
 
 use self::{
     handle::Handle,
@@ -10,8 +11,8 @@ use self::{
 };
 use crate::{
     actors::{
-        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, GetStatus, ListModels, ListRequests,
-        RequestId, RequestStatus, StreamSupervisor, Submit, SubmitRequest, Subscribe,
+        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, GetStatus, LendArbiter, ListModels,
+        ListRequests, RequestId, RequestStatus, StreamSupervisor, Submit, SubmitRequest, Subscribe,
         SubscribeError, Subscriber, SupervisorConfig,
     },
     protocol::{CompactionOutput, ModelList, Prompt, Response, error::ApiError},
@@ -145,6 +146,17 @@ impl Runtime {
     /// The supervisor's address, for actors that subscribe themselves.
     pub fn supervisor(&self) -> &Addr<StreamSupervisor> {
         self.handle.supervisor()
+    }
+
+    /// Lends the arbiter of this thread: streams that are submitted on it from now on run there too, on connections of their own, and
+    /// what they deliver to it changes no thread. For services whose threads have much to deliver, such as the workers of an actix-web
+    /// server: each calls this once, and [`Workers::Current`](crate::actors::Workers) starts no threads beside them. It is lent until it, or
+    /// the runtime, ends. Outside of an arbiter, and when it is lent already, this does nothing.
+    pub fn lend_arbiter(&self) {
+        if let Some(arbiter) = Arbiter::try_current() {
+            let thread = thread::current().id();
+            self.handle.lend(LendArbiter { arbiter, thread });
+        }
     }
 
     /// Asks for an answer and waits for the whole of it. Dropping the future cancels it.

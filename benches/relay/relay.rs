@@ -4,7 +4,7 @@ use std::{env, future, net::Ipv4Addr, net::TcpListener, thread::available_parall
 
 use actix_responses::{
     Runtime,
-    actors::SupervisorConfig,
+    actors::{SupervisorConfig, Workers},
     provider::Provider,
     relay::{self, Relay, RelayConfig, RouteTable},
     wire::Wire,
@@ -40,7 +40,8 @@ pub fn serve_if_asked() -> bool {
     System::new().block_on(async {
         let provider = Provider::new("bench", base_url).expect("a provider");
         let provider = provider.with_wire(wire);
-        let config = SupervisorConfig::new(provider.clone());
+        let mut config = SupervisorConfig::new(provider.clone());
+        config.workers = Workers::Current;
         let runtime = Runtime::with_config(config).expect("a runtime");
         // All streams are of one client.
         let config = RelayConfig::default().with_max_streams(10_000);

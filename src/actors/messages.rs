@@ -2,7 +2,12 @@
 
 mod questions;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    thread::{self, ThreadId},
+    time::Duration,
+};
 
 use actix::Message;
 use http::HeaderMap;
@@ -50,6 +55,8 @@ pub struct SubmitRequest {
     pub blocks: bool,
     /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
     pub span: Span,
+    /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
+    pub(crate) thread: Option<ThreadId>,
 }
 
 impl SubmitRequest {
@@ -67,6 +74,7 @@ impl SubmitRequest {
             observer: None,
             blocks: false,
             span: Span::current(),
+            thread: Some(thread::current().id()),
         }
     }
 

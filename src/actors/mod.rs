@@ -3,7 +3,7 @@
 //! | actor | started by | receives | sends | ends when |
 //! |---|---|---|---|---|
 //! | [`StreamSupervisor`] | the program or [`Runtime`](crate::Runtime) | the messages below | attempts to workers, [`RequestNotice`] | [`Shutdown`] |
-//! | `Worker` | the supervisor, one for each arbiter | attempts | a sweep to its streams | the supervisor ends |
+//! | `Worker` | the supervisor, one for each arbiter, also one that [was lent](crate::Runtime::lend_arbiter) | attempts | a sweep to its streams | the supervisor ends |
 //! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
 //!
 //! Of a compaction or a list of models each attempt is a task of its worker's, for it receives nothing.
@@ -29,4 +29,5 @@ pub use messages::{
 pub use observing::MetricsObserver;
 pub use observing::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 pub use supervisor::{StreamSupervisor, SupervisorConfig};
+pub(crate) use workers::LendArbiter;
 pub use workers::Workers;

@@ -11,7 +11,7 @@ use std::{
 
 use actix_responses::{
     Runtime,
-    actors::SupervisorConfig,
+    actors::{SupervisorConfig, Workers},
     duration::parse_limit,
     provider::Provider,
     relay::{self, Configuration, Relay, RelayConfig, Route, RouteTable, Target, Tokens},
@@ -136,7 +136,10 @@ impl Serve {
         system::start()?.block_on(async {
             let mut interrupts =
                 Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
-            let runtime = Runtime::with_transport(setting.runtime, setting.transport)?;
+            // The threads that serve run the streams, too.
+            let mut config = setting.runtime;
+            config.workers = Workers::Current;
+            let runtime = Runtime::with_transport(config, setting.transport)?;
             let drain = Drain {
                 grace: setting.relay.grace,
                 notice: setting.relay.drain_notice,

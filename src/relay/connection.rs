@@ -33,7 +33,6 @@ pub(super) fn body(answer: Arc<Answer>, reader: Reader, keepalive: Duration) -> 
         reader,
         keepalive,
         numbers: None,
-        batch: None,
         last: None,
         read: 0,
         spoke_at: Instant::now(),
@@ -49,7 +48,6 @@ pub(super) struct Body {
     keepalive: Duration,
     /// Of one that was asked for again: each block has its id.
     numbers: Option<Numbers>,
-    batch: Option<(Batch, usize)>,
     last: Option<Bytes>,
     /// How many blocks of the answer came up to here.
     read: u64,
@@ -107,25 +105,30 @@ impl Body {
     }
 }
 
+/// The blocks for one write, in one chunk of HTTP: a further chunk costs as much as copying some hundred bytes.
+fn written(batch: &Batch, numbers: Option<&mut Numbers>) -> Bytes {
+    let Some(numbers) = numbers else {
+        return match &*batch.blocks {
+            [block] => block.clone(),
+            blocks => blocks.concat().into(),
+        };
+    };
+    let mut written = Vec::new();
+    for (count, block) in (batch.first..).zip(&batch.blocks) {
+        match numbers.of(count, block) {
+            Some(number) => written.extend_from_slice(&with_id(block, number)),
+            None => written.extend_from_slice(block),
+        }
+    }
+    written.into()
+}
+
 impl Stream for Body {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            if let Some((batch, next)) = &mut this.batch {
-                if let Some(block) = batch.blocks.get(*next) {
-                    let count = batch.first + *next as u64;
-                    *next += 1;
-                    let number = this.numbers.as_mut();
-                    let number = number.and_then(|numbers| numbers.of(count, block));
-                    return Poll::Ready(Some(Ok(match number {
-                        Some(number) => with_id(block, number),
-                        None => block.clone(),
-                    })));
-                }
-                this.batch = None;
-            }
             if this.ended {
                 return Poll::Ready(None);
             }
@@ -134,7 +137,7 @@ impl Stream for Body {
                     this.spoke_at = Instant::now();
                     this.last = batch.blocks.last().cloned();
                     this.read = batch.first + batch.blocks.len() as u64 - 1;
-                    this.batch = Some((batch, 0));
+                    return Poll::Ready(Some(Ok(written(&batch, this.numbers.as_mut()))));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.ended = true;

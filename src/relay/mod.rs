@@ -114,8 +114,10 @@ impl Relay {
         self.shared.drain.running()
     }
 
-    /// Adds its routes to a service.
+    /// Adds its routes to a service. The answers to this thread's clients run on its arbiter
+    /// ([`Runtime::lend_arbiter`](crate::Runtime::lend_arbiter)), so that a block goes from one socket to the other on one thread.
     pub fn configure(&self, app: &mut ServiceConfig) {
+        self.shared.runtime.lend_arbiter();
         app.app_data(Data::from(self.shared.clone()));
         app.app_data(forward::Upstream::default());
         app.configure(health::routes);

@@ -128,6 +128,7 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         attempt: 1,
         is_told: false,
         dropped: Vec::new(),
+        out: Vec::new(),
         asked,
     };
     actix_rt::spawn(pump.run());
@@ -166,6 +167,8 @@ struct Pump {
     attempt: u32,
     is_told: bool,
     dropped: Vec<String>,
+    /// What a delivery gives, empty between two of them.
+    out: Vec<Bytes>,
 }
 
 /// Why an answer is filled no further.
@@ -312,7 +315,7 @@ impl Pump {
     }
 
     fn take(&mut self, target: usize, delivery: &Delivery) -> Option<Next> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.out);
         let was_open = self.rendering.is_open();
         let (mut begins, mut has_items) = (false, false);
         for event in delivery.events() {
@@ -373,6 +376,7 @@ impl Pump {
         match end {
             None => {
                 self.send(target, &mut out);
+                self.out = out;
                 None
             }
             Some(event) => {

@@ -12,7 +12,7 @@ use actix_rt::Arbiter;
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
-    actors::{Shutdown, StreamSupervisor, SupervisorConfig},
+    actors::{LendArbiter, Shutdown, StreamSupervisor, SupervisorConfig},
     protocol::error::{ApiError, ErrorKind, Phase},
     transport::{Transport, TransportError, TransportFactory, lacking},
 };
@@ -84,6 +84,14 @@ impl Handle {
 
     pub(super) fn transport(&self) -> Result<Rc<dyn Transport>, TransportError> {
         self.factory.build()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one message for each arbiter, and it must arrive"
+    )]
+    pub(super) fn lend(&self, arbiter: LendArbiter) {
+        self.supervisor.do_send(arbiter);
     }
 
     pub(super) async fn shutdown(&self, grace: Duration) {

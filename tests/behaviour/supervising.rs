@@ -248,6 +248,39 @@ async fn streams_run_on_worker_threads() {
     runtime.shutdown(Duration::from_secs(1)).await;
 }
 
+/// What was submitted elsewhere runs elsewhere, and so does what is submitted there once it has ended. Real threads, and nothing waits
+/// for time.
+#[actix_rt::test]
+async fn streams_run_on_the_arbiter_that_was_lent_and_only_those_of_its_thread() {
+    let (run, mut runs) = mpsc::unbounded_channel();
+    let exchanges = (0..4).map(|_| {
+        let run = run.clone();
+        let begin = move || run.send(std::thread::current().id()).expect("the test");
+        Exchange::stream("").then(begin).chunk(answer())
+    });
+    let (runtime, _) = start_with(exchanges, |_| ());
+    tokio::time::resume();
+    let here = std::thread::current().id();
+    let arbiter = actix_rt::Arbiter::new();
+    let (ask, asked) = tokio::sync::oneshot::channel();
+    let there = runtime.clone();
+    arbiter.spawn(async move {
+        for _ in 0..2 {
+            there.lend_arbiter();
+            assert_eq!(names(&collect(&there).await), ANSWER);
+        }
+        let _ = ask.send(std::thread::current().id());
+    });
+    let there = asked.await.expect("answers");
+    assert_ne!(here, there);
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    assert!(arbiter.stop() && arbiter.join().is_ok());
+    assert_eq!(names(&collect(&runtime).await), ANSWER);
+    let ran: Vec<_> = (0..4).map(|_| runs.try_recv().expect("a run")).collect();
+    assert_eq!(ran, [there, there, here, here]);
+    runtime.shutdown(Duration::ZERO).await;
+}
+
 #[actix_rt::test]
 async fn a_lost_worker_is_replaced_and_its_request_tried_again() {
     let lost = Exchange::stream(created()).stopping_the_arbiter();

@@ -5,6 +5,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
+    thread::ThreadId,
 };
 
 use actix::{Message, Recipient};
@@ -137,6 +138,8 @@ pub(crate) struct RequestSpec {
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
     pub(crate) deadline: Option<Instant>,
     pub(crate) accepted: Instant,
+    /// Where it was submitted.
+    pub(crate) thread: Option<ThreadId>,
     pub(crate) counts: Counts,
     /// Who passes the trace on to the server.
     pub(crate) propagator: Option<Arc<dyn Propagator>>,

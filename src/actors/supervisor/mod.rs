@@ -28,7 +28,10 @@ use super::{
         spec::{Attempt, HeadArrived},
     },
     audience::listener::Listener,
-    workers::worker::{Orders, StartAttempt},
+    workers::{
+        LendArbiter,
+        worker::{Orders, StartAttempt},
+    },
 };
 use crate::{
     protocol::{ResponseEvent, Restarted, error::ApiError},
@@ -63,10 +66,13 @@ impl StreamSupervisor {
             return;
         };
         let origin = &request.spec.origin;
-        let placed = self.pool.choose().and_then(|(worker, load)| {
-            let is_watched = self.breakers.admit(origin, self.epoch.elapsed())?;
-            Ok((worker, load, is_watched))
-        });
+        let placed = self
+            .pool
+            .choose(request.spec.thread)
+            .and_then(|(worker, load)| {
+                let is_watched = self.breakers.admit(origin, self.epoch.elapsed())?;
+                Ok((worker, load, is_watched))
+            });
         if let Err(refused) = &placed
             && let Some(wait) = request.spare(refused)
         {
@@ -370,6 +376,14 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             telemetry::record_cancelled(&request.span);
         }
         self.retire(id, audience, ctx);
+    }
+}
+
+impl Handler<LendArbiter> for StreamSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: LendArbiter, _: &mut Self::Context) {
+        self.pool.lend(&message.arbiter, message.thread);
     }
 }
 

@@ -91,6 +91,7 @@ impl StreamSupervisor {
             stream: StreamOptions::default(),
             deadline: total.and_then(|total| now.checked_add(total)),
             accepted: now,
+            thread: None,
             counts: Counts::default(),
             propagator: self.config.propagator.clone(),
             content: None,
@@ -156,8 +157,10 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             observer,
             blocks,
             span: caller,
+            thread,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
+        spec.thread = thread;
         let Provider { wire, quirks, .. } = &*spec.provider;
         spec.body = wire.request_body(&prompt, quirks)?.into();
         spec.accept = Accept::EventStream;

@@ -1,9 +1,13 @@
 //! The arbiters that attempts run on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    thread::{self, ThreadId},
+    time::Duration,
+};
 
 use actix::{Actor, Addr};
-use actix_rt::Arbiter;
+use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::{
     load::{Load, LoadShare},
@@ -34,6 +38,7 @@ pub(crate) struct WorkerPool {
     /// How many threads there are to be.
     threads: usize,
     slots: Vec<WorkerSlot>,
+    lent: Vec<LentSlot>,
 }
 
 struct WorkerSlot {
@@ -43,12 +48,37 @@ struct WorkerSlot {
     load: Load,
 }
 
+/// A worker on an arbiter of the program's, for the requests of its thread.
+struct LentSlot {
+    address: Addr<Worker>,
+    thread: ThreadId,
+}
+
+/// A worker that was chosen.
+#[derive(Clone, Copy)]
+pub(crate) enum Choice {
+    Own(usize),
+    Lent(usize),
+}
+
 impl WorkerPool {
     pub(crate) fn new(factory: Arc<dyn TransportFactory>) -> Self {
         Self {
             factory,
             threads: 0,
             slots: Vec::new(),
+            lent: Vec::new(),
+        }
+    }
+
+    /// Has the requests of a thread run on its arbiter, which is this one.
+    pub(crate) fn lend(&mut self, arbiter: &ArbiterHandle, thread: ThreadId) {
+        self.lent.retain(|slot| slot.address.connected());
+        let is_own = thread == thread::current().id()
+            && self.slots.iter().any(|slot| slot.arbiter.is_none());
+        if !is_own && self.lent.iter().all(|slot| slot.thread != thread) {
+            let address = start_worker(&self.factory, Some(arbiter));
+            self.lent.push(LentSlot { address, thread });
         }
     }
 
@@ -77,15 +107,28 @@ impl WorkerPool {
     /// A new worker, on the supervisor's own arbiter or on another.
     fn slot(&self, arbiter: Option<Arbiter>) -> WorkerSlot {
         WorkerSlot {
-            address: start_worker(&self.factory, arbiter.as_ref()),
+            address: start_worker(
+                &self.factory,
+                arbiter.as_ref().map(Arbiter::handle).as_ref(),
+            ),
             arbiter,
             load: Load::default(),
         }
     }
 
-    /// The worker with the least to do; of equal ones the first, so that requests that follow each other share its
-    /// connections. One that is gone is replaced, on its thread if that still runs.
-    pub(crate) fn choose(&mut self) -> Result<(usize, LoadShare), ApiError> {
+    /// The worker of the thread that the request came from, if that one was lent. Else the one with the least to do; of equal ones the
+    /// first, so that requests that follow each other share its connections. One that is gone is replaced, on its thread if that still runs.
+    pub(crate) fn choose(
+        &mut self,
+        thread: Option<ThreadId>,
+    ) -> Result<(Choice, LoadShare), ApiError> {
+        let lent = self
+            .lent
+            .iter()
+            .position(|slot| Some(slot.thread) == thread);
+        if let Some(choice) = lent.filter(|choice| self.lent[*choice].address.connected()) {
+            return Ok((Choice::Lent(choice), Load::default().share()));
+        }
         if self.slots.len() < self.threads
             && let Err(error) = self.start_thread()
             && self.slots.is_empty()
@@ -103,19 +146,24 @@ impl WorkerPool {
                 *arbiter = new_arbiter()?;
                 slot.load = Load::default();
             }
-            slot.address = start_worker(&self.factory, slot.arbiter.as_ref());
+            let handle = slot.arbiter.as_ref().map(Arbiter::handle);
+            slot.address = start_worker(&self.factory, handle.as_ref());
         }
-        Ok((choice, slot.load.share()))
+        Ok((Choice::Own(choice), slot.load.share()))
     }
 
     /// The worker that was chosen just now.
-    pub(crate) fn worker(&self, choice: usize) -> &Addr<Worker> {
-        &self.slots[choice].address
+    pub(crate) fn worker(&self, choice: Choice) -> &Addr<Worker> {
+        match choice {
+            Choice::Own(choice) => &self.slots[choice].address,
+            Choice::Lent(choice) => &self.lent[choice].address,
+        }
     }
 
-    /// Ends the arbiters that were started.
+    /// Ends the arbiters that were started. Those that were lent go on.
     pub(crate) fn stop(&mut self) {
         self.threads = 0;
+        self.lent.clear();
         for slot in self.slots.drain(..) {
             if let Some(arbiter) = slot.arbiter {
                 arbiter.stop();
@@ -131,10 +179,13 @@ impl Drop for WorkerPool {
     }
 }
 
-fn start_worker(factory: &Arc<dyn TransportFactory>, arbiter: Option<&Arbiter>) -> Addr<Worker> {
+fn start_worker(
+    factory: &Arc<dyn TransportFactory>,
+    arbiter: Option<&ArbiterHandle>,
+) -> Addr<Worker> {
     let factory = factory.clone();
     match arbiter {
-        Some(arbiter) => Worker::start_in_arbiter(&arbiter.handle(), |_| Worker::new(factory)),
+        Some(arbiter) => Worker::start_in_arbiter(arbiter, |_| Worker::new(factory)),
         None => Worker::new(factory).start(),
     }
 }

@@ -190,6 +190,7 @@ mod tests {
             stream: StreamOptions::default(),
             deadline: None,
             accepted: Instant::now(),
+            thread: None,
             counts: Counts::default(),
             propagator: None,
             content: None,

@@ -61,8 +61,10 @@ pub(super) struct Ledger {
 /// The log of one answer. The pump that fills it is one; readers come and go.
 pub(super) struct Log {
     state: Mutex<State>,
-    /// Told when a reader has read or left, and of a cancel: all that the pump waits for.
-    pump: Notify,
+    /// Told when a reader has left, of a cancel and of the end.
+    left: Notify,
+    /// Told when a reader has read or left, while somebody waits for room.
+    room: Notify,
     limits: Bounds,
     /// Of the client, and of all.
     ledgers: [Arc<Ledger>; 2],
@@ -83,6 +85,7 @@ struct State {
     seats: Vec<Option<Seat>>,
     readers: usize,
     had_reader: bool,
+    wants_room: bool,
 }
 
 /// The place of a reader.
@@ -130,8 +133,10 @@ impl Log {
                 seats: Vec::new(),
                 readers: 0,
                 had_reader: false,
+                wants_room: false,
             }),
-            pump: Notify::new(),
+            left: Notify::new(),
+            room: Notify::new(),
             limits,
             ledgers,
         }
@@ -170,13 +175,13 @@ impl Log {
         let first = state.end.is_none();
         state.end.get_or_insert(end);
         state.wake_readers();
-        self.pump.notify_waiters();
+        self.left.notify_waiters();
         first
     }
 
     pub(super) fn cancel(&self) {
         self.state().cancel = true;
-        self.pump.notify_waiters();
+        self.left.notify_waiters();
     }
 
     /// Keeps the blocks for nobody but those who read now.
@@ -242,7 +247,8 @@ impl Log {
         state.seats[seat] = None;
         state.readers -= 1;
         self.let_go_of_what_was_read(state);
-        self.pump.notify_waiters();
+        self.left.notify_waiters();
+        self.room.notify_waiters();
     }
 
     pub(super) fn poll_read(
@@ -285,7 +291,10 @@ impl Log {
         place.position += blocks.len() as u64;
         place.bytes += bytes as u64;
         self.let_go_of_what_was_read(state);
-        self.pump.notify_waiters();
+        // Seldom: most readers keep up, and the pump is not to be woken for each block.
+        if state.wants_room {
+            self.room.notify_waiters();
+        }
         Poll::Ready(Some(Ok(Batch { first, blocks })))
     }
 
@@ -314,9 +323,13 @@ impl Log {
     }
 
     /// Waits until what is asked of the state is there.
-    async fn until<T>(&self, mut found: impl FnMut(&mut State) -> Option<T>) -> T {
+    async fn until<T>(
+        &self,
+        told_by: &Notify,
+        mut found: impl FnMut(&mut State) -> Option<T>,
+    ) -> T {
         loop {
-            let told = self.pump.notified();
+            let told = told_by.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             if let Some(found) = found(&mut self.state()) {
@@ -333,9 +346,13 @@ impl Log {
             return;
         }
         let deadline = Instant::now() + self.limits.slow_reader;
-        let room = self.until(|state| (state.behind() <= far).then_some(()));
+        let room = self.until(&self.room, |state| {
+            state.wants_room = state.behind() > far;
+            (!state.wants_room).then_some(())
+        });
         if timeout_at(deadline, room).await.is_err() {
             let state = &mut *self.state();
+            state.wants_room = false;
             for seat in state.seats.iter_mut().flatten() {
                 if state.pushed_bytes - seat.bytes > far {
                     seat.too_slow = true;
@@ -351,17 +368,20 @@ impl Log {
 
     /// Resolves when all readers that it had are gone.
     pub(super) async fn deserted(&self) {
-        self.until(|state| (state.had_reader && state.readers == 0).then_some(()))
-            .await;
+        self.until(&self.left, |state| {
+            (state.had_reader && state.readers == 0).then_some(())
+        })
+        .await;
     }
 
     pub(super) async fn cancelled(&self) {
-        self.until(|state| state.cancel.then_some(())).await;
+        self.until(&self.left, |state| state.cancel.then_some(()))
+            .await;
     }
 
     /// Resolves when it has ended, for those who wait for that alone.
     pub(super) async fn ended_within(&self, time: Duration) -> Option<End> {
-        let ended = self.until(|state| state.end);
+        let ended = self.until(&self.left, |state| state.end);
         timeout_at(Instant::now() + time, ended).await.ok()
     }
 }
