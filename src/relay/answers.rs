@@ -68,6 +68,8 @@ struct Known {
     rooms: HashMap<Client, Room>,
     /// All that are known, the oldest first.
     order: VecDeque<Arc<Answer>>,
+    /// The bytes of their requests.
+    request_bytes: usize,
     /// When it was last looked for those whose time has passed.
     swept: Option<Instant>,
 }
@@ -132,6 +134,7 @@ impl Answers {
             ledgers,
         ));
         room.answers.insert(answer.id_shared(), answer.clone());
+        known.request_bytes += answer.about().request.len();
         known.order.push_back(answer.clone());
         answer
     }
@@ -246,8 +249,11 @@ impl Answers {
     pub(in crate::relay) async fn remove(&self, answer: &Answer) {
         {
             let mut known = self.known();
+            let before = known.order.len();
             known.order.retain(|other| other.id() != answer.id());
-            known.forget(answer);
+            if known.order.len() < before {
+                known.forget(answer);
+            }
         }
         // One that the store never had, or does not give back, is gone all the same.
         let _ = self.inner.store.remove(&answer.key()).await;
@@ -280,12 +286,13 @@ impl Answers {
         Some(turns.into_iter().rev().flatten().collect())
     }
 
-    /// Lets go of those whose time has passed, and of the oldest of too many.
+    /// Lets go of those whose time has passed, and of the oldest of too many, or whose requests are too long together.
     fn let_go(&self, known: &mut Known) {
         let now = Instant::now();
         let mut too_many = known.order.len().saturating_sub(self.inner.bounds.ended);
+        let mut too_long = known.request_bytes.saturating_sub(self.inner.bounds.bytes);
         let recently = known.swept.is_some_and(|at| now < at + SWEEP);
-        if recently && too_many == 0 {
+        if recently && too_many == 0 && too_long == 0 {
             return;
         }
         known.swept = Some(now);
@@ -300,8 +307,9 @@ impl Answers {
         let mut gone = Vec::new();
         known.order.retain(|answer| {
             // One that runs stays.
-            let goes = passed(answer).is_some_and(|passed| passed || too_many > 0);
+            let goes = passed(answer).is_some_and(|passed| passed || too_many > 0 || too_long > 0);
             if goes {
+                too_long = too_long.saturating_sub(answer.about().request.len());
                 too_many = too_many.saturating_sub(1);
                 gone.push(answer.clone());
             }
@@ -315,6 +323,7 @@ impl Answers {
 
 impl Known {
     fn forget(&mut self, answer: &Answer) {
+        self.request_bytes -= answer.about().request.len();
         if let Some(room) = self.rooms.get_mut(answer.client()) {
             room.answers.remove(answer.id());
             room.aliases.retain(|_, ours| **ours != *answer.id());

@@ -73,7 +73,7 @@ async fn answer(
     let client = gate::admit(request, shared)?;
     let permit = shared.access.begin_stream(&client)?;
     let running = shared.drain.begin_for(request, permit)?;
-    let body = body::read(request, payload, &shared.config).await?;
+    let body = body::read(request, payload, &running, &shared.config).await?;
     match read(wire, &body) {
         Ok((prompt, form)) => {
             let asks = Asks {

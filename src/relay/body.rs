@@ -1,6 +1,9 @@
 //! The body of a request: read whole and unpacked, within its bounds.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest,
@@ -12,15 +15,16 @@ use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
 
-use super::{access::Refusal, config::RelayConfig};
+use super::{access::Refusal, config::RelayConfig, drain::Running};
 
 /// The most memory that a packed body may ask of zstd for what it refers back to, as a power of two: 8 MiB, more than any of its usual levels.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// Reads a body and unpacks it. The limit counts unpacked bytes; what is over it is refused before it is read whole.
+/// Reads a body and unpacks it. The limits count unpacked bytes; what is over them is refused before it is read whole.
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: Payload,
+    running: &Running,
     config: &RelayConfig,
 ) -> Result<Bytes, Refusal> {
     let limit = config.max_body_bytes;
@@ -31,16 +35,14 @@ pub(super) async fn read(
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    let mut unpacker = Unpacker::new(coding, limit).map_err(|error| unreadable(coding, &error))?;
+    let mut unpacker = Unpacker::new(coding, Bounded::new(running, config))
+        .map_err(|error| unreadable(coding, &error))?;
     let reading = async {
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| broken(&error))?;
             unpacker
                 .write(&chunk)
-                .map_err(|error| match is_over(&error) {
-                    true => too_large(limit),
-                    false => unreadable(coding, &error),
-                })?;
+                .map_err(|error| refused(coding, limit, &error))?;
         }
         Ok(())
     };
@@ -55,11 +57,26 @@ pub(super) async fn read(
             return Err(Refusal::new(status, "request_timeout", message));
         }
     }
-    let body = unpacker.finish().map_err(|error| match is_over(&error) {
-        true => too_large(limit),
-        false => unreadable(coding, &error),
-    })?;
+    let body = unpacker
+        .finish()
+        .map_err(|error| refused(coding, limit, &error))?;
     Ok(body.into())
+}
+
+fn refused(coding: Coding, limit: usize, error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => too_large(limit),
+        io::ErrorKind::OutOfMemory => {
+            let mut refusal = Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server_is_overloaded",
+                "the bodies of all requests that run are as large as they may be together (`max_running_body_bytes`)",
+            );
+            refusal.retry_after = Some(Duration::from_secs(1));
+            refusal
+        }
+        _ => unreadable(coding, error),
+    }
 }
 
 fn too_large(limit: usize) -> Refusal {
@@ -113,15 +130,32 @@ impl Coding {
 }
 
 /// What is unpacked so far, up to a limit.
-struct Bounded {
+struct Bounded<'a> {
     bytes: Vec<u8>,
     limit: usize,
+    running: &'a Running,
+    /// Of all that run.
+    running_limit: usize,
 }
 
-impl Write for Bounded {
+impl<'a> Bounded<'a> {
+    fn new(running: &'a Running, config: &RelayConfig) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit: config.max_body_bytes,
+            running,
+            running_limit: config.max_running_body_bytes,
+        }
+    }
+}
+
+impl Write for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.limit - self.bytes.len() {
             return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if !self.running.make_room(bytes.len(), self.running_limit) {
+            return Err(io::ErrorKind::OutOfMemory.into());
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -132,27 +166,19 @@ impl Write for Bounded {
     }
 }
 
-fn is_over(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::FileTooLarge
-}
-
-enum Unpacker {
-    Identity(Bounded),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Bounded>>),
-    Gzip(Box<MultiGzDecoder<Bounded>>),
+enum Unpacker<'a> {
+    Identity(Bounded<'a>),
+    Zstd(Box<zstd::stream::write::Decoder<'static, Bounded<'a>>>),
+    Gzip(Box<MultiGzDecoder<Bounded<'a>>>),
     /// With or without zlib's head, which the first byte tells.
-    Deflate(Option<Bounded>),
-    Zlib(Box<ZlibDecoder<Bounded>>),
-    Raw(Box<DeflateDecoder<Bounded>>),
-    Brotli(Box<brotli_decompressor::DecompressorWriter<Bounded>>),
+    Deflate(Option<Bounded<'a>>),
+    Zlib(Box<ZlibDecoder<Bounded<'a>>>),
+    Raw(Box<DeflateDecoder<Bounded<'a>>>),
+    Brotli(Box<brotli_decompressor::DecompressorWriter<Bounded<'a>>>),
 }
 
-impl Unpacker {
-    fn new(coding: Coding, limit: usize) -> io::Result<Self> {
-        let bounded = Bounded {
-            bytes: Vec::new(),
-            limit,
-        };
+impl<'a> Unpacker<'a> {
+    fn new(coding: Coding, bounded: Bounded<'a>) -> io::Result<Self> {
         Ok(match coding {
             Coding::Identity => Self::Identity(bounded),
             Coding::Zstd => {

@@ -10,6 +10,9 @@ use super::store::StreamStore;
 pub struct RelayConfig {
     /// The most bytes that the body of a request may have, decoded. A longer one is 413.
     pub max_body_bytes: usize,
+    /// The most bytes that the bodies of all requests that run may have together, decoded. What would bring more is 503, and may try again
+    /// soon.
+    pub max_running_body_bytes: usize,
     /// The most streams that one client may have at a time; a further one is 429. Anonymous ones are one client.
     pub max_streams: usize,
     /// The most connections that a server of this relay's command takes at a time; further ones wait until one is free.
@@ -47,6 +50,7 @@ impl Default for RelayConfig {
     fn default() -> Self {
         Self {
             max_body_bytes: 32 << 20,
+            max_running_body_bytes: 1 << 30,
             max_streams: 1000,
             max_connections: 25_000,
             head_time: Duration::from_secs(10),
@@ -68,6 +72,7 @@ impl Default for RelayConfig {
 
 with_fields!(RelayConfig {
     with_max_body_bytes(max_body_bytes: usize),
+    with_max_running_body_bytes(max_running_body_bytes: usize),
     with_max_streams(max_streams: usize),
     with_max_connections(max_connections: usize),
     with_head_time(head_time: Duration),

@@ -22,6 +22,8 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(super) struct Drain {
     draining: AtomicBool,
     running: AtomicUsize,
+    /// The bytes of the bodies of those that run.
+    body_bytes: AtomicUsize,
     emptied: Notify,
     is_over: AtomicBool,
     over: Notify,
@@ -31,6 +33,7 @@ pub(super) struct Drain {
 /// holds this.
 pub(super) struct Running {
     drain: Arc<Drain>,
+    body_bytes: AtomicUsize,
     _permit: StreamPermit,
 }
 
@@ -53,6 +56,7 @@ impl Drain {
         self.running.fetch_add(1, Ordering::AcqRel);
         let running = Arc::new(Running {
             drain: self.clone(),
+            body_bytes: AtomicUsize::new(0),
             _permit: permit,
         });
         if self.is_draining() {
@@ -116,8 +120,21 @@ pub(super) fn shutting_down() -> ApiError {
     ApiError::new(ErrorKind::ShutDown, message)
 }
 
+impl Running {
+    /// Makes room for so many bytes more of its body, for as long as it runs; not where all together would have more than `limit`.
+    pub(super) fn make_room(&self, bytes: usize, limit: usize) -> bool {
+        let all = &self.drain.body_bytes;
+        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+        all.fetch_add(bytes, Ordering::Relaxed)
+            .saturating_add(bytes)
+            <= limit
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        let bytes = self.body_bytes.load(Ordering::Relaxed);
+        self.drain.body_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if self.drain.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.drain.emptied.notify_waiters();
         }

@@ -48,7 +48,7 @@ async fn compaction(
     let permit = shared.access.begin_stream(&client)?;
     let began = Instant::now();
     let running = shared.drain.begin_for(request, permit)?;
-    let body = body::read(request, payload, &shared.config).await?;
+    let body = body::read(request, payload, &running, &shared.config).await?;
     let prompt = match Prompt::from_body(body.clone()) {
         Ok(prompt) => prompt,
         Err(error) => return Ok(failure::ours_to_say(&error)),

@@ -143,6 +143,25 @@ async fn a_slow_body_is_408_after_its_time_and_asks_nobody() {
 }
 
 #[actix_rt::test]
+async fn bodies_of_all_clients_together_have_a_limit_which_those_that_go_give_back() {
+    let relay = with(RelayConfig::default().with_max_running_body_bytes(150)).await;
+    let head = head(&relay, "content-length: 1000\r\n");
+    let slow = open(&relay, &format!("{head}{}", " ".repeat(140))).await;
+    let until = async |wanted: u16| loop {
+        let (status, head, body) = post(&relay, "/v1/responses", "", &asks(false)).await;
+        if status == wanted {
+            return (head, body);
+        }
+    };
+    let refused = timeout(PATIENCE, until(503)).await;
+    let (head, body) = refused.expect("a refusal");
+    assert_eq!(header(&head, "retry-after"), Some("1"));
+    assert!(body.contains("`max_running_body_bytes`"), "{body}");
+    drop(slow);
+    timeout(PATIENCE, until(200)).await.expect("room");
+}
+
+#[actix_rt::test]
 async fn a_body_without_end_is_413_by_its_limit_however_it_comes() {
     let relay = with(RelayConfig::default().with_max_body_bytes(1 << 20)).await;
     let too_large = |answer: &str| {

@@ -90,7 +90,7 @@ fn first_matching_route_wins_and_renames() {
 #[test]
 fn one_provider_needs_no_route_and_every_knob_is_read() {
     let text = format!(
-        "[relay]\nlisten = ['127.0.0.1:0', '[::1]:0']\nallow_anonymous = true\nmax_body_bytes = 1\nmax_streams = 2\n\
+        "[relay]\nlisten = ['127.0.0.1:0', '[::1]:0']\nallow_anonymous = true\nmax_body_bytes = 1\nmax_running_body_bytes = 7\nmax_streams = 2\n\
          max_connections = 3\nhead_time = '9s'\nbody_time = '10s'\nkeepalive = '1s'\nhead_patience = '2s'\npreamble_patience = '3s'\nslow_client = '4s'\n\
          retention = '5s'\nretention_bytes = 6\ngrace = '7s'\ndrain_notice = '8s'\nhosts = 'relay.internal'\n\
          origins = ['https://app.example']\n{LOCAL}"
@@ -99,7 +99,7 @@ fn one_provider_needs_no_route_and_every_knob_is_read() {
     assert_eq!(read.listen, ["127.0.0.1:0", "[::1]:0"]);
     assert!(read.allow_anonymous);
     let relay = format!("{:?}", read.relay);
-    let knobs = "RelayConfig { max_body_bytes: 1, max_streams: 2, max_connections: 3, head_time: 9s, body_time: 10s, keepalive: 1s, head_patience: 2s, \
+    let knobs = "RelayConfig { max_body_bytes: 1, max_running_body_bytes: 7, max_streams: 2, max_connections: 3, head_time: 9s, body_time: 10s, keepalive: 1s, head_patience: 2s, \
          preamble_patience: 3s, slow_client: 4s, retention: 5s, retention_bytes: 6, grace: 7s, drain_notice: 8s, \
          hosts: [\"relay.internal\"], origins: [\"https://app.example\"]";
     assert!(relay.starts_with(knobs), "{relay}");

@@ -162,3 +162,31 @@ async fn a_cancel_is_told_to_the_pump_and_waits_for_the_end() {
     let stuck = small(|_| {});
     assert_eq!(stuck.cancel(Duration::from_secs(1)).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_ended_answers_have_a_bound_together_and_the_oldest_goes_first() {
+    let config = RelayConfig::default().with_retention_bytes(100);
+    let answers = Answers::new(&config);
+    let begin = || {
+        let request = Bytes::from(vec![b' '; 40]);
+        let about = About {
+            request,
+            ..about(false)
+        };
+        answers.begin(&Client::Anonymous, about)
+    };
+    let runs = begin();
+    let ended: Vec<_> = (0..3)
+        .map(|_| {
+            let answer = begin();
+            answer.end(End::Completed);
+            answer
+        })
+        .collect();
+    let known = |answer: &Answer| answers.find(&Client::Anonymous, answer.id()).is_some();
+    assert!(known(&runs) && !known(&ended[0]) && !known(&ended[1]) && known(&ended[2]));
+    answers.remove(&ended[2]).await;
+    answers.remove(&ended[2]).await;
+    begin();
+    assert!(known(&runs));
+}

@@ -125,6 +125,7 @@ pub(super) struct Knobs {
     #[serde(default)]
     pub(super) allow_anonymous: bool,
     max_body_bytes: Option<usize>,
+    max_running_body_bytes: Option<usize>,
     max_streams: Option<usize>,
     max_connections: Option<usize>,
     head_time: Option<Time>,
@@ -152,6 +153,10 @@ impl Knobs {
         let time = |time: &Option<Time>| time.map(|Time(time)| time);
         let texts = |texts: &Option<Texts>| texts.as_ref().map(|texts| texts.0.clone());
         set(&mut config.max_body_bytes, self.max_body_bytes);
+        set(
+            &mut config.max_running_body_bytes,
+            self.max_running_body_bytes,
+        );
         set(&mut config.max_streams, self.max_streams);
         set(&mut config.max_connections, self.max_connections);
         set(&mut config.head_time, time(&self.head_time));
