@@ -8,6 +8,7 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -166,6 +167,7 @@ pub(super) async fn model(
 ) -> HttpResponse {
     let id = id.into_inner();
     let id = id.trim_end_matches('/');
+    let mut silent = Vec::new();
     let found = match listed(&request, &shared).await {
         Ok(Listed::AsItCame(list)) if list.not_modified => {
             return HttpResponse::NotModified().finish();
@@ -175,7 +177,8 @@ pub(super) async fn model(
             let model = models.find(|model| model.id == id);
             model.map(|model| model.raw.get().to_owned())
         }
-        Ok(Listed::Joined { models, .. }) => {
+        Ok(Listed::Joined { models, missing }) => {
+            silent = missing;
             let mut models = models.iter();
             let model = models.find(|model| model["id"] == id);
             model.map(Value::to_string)
@@ -188,7 +191,10 @@ pub(super) async fn model(
             .body(model),
         None => {
             let message = format!("the model {id:?} does not exist here");
-            Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message).respond()
+            let refusal = Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message);
+            let mut response = refusal.respond();
+            tell_missing(response.headers_mut(), &silent);
+            response
         }
     }
 }
@@ -216,9 +222,29 @@ async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, 
         let list = list.map_err(|error| failure::respond(&error, None))?;
         return Ok(Listed::AsItCame(Arc::new(list)));
     }
+    // Each server once, and all at a time.
+    let mut servers: Vec<&Target> = Vec::new();
+    for route in table.routes().iter().filter(|it| it.model.contains('*')) {
+        let is_new = |target: &&Target| {
+            let is_same = |it: &&Target| it.provider.name() == target.provider.name();
+            !servers.iter().any(is_same)
+        };
+        servers.extend(route.targets.first().filter(is_new));
+    }
+    let lists = servers
+        .iter()
+        .map(|target| ask(request, shared, target, false));
+    let (lists, mut missing, mut failed) = (join_all(lists).await, Vec::new(), None);
+    for (target, list) in servers.iter().zip(&lists) {
+        // A server that does not answer hides only its own.
+        if let Err(error) = list {
+            let provider = target.provider.name();
+            tracing::warn!(provider, %error, "a server's models are missing in the list");
+            missing.push(provider.to_owned());
+            failed = Some(error.clone());
+        }
+    }
     let mut models: Vec<Value> = Vec::new();
-    let mut missing: Vec<String> = Vec::new();
-    let mut failed = None;
     for route in table.routes() {
         let known = |models: &[Value], id: &str| models.iter().any(|model| model["id"] == id);
         let Some(target) = route.targets.first() else {
@@ -232,27 +258,19 @@ async fn listed(request: &HttpRequest, shared: &Data<Shared>) -> Result<Listed, 
             }
             continue;
         }
-        // A server that does not answer hides only its own.
-        let list = match ask(request, shared, target, false).await {
-            Ok(list) => list,
-            Err(error) => {
-                let provider = target.provider.name();
-                tracing::warn!(provider, %error, "a server's models are missing in the list");
-                if !missing.iter().any(|name| name == provider) {
-                    missing.push(provider.to_owned());
-                }
-                failed = Some(error);
-                continue;
-            }
+        let is_asked = |it: &&Target| it.provider.name() == target.provider.name();
+        let at = servers.iter().position(is_asked);
+        let Some(Ok(list)) = at.map(|at| &lists[at]) else {
+            continue;
         };
-        for model in list.models {
+        for model in &list.models {
             let is_here = table
                 .find(&model.id)
                 .is_some_and(|found| Arc::ptr_eq(&found, route));
             if is_here && !known(&models, &model.id) {
                 let mut entry: Map<String, Value> =
                     serde_json::from_str(model.raw.get()).unwrap_or_default();
-                entry.insert("id".to_owned(), model.id.into());
+                entry.insert("id".to_owned(), model.id.clone().into());
                 models.push(entry.into());
             }
         }
@@ -307,13 +325,19 @@ fn as_it_came(list: &ModelList) -> HttpResponse {
 fn joined(models: &[Value], missing: &[String]) -> HttpResponse {
     let data = Value::from(models.to_vec());
     let slugs = with_slugs(&data);
-    let mut response = HttpResponse::Ok();
-    if !missing.is_empty() {
-        response.insert_header(("x-relay-missing", missing.join(", ")));
-    }
-    response
+    let mut response = HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .json(json!({"object": "list", "data": data, "models": slugs}))
+        .json(json!({"object": "list", "data": data, "models": slugs}));
+    tell_missing(response.headers_mut(), missing);
+    response
+}
+
+fn tell_missing(headers: &mut header::HeaderMap, missing: &[String]) {
+    if let Ok(names) = header::HeaderValue::from_str(&missing.join(", "))
+        && !missing.is_empty()
+    {
+        headers.insert(header::HeaderName::from_static("x-relay-missing"), names);
+    }
 }
 
 fn with_slugs(models: &Value) -> Value {

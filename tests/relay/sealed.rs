@@ -605,6 +605,7 @@ async fn a_server_that_does_not_say_its_models_is_named_in_a_header() {
     let table = vec![
         Route::new("a-*", Target::new(provider("one", &one))),
         Route::new("b-*", Target::new(provider("two", &two))),
+        Route::new("c-*", Target::new(provider("two", &two))),
     ];
     let relay = relay_of(one, table);
     for (missing, ids) in [("two", ["a-1"]), ("one", ["b-1"])] {
@@ -622,4 +623,5 @@ async fn a_server_that_does_not_say_its_models_is_named_in_a_header() {
     }
     let (status, ..) = relay.get("/v1/models").await;
     assert_eq!(status, 500, "nobody said anything");
+    assert_eq!(two.request_count(), 3, "each server is asked once");
 }
