@@ -10,13 +10,13 @@ mod support;
 use std::{
     error::Error,
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
-    time::{Duration, Instant},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use actix_responses::loopback::{
-    Action, CloseKind, ConnectionId, DefaultAnswer, Loopback, LoopbackError, LoopbackOptions,
-    Position, Reply, Script, ScriptError, Side, sse_text,
+    Action, Chunks, CloseKind, ConnectionId, DefaultAnswer, Loopback, LoopbackError,
+    LoopbackOptions, Position, Reply, Script, ScriptError, Side, sse_text,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -43,9 +43,19 @@ struct Answer {
     body: String,
 }
 
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+}
+
 impl Client {
     fn connect(loopback: &Loopback) -> Self {
-        let stream = TcpStream::connect(loopback.address()).expect("a connection");
+        Self::to(loopback.address())
+    }
+
+    fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             stream,
@@ -61,6 +71,10 @@ impl Client {
 
     fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("sent");
+    }
+
+    fn get(&mut self, target: &str) {
+        self.send(format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n"));
     }
 
     fn post(&mut self, path: &str, body: &Value) {
@@ -252,6 +266,147 @@ fn the_same_request_gets_the_same_words() {
 }
 
 #[test]
+fn ids_differ_from_server_to_server_and_times_are_true() {
+    let started = unix_time();
+    let [first, second] = [(), ()].map(|()| {
+        let loopback = Loopback::start(LoopbackOptions::default()).unwrap();
+        let request = json!({"model": "m", "input": "hello"});
+        let answer = Client::posting(&loopback, "/v1/responses", &request).answer();
+        answer.json()
+    });
+    assert_ne!(first["id"], second["id"]);
+    assert_ne!(first["output"][0]["id"], second["output"][0]["id"]);
+    let created = first["created_at"].as_u64().unwrap();
+    assert!((started..=unix_time()).contains(&created), "{created}");
+}
+
+fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap().as_secs()
+}
+
+#[test]
+fn an_answer_is_read_again_behind_an_event() {
+    let cut = Reply::default().cut_after_events(4);
+    let loopback = provider(Script::new([cut]));
+    let request = json!({"model": "m", "input": "hello", "stream": true, "background": true});
+    let mut client = Client::posting(&loopback, "/v1/responses", &request);
+    client.take_until("\"sequence_number\":3");
+    client.rest();
+
+    let whole = DefaultAnswer::to_request(&request, 1);
+    let id = whole.response()["id"].as_str().unwrap().to_owned();
+    let mut client = Client::connect(&loopback);
+    client.get(&format!("/v1/responses/{id}?stream=true&starting_after=3"));
+    let events = whole.responses_events();
+    assert_eq!(client.answer().body, sse_text(&events[4..]));
+    client.get(&format!("/v1/responses/{id}"));
+    assert_eq!(client.answer().json(), whole.response());
+    // The next turn may name it, until it is deleted.
+    let next = json!({"model": "m", "input": "and?", "previous_response_id": id});
+    client.post("/v1/responses", &next);
+    assert_eq!(client.answer().json()["previous_response_id"], id);
+    client.send(format!("DELETE /v1/responses/{id} HTTP/1.1\r\n\r\n"));
+    assert_eq!(client.answer().json()["deleted"], true);
+    client.get(&format!("/v1/responses/{id}"));
+    assert_eq!(client.answer().status, 404);
+    client.post("/v1/responses", &next);
+    let refused = client.answer();
+    assert_eq!(refused.status, 400);
+    assert_eq!(
+        refused.json()["error"]["code"],
+        "previous_response_not_found"
+    );
+}
+
+#[test]
+fn an_answer_in_the_background_is_cancelled() {
+    let slow = Reply::default().with_pace(PATIENCE * 10);
+    let loopback = provider(Script::new([slow]));
+    let request = json!({"model": "m", "input": "hello", "background": true});
+    let mut client = Client::posting(&loopback, "/v1/responses", &request);
+    let taken_up = client.answer().json();
+    assert_eq!(taken_up["status"], "in_progress");
+    let path = format!("/v1/responses/{}", taken_up["id"].as_str().unwrap());
+    for (cancels, status) in [
+        (false, "in_progress"),
+        (true, "cancelled"),
+        (false, "cancelled"),
+    ] {
+        match cancels {
+            true => client.post(&format!("{path}/cancel"), &json!({})),
+            false => client.get(&path),
+        }
+        assert_eq!(client.answer().json()["status"], status);
+    }
+    client.get(&format!("{path}?stream=true"));
+    let body = client.answer().body;
+    assert!(body.starts_with("event: response.cancelled\n"), "{body}");
+
+    client.post("/v1/responses", &json!({"model": "m", "input": "hello"}));
+    let path = format!(
+        "/v1/responses/{}/cancel",
+        client.answer().json()["id"].as_str().unwrap()
+    );
+    client.post(&path, &json!({}));
+    assert_eq!(client.answer().status, 400);
+}
+
+#[test]
+fn a_stream_ends_with_the_answer_that_is_cancelled() {
+    let paced = Reply::default().with_pace(Duration::from_millis(200));
+    let loopback = provider(Script::new([paced]));
+    let request = json!({"model": "m", "input": "hello", "background": true, "stream": true});
+    let mut client = Client::posting(&loopback, "/v1/responses", &request);
+    client.take_until("\"sequence_number\":1");
+    let mut other = Client::connect(&loopback);
+    other.post("/v1/responses/resp_loopback_1/cancel", &json!({}));
+    assert_eq!(other.answer().json()["status"], "cancelled");
+    let (rest, end) = client.rest();
+    assert!(!rest.contains("response.completed"), "{rest}");
+    assert_eq!(end, End::Fin);
+}
+
+#[test]
+fn a_stream_can_end_cleanly_before_its_end() {
+    for chunks in [Chunks::Event, Chunks::Whole] {
+        let reply = Reply::sse(STREAM).with_chunks(chunks).end_after_events(2);
+        let loopback = provider(Script::new([reply, Reply::text("next")]));
+        let mut client = Client::posting(&loopback, "/v1/responses", &json!({}));
+        let body = client.answer().body;
+        assert_eq!(
+            body,
+            STREAM.split_inclusive("\n\n").take(2).collect::<String>()
+        );
+        client.post("/v1/responses", &json!({}));
+        assert_eq!(client.answer().body, "next");
+    }
+}
+
+#[test]
+fn both_addresses_of_the_machine_are_served() {
+    let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        // A machine without IPv6.
+        return;
+    }
+    let options = LoopbackOptions::default().with_addresses(addresses.to_vec());
+    let loopback = Loopback::start(options).unwrap();
+    let port = loopback.address().port();
+    for address in addresses {
+        let mut client = Client::to(SocketAddr::new(address, port));
+        client.get("/v1/models");
+        assert_eq!(client.answer().status, 200, "{address}");
+    }
+    let elsewhere = LoopbackOptions::default().with_addresses(vec![Ipv4Addr::UNSPECIFIED.into()]);
+    let error = with_causes(&Loopback::start(elsewhere).expect_err("not on loopback"));
+    assert!(
+        error.contains("0.0.0.0:0: this is no address of"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_is_not_there_gets_an_error_object() {
     let loopback = provider(Script::default());
     let mut client = Client::connect(&loopback);
@@ -336,7 +491,7 @@ fn requests_sent_ahead_are_answered_in_order() {
     let replies = ["one", "two", "three"].map(Reply::text);
     let loopback = provider(Script::new(replies));
     let mut client = Client::connect(&loopback);
-    client.send("GET /1 HTTP/1.1\r\n\r\n".repeat(3));
+    client.send("POST /1 HTTP/1.1\r\ncontent-length: 0\r\n\r\n".repeat(3));
     assert_eq!(
         [(), (), ()].map(|()| client.answer().body),
         ["one", "two", "three"]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
     time::Duration,
@@ -22,15 +23,47 @@ use super::{
 /// The most replies that the flags may make: they are held in memory.
 const MAX_TIMES: i64 = 100_000;
 
-/// Serve the embedded provider on 127.0.0.1 until Ctrl-C
+/// What a script file says; the names are those of the library's `loopback::Reply`.
+const SCRIPT_FORMAT: &str = r#"Scripts:
+  A script is JSON. A request takes the first reply that is meant for it and has not been taken; every field may be left out:
+
+  {
+    "replies": [
+      {"status": 429, "headers": {"retry-after": "1"}},
+      {"pace": "10ms", "faults": [{"at": {"events": 5}, "do": "reset"}]},
+      {"path": "/models", "body": {"json": {"data": []}}}
+    ],
+    "after": "default"
+  }
+
+  path     requests whose path has this in it, of any method; without it, each POST that asks for an answer
+  status   200, or what the default answer has; from 400 up with an error that fits
+  headers  an object; a value may be an array. What would be sent by itself is left out where it is named here
+  body     "default", "empty", {"json": ...}, {"text": "..."}, {"sse": "..."}, {"sse_file": "FILE"} (beside the script), or
+           {"events": [{"event": "...", "id": "...", "data": ...}]}
+  chunks   "event", "whole" or {"bytes": N}
+  framing  "length", "chunked" or "until_close"
+  pace     the time between two pieces, such as "10ms"
+  faults   each {"at": ..., "do": ...}
+    at     "start", {"head_bytes": N}, {"body_bytes": N}, {"events": N}, "body_end" or "answer_end"
+    do     "cut", "end", "reset", "hang", {"stall": "2s"}, {"send": "..."} or {"comments": {"every": "1s", "lasting": "10s"}}
+  after    what comes when all have been taken: "default", "repeat_last" or "cycle""#;
+
+/// Serve the embedded provider on this machine's loopback until Ctrl-C
 ///
 /// One line on stdout says the base URL. It speaks the Responses, Chat Completions and Compact APIs, wants no key and calls no
-/// model. The flags for faults change every answer, or the first ones with --times; a script says more.
+/// model. Answers of the Responses API can be read again, also in the background and behind `starting_after`, as long as they are
+/// among the last 256. The flags for faults change every answer, or the first ones with --times; a script says more.
 #[derive(Args)]
+#[command(after_long_help = SCRIPT_FORMAT)]
 pub(super) struct Serve {
-    /// The port; 0 is any free one
+    /// The port on 127.0.0.1; 0 is any free one
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
+
+    /// The address to listen on, of this machine's loopback: 127.0.0.1:N, [::1]:N, or localhost:N for both
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_listen, conflicts_with = "port")]
+    listen: Option<Listen>,
 
     /// The time between two events of a stream, such as 25ms, or forever
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
@@ -96,6 +129,10 @@ struct Faults {
     #[arg(long, value_name = "N")]
     cut_after_events: Option<usize>,
 
+    /// End the stream after this many events as if it were whole, with no event that ends the answer
+    #[arg(long, value_name = "N")]
+    end_after_events: Option<usize>,
+
     /// Reset the connection after this many events
     #[arg(long, value_name = "N")]
     reset_after_events: Option<usize>,
@@ -111,6 +148,34 @@ struct Faults {
     /// Only for the first N requests; those behind get the default answer
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_TIMES))]
     times: Option<u32>,
+}
+
+#[derive(Clone)]
+struct Listen {
+    addresses: Vec<IpAddr>,
+    port: u16,
+}
+
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    let wrong = || format!("{text:?} is none of 127.0.0.1:PORT, [::1]:PORT and localhost:PORT");
+    let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let mut addresses = vec![v4];
+        // A machine may have no IPv6.
+        if TcpListener::bind(SocketAddr::new(v6, 0)).is_ok() {
+            addresses.push(v6);
+        }
+        let port = port.parse().map_err(|_| wrong())?;
+        return Ok(Listen { addresses, port });
+    }
+    let address: SocketAddr = text.parse().map_err(|_| wrong())?;
+    if !address.ip().is_loopback() {
+        return Err(wrong());
+    }
+    Ok(Listen {
+        addresses: vec![address.ip()],
+        port: address.port(),
+    })
 }
 
 fn parse_status(text: &str) -> Result<StatusCode, String> {
@@ -159,6 +224,9 @@ impl Faults {
         if let Some(events) = self.cut_after_events {
             reply = reply.cut_after_events(events);
         }
+        if let Some(events) = self.end_after_events {
+            reply = reply.end_after_events(events);
+        }
         if let Some(events) = self.reset_after_events {
             reply = reply.reset_after_events(events);
         }
@@ -179,6 +247,9 @@ impl Serve {
         };
         let mut options = LoopbackOptions::default();
         options.port = self.port;
+        if let Some(listen) = self.listen {
+            (options.addresses, options.port) = (listen.addresses, listen.port);
+        }
         options.script = script;
         options.pace = self.pace;
         options.max_connections = self.max_connections;

@@ -117,45 +117,38 @@ impl DefaultAnswer {
     ///
     /// A request that ends in a `compaction_trigger` item gets a single compaction item.
     pub fn responses_events(&self) -> Vec<OutgoingEvent> {
-        self.events(Wire::Responses)
+        self.written(Wire::Responses, usize::MAX).0
     }
 
     /// Writes the answer down as the response object that ends the stream, and that a request without a stream gets.
     pub fn response(&self) -> Value {
-        self.object(Wire::Responses)
+        self.written(Wire::Responses, usize::MAX).1
     }
 
     /// Writes the answer down as the chunks of a chat completion: reasoning, then content, then the function call in
     /// pieces, then the reason to finish, the usage if the request asks for it, and `[DONE]`.
     pub fn chat_events(&self) -> Vec<OutgoingEvent> {
-        self.events(Wire::Chat)
+        self.written(Wire::Chat, usize::MAX).0
     }
 
     /// Writes the answer down as the object that a request without a stream gets.
     pub fn chat_completion(&self) -> Value {
-        self.object(Wire::Chat)
+        self.written(Wire::Chat, usize::MAX).1
     }
 
-    fn events(&self, wire: Wire) -> Vec<OutgoingEvent> {
+    /// Writes at least so many events, if there are, and the object as it stands then.
+    pub(super) fn written(&self, wire: Wire, least: usize) -> (Vec<OutgoingEvent>, Value) {
         let mut encoder = self.encoder(wire);
         let (mut events, mut written) = (Vec::new(), Vec::new());
         self.tell(|event| {
-            encoder.push(&event, &mut written);
-            let blocks = String::from_utf8_lossy(&written);
-            events.extend(blocks.split_terminator("\n\n").map(OutgoingEvent::of_block));
-            written.clear();
+            if events.len() < least {
+                encoder.push(&event, &mut written);
+                let blocks = String::from_utf8_lossy(&written);
+                events.extend(blocks.split_terminator("\n\n").map(OutgoingEvent::of_block));
+                written.clear();
+            }
         });
-        events
-    }
-
-    fn object(&self, wire: Wire) -> Value {
-        let mut encoder = self.encoder(wire);
-        let mut written = Vec::new();
-        self.tell(|event| {
-            encoder.push(&event, &mut written);
-            written.clear();
-        });
-        encoder.object()
+        (events, encoder.object())
     }
 
     fn encoder(&self, wire: Wire) -> StreamEncoder {

@@ -66,9 +66,15 @@ mod tests {
                 .unwrap()
                 .ends_with('…')
         );
+        let part = &output[1]["content"][0];
         assert_eq!(
-            output[1]["content"],
-            json!([{"type": "output_text", "annotations": [], "logprobs": [], "text": "ok"}])
+            part,
+            &json!({"type": "output_text", "text": "ok", "annotations": [], "logprobs": []})
+        );
+        let ids = (&output[0]["id"], &output[1]["id"]);
+        assert_eq!(
+            ids,
+            (&json!("msg_loopback_3_0"), &json!("msg_loopback_3_1"))
         );
         assert_eq!(output[2]["type"], "compaction");
         assert_eq!(

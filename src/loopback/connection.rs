@@ -202,7 +202,7 @@ impl Connection<'_> {
                     debug!(connection = %self.id, request = request.number, method = %request.method,
                         path = request.path, body_bytes = request.body.len(), "request");
                     plan(
-                        self.shared.script.next_reply(),
+                        self.shared.script.next_reply(&request),
                         &request,
                         surroundings,
                         &self.shared.answers,
@@ -311,7 +311,8 @@ impl Connection<'_> {
     /// Carries out the steps, until the client closes the connection.
     async fn send(&mut self, steps: Vec<Step>) -> Sent {
         let (mut read_half, mut write_half) = self.stream.split();
-        let (records, waiting, id) = (&self.shared.records, &self.shared.waiting, self.id);
+        let (shared, id) = (self.shared, self.id);
+        let (records, waiting, answers) = (&shared.records, &shared.waiting, &shared.answers);
         let client_gone = until_closed(&mut read_half, &mut self.read);
         tokio::pin!(client_gone);
         let mut write = async |bytes: &[u8]| {
@@ -346,6 +347,10 @@ impl Connection<'_> {
                 match step {
                     Step::Write(bytes) => write(&bytes).await?,
                     Step::Wait(duration) => sleep(duration).await,
+                    Step::Check(id) if answers.is_cancelled(&id) => {
+                        return Err(Sent::Closing(CloseKind::Fin));
+                    }
+                    Step::Check(_) => {}
                     Step::Comments {
                         bytes,
                         every,

@@ -1,6 +1,6 @@
 //! An answer as it lies on the wire, cut into steps: every fault between the right two bytes.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -19,6 +19,8 @@ pub(super) enum Step {
     Write(Bytes),
     /// Waits so long.
     Wait(Duration),
+    /// Closes the connection with FIN if this answer has been cancelled.
+    Check(Arc<str>),
     /// Sends these bytes every so often, for so long or forever.
     Comments {
         bytes: Bytes,
@@ -55,13 +57,15 @@ pub(super) struct Unsent<'a> {
     pub(super) chunked: bool,
     /// The time between two pieces.
     pub(super) pace: Duration,
+    /// The answer with which the pieces end, if that is cancelled.
+    pub(super) cancellable: Option<Arc<str>>,
     pub(super) faults: &'a [Fault],
 }
 
 /// Cuts an answer into the steps that send it.
-pub(super) fn lay_out(unsent: Unsent<'_>) -> Vec<Step> {
-    let (faults, pace) = (unsent.faults, unsent.pace);
-    Layout::new(unsent).steps(faults, pace)
+pub(super) fn lay_out(mut unsent: Unsent<'_>) -> Vec<Step> {
+    let (faults, pace, cancellable) = (unsent.faults, unsent.pace, unsent.cancellable.take());
+    Layout::new(unsent).steps(faults, pace, cancellable.as_ref())
 }
 
 /// A whole answer as it goes over the wire, and what lies where in it.
@@ -98,6 +102,7 @@ impl Layout {
             chunked,
             faults,
             pace: _,
+            cancellable: _,
         } = unsent;
         let mut layout = Self {
             wire: Bytes::new(),
@@ -118,11 +123,11 @@ impl Layout {
             Chunks::Whole => Vec::new(),
         };
         ends.push(body.len());
-        // A comment must not come inside of a chunk.
-        let comments = faults
+        // Neither a comment nor a clean end can come inside of a chunk.
+        let between = faults
             .iter()
-            .filter(|fault| matches!(fault.action, Action::Comments { .. }));
-        ends.extend(comments.map(|fault| layout.end_of_event_at(fault.at)));
+            .filter(|fault| matches!(fault.action, Action::Comments { .. } | Action::End));
+        ends.extend(between.map(|fault| layout.end_of_event_at(fault.at)));
         ends.sort_unstable();
         ends.dedup();
 
@@ -198,7 +203,7 @@ impl Layout {
 
     /// Where on the wire a fault happens.
     fn offset_of(&self, fault: &Fault) -> usize {
-        if let Action::Comments { .. } = fault.action {
+        if let Action::Comments { .. } | Action::End = fault.action {
             return self.offset_of_body_byte(self.end_of_event_at(fault.at));
         }
         match fault.at {
@@ -212,7 +217,7 @@ impl Layout {
     }
 
     /// Cuts the wire into writes, and puts the faults between them. Nothing follows a fault that ends the connection.
-    fn steps(&self, faults: &[Fault], pace: Duration) -> Vec<Step> {
+    fn steps(&self, faults: &[Fault], pace: Duration, cancellable: Option<&Arc<str>>) -> Vec<Step> {
         let mut faults: Vec<_> = faults
             .iter()
             .map(|fault| (self.offset_of(fault), &fault.action))
@@ -238,7 +243,7 @@ impl Layout {
             while let Some((offset, action)) = faults.next_if(|(offset, _)| *offset <= end) {
                 send_until(offset, &mut steps);
                 let step = self.step(action);
-                let is_last = step.is_last();
+                let is_last = step.is_last() || *action == Action::End;
                 steps.push(step);
                 if is_last {
                     return steps;
@@ -247,6 +252,7 @@ impl Layout {
             send_until(end, &mut steps);
             if is_followed && !pace.is_zero() {
                 steps.push(Step::Wait(pace));
+                steps.extend(cancellable.cloned().map(Step::Check));
             }
         }
         steps
@@ -255,6 +261,8 @@ impl Layout {
     fn step(&self, action: &Action) -> Step {
         match action {
             Action::Cut => Step::Cut,
+            Action::End if self.chunked => Step::Write(Bytes::from_static(b"0\r\n\r\n")),
+            Action::End => Step::Cut,
             Action::Reset => Step::Reset,
             Action::Hang => Step::Hang,
             Action::Stall(duration) => Step::Wait(*duration),

@@ -53,7 +53,7 @@ mod waiting;
 
 use std::{
     fmt, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -86,8 +86,10 @@ use self::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoopbackOptions {
-    /// The port on 127.0.0.1; 0 is any free one.
+    /// The port; 0 is any free one.
     pub port: u16,
+    /// The addresses of this machine's loopback that are listened on, all with the same port; by default 127.0.0.1 alone.
+    pub addresses: Vec<IpAddr>,
     /// What to do with each request.
     pub script: Script,
     /// The time between two events of a stream whose reply names none. Something like 25 ms lets a person see it
@@ -110,6 +112,7 @@ pub struct LoopbackOptions {
 
 with_fields!(LoopbackOptions {
     with_port(port: u16),
+    with_addresses(addresses: Vec<IpAddr>),
     with_script(script: Script),
     with_pace(pace: Duration),
     with_max_connections(max_connections: usize),
@@ -122,6 +125,7 @@ impl Default for LoopbackOptions {
     fn default() -> Self {
         Self {
             port: 0,
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
             script: Script::default(),
             pace: Duration::ZERO,
             max_connections: 4096,
@@ -174,14 +178,7 @@ impl Loopback {
     pub fn start(options: LoopbackOptions) -> Result<Self, LoopbackError> {
         let mut script = options.script;
         script.load_files(Path::new(""))?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-        let listening = TcpListener::bind(address).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        });
-        let (listener, address) =
-            listening.map_err(|source| LoopbackError::Listen { address, source })?;
+        let (listeners, address) = listen(&options.addresses, options.port)?;
 
         let shared = Arc::new(Shared {
             records: Records::default(),
@@ -193,17 +190,17 @@ impl Loopback {
             waiting: Waiting::new(options.request_timeout),
         });
         let (stop, stopped) = watch::channel(None);
-        let server = (listener, Arc::clone(&shared), stopped);
+        let server = (listeners, Arc::clone(&shared), stopped);
         let (started, has_started) = mpsc::channel();
         // The runtime is made, and dropped, on a thread that is in none.
         let thread = thread::Builder::new()
             .name("loopback".to_owned())
             .spawn(move || match runtime_for(&server.0) {
                 Ok(runtime) => {
-                    let (listener, shared, stopped) = server;
+                    let (listeners, shared, stopped) = server;
                     // Who waits for it is told in any case.
                     let _ = started.send(Ok(()));
-                    if let Err(error) = runtime.block_on(server::run(listener, shared, stopped)) {
+                    if let Err(error) = runtime.block_on(server::run(listeners, shared, stopped)) {
                         error!(%error, "the loopback server failed");
                     }
                 }
@@ -223,12 +220,12 @@ impl Loopback {
         })
     }
 
-    /// Where it listens.
+    /// Where it listens; the first of its addresses.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a client is given as the provider's base URL: `http://127.0.0.1:PORT/v1`.
+    /// What a client is given as the provider's base URL, such as `http://127.0.0.1:PORT/v1`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -320,12 +317,56 @@ impl Loopback {
     }
 }
 
+/// How many free ports are tried before one has to be free on all addresses.
+const MAX_PORTS_TRIED: usize = 16;
+
+/// Listens on all addresses with the same port; gives the first of them.
+fn listen(
+    addresses: &[IpAddr],
+    port: u16,
+) -> Result<(Vec<TcpListener>, SocketAddr), LoopbackError> {
+    let first = addresses.first().copied();
+    let first = first.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let others = addresses.get(1..).unwrap_or_default();
+    let mut tried = 1;
+    loop {
+        let (listener, at) = listen_at(SocketAddr::new(first, port))?;
+        let others = others
+            .iter()
+            .map(|other| listen_at(SocketAddr::new(*other, at.port())));
+        match others.collect::<Result<Vec<_>, _>>() {
+            Ok(others) => {
+                let others = others.into_iter().map(|(listener, _)| listener);
+                return Ok((std::iter::once(listener).chain(others).collect(), at));
+            }
+            Err(_) if port == 0 && tried < MAX_PORTS_TRIED => tried += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn listen_at(address: SocketAddr) -> Result<(TcpListener, SocketAddr), LoopbackError> {
+    let listening = || {
+        if !address.ip().is_loopback() {
+            let message = "this is no address of the machine's loopback";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listening().map_err(|source| LoopbackError::Listen { address, source })
+}
+
 /// The server's runtime, where there are enough open files for it, for a connection, and for the file that is spared to say that
 /// there are too few for another.
-fn runtime_for(listener: &TcpListener) -> io::Result<Runtime> {
+fn runtime_for(listeners: &[TcpListener]) -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let files = [listener.try_clone(), listener.try_clone()];
-    files.into_iter().collect::<io::Result<Vec<_>>>()?;
+    let files = listeners.iter().take(1).cycle().take(2);
+    files
+        .map(TcpListener::try_clone)
+        .collect::<io::Result<Vec<_>>>()?;
     Ok(runtime)
 }
 

@@ -14,7 +14,7 @@ use super::{
     records::RecordedRequest,
     reply::{Framing, Reply, ReplyBody},
     request::{Refusal, RequestHead},
-    routes::{default_reply, error_object},
+    routes::{Given, default_reply, error_object},
 };
 
 /// What the reply depends on besides itself.
@@ -45,7 +45,9 @@ pub(super) fn plan(
     surroundings: Surroundings,
     answers: &Answers,
 ) -> Vec<Step> {
-    let reply = with_definite_body(reply, request, answers);
+    let pace = reply.pace.unwrap_or(surroundings.stream_pace);
+    let given = with_definite_body(reply, request, answers, pace);
+    let reply = given.reply;
     let (content_type, body) = match reply.body {
         ReplyBody::Json(value) => (Some("application/json"), Bytes::from(value.to_string())),
         ReplyBody::Text(text) => (Some("text/plain; charset=utf-8"), Bytes::from(text)),
@@ -113,11 +115,10 @@ pub(super) fn plan(
     head.extend_from_slice(b"\r\n");
 
     let chunked = has_body && framing == Framing::Chunked && !names("content-length");
-    let pace = reply.pace.unwrap_or(if is_stream {
-        surroundings.stream_pace
-    } else {
-        Duration::ZERO
-    });
+    let pace = match reply.pace {
+        None if !is_stream => Duration::ZERO,
+        _ => pace,
+    };
     let body = if has_body { body } else { Bytes::new() };
     let mut steps = lay_out(Unsent {
         head,
@@ -126,6 +127,7 @@ pub(super) fn plan(
         chunks: reply.chunks,
         chunked,
         pace,
+        cancellable: given.cancellable,
         faults: &reply.faults,
     });
     if closes && !steps.last().is_some_and(Step::is_last) {
@@ -148,9 +150,14 @@ pub(super) fn plan_refusal(refusal: &Refusal) -> Vec<Step> {
 }
 
 /// Puts the default answer where the reply leaves its body open.
-fn with_definite_body(reply: Reply, request: &RecordedRequest, answers: &Answers) -> Reply {
+fn with_definite_body(
+    reply: Reply,
+    request: &RecordedRequest,
+    answers: &Answers,
+    pace: Duration,
+) -> Given {
     if reply.body != ReplyBody::Default {
-        return reply;
+        return reply.into();
     }
     if let Some(status) = reply.status.filter(|status| status.as_u16() >= 400) {
         let reason = status.canonical_reason().unwrap_or("Error");
@@ -161,9 +168,11 @@ fn with_definite_body(reply: Reply, request: &RecordedRequest, answers: &Answers
         return Reply {
             body: ReplyBody::Json(error_object(status, &message, None)),
             ..reply
-        };
+        }
+        .into();
     }
-    let default = default_reply(request, answers);
+    let given = default_reply(request, answers, pace);
+    let default = given.reply;
     let mut headers = default.headers;
     headers.retain(|(name, _)| {
         !reply
@@ -172,11 +181,14 @@ fn with_definite_body(reply: Reply, request: &RecordedRequest, answers: &Answers
             .any(|(named, _)| named.eq_ignore_ascii_case(name))
     });
     headers.extend(reply.headers);
-    Reply {
-        status: reply.status.or(default.status),
-        headers,
-        body: default.body,
-        ..reply
+    Given {
+        reply: Reply {
+            status: reply.status.or(default.status),
+            headers,
+            body: default.body,
+            ..reply
+        },
+        cancellable: given.cancellable,
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{event::OutgoingEvent, script_fields};
+use super::{event::OutgoingEvent, records::RecordedRequest, script_fields};
 
 /// What the provider does with one request.
 ///
@@ -28,6 +28,9 @@ use super::{event::OutgoingEvent, script_fields};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reply {
+    /// Which requests it is meant for: those, of any method, whose path has this in it, such as `/models` or `/responses/`. Without
+    /// it, each POST but one that cancels.
+    pub path: Option<String>,
     /// The status; without one it is 200, or what the default answer says. A status from 400 up with the default
     /// [`body`](Self::body) sends an error object that fits it.
     #[serde(deserialize_with = "script_fields::status")]
@@ -144,13 +147,16 @@ pub enum Position {
 
 /// What happens at a [`Position`].
 ///
-/// In a script file: `"cut"`, `"reset"`, `"hang"`, `{"stall": "2s"}`, `{"send": "..."}` or
+/// In a script file: `"cut"`, `"end"`, `"reset"`, `"hang"`, `{"stall": "2s"}`, `{"send": "..."}` or
 /// `{"comments": {"every": "1s", "lasting": "10s"}}`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Closes the connection with FIN.
     Cut,
+    /// Ends the body as if it were whole, with nothing wrong but that the rest of it is missing; behind the event in which its position
+    /// lies. A body that is not chunked is cut.
+    End,
     /// Closes the connection with RST. What the client's side of the kernel has not taken over by then is lost.
     Reset,
     /// Falls silent, with the connection open, until the client closes it.
@@ -214,8 +220,21 @@ impl Reply {
     }
 }
 
-/// How it is sent.
+/// For whom it is, and how it is sent.
 impl Reply {
+    /// Means it for requests whose path has this in it.
+    pub fn with_path(mut self, part: impl Into<String>) -> Self {
+        self.path = Some(part.into());
+        self
+    }
+
+    pub(super) fn is_meant_for(&self, request: &RecordedRequest) -> bool {
+        match &self.path {
+            Some(part) => request.path.contains(part),
+            None => request.method == Method::POST && !request.path.ends_with("/cancel"),
+        }
+    }
+
     /// Sets the status.
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
@@ -301,6 +320,11 @@ impl Reply {
     /// Closes the connection, with FIN, after so many events.
     pub fn cut_after_events(self, events: usize) -> Self {
         self.with_fault(Position::Events(events), Action::Cut)
+    }
+
+    /// Ends the body cleanly after so many events, without those that would have followed.
+    pub fn end_after_events(self, events: usize) -> Self {
+        self.with_fault(Position::Events(events), Action::End)
     }
 
     /// Resets the connection after so many bytes of the body.

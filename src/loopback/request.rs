@@ -14,7 +14,7 @@ pub(super) const MAX_REQUEST_HEAD_BYTES: usize = 64 << 10;
 /// The most headers of a request; more are answered with 431.
 const MAX_REQUEST_HEADERS: usize = 128;
 /// The most bytes of a request's body, without its framing; more is answered with 413.
-const MAX_REQUEST_BODY_BYTES: usize = 32 << 20;
+pub(super) const MAX_REQUEST_BODY_BYTES: usize = 32 << 20;
 /// The most bytes of the line before a chunk.
 const MAX_CHUNK_LINE_BYTES: usize = 1 << 10;
 

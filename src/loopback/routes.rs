@@ -1,13 +1,17 @@
 //! Which default answer a request gets, by its path, its method and its body.
 
-use http::{StatusCode, header};
+use std::{borrow::Cow, io::Read, sync::Arc, time::Duration};
+
+use flate2::read::MultiGzDecoder;
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
     answer::{CREATED_AT, MODEL},
-    answers::Answers,
+    answers::{Answers, KeptAnswer, NotInBackground},
     records::RecordedRequest,
     reply::Reply,
+    request::MAX_REQUEST_BODY_BYTES,
 };
 
 /// The entity tag of the list of models, which never changes.
@@ -15,21 +19,36 @@ const MODELS_ETAG: &str = "\"loopback-models-1\"";
 /// The most values and names of members that a request may hold. One takes up to a hundred times the bytes that it is written with.
 const MAX_VALUES: usize = 100_000;
 
+/// The most memory that a packed body may ask of zstd for what it refers back to, as a power of two: 8 MiB.
+#[cfg(feature = "zstd")]
+const ZSTD_WINDOW_LOG: u32 = 23;
+
 /// What is served; any prefix may stand before the paths.
 #[derive(Clone, Copy)]
-enum Route {
+enum Route<'a> {
     Responses,
+    /// An answer that was given, by its id.
+    Kept(&'a str),
+    InputItems(&'a str),
+    Cancel(&'a str),
     Compact,
     Chat,
     Models,
 }
 
-impl Route {
-    fn of(path: &str) -> Option<Self> {
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
         let (_, behind) = path.rsplit_once("/responses").unwrap_or(("", "-"));
+        let id = behind.strip_prefix('/').unwrap_or_default();
         match behind {
             "" => Some(Self::Responses),
             "/compact" => Some(Self::Compact),
+            _ if !id.is_empty() => match id.split_once('/') {
+                None => Some(Self::Kept(id)),
+                Some((id, "cancel")) => Some(Self::Cancel(id)),
+                Some((id, "input_items")) => Some(Self::InputItems(id)),
+                Some(_) => None,
+            },
             _ if path.ends_with("/chat/completions") => Some(Self::Chat),
             _ if path.ends_with("/models") => Some(Self::Models),
             _ => None,
@@ -38,8 +57,25 @@ impl Route {
 
     fn methods(self) -> &'static str {
         match self {
-            Self::Responses | Self::Compact | Self::Chat => "POST",
-            Self::Models => "GET",
+            Self::Responses | Self::Cancel(_) | Self::Compact | Self::Chat => "POST",
+            Self::Kept(_) => "GET, HEAD, DELETE",
+            Self::InputItems(_) | Self::Models => "GET, HEAD",
+        }
+    }
+}
+
+/// What a request gets.
+pub(super) struct Given {
+    pub(super) reply: Reply,
+    /// The answer with which it ends, if that is cancelled.
+    pub(super) cancellable: Option<Arc<str>>,
+}
+
+impl From<Reply> for Given {
+    fn from(reply: Reply) -> Self {
+        Self {
+            reply,
+            cancellable: None,
         }
     }
 }
@@ -47,22 +83,23 @@ impl Route {
 /// Why a request is refused, with the error in the form of the API.
 type Refused = (StatusCode, Value);
 
-/// Makes the default answer to a request; an error object, if it is none that could be answered.
-pub(super) fn default_reply(request: &RecordedRequest, answers: &Answers) -> Reply {
-    answer(request, answers).unwrap_or_else(|(status, error)| {
+/// Makes the default answer to a request, whose events are so far apart; an error object, if it is none that could be answered.
+pub(super) fn default_reply(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Given {
+    answer(request, answers, pace).unwrap_or_else(|(status, error)| {
         let reply = Reply::json(error).with_status(status);
-        match status {
+        let reply = match status {
             StatusCode::METHOD_NOT_ALLOWED => {
                 let methods = Route::of(&request.path).map_or("", Route::methods);
                 reply.with_header("allow", methods)
             }
             StatusCode::UPGRADE_REQUIRED => reply.with_header("upgrade", "HTTP/1.1"),
             _ => reply,
-        }
+        };
+        reply.into()
     })
 }
 
-fn answer(request: &RecordedRequest, answers: &Answers) -> Result<Reply, Refused> {
+fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Result<Given, Refused> {
     let (method, path) = (&request.method, request.path.as_str());
     let Some(route) = Route::of(path) else {
         let message = format!("Unknown request URL: {method} {path}.");
@@ -82,29 +119,117 @@ fn answer(request: &RecordedRequest, answers: &Answers) -> Result<Reply, Refused
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return refused(status, &message, "method_not_allowed");
     }
-    if let Route::Models = route {
-        return Ok(models(request));
+    let unknown = |id: &str| {
+        let message = format!("Response with id '{id}' not found.");
+        Err(refusal(StatusCode::NOT_FOUND, &message, None, Some("id")))
+    };
+    let key = request.headers.get(header::AUTHORIZATION);
+    if let Route::Kept(id) | Route::InputItems(id) | Route::Cancel(id) = route
+        && answers.kept(id).is_some_and(|kept| !kept.is_of(key))
+    {
+        return unknown(id);
     }
-    let body = body(request)?;
+    match route {
+        Route::Models => return Ok(models(request).into()),
+        Route::Kept(id) if *method == Method::DELETE => {
+            return match answers.delete(id) {
+                Some(_) => {
+                    let deleted = json!({"id": id, "object": "response", "deleted": true});
+                    Ok(Reply::json(deleted).into())
+                }
+                None => unknown(id),
+            };
+        }
+        Route::Kept(id) => {
+            return answers
+                .kept(id)
+                .map_or_else(|| unknown(id), |kept| read(&kept, request));
+        }
+        Route::InputItems(id) => {
+            return match answers.kept(id) {
+                Some(kept) => Ok(Reply::json(kept.input_items()).into()),
+                None => unknown(id),
+            };
+        }
+        Route::Cancel(id) => {
+            return match answers.cancel(id) {
+                Some(Ok(kept)) => Ok(Reply::json(kept.object()).into()),
+                Some(Err(NotInBackground)) => {
+                    let message = "Cannot cancel a synchronous response.";
+                    Err(refusal(StatusCode::BAD_REQUEST, message, None, None))
+                }
+                None => unknown(id),
+            };
+        }
+        Route::Responses | Route::Compact | Route::Chat => {}
+    }
+    let body = body(request, answers)?;
     let answer = answers.answer(&body, request.number);
     let stream = body["stream"] == true;
     Ok(match route {
         Route::Compact => Reply::json(answer.compaction()),
         Route::Chat if stream => Reply::events(answer.chat_events()),
         Route::Chat => Reply::json(answer.chat_completion()),
-        _ if stream => Reply::events(answer.responses_events()),
-        _ => Reply::json(answer.response()),
-    })
+        _ if body["store"] == false => match stream {
+            true => Reply::events(answer.responses_events()),
+            false => Reply::json(answer.response()),
+        },
+        _ => {
+            let kept = answers.keep(answer, &body, request.body.len(), pace, key);
+            let reply = match stream {
+                true => return Ok(streamed(&kept, None)),
+                false if kept.is_background() => kept.taken_up(),
+                false => kept.object(),
+            };
+            Reply::json(reply)
+        }
+    }
+    .into())
+}
+
+/// An answer as it stands, or its events.
+fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Given, Refused> {
+    let query = request.query.as_deref().unwrap_or_default();
+    let field = |name: &str| {
+        let mut fields = query.split('&').filter_map(|field| field.split_once('='));
+        fields
+            .find(|(named, _)| *named == name)
+            .map(|(_, value)| value)
+    };
+    if field("stream") != Some("true") {
+        return Ok(Reply::json(kept.object()).into());
+    }
+    match field("starting_after").map(str::parse).transpose() {
+        Ok(starting_after) => Ok(streamed(kept, starting_after)),
+        Err(_) => {
+            let message = "Invalid 'starting_after': it is no sequence number.";
+            let parameter = Some("starting_after");
+            Err(refusal(
+                StatusCode::BAD_REQUEST,
+                message,
+                Some("invalid_value"),
+                parameter,
+            ))
+        }
+    }
+}
+
+fn streamed(kept: &KeptAnswer, starting_after: Option<usize>) -> Given {
+    Given {
+        reply: Reply::events(kept.events(starting_after)),
+        cancellable: kept.is_background().then(|| kept.id().into()),
+    }
 }
 
 /// The body of a request for an answer.
-fn body(request: &RecordedRequest) -> Result<Value, Refused> {
+fn body(request: &RecordedRequest, answers: &Answers) -> Result<Value, Refused> {
     let status = StatusCode::BAD_REQUEST;
-    if count_values(&request.body) > MAX_VALUES {
+    let json = unpacked(request)?;
+    if count_values(&json) > MAX_VALUES {
         let message = format!("The request has more than {MAX_VALUES} JSON values and names.");
         return refused(StatusCode::PAYLOAD_TOO_LARGE, &message, "too_many_values");
     }
-    let body: Value = match serde_json::from_slice(&request.body) {
+    let body: Value = match serde_json::from_slice(&json) {
         Ok(body @ Value::Object(_)) => body,
         Ok(_) => {
             let message = "The body of the request is JSON, but not an object.";
@@ -118,16 +243,75 @@ fn body(request: &RecordedRequest) -> Result<Value, Refused> {
     // A template names a model, and so does a path of Azure's.
     let is_named = !body["model"].is_null() || !body["prompt"].is_null();
     if !is_named && !request.path.contains("/deployments/") {
-        let code = "missing_required_parameter";
-        let mut error = error_object(status, "Missing required parameter: 'model'.", Some(code));
-        error["error"]["param"] = "model".into();
-        return Err((status, error));
+        let (message, code) = (
+            "Missing required parameter: 'model'.",
+            "missing_required_parameter",
+        );
+        return Err(refusal(status, message, Some(code), Some("model")));
+    }
+    let previous = body["previous_response_id"].as_str();
+    let key = request.headers.get(header::AUTHORIZATION);
+    let is_known = |id: &str| answers.kept(id).is_some_and(|kept| kept.is_of(key));
+    if let Some(id) = previous.filter(|id| !is_known(id)) {
+        let message = format!("Previous response with id '{id}' not found.");
+        let (code, parameter) = ("previous_response_not_found", "previous_response_id");
+        return Err(refusal(status, &message, Some(code), Some(parameter)));
     }
     Ok(body)
 }
 
+/// The body without its packing, which may not make more of it than a body may have.
+fn unpacked(request: &RecordedRequest) -> Result<Cow<'_, [u8]>, Refused> {
+    let coding = request.headers.get(header::CONTENT_ENCODING);
+    let coding = coding.map_or(&b"identity"[..], HeaderValue::as_bytes);
+    let limit = MAX_REQUEST_BODY_BYTES as u64 + 1;
+    let mut json = Vec::new();
+    let read = match &*coding.to_ascii_lowercase() {
+        b"identity" => return Ok(Cow::Borrowed(&request.body)),
+        b"gzip" | b"x-gzip" => MultiGzDecoder::new(&*request.body)
+            .take(limit)
+            .read_to_end(&mut json),
+        #[cfg(feature = "zstd")]
+        b"zstd" => zstd::stream::read::Decoder::new(&*request.body).and_then(|mut decoder| {
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            decoder.take(limit).read_to_end(&mut json)
+        }),
+        _ => {
+            let message = "The body is packed in a way that is not known.";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return refused(status, message, "unsupported_content_encoding");
+        }
+    };
+    match read {
+        Ok(_) if json.len() > MAX_REQUEST_BODY_BYTES => {
+            let message = "The body of the request is too large.";
+            refused(StatusCode::PAYLOAD_TOO_LARGE, message, "too_large")
+        }
+        Ok(_) => Ok(Cow::Owned(json)),
+        Err(error) => {
+            let message = format!("We could not unpack the body of your request: {error}.");
+            refused(
+                StatusCode::BAD_REQUEST,
+                &message,
+                "invalid_content_encoding",
+            )
+        }
+    }
+}
+
+fn refusal(
+    status: StatusCode,
+    message: &str,
+    code: Option<&str>,
+    parameter: Option<&str>,
+) -> Refused {
+    let mut error = error_object(status, message, code);
+    error["error"]["param"] = parameter.into();
+    (status, error)
+}
+
 fn refused<T>(status: StatusCode, message: &str, code: &str) -> Result<T, Refused> {
-    Err((status, error_object(status, message, Some(code))))
+    Err(refusal(status, message, Some(code), None))
 }
 
 /// How many values and names a text holds, if it is JSON.
@@ -174,14 +358,12 @@ pub(super) fn error_object(status: StatusCode, message: &str, code: Option<&str>
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
     use crate::loopback::ReplyBody;
 
     fn reply(method: Method, path: &str, body: &'static str) -> Reply {
         let request = RecordedRequest::for_tests(method, path, body);
-        default_reply(&request, &Answers::default())
+        default_reply(&request, &Answers::default(), Duration::ZERO).reply
     }
 
     fn error_of(reply: &Reply) -> (u16, String) {
@@ -227,11 +409,31 @@ mod tests {
     fn what_cannot_be_answered_gets_an_error_object() {
         for (method, path, body, expected) in [
             (Method::GET, "/healthz", "", (404, "unknown_url")),
+            (Method::GET, "/v1/responses/resp_1", "", (404, "none")),
+            (Method::DELETE, "/v1/responses/resp_1", "", (404, "none")),
+            (
+                Method::POST,
+                "/v1/responses/resp_1/cancel",
+                "",
+                (404, "none"),
+            ),
             (
                 Method::GET,
-                "/v1/responses/resp_1",
+                "/v1/responses/resp_1/x",
                 "",
                 (404, "unknown_url"),
+            ),
+            (
+                Method::POST,
+                "/v1/responses/resp_1",
+                "",
+                (405, "method_not_allowed"),
+            ),
+            (
+                Method::POST,
+                "/v1/responses",
+                r#"{"model":"m","previous_response_id":"resp_1"}"#,
+                (400, "previous_response_not_found"),
             ),
             (
                 Method::GET,
@@ -244,6 +446,24 @@ mod tests {
                 "/v1/models",
                 "{}",
                 (405, "method_not_allowed"),
+            ),
+            (
+                Method::POST,
+                "/v1/responses",
+                "{}",
+                (400, "missing_required_parameter"),
+            ),
+            (
+                Method::POST,
+                "/v1/responses/compact",
+                "{}",
+                (400, "missing_required_parameter"),
+            ),
+            (
+                Method::POST,
+                "/v1/chat/completions",
+                "{}",
+                (400, "missing_required_parameter"),
             ),
             (Method::POST, "/v1/responses", "{", (400, "invalid_json")),
             (Method::POST, "/v1/responses", "[]", (400, "invalid_json")),
@@ -260,6 +480,57 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_what_would_do() {
+        for (method, upgrade, status, header) in [
+            (Method::GET, None, 405, ("allow", "POST")),
+            (Method::GET, Some("WebSocket"), 426, ("upgrade", "HTTP/1.1")),
+        ] {
+            let mut request = RecordedRequest::for_tests(method, "/v1/responses", "");
+            if let Some(protocol) = upgrade {
+                request.headers.insert("upgrade", protocol.parse().unwrap());
+            }
+            let reply = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
+            assert_eq!(reply.status.unwrap(), status);
+            let header = (header.0.to_owned(), header.1.to_owned());
+            assert_eq!(reply.headers, [header]);
+        }
+        let azure = "/openai/deployments/some-model/responses";
+        assert_eq!(reply(Method::POST, azure, "{}").status, None);
+    }
+
+    #[test]
+    fn packed_bodies_are_unpacked_up_to_a_limit() {
+        let gzip = |bytes: &[u8]| {
+            let level = flate2::Compression::fast();
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
+            std::io::Write::write_all(&mut packer, bytes).unwrap();
+            packer.finish().unwrap()
+        };
+        let json = br#"{"model":"m"}"#;
+        let large = vec![b' '; MAX_REQUEST_BODY_BYTES + 1];
+        for (coding, body, status) in [
+            ("gzip", gzip(json), None),
+            ("GZIP", gzip(&large), Some(413)),
+            ("gzip", json.to_vec(), Some(400)),
+            ("identity", json.to_vec(), None),
+            ("br", json.to_vec(), Some(415)),
+            #[cfg(feature = "zstd")]
+            ("zstd", zstd::encode_all(&json[..], 3).unwrap(), None),
+            #[cfg(feature = "zstd")]
+            ("zstd", zstd::encode_all(&*large, 3).unwrap(), Some(413)),
+        ] {
+            let mut request = RecordedRequest::for_tests(Method::POST, "/v1/responses", "");
+            request.body = body.into();
+            request
+                .headers
+                .insert("content-encoding", coding.parse().unwrap());
+            let reply = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
+            let got = reply.status.map(|status| status.as_u16());
+            assert_eq!(got, status, "{coding}");
+        }
+    }
+
+    #[test]
     fn a_request_of_too_many_values_is_refused() {
         for (json, count) in [("1", 1), (r#"{"a":[1,"],\"{"],"b":{}}"#, 8), (r#""\"#, 1)] {
             assert_eq!(count_values(json.as_bytes()), count, "{json}");
@@ -272,7 +543,7 @@ mod tests {
                 ",0".repeat(commas)
             );
             request.body = body.into();
-            let reply = default_reply(&request, &Answers::default());
+            let reply = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
             assert_eq!(reply.status.map(|status| status.as_u16()), status);
         }
     }
@@ -280,7 +551,7 @@ mod tests {
     #[test]
     fn models_are_not_sent_again_to_who_has_them() {
         let mut request = RecordedRequest::for_tests(Method::GET, "/v1/models", "");
-        let first = default_reply(&request, &Answers::default());
+        let first = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
         let etag = first
             .headers
             .iter()
@@ -292,7 +563,9 @@ mod tests {
             .headers
             .insert("if-none-match", etag.parse().unwrap());
         assert_eq!(
-            default_reply(&request, &Answers::default()).status,
+            default_reply(&request, &Answers::default(), Duration::ZERO)
+                .reply
+                .status,
             Some(StatusCode::NOT_MODIFIED)
         );
     }

@@ -3,14 +3,17 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::reply::{Reply, ReplyBody};
+use super::{
+    records::RecordedRequest,
+    reply::{Reply, ReplyBody},
+};
 use crate::files;
 
 /// The most bytes of a script file. Its replies take up to a hundred times the bytes that they are written with.
@@ -20,8 +23,9 @@ const MAX_RECORDING_BYTES: u64 = 64 << 20;
 
 /// The replies to the requests, in the order in which the requests arrive, over all connections.
 ///
-/// Every well-formed request takes one reply, whatever its path. As a file it is JSON; durations are texts like
-/// `"10ms"`, `"2s"` or `"5m"`, and fields that do not exist are refused:
+/// A request takes the first reply that is meant for it and has not been taken: one of its [path](Reply::path), or, if it is a POST
+/// that asks for an answer, one without a path. Whatever none is meant for gets the default answer. As a file it is JSON; durations
+/// are texts like `"10ms"`, `"2s"` or `"5m"`, and fields that do not exist are refused:
 ///
 /// ```
 /// use actix_responses::loopback::Script;
@@ -40,13 +44,14 @@ const MAX_RECORDING_BYTES: u64 = 64 << 20;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
-    /// The n-th request gets the n-th reply.
+    /// The replies, in the order in which they are taken.
     pub replies: Vec<Reply>,
-    /// What the requests behind the last reply get.
+    /// What a request gets when all replies that are meant for it have been taken.
     pub after: AfterReplies,
 }
 
-/// What the requests behind a script's last reply get. Without any reply, it is the default answer in any case.
+/// What the requests behind a script's last reply get. Without any that is meant for it, a request gets the default answer in any
+/// case.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum AfterReplies {
@@ -149,27 +154,44 @@ fn read_file(path: &Path, limit: u64) -> Result<Bytes, ScriptError> {
 #[derive(Debug)]
 pub(super) struct ScriptCursor {
     script: Script,
-    next: AtomicUsize,
+    /// How often each reply has been taken.
+    taken: Mutex<Vec<u32>>,
 }
 
 impl ScriptCursor {
     pub(super) fn new(script: Script) -> Self {
         Self {
+            taken: Mutex::new(vec![0; script.replies.len()]),
             script,
-            next: AtomicUsize::new(0),
         }
     }
 
     /// Takes the reply to the request that has arrived next.
-    pub(super) fn next_reply(&self) -> Reply {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        let replies = &self.script.replies;
-        let reply = match self.script.after {
-            AfterReplies::Default => replies.get(index),
-            AfterReplies::RepeatLast => replies.get(index).or(replies.last()),
-            AfterReplies::Cycle => replies.get(index % replies.len().max(1)),
+    pub(super) fn next_reply(&self, request: &RecordedRequest) -> Reply {
+        // One change at a time; none can be left half way.
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let replies = self.script.replies.iter().zip(&mut *taken);
+        let mut meant = replies.filter(|(reply, _)| reply.is_meant_for(request));
+        let found = match self.script.after {
+            AfterReplies::Default => meant.find(|(_, taken)| **taken == 0),
+            AfterReplies::RepeatLast => {
+                let mut last = None;
+                let new = meant.find_map(|it| match it.1 {
+                    0 => Some(it),
+                    _ => {
+                        last = Some(it);
+                        None
+                    }
+                });
+                new.or(last)
+            }
+            AfterReplies::Cycle => meant.min_by_key(|(_, taken)| **taken),
         };
-        reply.cloned().unwrap_or_default()
+        let reply = found.map(|(reply, taken)| {
+            *taken = taken.saturating_add(1);
+            reply.clone()
+        });
+        reply.unwrap_or_default()
     }
 }
 
@@ -177,7 +199,7 @@ impl ScriptCursor {
 mod tests {
     use std::{error::Error, num::NonZeroUsize, time::Duration};
 
-    use http::StatusCode;
+    use http::{Method, StatusCode};
 
     use super::*;
     use crate::loopback::{Action, Chunks, Framing, OutgoingEvent, Position};
@@ -185,8 +207,38 @@ mod tests {
     fn statuses(script: Script, requests: usize) -> Vec<Option<u16>> {
         let cursor = ScriptCursor::new(script);
         (0..requests)
-            .map(|_| cursor.next_reply().status.map(|status| status.as_u16()))
+            .map(|_| status(&cursor, Method::POST, "/v1/responses"))
             .collect()
+    }
+
+    fn status(cursor: &ScriptCursor, method: Method, path: &str) -> Option<u16> {
+        let request = RecordedRequest::for_tests(method, path, "{}");
+        let reply = cursor.next_reply(&request);
+        reply.status.map(|status| status.as_u16())
+    }
+
+    #[test]
+    fn a_request_takes_a_reply_that_is_meant_for_it() {
+        let replies = [
+            Reply::error(StatusCode::IM_A_TEAPOT),
+            Reply::error(StatusCode::BAD_GATEWAY).with_path("/models"),
+            Reply::error(StatusCode::GONE).with_path("/responses/"),
+            Reply::error(StatusCode::CONFLICT),
+        ];
+        let cursor = ScriptCursor::new(Script::new(replies));
+        for (method, path, expected) in [
+            (Method::GET, "/v1/responses/resp_1", Some(410)),
+            (Method::GET, "/v1/responses/resp_1", None),
+            (Method::GET, "/v1/models", Some(502)),
+            (Method::GET, "/v1/models", None),
+            (Method::POST, "/v1/responses/resp_1/cancel", None),
+            (Method::POST, "/v1/responses", Some(418)),
+            (Method::GET, "/v1/responses", None),
+            (Method::POST, "/v1/responses/compact", Some(409)),
+            (Method::POST, "/v1/chat/completions", None),
+        ] {
+            assert_eq!(status(&cursor, method, path), expected, "{path}");
+        }
     }
 
     #[test]
@@ -225,6 +277,7 @@ mod tests {
             r#"{
                 "replies": [
                     {
+                        "path": "/responses",
                         "status": 503,
                         "headers": {"Retry-After": "2", "x-odd": ["a", "b"]},
                         "body": {"events": [{"event": "e", "id": "1", "data": {"b": 1}}, {"data": "text"}]},
@@ -237,6 +290,7 @@ mod tests {
                             {"at": {"events": 1}, "do": {"comments": {"every": "1s"}}},
                             {"at": {"events": 2}, "do": {"comments": {"every": "1s", "lasting": "5m"}}},
                             {"at": {"body_bytes": 9}, "do": "reset"},
+                            {"at": {"events": 3}, "do": "end"},
                             {"at": "body_end", "do": "hang"},
                             {"at": "answer_end", "do": "cut"}
                         ]
@@ -258,6 +312,7 @@ mod tests {
             },
             OutgoingEvent::data("text"),
         ])
+        .with_path("/responses")
         .with_status(StatusCode::SERVICE_UNAVAILABLE)
         .with_header("Retry-After", "2")
         .with_header("x-odd", "a")
@@ -276,6 +331,7 @@ mod tests {
             },
         )
         .reset_after_bytes(9)
+        .end_after_events(3)
         .hold_open()
         .with_fault(Position::AnswerEnd, Action::Cut);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The server's thread: accepts connections, and ends them all when it is told to stop.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -26,13 +26,14 @@ const MAX_REFUSED: usize = 64;
 
 /// Accepts and serves connections until it is told to stop; then ends them, and returns when they have ended.
 pub(super) async fn run(
-    listener: std::net::TcpListener,
+    listeners: Vec<std::net::TcpListener>,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<Option<Stop>>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let listeners = listeners.into_iter().map(TcpListener::from_std);
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
     let mut server = Server {
-        spare: spare_file(&listener),
+        spare: spare_file(&listeners),
         stop: stop.clone(),
         shared,
         served: JoinSet::new(),
@@ -46,21 +47,31 @@ pub(super) async fn run(
             _ = told_to_stop(&mut stop) => break,
             Some(ended) = server.served.join_next() => look_at(ended),
             Some(ended) = server.refused.join_next() => look_at(ended),
-            accepted = listener.accept(), if can_accept => match accepted {
+            accepted = accept(&listeners), if can_accept => match accepted {
                 Ok(accepted) => server.accepted(accepted),
-                Err(error) => server.not_accepted(&error, &listener).await,
+                Err(error) => server.not_accepted(&error, &listeners).await,
             },
         }
         if server.spare.is_none() && server.refused.is_empty() {
-            server.spare = spare_file(&listener);
+            server.spare = spare_file(&listeners);
         }
     }
-    // First the listener, so that nobody connects to a server that is going away.
+    // First the listeners, so that nobody connects to a server that is going away.
     server.spare = None;
-    drop(listener);
+    drop(listeners);
     while server.served.join_next().await.is_some() {}
     while server.refused.join_next().await.is_some() {}
     Ok(())
+}
+
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        let mut polled = listeners
+            .iter()
+            .map(|listener| listener.poll_accept(context));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 fn look_at(ended: Result<(), JoinError>) {
@@ -76,11 +87,12 @@ type Spare = std::os::fd::OwnedFd;
 type Spare = ();
 
 #[cfg(unix)]
-fn spare_file(listener: &TcpListener) -> Option<Spare> {
-    std::os::fd::AsFd::as_fd(listener).try_clone_to_owned().ok()
+fn spare_file(listeners: &[TcpListener]) -> Option<Spare> {
+    let listener = std::os::fd::AsFd::as_fd(listeners.first()?);
+    listener.try_clone_to_owned().ok()
 }
 #[cfg(not(unix))]
-fn spare_file(_: &TcpListener) -> Option<Spare> {
+fn spare_file(_: &[TcpListener]) -> Option<Spare> {
     None
 }
 
@@ -118,7 +130,7 @@ impl Server {
 
     /// Accepts with the spare file what can't be accepted for want of files, and says so to the client; it would wait for an
     /// answer otherwise. A connection that waits for its client is closed for it, if there is one.
-    async fn not_accepted(&mut self, error: &io::Error, listener: &TcpListener) {
+    async fn not_accepted(&mut self, error: &io::Error, listeners: &[TcpListener]) {
         let Some(lacking) = files::local_limit(error) else {
             warn!(%error, "accepting a connection failed");
             return sleep(ACCEPT_PAUSE).await;
@@ -131,7 +143,7 @@ impl Server {
         let is_given_up = self.spare.take().is_some();
         tokio::select! {
             biased;
-            accepted = listener.accept(), if is_given_up => if let Ok(accepted) = accepted {
+            accepted = accept(listeners), if is_given_up => if let Ok(accepted) = accepted {
                 let message = format!("The loopback provider can't take the connection: {lacking}.");
                 return self.spawn(accepted, Some(message));
             },

@@ -128,7 +128,7 @@ fn options_reach_the_request() {
     let input = json!([{"type": "message", "role": "user", "content": "earlier"}, {"type": "new_item", "x": 1}]);
     let tools = json!([{"type": "function", "name": "f", "parameters": {"type": "object"}}]);
     let schema = r#"{"type": "object", "properties": {"z": {}, "a": {}}}"#;
-    let provider = provider(Script::default());
+    let provider = always(Reply::sse(sse(&[text_delta("hi"), completed()])));
     let ran = ask(
         &provider,
         &[

@@ -174,7 +174,11 @@ fn models_are_listed_by_name_or_as_they_came() {
 fn models_that_are_refused_are_a_failure_without_the_key() {
     let folder = Folder::new();
     let refusal = r#"{"error":{"message":"no such key: sk-hunter2","code":"invalid_api_key"}}"#;
-    let loopback = always(Reply::text(refusal).with_status(StatusCode::UNAUTHORIZED));
+    let loopback = always(
+        Reply::text(refusal)
+            .with_path("/models")
+            .with_status(StatusCode::UNAUTHORIZED),
+    );
     let file = folder.write(
         "providers.toml",
         format!(

@@ -163,7 +163,7 @@ fn a_base_url_without_a_path_is_told_what_was_asked() {
         let ran = run(&asking(&base_url, &["--wire", wire]));
         assert!(!ran.stderr.contains("asked is"), "{ran:?}");
     }
-    let provider = refusing();
+    let provider = always(Reply::error(StatusCode::NOT_FOUND).with_path("/models"));
     let base_url = provider.base_url();
     let bare = base_url.strip_suffix("/v1").expect("a path");
     let ran = run(&["models", "--base-url", bare]);

@@ -48,6 +48,8 @@ fn faults_are_flags() {
         (&["--status=400"], 1, Some("invalid_request")),
         (&["--cut-after-bytes=100"], 1, Some("truncated")),
         (&["--cut-after-events=3"], 1, Some("truncated")),
+        (&["--end-after-events=3"], 1, Some("truncated")),
+        (&["--listen=localhost:0", "--tool-calls"], 0, None),
     ] {
         let serving = Serving::start(arguments);
         let ran = serving.ask();
@@ -68,6 +70,23 @@ fn script_says_what_each_request_gets() {
         (ran.events()[1]["delta"].clone(), ran.status),
         (json!("recorded"), Some(0))
     );
+}
+
+#[test]
+fn help_shows_the_form_of_a_script() {
+    let help = run(&["loopback", "--help"]).stdout;
+    for said in ["\"replies\": [", "\"repeat_last\"", "--end-after-events"] {
+        assert!(help.contains(said), "{help}");
+    }
+}
+
+#[test]
+fn address_that_is_not_of_the_machines_loopback_is_refused() {
+    for address in ["0.0.0.0:0", "example.com:80", "localhost", "localhost:x"] {
+        let ran = run(&["loopback", "--listen", address]);
+        assert_eq!(ran.status, Some(2), "{address}");
+        assert!(ran.stderr.contains("localhost:PORT"), "{ran:?}");
+    }
 }
 
 #[test]

@@ -344,6 +344,7 @@ async fn a_redirect_is_an_error_and_the_key_goes_nowhere_else() {
         let elsewhere = Loopback::start(LoopbackOptions::default()).expect("a server");
         let location = format!("{}/responses?key=hidden", elsewhere.base_url());
         let reply = Reply::text("moved")
+            .with_path("/")
             .with_status(StatusCode::from_u16(status).expect("a status"))
             .with_header("location", location);
         let (relay, _) = keyed(Some(reply.clone())).await;

@@ -667,6 +667,7 @@ async fn compaction_and_the_etag_of_models_are_passed_on() {
     let (status, _, _) = relay.get("/v1/models/none-of-that-name").await;
     assert_eq!(status, 404);
     let unchanged = Reply::text("")
+        .with_path("/models")
         .with_status(StatusCode::NOT_MODIFIED)
         .with_header("etag", "\"v7\"");
     let relay = RunningRelay::with(upstream(unchanged), RelayConfig::default()).await;

@@ -360,14 +360,15 @@ async fn an_unknown_id_is_passed_on_with_the_clients_own_key_to_the_one_server_t
 {
     let object = json!({"id": "resp_old", "object": "response", "status": "completed"});
     let no = json!({"error": {"message": "no", "type": "invalid_request_error"}});
-    let upstream = server([
+    let replies = [
         Reply::json(object.clone()).with_header("x-request-id", "req_1"),
         Reply::json(object.clone()),
         Reply::json(json!({"deleted": true})),
         Reply::json(json!({"object": "list", "data": []})),
         Reply::sse("data: {\"type\":\"response.completed\",\"sequence_number\":4}\n\n"),
         Reply::json(no.clone()).with_status(StatusCode::NOT_FOUND),
-    ]);
+    ];
+    let upstream = server(replies.map(|reply| reply.with_path("/responses/")));
     let relay = relay_of(
         upstream,
         vec![
@@ -600,8 +601,9 @@ async fn a_compaction_goes_to_the_key_that_made_what_is_compacted() {
 async fn a_server_that_does_not_say_its_models_is_named_in_a_header() {
     let list =
         |id: &str| Reply::json(json!({"object": "list", "data": [{"id": id, "object": "model"}]}));
-    let one = server([list("a-1"), down(), down()]);
-    let two = server([down(), list("b-1"), down()]);
+    let of_models = |replies: [Reply; 3]| server(replies.map(|reply| reply.with_path("/models")));
+    let one = of_models([list("a-1"), down(), down()]);
+    let two = of_models([down(), list("b-1"), down()]);
     let table = vec![
         Route::new("a-*", Target::new(provider("one", &one))),
         Route::new("b-*", Target::new(provider("two", &two))),
