@@ -17,7 +17,7 @@ import time
 import urllib.request
 
 import codex
-from cases import difference, shown
+from cases import always, difference, shown
 from compare import by_command, python_of, script_of
 from servers import Servers, environment
 
@@ -41,7 +41,7 @@ WANTED = {
         "tools": {**CALLED, "then": [["completed", True, 0], ["completed", True, 0]]},
         "chat: tools": {**CALLED, "ends": ["tool_calls", "stop"], "text": True},
         "tool_choice none": 0,
-        "retrieve": {"same": True, "input_items": 1},
+        "retrieve": {"same": True},
         "previous_response_id": {"status": "completed", "unknown": "previous_response_not_found"},
         "background, starting_after": LAST,
         "background, cancel": {"begun": True, "cancelled": "cancelled", "stays": "cancelled"},
@@ -149,7 +149,8 @@ def runners(cache):
 def of_clients(servers, name, run, only):
     wanted = {case: what for case, what in WANTED[name].items() if only in case}
     with servers:
-        of = {case: servers.loopback() for case in wanted}
+        # What is to be cancelled goes on for a while.
+        of = {case: servers.loopback(always({"pace": "200ms"}) if "cancel" in case else None) for case in wanted}
         results = run([{"case": case, "action": case, "url": of[case].url} for case in wanted])
         for case, what in wanted.items():
             result = results.get(case, {"error": "no result"})
