@@ -16,6 +16,7 @@ use actix_web::{
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use self::cursor::Numbers;
 use super::{
@@ -199,11 +200,19 @@ async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
     let cancelled = async {
         let answer = answer_of(&request, &shared, &id).await?;
         if answer.cancel(CANCEL_PATIENCE).await.is_none() {
-            return Err(refuse(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Some("cancel_pending"),
-                "The response did not end in time; it is being cancelled.",
-            ));
+            return Err(pending());
+        }
+        // One that runs in the background there does not end with our stream.
+        if object::is_in_background(&answer) {
+            let told = timeout(
+                CANCEL_PATIENCE,
+                told_to_the_server(&request, &shared, &answer),
+            );
+            match told.await {
+                Ok(None) => {}
+                Ok(Some(failure)) => return Err(failure),
+                Err(_) => return Err(pending()),
+            }
         }
         // One that is not kept is cancelled all the same.
         let blocks = answer.blocks().await.unwrap_or_default();
@@ -214,10 +223,37 @@ async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
         .unwrap_or_else(|refusal: HttpResponse| refusal)
 }
 
+fn pending() -> HttpResponse {
+    refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        Some("cancel_pending"),
+        "The response did not end in time; it is being cancelled.",
+    )
+}
+
+/// Asks the same of the server that keeps the answer, where it has it for the client's own key; gives what it says if it does not do it.
+async fn told_to_the_server(
+    request: &HttpRequest,
+    shared: &Shared,
+    answer: &Answer,
+) -> Option<HttpResponse> {
+    let id = answer.server_id().filter(|_| answer.about().stored)?;
+    let said = forward::about(request, shared, id).await?;
+    // One that keeps none has none to delete or cancel.
+    let has_none = matches!(
+        said.status(),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    );
+    (!said.status().is_success() && !has_none).then_some(said)
+}
+
 async fn remove(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
     match answer_of(&request, &shared, &id).await {
         Ok(answer) => {
             answer.cancel(CANCEL_PATIENCE).await;
+            if let Some(failure) = told_to_the_server(&request, &shared, &answer).await {
+                return failure;
+            }
             shared.answers.remove(&answer).await;
             HttpResponse::Ok().json(json!({"id": *id, "object": "response", "deleted": true}))
         }

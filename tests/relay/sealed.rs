@@ -1,5 +1,7 @@
 //! Requests that go on from answers before: who is asked them, and what becomes of what only its maker can read.
 
+use std::time::Duration;
+
 use actix_responses::{
     Runtime,
     actors::SupervisorConfig,
@@ -626,4 +628,50 @@ async fn a_server_that_does_not_say_its_models_is_named_in_a_header() {
     let (status, ..) = relay.get("/v1/models").await;
     assert_eq!(status, 500, "nobody said anything");
     assert_eq!(two.request_count(), 3, "each server is asked once");
+}
+
+#[actix_rt::test]
+async fn what_is_deleted_or_cancelled_here_is_so_at_the_server_that_keeps_it() {
+    let slow = LoopbackOptions::default().with_pace(Duration::from_millis(50));
+    let relay = RunningRelay::with(slow, RelayConfig::default()).await;
+    let mine = "authorization: Bearer mine\r\n";
+    let (_, _, object) = post(
+        &relay,
+        "/v1/responses",
+        mine,
+        &json!({"model": "m", "input": "a"}).to_string(),
+    )
+    .await;
+    let object: Value = serde_json::from_str(&object).unwrap();
+    let path = format!("/v1/responses/{}", object["id"].as_str().unwrap());
+    let (status, _, body) = about(&relay, "DELETE", &path, mine).await;
+    assert_eq!(status, 200, "{body}");
+    let sent = last(&relay.upstream);
+    assert_eq!((sent.method.as_str(), &*sent.path), ("DELETE", &*path));
+    assert_eq!(about(&relay, "GET", &path, mine).await.0, 404);
+
+    let body = json!({"model": "m", "input": "a", "background": true});
+    let (_, _, object) = post(&relay, "/v1/responses", mine, &body.to_string()).await;
+    let object: Value = serde_json::from_str(&object).unwrap();
+    let path = format!("/v1/responses/{}/cancel", object["id"].as_str().unwrap());
+    let (status, _, body) = about(&relay, "POST", &path, mine).await;
+    assert_eq!(status, 200, "{body}");
+    let sent = last(&relay.upstream);
+    assert_eq!((sent.method.as_str(), &*sent.path), ("POST", &*path));
+}
+
+#[actix_rt::test]
+async fn an_answer_that_its_server_does_not_delete_stays() {
+    let upstream = server([
+        answer("resp_1", &[said("msg_1")]),
+        down().with_path("/responses/resp_1"),
+    ]);
+    let routes = vec![Route::new("*", Target::new(provider("p", &upstream)))];
+    let relay = relay_of(upstream, routes);
+    let mine = "authorization: Bearer mine\r\n";
+    let body = json!({"model": "m", "input": "a"}).to_string();
+    assert_eq!(post(&relay, "/v1/responses", mine, &body).await.0, 200);
+    let path = "/v1/responses/resp_1";
+    assert_eq!(about(&relay, "DELETE", path, mine).await.0, 500);
+    assert_eq!(about(&relay, "GET", path, mine).await.0, 200);
 }
