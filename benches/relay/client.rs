@@ -37,7 +37,7 @@ impl Asked {
     fn request(&self, streams: bool) -> Vec<u8> {
         let mut body = json!({"model": self.model, "stream": streams});
         match self.path {
-            "responses" => body["input"] = "hello".into(),
+            "responses" => body["input"] = self.model.as_str().into(),
             _ => body["messages"] = json!([{"role": "user", "content": "hello"}]),
         }
         let body = body.to_string();

@@ -24,14 +24,17 @@ impl Litellm {
         let configuration = format!(
             "model_list:\n\
              - model_name: \"*\"\n\
-             \x20 litellm_params: {{model: \"openai/*\", api_base: \"http://{upstream}/v1\", api_key: none}}\n"
+             \x20 litellm_params: {{model: \"openai/gpt-4o\", api_base: \"http://{upstream}/v1\", api_key: none}}\n"
         );
         fs::write(&file, configuration).expect("its configuration");
         let mut command = Process::kept(&program);
         command.arg("--config").arg(&file);
         command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
         // It asks for a key even where nobody else can reach it.
-        command.env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true");
+        command.env(
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY",
+            "true",
+        );
         let shell = Process::start(command.stderr(Stdio::null()));
         listens(address).await;
         Some(Self { shell, address })

@@ -1,4 +1,4 @@
-//! The server behind the proxies: this program again, in a process of its own. A request's `model` says what it gets.
+//! The server behind the proxies: this program again, in a process of its own. A request's `model` says what it gets, or its `input`.
 //!
 //! `every MICROSECONDS COUNT` is a stream without an end, with so many blocks in each write; `whole BYTES` an answer whose JSON has so
 //! many bytes, as a stream too where one is asked for.
@@ -264,7 +264,13 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
                 return Ok(Some(Request {
                     is_chat: head.starts_with("post /v1/chat/"),
                     streams: body["stream"] == true,
-                    model: body["model"].as_str().unwrap_or_default().to_owned(),
+                    // litellm streams of models that it knows alone, so that it is given a name of its own.
+                    model: ["model", "input"]
+                        .iter()
+                        .filter_map(|member| body[member].as_str())
+                        .find(|text| text.contains(' '))
+                        .unwrap_or_default()
+                        .to_owned(),
                 }));
             }
         }
