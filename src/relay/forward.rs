@@ -1,22 +1,24 @@
-//! Ids that this relay does not know, asked of the one server that may know them: with the client's own key, which says whose they are.
+//! What is asked of a server about an answer. Ids that this relay does not know, of the one server that may know them: with the client's own key,
+//! which says whose they are. What becomes of an answer of this relay's, of the server that made it: with the key that made it.
 
-use std::{cell::OnceCell, rc::Rc, time::Duration};
+use std::{cell::OnceCell, mem, rc::Rc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::{
     failure, headers,
-    routing::{KEY_HEADERS, Target},
+    routing::{KEY_HEADERS, Maker},
     shared::Shared,
 };
 use crate::{
     ApiError, ErrorKind,
     protocol::ResponseHead,
+    provider::{AuthRequest, Provider},
     transport::{
         BodyStream, Transport, TransportError, TransportErrorKind, TransportRequest,
         TransportResponse,
@@ -53,20 +55,33 @@ pub(super) async fn about(
     let mut targets = targets.filter(|it| it.provider.wire == Wire::Responses && it.passes_key());
     let target = targets.next()?;
     let is_only = targets.all(|other| other.provider.name() == target.provider.name());
-    let mut sent = headers::to_server(request.headers(), target, &shared.access);
+    let sent = headers::to_server(request.headers(), target, &shared.access);
     if !is_only || !headers::has_key(&sent) || !is_id(id) {
         return None;
     }
-    for name in KEY_HEADERS {
-        if let Some(key) = sent.get_mut(name) {
-            key.set_sensitive(true);
-        }
-    }
     Some(
-        ask(request, shared, id, target, sent)
+        ask(request, shared, id, &target.provider, sent)
             .await
             .unwrap_or_else(|error| failure::respond(&error, None)),
     )
+}
+
+/// The status that the server answers with which made something, or nothing where no route leads to it any more.
+pub(super) async fn to_maker(
+    request: &HttpRequest,
+    shared: &Shared,
+    id: &str,
+    maker: &Maker,
+) -> Option<Result<StatusCode, ApiError>> {
+    let table = shared.routes();
+    let targets = table.routes().iter().flat_map(|route| &route.targets);
+    let mut targets = targets.filter(|target| target.provider.wire == Wire::Responses);
+    let made = targets.find_map(|target| Some((target, target.made_with(maker, true)?)));
+    let (target, provider) = made.filter(|_| is_id(id))?;
+    let sent = headers::to_server(request.headers(), target, &shared.access);
+    // Its body is not for clients: it may quote a key of ours.
+    let said = ask(request, shared, id, &provider, sent).await;
+    Some(said.map(|said| StatusCode::from_u16(said.status().as_u16()).unwrap_or_default()))
 }
 
 /// Whether it can stand in a path and is nothing else there.
@@ -79,15 +94,14 @@ async fn ask(
     request: &HttpRequest,
     shared: &Shared,
     id: &str,
-    target: &Target,
-    mut sent: http::HeaderMap,
+    provider: &Provider,
+    mut sent: HeaderMap,
 ) -> Result<HttpResponse, ApiError> {
     let upstream = request.app_data::<Upstream>();
     let transport = match upstream {
         Some(upstream) => upstream.transport(shared)?,
         None => shared.runtime.transport()?,
     };
-    let provider = &target.provider;
     let path = request.path().trim_end_matches('/');
     let below = ["/cancel", "/input_items"]
         .into_iter()
@@ -107,19 +121,32 @@ async fn ask(
     for (name, value) in provider.headers() {
         sent.insert(name, value.clone());
     }
-    let asked = transport.send(TransportRequest {
-        request: "relay".to_owned(),
-        attempt: 1,
-        method: Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default(),
-        url: provider.url_for(
-            &format!("responses/{id}{}", below.unwrap_or_default()),
-            &query,
-        ),
-        headers: sent,
-        body: Bytes::new(),
-        connect_timeout: provider.timeouts.connect,
-        may_be_repeated: request.method().is_safe(),
-    });
+    let path = format!("responses/{id}{}", below.unwrap_or_default());
+    let url = provider.url_for(&path, &query);
+    let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
+    let mut signed = AuthRequest::new(url.clone());
+    (signed.method, signed.headers) = (method.clone(), sent);
+    let asked = async {
+        let own = provider.auth.headers(&signed).await?;
+        let mut headers = mem::take(&mut signed.headers);
+        headers.extend(own);
+        for name in KEY_HEADERS {
+            if let Some(key) = headers.get_mut(name) {
+                key.set_sensitive(true);
+            }
+        }
+        let request = TransportRequest {
+            request: "relay".to_owned(),
+            attempt: 1,
+            method,
+            url,
+            headers,
+            body: Bytes::new(),
+            connect_timeout: provider.timeouts.connect,
+            may_be_repeated: request.method().is_safe(),
+        };
+        Ok::<_, ApiError>(transport.send(request).await?)
+    };
     let late = || {
         ApiError::new(
             ErrorKind::ResponseHeadTimeout,

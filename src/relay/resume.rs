@@ -22,7 +22,7 @@ use self::cursor::Numbers;
 use super::{
     access_log,
     answers::{Answer, ReadError},
-    connection, forward, gate, routes,
+    connection, failure, forward, gate, routes,
     shared::Shared,
 };
 use crate::wire::Wire;
@@ -231,20 +231,24 @@ fn pending() -> HttpResponse {
     )
 }
 
-/// Asks the same of the server that keeps the answer, where it has it for the client's own key; gives what it says if it does not do it.
+/// Asks the same of the server that keeps the answer, with the key that made it; a refusal, if that does not do it.
 async fn told_to_the_server(
     request: &HttpRequest,
     shared: &Shared,
     answer: &Answer,
 ) -> Option<HttpResponse> {
     let id = answer.server_id().filter(|_| answer.about().stored)?;
-    let said = forward::about(request, shared, id).await?;
-    // One that keeps none has none to delete or cancel.
-    let has_none = matches!(
-        said.status(),
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-    );
-    (!said.status().is_success() && !has_none).then_some(said)
+    match forward::to_maker(request, shared, id, answer.maker()?).await? {
+        Ok(status) if status.is_success() => None,
+        // One that keeps none has none to delete or cancel.
+        Ok(status) if matches!(status.as_u16(), 404 | 405 | 501) => None,
+        Ok(status) => Some(refuse(
+            StatusCode::BAD_GATEWAY,
+            Some("server_error"),
+            &format!("The server that keeps this response did not do it: {status}."),
+        )),
+        Err(error) => Some(failure::respond(&error, None)),
+    }
 }
 
 async fn remove(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {

@@ -661,6 +661,25 @@ async fn what_is_deleted_or_cancelled_here_is_so_at_the_server_that_keeps_it() {
 }
 
 #[actix_rt::test]
+async fn what_the_relays_key_made_is_deleted_with_it() {
+    let upstream = server([
+        answer("resp_1", &[said("msg_1")]),
+        Reply::json(json!({"deleted": true})).with_path("/responses/resp_1"),
+    ]);
+    let target = Target::new(keyed("p", &upstream, "ours"));
+    let relay = relay_of(upstream, vec![Route::new("*", target)]);
+    let body = json!({"model": "m", "input": "a"}).to_string();
+    let theirs = "authorization: Bearer theirs\r\n";
+    assert_eq!(post(&relay, "/v1/responses", theirs, &body).await.0, 200);
+    let path = "/v1/responses/resp_1";
+    assert_eq!(about(&relay, "DELETE", path, theirs).await.0, 200);
+    let sent = last(&relay.upstream);
+    assert_eq!((sent.method.as_str(), &*sent.path), ("DELETE", path));
+    assert_eq!(sent.headers["authorization"], "Bearer ours");
+    assert_eq!(about(&relay, "GET", path, theirs).await.0, 404);
+}
+
+#[actix_rt::test]
 async fn an_answer_that_its_server_does_not_delete_stays() {
     let upstream = server([
         answer("resp_1", &[said("msg_1")]),
@@ -672,6 +691,6 @@ async fn an_answer_that_its_server_does_not_delete_stays() {
     let body = json!({"model": "m", "input": "a"}).to_string();
     assert_eq!(post(&relay, "/v1/responses", mine, &body).await.0, 200);
     let path = "/v1/responses/resp_1";
-    assert_eq!(about(&relay, "DELETE", path, mine).await.0, 500);
+    assert_eq!(about(&relay, "DELETE", path, mine).await.0, 502);
     assert_eq!(about(&relay, "GET", path, mine).await.0, 200);
 }
