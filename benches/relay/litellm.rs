@@ -35,7 +35,7 @@ impl Litellm {
             "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY",
             "true",
         );
-        let shell = Process::start(command.stderr(Stdio::null()));
+        let shell = Process::start(command.stderr(Stdio::null())).with_folder(folder);
         listens(address).await;
         Some(Self { shell, address })
     }

@@ -24,7 +24,7 @@ impl Nginx {
         fs::write(&file, configuration(address, upstream)).expect("its configuration");
         let mut command = Process::kept(&program);
         command.args(["-e", "stderr", "-p"]).arg(&folder);
-        let shell = Process::start(command.arg("-c").arg(&file));
+        let shell = Process::start(command.arg("-c").arg(&file)).with_folder(folder);
         listens(address).await;
         Some(Self { shell, address })
     }

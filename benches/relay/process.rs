@@ -4,7 +4,7 @@ use std::{
     env, fs, io,
     io::{BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -19,6 +19,8 @@ pub struct Process {
     child: Child,
     /// Its port, or what else it said.
     pub said: u32,
+    /// What it works in, which goes with it.
+    folder: Option<PathBuf>,
 }
 
 impl Process {
@@ -49,7 +51,17 @@ impl Process {
             .read_line(&mut line)
             .expect("what it says");
         let said = line.trim().parse().expect("a number");
-        Self { child, said }
+        Self {
+            child,
+            said,
+            folder: None,
+        }
+    }
+
+    /// The folder goes when it has ended.
+    pub fn with_folder(mut self, folder: PathBuf) -> Self {
+        self.folder = Some(folder);
+        self
     }
 
     pub fn id(&self) -> u32 {
@@ -68,6 +80,9 @@ impl Drop for Process {
         drop(self.child.stdin.take());
         // An error means that it has ended already.
         let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
 }
 
