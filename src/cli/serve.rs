@@ -338,8 +338,8 @@ async fn serve(
         // Those who send traffic look at readiness before the listener closes, also where nothing runs.
         let noticed = tokio::time::sleep(drain.notice);
         tokio::join!(relay.drain(drain.grace), noticed);
+        serving.stop().await;
     }
-    serving.stop().await;
     Ok(match interrupt {
         Interrupt::CtrlC => ExitStatus::Interrupted,
         Interrupt::Terminate => ExitStatus::Success,

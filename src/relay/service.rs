@@ -96,10 +96,11 @@ fn give_up_on_those_who_do_not_read(listener: &TcpListener, time: Duration) -> i
 }
 
 impl Serving {
-    /// Closes the listeners and the connections: see [`Relay::drain`](super::Relay::drain), which comes before.
+    /// Closes the listeners, and the connections when what was answered is written, after a second at the latest: see
+    /// [`Relay::drain`](super::Relay::drain), which comes before.
     ///
     /// It begins at once; the future ends when it is done.
     pub fn stop(&self) -> impl Future<Output = ()> + use<> {
-        self.handle.stop(false)
+        self.handle.stop(true)
     }
 }
