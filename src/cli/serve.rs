@@ -13,7 +13,7 @@ use actix_responses::{
     Runtime,
     actors::{SupervisorConfig, Workers},
     duration::parse_limit,
-    provider::Provider,
+    provider::{BearerAuth, Provider},
     relay::{self, Configuration, Relay, RelayConfig, Route, RouteTable, Target, Tokens},
     transport::{AwcTransportFactory, ProxyConfig},
 };
@@ -236,6 +236,9 @@ impl Serve {
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(str::to_owned)
             .collect();
+        for key in &keys {
+            BearerAuth::new(key.clone()).map_err(|error| UsageError::at(&name, &error))?;
+        }
         match keys.is_empty() {
             true => Err(UsageError::new(format!(
                 "{name}: there is no key in it: write one a line"

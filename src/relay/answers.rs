@@ -22,10 +22,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use self::log::Ledger;
-#[allow(
-    unused_imports,
-    reason = "the handlers that begin and read answers come next"
-)]
 pub(in crate::relay) use self::{
     answer::{About, Answer},
     limits::Bounds,

@@ -412,6 +412,10 @@ fn keys_of_a_file_or_of_standard_input_ask_and_are_never_shown() {
             "can't read --key-file",
         ),
         (
+            &["--key-file", &folder.write("torn", "torn\u{1}key\n")],
+            "torn: the token holds a character that a header can't",
+        ),
+        (
             &["--key-file=-", "--tokens=-"],
             "standard input can't be both",
         ),
