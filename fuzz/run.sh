@@ -11,6 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 seconds=${1:-60}
 shift || true
+at_once=$(getconf _NPROCESSORS_ONLN)
 targets=("$@")
 if ((${#targets[@]} == 0)); then
   targets=(sse responses chat errors items bodies)
@@ -26,23 +27,35 @@ fi
 export CARGO_TERM_COLOR=never
 cargo fuzz build --sanitizer none
 
-failed=()
 mkdir -p target/logs
-for target in "${targets[@]}"; do
-  log=target/logs/$target.log
+# fuzz TARGET: a line of what it did; fails on a finding.
+fuzz() {
+  local target=$1 log=target/logs/$1.log found=0 counters covered features runs
   mkdir -p "target/corpus/$target"
   # What is found new goes to the first folder, which is not committed; the seeds are.
-  if ! cargo fuzz run --sanitizer none "$target" "target/corpus/$target" "seeds/$target" -- \
+  cargo fuzz run --sanitizer none "$target" "target/corpus/$target" "seeds/$target" -- \
     -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
-    -dict=dictionaries/server.dict -print_final_stats=1 >"$log" 2>&1; then
-    failed+=("$target")
-  fi
+    -dict=dictionaries/server.dict -print_final_stats=1 >"$log" 2>&1 || found=1
   counters=$(sed -n 's/.*Loaded [0-9]* modules *(\([0-9]*\) inline.*/\1/p' "$log" | head -1)
   covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   features=$(sed -n 's/.* ft: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   runs=$(sed -n 's/stat::number_of_executed_units: *//p' "$log")
   printf '%-10s %10s runs, %6s edges of %s in the whole program, %6s features\n' \
     "$target" "${runs:-?}" "${covered:-?}" "${counters:-?}" "${features:-?}"
+  return "$found"
+}
+
+# As many at a time as there are processors.
+failed=()
+for ((first = 0; first < ${#targets[@]}; first += at_once)); do
+  declare -A running=()
+  for target in "${targets[@]:first:at_once}"; do
+    fuzz "$target" &
+    running[$target]=$!
+  done
+  for target in "${!running[@]}"; do
+    wait "${running[$target]}" || failed+=("$target")
+  done
 done
 
 if ((${#failed[@]})); then
