@@ -44,7 +44,12 @@ step 'behaviour, 20 times' bazel test "${flags[@]}" --runs_per_test=20 //:behavi
 step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
 step 'lint' bazel build "${flags[@]}" --keep_going --config=lint //...
 step 'run the command' bazel run "${flags[@]}" //:actix-responses -- ask hello
-step 'test //... --config=workspace' bazel test "${flags[@]}" --config=workspace //...
+# WORKSPACE gives the same targets their crates under other names. All are analysed here, and one of each kind of rule is built and
+# run; .ci/full runs them all.
+workspace=("${flags[@]}" --config=workspace)
+step 'analyse //... --config=workspace' bazel build "${workspace[@]}" --nobuild //...
+step 'test --config=workspace, one of each kind' bazel test "${workspace[@]}" \
+  //:actix-responses //:doc_test //:command_unit_test //:embedding_test //:fuzz_regressions_test //:subscriber_example_test //:report_bench
 # Two of the three; .ci/full builds the third, which compiles all crates again under other names.
 step "somebody else's monorepos" env MONOREPOS="smallest our_crates" tests/monorepo.sh "${flags[@]}"
 echo "bazel.sh: $SECONDS s in all"
