@@ -26,8 +26,8 @@ pub(super) struct Continued {
     maker: Option<Maker>,
     /// Whether it is stored at its maker, which no other key reads: it is asked though its key rests.
     is_stored: bool,
-    /// Whether the previous response is one that this client was given.
-    knows_previous: bool,
+    /// What of it this client was not given here, as a refusal: only a key of the client's own may show it.
+    unknown: Option<ApiError>,
     /// The conversation that ends with the previous response, where the relay has it yet.
     earlier: Option<Vec<ResponseItem>>,
     /// The items that references stand for, of those that the relay has yet.
@@ -45,13 +45,24 @@ impl Continued {
         let previous = prompt.options.previous_response_id.as_deref();
         let references: Vec<&str> = prompt.input.iter().filter_map(reference).collect();
         let sealed: Vec<&str> = prompt.input.iter().filter_map(sealed::text).collect();
-        let is_stored = previous.is_some() || !references.is_empty();
+        let conversation = prompt.options.conversation.as_deref();
+        let is_stored = previous.is_some() || conversation.is_some() || !references.is_empty();
         if !is_stored && sealed.is_empty() {
             return Self::default();
         }
         let of_previous = previous.and_then(|id| answers.maker(client, id));
         let is_known = |id| of_previous.is_some() || answers.find(client, id).is_some();
-        let knows_previous = previous.is_some_and(is_known);
+        // Nobody is given a conversation here: a relay has no route that makes one.
+        let unknown = conversation.map(refusal::no_conversation);
+        let unknown = unknown.or_else(|| {
+            let previous = previous.filter(|id| !is_known(id))?;
+            Some(refusal::no_response(previous))
+        });
+        let unknown = unknown.or_else(|| {
+            let is_unknown = |id: &&&str| answers.maker(client, id).is_none();
+            let id = references.iter().find(is_unknown)?;
+            Some(refusal::no_item(id))
+        });
         // Of several the last: it is what the answer goes on from at once.
         let mut others = references.iter().rev().chain(sealed.iter().rev());
         let maker = of_previous.or_else(|| others.find_map(|text| answers.maker(client, text)));
@@ -65,7 +76,7 @@ impl Continued {
         let mut continued = Self {
             is_bound: true,
             is_stored,
-            knows_previous,
+            unknown,
             ..Self::default()
         };
         let is_kept = |target: &Target| {
@@ -125,14 +136,21 @@ impl Continued {
         }
         if !self.is_kept_by(target, provider, place) {
             self.put_in(prompt)?;
-        } else if let Some(id) = &prompt.options.previous_response_id
-            && !self.knows_previous
+        } else if let Some(refused) = &self.unknown
             && !is_own_key
         {
-            return Err(refusal::no_response(id));
+            return Err(refused.clone());
         }
         if provider.wire == Wire::Responses {
             let is_elsewhere = !self.is_made_by(target, provider, place);
+            if let Some(id) = prompt
+                .options
+                .conversation
+                .as_ref()
+                .filter(|_| is_elsewhere)
+            {
+                return Err(refusal::no_conversation(id));
+            }
             sealed::leave_out(&mut prompt.input, is_elsewhere, dropped)?;
         }
         Ok(())

@@ -120,17 +120,33 @@ async fn another_client_can_not_read_go_on_with_or_stop_an_answer() {
         let previous =
             json!({"model": "demo", "input": "more", "previous_response_id": ended_there})
                 .to_string();
-        let (status, _, body) = post(&relay, "/v1/responses", BOB, &previous).await;
-        let passed = relay.upstream.requests();
-        match has_tokens {
-            true => {
-                assert_eq!(status, 400, "{body}");
-                assert!(body.contains("previous_response_not_found"), "{body}");
-                assert_eq!(passed.len() as u64, asked);
-            }
-            false => {
-                let last = passed.last().expect("a request");
-                assert_eq!(last.headers["authorization"], "Bearer hunter3");
+        let item = json!([{"type": "item_reference", "id": object["output"][0]["id"]}]);
+        let item = json!({"model": "demo", "input": item}).to_string();
+        let conversation = |form: Value| {
+            json!({"model": "demo", "input": "more", "conversation": form}).to_string()
+        };
+        let (text, inner) = (
+            conversation(json!("conv_1")),
+            conversation(json!({"id": "conv_1"})),
+        );
+        for (body, refused, word) in [
+            (&previous, 400, "previous_response_not_found"),
+            (&item, 404, "Item with id"),
+            (&text, 404, "Conversation with id 'conv_1' not found."),
+            (&inner, 404, "Conversation with id 'conv_1' not found."),
+        ] {
+            let (status, _, answer) = post(&relay, "/v1/responses", BOB, body).await;
+            let passed = relay.upstream.requests();
+            match has_tokens {
+                true => {
+                    assert_eq!(status, refused, "{answer}");
+                    assert!(answer.contains(word), "{answer}");
+                    assert_eq!(passed.len() as u64, asked);
+                }
+                false => {
+                    let last = passed.last().expect("a request");
+                    assert_eq!(last.headers["authorization"], "Bearer hunter3");
+                }
             }
         }
         // All of it is there for its owner.
@@ -146,6 +162,7 @@ async fn another_client_can_not_read_go_on_with_or_stop_an_answer() {
         let list: Value = serde_json::from_str(&list).expect("JSON");
         assert_eq!(list["total"], 2, "{list}");
         assert_eq!(post(&relay, "/v1/responses", ADA, &previous).await.0, 200);
+        assert_eq!(post(&relay, "/v1/responses", ADA, &item).await.0, 200);
         let stop = format!("/v1/responses/{running}/cancel");
         assert_eq!(ask(&relay, "POST", &stop, ADA).await.0, 200);
         let removed = format!("/v1/responses/{ended}");

@@ -21,8 +21,19 @@ pub(in crate::relay) fn no_response(id: &str) -> ApiError {
 
 /// An item that nobody knows, in OpenAI's words.
 pub(in crate::relay) fn no_item(id: &str) -> ApiError {
-    let error = invalid(&format!("Item with id '{id}' not found."), Some("input"));
-    error.with_details(|details| {
+    not_found(&format!("Item with id '{id}' not found."), "input")
+}
+
+/// A conversation that nobody knows, in OpenAI's words.
+pub(in crate::relay) fn no_conversation(id: &str) -> ApiError {
+    not_found(
+        &format!("Conversation with id '{id}' not found."),
+        "conversation",
+    )
+}
+
+fn not_found(message: &str, param: &str) -> ApiError {
+    invalid(message, Some(param)).with_details(|details| {
         details.status = Some(404);
         details.error_type = Some("invalid_request_error".to_owned());
     })
