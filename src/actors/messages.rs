@@ -321,7 +321,7 @@ pub struct RequestStatus {
     pub events: u64,
     /// How many bytes of answers have been read, those of failed attempts included.
     pub bytes: u64,
-    /// What its answer cost, once it has ended and the server said so.
+    /// What its answer cost, once it has ended and the server said so; of one that was cancelled, as far as the server had said it.
     pub usage: Option<TokenUsage>,
     /// How many subscriptions it has.
     pub subscribers: usize,

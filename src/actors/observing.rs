@@ -166,7 +166,7 @@ pub enum Milestone {
     Ended {
         /// How.
         outcome: RequestOutcome,
-        /// What the last attempt cost, when the server said so.
+        /// What the last attempt cost, when the server said so; of one that was cancelled, as far as it had said it.
         usage: Option<TokenUsage>,
         /// The model that answered, when the server said so.
         model: Option<Id>,
@@ -256,8 +256,8 @@ impl Watch {
         });
     }
 
-    /// The request has ended with this event. `model` is what was said of the model before.
-    pub(crate) fn end(self, end: &ResponseEvent, model: Option<Id>) {
+    /// The request has ended with this event. `model` and `usage` are what was said of them before.
+    pub(crate) fn end(self, end: &ResponseEvent, model: Option<Id>, usage: Option<TokenUsage>) {
         let in_response = |response: &Option<RawJson>| response.as_ref().and_then(model_in);
         match end {
             ResponseEvent::Completed(end) => {
@@ -274,7 +274,7 @@ impl Watch {
                 let outcome = RequestOutcome::Failed(error.clone());
                 self.end_with(outcome, details.token_usage, model);
             }
-            _ => self.end_with(RequestOutcome::Cancelled, None, model),
+            _ => self.end_with(RequestOutcome::Cancelled, usage, model),
         }
     }
 

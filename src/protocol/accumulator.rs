@@ -44,6 +44,8 @@ pub struct ResponseAccumulator {
     rate_limits: Option<Arc<RateLimitSnapshot>>,
     server_model: Option<Arc<str>>,
     end: Option<ResponseEvent>,
+    /// Where the end does not tell it.
+    usage: Option<TokenUsage>,
     mismatches: Vec<Mismatch>,
     held_bytes: usize,
     max_bytes: usize,
@@ -82,6 +84,7 @@ impl ResponseAccumulator {
             rate_limits: None,
             server_model: None,
             end: None,
+            usage: None,
             mismatches: Vec::new(),
             held_bytes: 0,
             max_bytes,
@@ -209,14 +212,25 @@ impl ResponseAccumulator {
         at_the_end.or(self.response_id.as_deref())
     }
 
-    /// What it cost, once the end has told it.
+    /// What it cost, once the end has told it; of an answer that failed or was cancelled, as far as the server had told it. Nothing is
+    /// guessed: `None` is unknown.
     pub fn token_usage(&self) -> Option<TokenUsage> {
         match &self.end {
             Some(ResponseEvent::Completed(completed)) => completed.token_usage,
             Some(ResponseEvent::Incomplete(incomplete)) => incomplete.token_usage,
             Some(ResponseEvent::Failed(error)) => error.details().token_usage,
-            _ => None,
+            _ => self.usage,
         }
+    }
+
+    /// Whether anything of the answer has come.
+    pub(crate) fn has_content(&self) -> bool {
+        self.slots.iter().any(Slot::has_content)
+    }
+
+    /// Takes what the answer had cost before it was cancelled, which no event says.
+    pub(crate) fn note_usage(&mut self, usage: Option<TokenUsage>) {
+        self.usage = usage;
     }
 
     /// The head of the response, that of the last attempt; absent where nothing but a body was decoded.

@@ -61,7 +61,11 @@ impl TryFrom<ResponseAccumulator> for Response {
             Some(ResponseEvent::Failed(error)) => (**error).clone(),
             Some(_) => {
                 let message = "the request was cancelled";
-                ApiError::new(ErrorKind::Cancelled, message)
+                ApiError::new(ErrorKind::Cancelled, message).with_details(|details| {
+                    details.token_usage = gathered.token_usage();
+                    details.response_id = gathered.response_id().map(Into::into);
+                    details.output_delivered = gathered.has_content();
+                })
             }
             None => {
                 let message = "the events stop before the end of the answer";
@@ -73,9 +77,22 @@ impl TryFrom<ResponseAccumulator> for Response {
 }
 
 impl ApiError {
-    /// What had come of an answer before it failed: its text, items and calls so far, and its usage where the server told it. Of what
-    /// [`Runtime::respond`](crate::Runtime::respond) and the other ways to a whole [`Response`] give; the `Failed` of a stream follows
-    /// events that its subscriber has had. It is not in the error's JSON.
+    /// What had come of an answer before it failed, was cut off or was cancelled, the runtime's shutdown included. Errors have it of
+    /// [`Runtime::respond`](crate::Runtime::respond) and the other ways to a whole [`Response`].
+    ///
+    /// | what | in it |
+    /// |---|---|
+    /// | [`text`](ResponseAccumulator::text), `refusal`, `reasoning` | as far as they came: the beginning of what the whole would say |
+    /// | [`items`](ResponseAccumulator::items) | those that the server said are done |
+    /// | [`open_items`](ResponseAccumulator::open_items) | those that were begun, as they were announced |
+    /// | [`tool_calls`](ResponseAccumulator::tool_calls) | all of them. One that is open has the beginning of its input, mostly no JSON, and `is_done` is false: it is never to be carried out |
+    /// | [`token_usage`](ResponseAccumulator::token_usage) | what the server had said by then. Most say it at the end alone: `None` is unknown, and nothing is estimated |
+    ///
+    /// Never in it: anything from before a [`Restarted`](ResponseEvent::Restarted), which voids that; and what the server had sent and
+    /// nobody had read yet. It is made on the side of who waits, from the events that reached it: who waits for no whole answer pays
+    /// nothing for it. The `Failed` of a stream, and its `Cancelled`, follow events that their subscriber has had; one that
+    /// keeps nothing but the end gathers them later with a stream from [`Cursor::Start`](crate::actors::Cursor::Start), while the log has
+    /// them. It is not in the error's JSON.
     ///
     /// ```
     /// fn explain(error: &actix_responses::ApiError) -> String {
@@ -115,12 +132,15 @@ impl Response {
         items.map(|item| item.item().clone()).collect()
     }
 
-    /// The calls of functions, in order. Those of other tools are among the [`items`](Self::items).
+    /// The calls of functions, in order, to be carried out: not one that the server cut short. Those of other tools, and what was cut, are
+    /// among the [`items`](Self::items).
     pub fn function_calls(&self) -> Vec<FunctionCallItem> {
         let items = self.items().into_iter();
         items
             .filter_map(|item| match item {
-                ResponseItem::FunctionCall(call) => Some(call),
+                ResponseItem::FunctionCall(call) => {
+                    (call.status.as_deref() != Some("incomplete")).then_some(call)
+                }
                 _ => None,
             })
             .collect()

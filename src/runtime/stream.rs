@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::handle::Handle;
 use crate::{
-    actors::{Delivery, RequestId, Subscriber, SubscriptionId, Unsubscribe},
+    actors::{Delivery, GetStatus, RequestId, Subscriber, SubscriptionId, Unsubscribe},
     protocol::{Response, ResponseAccumulator, ResponseEvent, error::ApiError},
 };
 
@@ -92,13 +92,67 @@ impl ResponseStream {
     /// [`partial_response`](crate::ApiError::partial_response).
     pub async fn accumulate(mut self) -> Result<Response, ApiError> {
         let mut gathered = ResponseAccumulator::default();
-        while let Some(event) = poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
-            let event = event.unwrap_or_else(|error| ResponseEvent::Failed(Arc::new(error)));
-            if let Err(error) = gathered.push(&event) {
-                return Err(error.with_partial_response(gathered));
-            }
+        match self.gather(&mut gathered).await {
+            Ok(()) => Response::try_from(gathered),
+            Err(error) => Err(error.with_partial_response(gathered)),
         }
-        Response::try_from(gathered)
+    }
+
+    /// Waits for the end, and gathers what comes until then, the end included: [`Response::try_from`] makes an answer or an error of it.
+    /// Dropping the future loses nothing, for what had come is in `gathered`; another call goes on. For who may lose patience.
+    ///
+    /// A cancel does not overtake what had reached this stream, as it does in a loop over its events.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "loopback"))] fn main() {}
+    /// # #[cfg(feature = "loopback")]
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use actix_responses::{Runtime, loopback::Loopback, protocol::{Prompt, ResponseAccumulator}, provider::Provider};
+    /// # use std::time::Duration;
+    /// # let loopback = Loopback::start(Default::default())?;
+    /// # let runtime = Runtime::start(Provider::new("loopback", &loopback.base_url())?)?;
+    /// let mut stream = runtime.stream(Prompt::user("hello").with_model("demo")).await?;
+    /// let mut gathered = ResponseAccumulator::default();
+    /// let is_late = tokio::time::timeout(Duration::from_secs(30), stream.gather(&mut gathered)).await.is_err();
+    /// drop(stream); // One that has not ended is cancelled by that.
+    /// println!("{}{}", gathered.text(), if is_late { " ..." } else { "" });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind) when `gathered` holds no more. How the request ended, also badly, is no error here.
+    pub async fn gather(&mut self, gathered: &mut ResponseAccumulator) -> Result<(), ApiError> {
+        while let Some(event) = poll_fn(|cx| self.poll_in_order(cx)).await {
+            gathered.push(&event)?;
+        }
+        if matches!(gathered.end(), Some(ResponseEvent::Cancelled)) {
+            let request = self.request;
+            let status = self.handle.supervisor().send(GetStatus { request }).await;
+            gathered.note_usage(status.ok().flatten().and_then(|status| status.usage));
+        }
+        Ok(())
+    }
+
+    /// The next event, and the end behind all that is queued, whatever it is.
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<ResponseEvent>> {
+        while !self.ended {
+            if let Some((delivery, index)) = &mut self.current
+                && let Some(event) = delivery.events().get(*index)
+            {
+                *index += 1;
+                self.next_sequence = delivery.first_sequence() + *index as u64;
+                let event = event.clone();
+                if event.is_final() {
+                    self.ended = true;
+                    self.current = None;
+                }
+                return Poll::Ready(Some(event));
+            }
+            self.current = Some((ready!(self.poll_queued(cx)), 0));
+        }
+        Poll::Ready(None)
     }
 
     /// Waits for the end, and gives the text of an answer that is whole.
@@ -170,15 +224,6 @@ impl ResponseStream {
             last_of,
         ))
     }
-
-    fn end(&mut self, event: ResponseEvent) -> Result<ResponseEvent, ApiError> {
-        self.ended = true;
-        self.current = None;
-        match event {
-            ResponseEvent::Failed(error) => Err((*error).clone()),
-            other => Ok(other),
-        }
-    }
 }
 
 impl Stream for ResponseStream {
@@ -192,20 +237,11 @@ impl Stream for ResponseStream {
         if let Some(end) = this.poll_hurried(cx) {
             this.current = Some((end, 0));
         }
-        loop {
-            if let Some((delivery, index)) = &mut this.current
-                && let Some(event) = delivery.events().get(*index)
-            {
-                *index += 1;
-                this.next_sequence = delivery.first_sequence() + *index as u64;
-                let event = event.clone();
-                return Poll::Ready(Some(match event.is_final() {
-                    true => this.end(event),
-                    false => Ok(event),
-                }));
-            }
-            this.current = Some((ready!(this.poll_queued(cx)), 0));
-        }
+        let event = ready!(this.poll_in_order(cx));
+        Poll::Ready(event.map(|event| match event {
+            ResponseEvent::Failed(error) => Err((*error).clone()),
+            other => Ok(other),
+        }))
     }
 }
 

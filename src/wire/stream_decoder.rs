@@ -9,7 +9,7 @@ use super::{
     responses::ResponsesDialect,
     sse_stream::{SseStream, State},
 };
-use crate::protocol::{Id, ResponseEvent, StreamAnomalies, error::ApiError};
+use crate::protocol::{Id, ResponseEvent, StreamAnomalies, TokenUsage, error::ApiError};
 
 enum AnyDialect {
     Responses(Box<ResponsesDialect>),
@@ -149,6 +149,14 @@ impl StreamDecoder {
         match &self.dialect {
             AnyDialect::Responses(dialect) => dialect.answer().sequence_number,
             AnyDialect::Chat(dialect) => dialect.answer().sequence_number,
+        }
+    }
+
+    /// What the answer has cost so far, as the server said last; `None` while it has said nothing. Few servers say it before the end.
+    pub fn token_usage(&self) -> Option<TokenUsage> {
+        match &self.dialect {
+            AnyDialect::Responses(dialect) => dialect.answer().token_usage,
+            AnyDialect::Chat(dialect) => dialect.answer().token_usage,
         }
     }
 

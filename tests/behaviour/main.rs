@@ -13,6 +13,7 @@ mod listing;
 mod metrics;
 mod observing;
 mod panicking;
+mod partials;
 mod questions;
 mod received;
 mod responding;

@@ -97,6 +97,11 @@ impl Lease {
         self.span = span.clone();
     }
 
+    /// The number of the attempt.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// Who observes the request.
     pub(crate) fn observers(&mut self) -> Option<&mut Watch> {
         self.listener.as_mut()?.watch().as_deref_mut()

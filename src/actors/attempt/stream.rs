@@ -1,6 +1,6 @@
 //! `StreamActor`: exactly one attempt at a request.
 //!
-//! Started by a worker for the supervisor. Receives the response's bytes, what is [`ForAudience`](crate::actors::audience::listener::ForAudience), and [`Stop`] from the supervisor,
+//! Started by a worker for the supervisor. Receives the response's bytes, what is [`ForAudience`](crate::actors::audience::listener::ForAudience), and [`Stop`](super::lease::Stop) from the supervisor,
 //! [`SweepDue`](super::alarm::SweepDue) and [`SweepsOver`](super::alarm::SweepsOver) from its worker. Delivers events to the audience that it holds for the time, and reports by its lease,
 //! whose drop sends [`AttemptEnded`](super::lease::AttemptEnded). Ends at the terminal event, at the body's end, at a failure, a
 //! deadline or a stop, or when nobody listens any more; it does not wait for the socket.
@@ -14,7 +14,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler};
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context};
 use futures_core::future::LocalBoxFuture;
 use tokio::time::Instant;
 use tracing::Span;
@@ -23,7 +23,7 @@ use super::{
     alarm::{Alarm, SecondLook, step_aside},
     clock::{Clock, Limit},
     head::{ForeignBody, head_events},
-    lease::{Lease, Outcome, Stop},
+    lease::{Lease, Outcome},
     opening::{Refusal, open},
     spec::{Attempt, RequestSpec},
 };
@@ -40,6 +40,7 @@ use crate::{
     wire::{StreamDecoder, Terminal, blocks::BlockReader, server_error},
 };
 
+mod stop;
 mod watched;
 
 /// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
@@ -405,7 +406,7 @@ impl StreamActor {
         let when_deserted = self.spec.stream.when_deserted;
         let abandoned_at = self.lease.audience().abandoned_at(when_deserted, now);
         if abandoned_at.is_some_and(|at| now >= at) {
-            self.stage = Stage::Over;
+            self.break_off(None);
             self.lease.set_outcome(Outcome::Deserted);
             return ctx.stop();
         }
@@ -452,16 +453,5 @@ impl Actor for StreamActor {
     fn stopped(&mut self, _: &mut Self::Context) {
         // The audience goes back to the supervisor, which counts it itself.
         self.spec.counts.add_bytes(self.bytes);
-    }
-}
-
-impl Handler<Stop> for StreamActor {
-    type Result = ();
-
-    fn handle(&mut self, Stop(end): Stop, ctx: &mut Self::Context) {
-        self.stage = Stage::Over;
-        self.lease.set_outcome(Outcome::Stopped);
-        self.lease.audience().cut_short(end);
-        ctx.stop();
     }
 }

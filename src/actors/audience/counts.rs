@@ -17,14 +17,14 @@ impl Audience {
         }
     }
 
-    /// What the answer cost, if it has ended and the server said so.
+    /// What the answer cost, if it has ended and the server said so; of one that was cancelled, as far as the server had said it.
     pub(crate) fn usage(&self) -> Option<TokenUsage> {
         let end = self.log.last().filter(|_| self.ended)?;
         match end.events().last()? {
             ResponseEvent::Completed(end) => end.token_usage,
             ResponseEvent::Incomplete(end) => end.token_usage,
             ResponseEvent::Failed(error) => error.details().token_usage,
-            _ => None,
+            _ => self.usage.as_deref().copied(),
         }
     }
 }

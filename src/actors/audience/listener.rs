@@ -81,7 +81,7 @@ impl Listener {
                         }
                         Err(error) => {
                             let error = Arc::new(error.clone());
-                            watch.end(&ResponseEvent::Failed(error), None);
+                            watch.end(&ResponseEvent::Failed(error), None, None);
                         }
                     }
                 }
@@ -128,7 +128,7 @@ impl Listener {
         if matches!(end, ResponseEvent::Cancelled)
             && let Some(watch) = self.watch().take()
         {
-            watch.end(&end, None);
+            watch.end(&end, None, None);
         }
         self.answer(Err(match end {
             ResponseEvent::Failed(error) => Arc::unwrap_or_clone(error),

@@ -18,7 +18,7 @@ use self::{
 };
 use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted, observing::Watch};
 use crate::{
-    protocol::{Id, ResponseEvent, error::ApiError},
+    protocol::{Id, ResponseEvent, TokenUsage, error::ApiError},
     wire::blocks::Blocks,
 };
 
@@ -92,6 +92,8 @@ pub(crate) struct Audience {
     /// Who observes the request, until its end.
     pub(crate) watch: Option<Box<Watch>>,
     ended: bool,
+    /// What the answer had cost, as far as that was known, when it was stopped.
+    usage: Option<Box<TokenUsage>>,
 }
 
 impl Audience {
@@ -114,6 +116,7 @@ impl Audience {
             model: None,
             watch: None,
             ended: false,
+            usage: None,
         }
     }
 
@@ -228,10 +231,15 @@ impl Audience {
         self.hurry();
     }
 
+    /// Keeps what the answer has cost so far, for an end that says nothing of it.
+    pub(crate) fn note_usage(&mut self, usage: Option<TokenUsage>) {
+        self.usage = usage.map(Box::new);
+    }
+
     fn tell_end(&mut self, end: &ResponseEvent) {
         self.ended = true;
         if let Some(watch) = self.watch.take() {
-            watch.end(end, self.model.take());
+            watch.end(end, self.model.take(), self.usage.as_deref().copied());
         }
     }
 

@@ -1,0 +1,60 @@
+//! An attempt that ends because somebody wants that.
+
+use std::sync::Arc;
+
+use actix::{ActorContext, Context, Handler};
+
+use super::{Stage, StreamActor};
+use crate::{
+    actors::attempt::lease::{Outcome, Stop},
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind},
+    },
+    telemetry,
+};
+
+impl Handler<Stop> for StreamActor {
+    type Result = ();
+
+    fn handle(&mut self, Stop(end): Stop, ctx: &mut Context<Self>) {
+        let end = match end {
+            ResponseEvent::Failed(error) => {
+                ResponseEvent::Failed(Arc::new(self.break_off(Some(&error))))
+            }
+            end => {
+                self.break_off(None);
+                end
+            }
+        };
+        self.lease.set_outcome(Outcome::Stopped);
+        self.lease.audience().cut_short(end);
+        ctx.stop();
+    }
+}
+
+impl StreamActor {
+    /// Lets go of the socket, and keeps what is known of the answer by now. `why` is given back with that.
+    pub(super) fn break_off(&mut self, why: Option<&ApiError>) -> ApiError {
+        let cancelled = || ApiError::new(ErrorKind::Cancelled, "the request was cancelled");
+        let mut error = why.map_or_else(cancelled, Clone::clone);
+        let phase = self.phase();
+        self.stage = Stage::Over;
+        self.spec.complete(&mut error, self.lease.attempt());
+        self.decoder.complete(&mut error);
+        let output_delivered = self.lease.audience().output_delivered();
+        let details = error.details_mut();
+        details.phase.get_or_insert(phase);
+        details.output_delivered = output_delivered;
+        if details.request_id.is_none() {
+            details.request_id = self.request_id.take().map(Into::into);
+        }
+        self.secrets.scrub(&mut error);
+        let details = error.details();
+        let (id, usage) = (details.response_id.as_deref(), details.token_usage);
+        let span = &self.request_span;
+        telemetry::record_end(span, id, usage.as_ref(), None, &self.secrets);
+        self.lease.audience().note_usage(usage);
+        error
+    }
+}
