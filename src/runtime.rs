@@ -11,11 +11,11 @@ use self::{
 };
 use crate::{
     actors::{
-        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, GetStatus, LendArbiter, ListModels,
-        ListRequests, RequestId, RequestStatus, StreamSupervisor, Submit, SubmitRequest, Subscribe,
-        SubscribeError, Subscriber, SupervisorConfig,
+        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, GetStatus, InOnePiece, LendArbiter,
+        ListModels, ListRequests, RequestId, RequestStatus, StreamSupervisor, Submit,
+        SubmitRequest, Subscribe, SubscribeError, Subscriber, SupervisorConfig,
     },
-    protocol::{CompactionOutput, ModelList, Prompt, Response, error::ApiError},
+    protocol::{CompactionOutput, ModelList, Prompt, Response, WholeAnswer, error::ApiError},
     provider::Provider,
     transport::{AwcTransportFactory, Transport, TransportError, TransportFactory},
 };
@@ -290,6 +290,16 @@ impl Runtime {
     /// When the request can't be made as it is, or after all its attempts.
     pub async fn compact(&self, compact: impl Into<Compact>) -> Result<CompactionOutput, ApiError> {
         let submitted = self.supervisor().send(Submit(compact.into())).await;
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
+    }
+
+    /// Asks for an answer in one piece, as the server writes it: see [`InOnePiece`]. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// When the request can't be made as it is, or after all its attempts.
+    pub async fn in_one_piece(&self, request: SubmitRequest) -> Result<WholeAnswer, ApiError> {
+        let submitted = self.supervisor().send(InOnePiece(request)).await;
         self.answer(submitted.map_err(|_| ApiError::stopped())??)
             .await
     }

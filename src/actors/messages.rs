@@ -14,7 +14,7 @@ use http::HeaderMap;
 use tracing::Span;
 
 pub(crate) use self::questions::Answer;
-pub use self::questions::{Asked, Compact, ListModels, Submit};
+pub use self::questions::{Asked, Compact, InOnePiece, ListModels, Submit};
 use super::{
     RequestId, Subscriber, SubscriptionId, WhenDeserted,
     observing::{Observer, RequestInfo},

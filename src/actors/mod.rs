@@ -6,10 +6,10 @@
 //! | `Worker` | the supervisor, one for each arbiter, also one that [was lent](crate::Runtime::lend_arbiter) | attempts | a sweep to its streams | the supervisor ends |
 //! | `StreamActor` | a worker, one for each attempt | bytes, joins, leaves, stops | [`Delivery`] and events to subscribers, its end to the supervisor | terminal event, failure, deadline, stop |
 //!
-//! Of a compaction or a list of models each attempt is a task of its worker's, for it receives nothing.
+//! Of a compaction, an answer in one piece or a list of models each attempt is a task of its worker's, for it receives nothing.
 //!
 //! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`ListRequests`],
-//! [`Compact`], [`ListModels`] (both also within [`Submit`]) and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
+//! [`Compact`], [`ListModels`] (both also within [`Submit`]), [`InOnePiece`] and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
 
 mod attempt;
 mod audience;
@@ -21,7 +21,7 @@ mod workers;
 pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
 pub use audience::{AudienceLimits, Block, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
-    Asked, CancelRequest, Compact, GetStatus, ListModels, ListRequests, RequestPhase,
+    Asked, CancelRequest, Compact, GetStatus, InOnePiece, ListModels, ListRequests, RequestPhase,
     RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
     Unsubscribe,
 };

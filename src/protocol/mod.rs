@@ -21,6 +21,7 @@ mod searched;
 mod text;
 mod tool;
 mod usage;
+mod whole;
 
 pub use accumulator::{AccumulatedToolCall, Mismatch, ResponseAccumulator};
 pub use anomalies::StreamAnomalies;
@@ -50,3 +51,4 @@ pub(crate) use searched::Searched;
 pub use text::{Id, Text};
 pub use tool::Tool;
 pub use usage::TokenUsage;
+pub use whole::{WholeAnswer, WholeBody};

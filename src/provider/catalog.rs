@@ -45,6 +45,7 @@ const MAX_CATALOG_BYTES: u64 = 1 << 20;
 /// connect = "5s"
 /// response_head = "60s"
 /// compaction_head = "10m"
+/// whole_answer = "10m"
 /// first_event = "30s"
 /// idle = "60s"
 /// progress = "none"
@@ -270,6 +271,7 @@ fn timeouts_of(value: Spanned<DeValue<'_>>) -> Result<Timeouts, Wrong> {
         connect,
         response_head,
         compaction_head,
+        whole_answer,
         first_event,
         idle,
         progress,
@@ -280,6 +282,7 @@ fn timeouts_of(value: Spanned<DeValue<'_>>) -> Result<Timeouts, Wrong> {
         ("connect", connect),
         ("response_head", response_head),
         ("compaction_head", compaction_head),
+        ("whole_answer", whole_answer),
         ("idle", idle),
         ("trailer", trailer),
     ] {

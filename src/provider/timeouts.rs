@@ -19,6 +19,9 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// The same for a compaction, whose head comes when the whole answer is done. 600 s: it reads the longest inputs there are.
     pub compaction_head: Duration,
+    /// An answer in one piece ([`InOnePiece`](crate::actors::InOnePiece)), from the request being ready to its last byte, connecting
+    /// included. 600 s: nothing comes before all of it is there, and the API's own packages wait as long.
+    pub whole_answer: Duration,
     /// From the response's head until the first event that changes the answer, such as the one that begins it; signs of life do not
     /// count. None: how long a model thinks before it says anything has no bound.
     pub first_event: Option<Duration>,
@@ -40,6 +43,7 @@ with_fields!(Timeouts {
     with_connect(connect: Duration),
     with_response_head(response_head: Duration),
     with_compaction_head(compaction_head: Duration),
+    with_whole_answer(whole_answer: Duration),
     with_first_event(first_event: impl Into<Option<Duration>> => first_event.into()),
     with_idle(idle: Duration),
     with_progress(progress: impl Into<Option<Duration>> => progress.into()),
@@ -57,6 +61,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             response_head: Duration::from_secs(300),
             compaction_head: Duration::from_secs(600),
+            whole_answer: Duration::from_secs(600),
             first_event: None,
             idle: Duration::from_secs(300),
             progress: None,
@@ -76,6 +81,7 @@ impl Timeouts {
             ("connect", Some(self.connect)),
             ("response_head", Some(self.response_head)),
             ("compaction_head", Some(self.compaction_head)),
+            ("whole_answer", Some(self.whole_answer)),
             ("first_event", self.first_event),
             ("idle", Some(self.idle)),
             ("progress", self.progress),
@@ -104,10 +110,11 @@ mod tests {
     #[test]
     fn zero_is_refused_by_name() {
         type Set = fn(&mut Timeouts);
-        let fields: [(&str, Set); 7] = [
+        let fields: [(&str, Set); 8] = [
             ("connect", |t| t.connect = Duration::ZERO),
             ("response_head", |t| t.response_head = Duration::ZERO),
             ("compaction_head", |t| t.compaction_head = Duration::ZERO),
+            ("whole_answer", |t| t.whole_answer = Duration::ZERO),
             ("first_event", |t| t.first_event = Some(Duration::ZERO)),
             ("idle", |t| t.idle = Duration::ZERO),
             ("progress", |t| t.progress = Some(Duration::ZERO)),

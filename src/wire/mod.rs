@@ -26,6 +26,8 @@ mod strays;
 mod stream_decoder;
 mod template;
 mod unread;
+#[cfg(feature = "runtime")]
+pub(crate) mod whole;
 
 pub use answer::Terminal;
 pub use chat::ChatCompletion;

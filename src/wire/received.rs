@@ -106,7 +106,12 @@ fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
 }
 
 /// The body that a prompt was read from, if the prompt still says what it says and goes over the same wire.
-pub(super) fn as_it_came(wire: Wire, prompt: &Prompt, quirks: &Quirks) -> Option<Bytes> {
+pub(super) fn as_it_came(
+    wire: Wire,
+    prompt: &Prompt,
+    quirks: &Quirks,
+    is_stream: bool,
+) -> Option<Bytes> {
     let received = prompt.received.0.as_ref()?;
     let body = Body(std::str::from_utf8(received).ok()?);
     if wire_of(&body) != wire {
@@ -121,9 +126,11 @@ pub(super) fn as_it_came(wire: Wire, prompt: &Prompt, quirks: &Quirks) -> Option
     if as_read != *prompt {
         return None;
     }
-    let asks_for_usage = wire == Wire::Chat && !quirks.no_usage_request;
+    let asks_for_usage = is_stream && wire == Wire::Chat && !quirks.no_usage_request;
     let mut edits = Edits::of(body.0);
-    edits.set("stream", |value| (value != "true").then(|| "true".into()));
+    if is_stream {
+        edits.set("stream", |value| (value != "true").then(|| "true".into()));
+    }
     if let Some(model) = model {
         edits.set("model", |_| Some(model.clone()));
     }

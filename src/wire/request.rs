@@ -46,12 +46,26 @@ impl Wire {
     /// what Chat does not have: stored responses, conversations and templates, background, and items and parts of a message that
     /// have no Chat form; and when `extra` of an item or a part holds a field that its Chat form writes itself.
     pub fn request_body(self, prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
-        if let Some(body) = received::as_it_came(self, prompt, quirks) {
+        self.body_of(prompt, quirks, true)
+    }
+
+    /// The same without `stream`, and without a word of what only streams have: for an answer in one piece.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn one_piece_body(
+        self,
+        prompt: &Prompt,
+        quirks: &Quirks,
+    ) -> Result<Bytes, ApiError> {
+        self.body_of(prompt, quirks, false)
+    }
+
+    fn body_of(self, prompt: &Prompt, quirks: &Quirks, is_stream: bool) -> Result<Bytes, ApiError> {
+        if let Some(body) = received::as_it_came(self, prompt, quirks, is_stream) {
             return Ok(body);
         }
         match self {
-            Self::Responses => responses::request_body(prompt, quirks),
-            Self::Chat => chat::request_body(prompt, quirks),
+            Self::Responses => responses::body_of(prompt, quirks, is_stream),
+            Self::Chat => chat::body_of(prompt, quirks, is_stream),
         }
     }
 

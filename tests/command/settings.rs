@@ -140,6 +140,7 @@ fn every_time_can_be_for_ever() {
             "connect",
             "response_head",
             "compaction_head",
+            "whole_answer",
             "first_event",
             "idle",
             "progress",

@@ -49,6 +49,8 @@ pub(crate) enum Limit {
     Idle(Duration),
     Progress(Duration),
     Total(Duration),
+    /// On an answer in one piece.
+    Whole(Duration),
     /// On what may follow a whole answer. A stream whose answer is whole ends well when it passes.
     Trailer(Duration),
 }
@@ -160,6 +162,11 @@ impl Limit {
             Self::Total(limit) => {
                 let message = format!("the request took longer than {limit:?}");
                 (ErrorKind::TotalTimeout, message)
+            }
+            Self::Whole(limit) => {
+                let message =
+                    format!("the answer was not whole within {limit:?} (limit `whole_answer`)");
+                (ErrorKind::ProgressTimeout, message)
             }
             Self::FirstEvent(limit) => {
                 let message = format!("no event within {limit:?} of the response head");

@@ -21,15 +21,18 @@ use super::{
 };
 use crate::{
     actors::{
-        audience::listener::{AnswerLimit, Question},
+        audience::listener::{AnswerLimit, MayStream, Question},
         messages::Answer,
         workers::load::LoadShare,
     },
-    protocol::error::{ApiError, ErrorKind, Phase},
+    protocol::{
+        ResponseEvent,
+        error::{ApiError, ErrorKind, Phase},
+    },
     provider::Timeouts,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
-    wire::{responses::CompactionStream, server_error},
+    wire::{responses::CompactionStream, server_error, whole::AnswerStream},
 };
 
 /// Runs the attempt. Whoever aborts it knows why, and what the asker is told.
@@ -67,7 +70,11 @@ async fn ask(
 ) -> Result<(Answer, Option<BodyStream>), ApiError> {
     let AnswerLimit { name, bytes } = question.limit;
     let spec = attempt.spec.clone();
-    let deadline = spec.deadline;
+    let (deadline, number) = (spec.deadline, attempt.number);
+    let whole = question.whole_limit.and_then(|limit| {
+        let due = Instant::now().checked_add(limit)?;
+        Some((due, Limit::Whole(limit)))
+    });
     let timeouts = Timeouts {
         // There are none but the answer.
         first_event: None,
@@ -103,11 +110,12 @@ async fn ask(
         secrets.scrub(&mut error);
         error
     };
-    let mut stream = question.may_stream.then(|| CompactionStream::new(bytes));
+    let mut stream = MaybeStream::new(question.may_stream, bytes);
     let mut read = BytesMut::new();
     let (mut rest, mut cut) = (None, None);
     loop {
         let due = clock.next(&timeouts, deadline, true, true);
+        let due = due.into_iter().chain(whole).min_by_key(|(at, _)| *at);
         let next = within(due, &phase, body.next()).await;
         let chunk = match next.and_then(|chunk| Ok(chunk.transpose()?)) {
             Ok(Some(chunk)) => chunk,
@@ -125,14 +133,13 @@ async fn ask(
             return Err(with_request_id(ApiError::new(ErrorKind::TooLarge, message)));
         }
         read.extend_from_slice(&chunk);
-        let stream = stream.as_mut();
-        if stream.is_some_and(|stream| stream.has_ended(&read)) {
+        if stream.has_ended(&read) {
             rest = Some(body);
             break;
         }
     }
-    let answer = match stream.and_then(|stream| stream.finish(&read)) {
-        Some(compaction) => compaction.map(Answer::Compaction),
+    let answer = match stream.finish(&read) {
+        Some(answer) => answer,
         None => {
             let text = String::from_utf8_lossy(&read);
             let answer = (question.read)(status, &headers, &text);
@@ -145,13 +152,67 @@ async fn ask(
         (_, Some(cut)) => Err(cut),
         (answer, None) => answer,
     };
-    let mut answer = answer.map_err(with_request_id)?;
-    answer.set_head(shown_head(status, headers, &secrets));
-    if let Answer::Compaction(output) = &answer {
-        let (id, usage) = (output.id.as_deref(), output.usage.as_ref());
-        telemetry::record_end(&request_span, id, usage, Some("stop"), &secrets);
-    }
+    let mut answer = match answer.map_err(with_request_id) {
+        Ok(answer) => answer,
+        Err(mut error) => {
+            let details = error.details_mut();
+            if details.response.is_some() {
+                details.head = Some(shown_head(status, headers, &secrets));
+            }
+            return Err(error);
+        }
+    };
+    answer.set_head(shown_head(status, headers, &secrets), number);
+    let (id, usage, reason) = match &answer {
+        Answer::Compaction(output) => (output.id.as_deref(), output.usage.as_ref(), "stop"),
+        Answer::Whole(whole) => match &whole.end {
+            ResponseEvent::Incomplete(end) => (
+                end.response_id.as_deref(),
+                end.token_usage.as_ref(),
+                &*end.reason,
+            ),
+            ResponseEvent::Completed(end) => {
+                (end.response_id.as_deref(), end.token_usage.as_ref(), "stop")
+            }
+            _ => return Ok((answer, rest)),
+        },
+        Answer::Models(_) => return Ok((answer, rest)),
+    };
+    telemetry::record_end(&request_span, id, usage, Some(reason), &secrets);
     Ok((answer, rest))
+}
+
+/// Reads the stream that a body may be.
+enum MaybeStream {
+    No,
+    Compaction(Box<CompactionStream>),
+    Answer(Box<AnswerStream>),
+}
+
+impl MaybeStream {
+    fn new(may_stream: MayStream, bytes: usize) -> Self {
+        match may_stream {
+            MayStream::No => Self::No,
+            MayStream::Compaction => Self::Compaction(Box::new(CompactionStream::new(bytes))),
+            MayStream::Answer(wire) => Self::Answer(Box::new(AnswerStream::new(wire, bytes))),
+        }
+    }
+
+    fn has_ended(&mut self, body: &[u8]) -> bool {
+        match self {
+            Self::No => false,
+            Self::Compaction(stream) => stream.has_ended(body),
+            Self::Answer(stream) => stream.has_ended(body),
+        }
+    }
+
+    fn finish(self, body: &[u8]) -> Option<Result<Answer, ApiError>> {
+        match self {
+            Self::No => None,
+            Self::Compaction(stream) => Some(stream.finish(body)?.map(Answer::Compaction)),
+            Self::Answer(stream) => Some(stream.finish(body)?.map(Answer::Whole)),
+        }
+    }
 }
 
 fn is_json(body: &[u8]) -> bool {
@@ -178,7 +239,11 @@ fn said_instead(answer: &str, mut wrong: ApiError, body: &str) -> ApiError {
     // The fields of an output are not those of an error.
     let reports_error = output.is_none() || error.is_some();
     if let Some(said) = server_error::error_in(body).filter(|_| reports_error) {
-        return said.into_api_error(None);
+        let mut error = said.into_api_error(None);
+        let details = wrong.details_mut();
+        error.details_mut().response = details.response.take();
+        error.details_mut().token_usage = details.token_usage;
+        return error;
     }
     if let Some(text) = server_error::excerpt(body).filter(|_| !is_json) {
         wrong.details_mut().message += &format!(": {text}");

@@ -17,6 +17,7 @@ use crate::{
         ResponseEvent,
         error::{ApiError, ErrorKind},
     },
+    wire::Wire,
 };
 
 /// Who hears of a request's end: lent to the attempt that runs.
@@ -45,10 +46,22 @@ pub(crate) struct Question {
     /// How long the head of the response may take.
     pub(crate) head_limit: Duration,
     pub(crate) limit: AnswerLimit,
-    /// Whether some servers answer with the stream of a response, in which a compaction stands.
-    pub(crate) may_stream: bool,
+    /// How long all of it may take.
+    pub(crate) whole_limit: Option<Duration>,
+    /// What some servers answer with in place of an object.
+    pub(crate) may_stream: MayStream,
     /// Reads the body.
     pub(crate) read: fn(StatusCode, &HeaderMap, &str) -> Result<Answer, ApiError>,
+}
+
+/// Whether the answer to a question may be an event stream, and of what.
+#[derive(Clone, Copy)]
+pub(crate) enum MayStream {
+    No,
+    /// Of a response in which a compaction stands.
+    Compaction,
+    /// Of the answer itself.
+    Answer(Wire),
 }
 
 /// How many bytes an answer may have, and what the limit is called.
@@ -75,6 +88,7 @@ impl Listener {
             Self::Asker(mut asker) => {
                 if let Some(watch) = asker.watch.take() {
                     match &answer {
+                        Ok(Answer::Whole(whole)) => watch.end(&whole.end, whole.model.clone()),
                         Ok(answer) => {
                             let (usage, model) = answer.told();
                             watch.end_with(RequestOutcome::Completed, usage, model);

@@ -12,13 +12,15 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 use tracing::Span;
 
+use super::SubmitRequest;
 use crate::{
     actors::{
         RequestId,
         observing::{Observer, model_in},
     },
     protocol::{
-        CompactionInput, CompactionOutput, Id, ModelList, ResponseHead, TokenUsage, error::ApiError,
+        CompactionInput, CompactionOutput, Id, ModelList, ResponseHead, TokenUsage, WholeAnswer,
+        error::ApiError,
     },
     provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
@@ -256,6 +258,19 @@ impl Message for ListModels {
     type Result = Result<ModelList, ApiError>;
 }
 
+/// Asks for an answer in one piece: the request goes out without `stream`, and what the server writes comes back as it is, unless it is
+/// no answer: a body that was cut, that is an error or no JSON, or a response that failed. Such an attempt is followed by another as the
+/// policy says. The reply comes when the request is accepted, before anything is sent.
+///
+/// Nothing of the answer is known before all of it is, so of the request `subscribers`, `when_deserted` and `blocks` count for nothing.
+/// [`Timeouts::whole_answer`](crate::provider::Timeouts) bounds each attempt, [`StreamLimits::max_answer_bytes`](crate::wire::StreamLimits) the body.
+#[derive(Clone, Debug)]
+pub struct InOnePiece(pub SubmitRequest);
+
+impl Message for InOnePiece {
+    type Result = Result<Asked<WholeAnswer>, ApiError>;
+}
+
 /// Asks a [`Compact`] or a [`ListModels`] in two steps: the reply comes when the question is accepted, before anything is sent,
 /// and names it, so that it can be cancelled.
 #[derive(Clone, Debug)]
@@ -285,14 +300,16 @@ pub struct Asked<T> {
 pub(crate) enum Answer {
     Compaction(CompactionOutput),
     Models(ModelList),
+    Whole(WholeAnswer),
 }
 
 impl Answer {
-    /// Keeps the head that it came with.
-    pub(crate) fn set_head(&mut self, head: Arc<ResponseHead>) {
+    /// Keeps the head that it came with, and which attempt brought it.
+    pub(crate) fn set_head(&mut self, head: Arc<ResponseHead>, attempt: u32) {
         match self {
             Self::Compaction(output) => output.head = Some(head),
             Self::Models(list) => list.head = Some(head),
+            Self::Whole(whole) => (whole.head, whole.attempt) = (Some(head), attempt),
         }
     }
 
@@ -300,7 +317,7 @@ impl Answer {
     pub(crate) fn told(&self) -> (Option<TokenUsage>, Option<Id>) {
         match self {
             Self::Compaction(output) => (output.usage, model_in(&output.raw)),
-            Self::Models(_) => (None, None),
+            Self::Models(_) | Self::Whole(_) => (None, None),
         }
     }
 }

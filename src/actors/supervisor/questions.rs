@@ -1,4 +1,4 @@
-//! Compactions and lists of models: questions that have one answer.
+//! Compactions, answers in one piece and lists of models: questions that have one answer.
 
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use tracing::Span;
 use super::state::StreamSupervisor;
 use crate::{
     actors::{
-        Compact, ListModels, Observer,
+        Compact, InOnePiece, ListModels, Observer, SubmitRequest,
         attempt::spec::RequestSpec,
-        audience::listener::{AnswerLimit, Asker, Listener, Question},
+        audience::listener::{AnswerLimit, Asker, Listener, MayStream, Question},
         messages::{Answer, Asked, Submit},
     },
-    protocol::{CompactionOutput, Id, ModelList, error::ApiError},
+    protocol::{CompactionOutput, Id, ModelList, WholeAnswer, error::ApiError},
     provider::Provider,
     telemetry,
+    wire::{Wire, whole::read_whole},
 };
 
 /// How many bytes a list of models may have. The longest there is, of some hundred models with their prices, has half a
@@ -53,12 +54,13 @@ impl StreamSupervisor {
                 name: "max_compaction_bytes",
                 bytes: self.config.max_compaction_bytes,
             },
-            may_stream: true,
+            whole_limit: None,
+            may_stream: MayStream::Compaction,
             read: read_compaction,
         };
         let take = |answer| match answer {
             Answer::Compaction(output) => Some(output),
-            Answer::Models(_) => None,
+            _ => None,
         };
         Ok(self.ask(question, take, spec, span, (label, observer), ctx))
     }
@@ -87,12 +89,61 @@ impl StreamSupervisor {
                 name: "MAX_MODEL_LIST_BYTES",
                 bytes: MAX_MODEL_LIST_BYTES,
             },
-            may_stream: false,
+            whole_limit: None,
+            may_stream: MayStream::No,
             read: read_models,
         };
         let take = |answer| match answer {
             Answer::Models(list) => Some(list),
-            Answer::Compaction(_) => None,
+            _ => None,
+        };
+        Ok(self.ask(question, take, spec, span, (label, observer), ctx))
+    }
+
+    fn submit_in_one_piece(
+        &mut self,
+        message: SubmitRequest,
+        ctx: &mut Context<Self>,
+    ) -> Result<Asked<WholeAnswer>, ApiError> {
+        let SubmitRequest {
+            prompt,
+            provider,
+            headers,
+            retry,
+            turn_state,
+            label,
+            observer,
+            span,
+            thread,
+            ..
+        } = message;
+        let mut spec = self.prepare(provider, headers, retry, turn_state)?;
+        spec.thread = thread;
+        let Provider { wire, quirks, .. } = &*spec.provider;
+        let wire = *wire;
+        spec.body = wire.one_piece_body(&prompt, quirks)?.into();
+        spec.model = prompt.options.model.unwrap_or_default();
+        let whole_limit = spec.provider.timeouts.whole_answer;
+        let question = Question {
+            operation: "chat",
+            answer: "the answer",
+            head_limit: whole_limit,
+            limit: AnswerLimit {
+                name: "StreamLimits::max_answer_bytes",
+                bytes: self.config.limits.max_answer_bytes,
+            },
+            whole_limit: Some(whole_limit),
+            may_stream: MayStream::Answer(wire),
+            read: match wire {
+                Wire::Responses => {
+                    |_, _, body| read_whole(Wire::Responses, body).map(Answer::Whole)
+                }
+                Wire::Chat => |_, _, body| read_whole(Wire::Chat, body).map(Answer::Whole),
+            },
+        };
+        let take = |answer| match answer {
+            Answer::Whole(whole) => Some(whole),
+            _ => None,
         };
         Ok(self.ask(question, take, spec, span, (label, observer), ctx))
     }
@@ -163,6 +214,14 @@ impl Handler<Submit<ListModels>> for StreamSupervisor {
     }
 }
 
+impl Handler<InOnePiece> for StreamSupervisor {
+    type Result = MessageResult<InOnePiece>;
+
+    fn handle(&mut self, InOnePiece(request): InOnePiece, ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.submit_in_one_piece(request, ctx))
+    }
+}
+
 impl Handler<Compact> for StreamSupervisor {
     type Result = ResponseActFuture<Self, Result<CompactionOutput, ApiError>>;
 
@@ -215,7 +274,8 @@ mod tests {
                 answer: "",
                 head_limit: Duration::ZERO,
                 limit: AnswerLimit { name: "", bytes: 0 },
-                may_stream: false,
+                whole_limit: None,
+                may_stream: MayStream::No,
                 read: read_models,
             };
             let ended = AttemptEnded {

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What [`request_body`] writes of a prompt; `extra` may hold none of them.
+/// What [`body_of`] writes of a prompt; `extra` may hold none of them.
 const PROMPT_FIELDS: &[&str] = &[
     "logprobs",
     "max_completion_tokens",
@@ -55,7 +55,11 @@ const PROMPT_FIELDS: &[&str] = &[
 pub(super) const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
 
 /// The body of `POST chat/completions`; see [`Wire::request_body`](crate::wire::Wire::request_body).
-pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
+pub(crate) fn body_of(
+    prompt: &Prompt,
+    quirks: &Quirks,
+    is_stream: bool,
+) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
     refuse_what_chat_has_not(options)?;
     let model = required_model(&options.model)?;
@@ -63,8 +67,10 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
     let messages = messages(prompt, quirks)?;
     write_object(|fields| {
         fields.put("model", model)?;
-        fields.put("stream", &true)?;
-        fields.put_some("stream_options", &stream_options(options, quirks))?;
+        if is_stream {
+            fields.put("stream", &true)?;
+            fields.put_some("stream_options", &stream_options(options, quirks))?;
+        }
         fields.put("messages", &messages)?;
         if !prompt.tools.is_empty() {
             let tools: Vec<_> = prompt

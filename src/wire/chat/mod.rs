@@ -1,7 +1,7 @@
 //! The Chat Completions dialect.
 //!
 //! A Chat stream has no items: its chunks carry pieces of text, reasoning and tool calls. `decode` makes of them the items
-//! and events that the Responses API would have sent; `request_body` makes messages of items.
+//! and events that the Responses API would have sent; `body_of` makes messages of items.
 
 mod body;
 mod call_index;
@@ -20,7 +20,7 @@ mod lenient;
 mod object;
 mod tool_calls;
 
-pub(crate) use body::request_body;
+pub(crate) use body::body_of;
 pub use completion::ChatCompletion;
 pub(crate) use decode::ChatDialect;
 pub(in crate::wire) use encode::ChatEncoder;

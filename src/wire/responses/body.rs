@@ -18,7 +18,7 @@ use crate::{
 /// What the server is asked for so that reasoning can go on without anything stored.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 
-/// What [`request_body`] writes of a prompt; `extra` may hold none of them.
+/// What [`body_of`] writes of a prompt; `extra` may hold none of them.
 const PROMPT_FIELDS: &[&str] = &[
     "background",
     "conversation",
@@ -66,7 +66,11 @@ const COMPACTION_FIELDS: &[&str] = &[
 ];
 
 /// The body of `POST responses`; see [`Wire::request_body`](crate::wire::Wire::request_body).
-pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, ApiError> {
+pub(crate) fn body_of(
+    prompt: &Prompt,
+    quirks: &Quirks,
+    is_stream: bool,
+) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
     let has_template = options.template.is_some();
     let model = match has_template {
@@ -83,13 +87,13 @@ pub(crate) fn request_body(prompt: &Prompt, quirks: &Quirks) -> Result<Bytes, Ap
         prompt,
         &Written {
             model,
-            is_stream: true,
+            is_stream,
             instructions: text(&prompt.instructions),
             with_ids: quirks.item_ids.are_sent(store),
             parallel_tool_calls: prompt.parallel_tool_calls.filter(|_| is_sent),
             store,
             include: options.include.clone().or_else(encrypted_reasoning),
-            stream_options: stream_options(options),
+            stream_options: stream_options(options).filter(|_| is_stream),
         },
     )
 }

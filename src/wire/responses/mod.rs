@@ -11,7 +11,7 @@ mod from_body;
 mod known_text;
 mod response_object;
 
-pub(crate) use body::{compaction_body, request_body};
+pub(crate) use body::{body_of, compaction_body};
 pub(crate) use compaction::CompactionStream;
 pub(crate) use decode::ResponsesDialect;
 pub(in crate::wire) use encode::ResponsesEncoder;

@@ -5,11 +5,11 @@ use crate::{
     ErrorKind,
     protocol::{PromptTemplate, RawJson, ResponseEvent, ResponseItem, Tool},
     sse::SseEvent,
-    wire::{Dialect, chat::ChatDialect},
+    wire::{Dialect, Wire, chat::ChatDialect},
 };
 
 fn body_with(prompt: &Prompt, quirks: &Quirks) -> Value {
-    serde_json::from_slice(&request_body(prompt, quirks).unwrap()).unwrap()
+    serde_json::from_slice(&Wire::Chat.request_body(prompt, quirks).unwrap()).unwrap()
 }
 
 fn body(prompt: &Prompt) -> Value {
@@ -26,7 +26,9 @@ fn messages_of(items: Value) -> Value {
 }
 
 fn refusal(prompt: &Prompt) -> String {
-    let error = request_body(prompt, &Quirks::default()).unwrap_err();
+    let error = Wire::Chat
+        .request_body(prompt, &Quirks::default())
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     error.message().to_owned()
 }
@@ -39,13 +41,14 @@ fn changed(change: impl FnOnce(&mut Prompt)) -> Prompt {
 
 #[test]
 fn a_plain_question_is_a_short_body() {
-    let bytes = request_body(
-        &Prompt::user("Hi")
-            .with_model("m")
-            .with_instructions("Be brief."),
-        &Quirks::default(),
-    )
-    .unwrap();
+    let bytes = Wire::Chat
+        .request_body(
+            &Prompt::user("Hi")
+                .with_model("m")
+                .with_instructions("Be brief."),
+            &Quirks::default(),
+        )
+        .unwrap();
     assert_eq!(
         std::str::from_utf8(&bytes).unwrap(),
         r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"}]}"#
@@ -173,7 +176,9 @@ fn a_schema_becomes_a_response_format_with_its_order() {
     let schema = RawJson::parse(r#"{"properties": {"z":{}, "a":{}}}"#).unwrap();
     let schema = OutputSchema::new("answer", schema).with_description("What to say.");
     let prompt = prompt(json!([])).with_output_schema(schema);
-    let bytes = request_body(&prompt, &Quirks::default()).unwrap();
+    let bytes = Wire::Chat
+        .request_body(&prompt, &Quirks::default())
+        .unwrap();
     let text = std::str::from_utf8(&bytes).unwrap();
     let expected = r#""response_format":{"type":"json_schema","json_schema":{"name":"answer","description":"What to say.","schema":{"properties": {"z":{}, "a":{}}},"strict":true}}"#;
     assert!(text.contains(expected), "{text}");

@@ -8,11 +8,11 @@ use crate::{
         OutputSchema, PromptTemplate, RawJson, ReasoningOptions, ResponseItem, Tool,
         error::{ErrorKind, Phase},
     },
-    wire::ItemIds,
+    wire::{ItemIds, Wire},
 };
 
 fn body(prompt: &Prompt, quirks: &Quirks) -> Value {
-    serde_json::from_slice(&request_body(prompt, quirks).unwrap()).unwrap()
+    serde_json::from_slice(&Wire::Responses.request_body(prompt, quirks).unwrap()).unwrap()
 }
 
 fn quirks(default_store: Option<bool>, item_ids: ItemIds) -> Quirks {
@@ -243,7 +243,9 @@ fn every_field_that_is_written_is_refused_in_extra() {
         names(COMPACTION_FIELDS)
     );
     for name in PROMPT_FIELDS {
-        let error = request_body(&hello().with_extra(*name, 1), &Quirks::default()).unwrap_err();
+        let error = Wire::Responses
+            .request_body(&hello().with_extra(*name, 1), &Quirks::default())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
         assert_eq!(
             error.message(),
@@ -288,7 +290,9 @@ fn what_cannot_be_sent_is_refused() {
             "`top_p` is not a finite number",
         ),
     ] {
-        let error = request_body(&prompt, &Quirks::default()).unwrap_err();
+        let error = Wire::Responses
+            .request_body(&prompt, &Quirks::default())
+            .unwrap_err();
         assert_eq!(
             (error.kind(), error.message()),
             (ErrorKind::InvalidConfiguration, message)
@@ -364,7 +368,9 @@ fn unknown_items_schemas_and_tools_are_sent_byte_for_byte() {
     prompt.tools = vec![Tool::from_raw(raw(r#"{"type":"function", "name":"f"}"#))];
     let schema = OutputSchema::new("a", raw(r#"{"z":{}, "a":1e2}"#));
     prompt.output_format = Some(schema.into());
-    let body = request_body(&prompt, &Quirks::default()).unwrap();
+    let body = Wire::Responses
+        .request_body(&prompt, &Quirks::default())
+        .unwrap();
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
         r#"{"model":"m","stream":true,"input":[{"type" : "hologram","id":1.0}],"#.to_owned()

@@ -3,7 +3,7 @@ use proptest::{collection, prelude::*, sample};
 use super::*;
 use crate::{
     protocol::{Prompt, ResponseItem},
-    wire::{Quirks, chat::request_body},
+    wire::{Quirks, Wire},
 };
 
 fn prompt(items: Value) -> Prompt {
@@ -12,7 +12,7 @@ fn prompt(items: Value) -> Prompt {
 }
 
 fn messages_with(items: Value, quirks: &Quirks) -> Value {
-    let body = request_body(&prompt(items), quirks).unwrap();
+    let body = Wire::Chat.request_body(&prompt(items), quirks).unwrap();
     serde_json::from_slice::<Value>(&body).unwrap()["messages"].take()
 }
 
@@ -250,7 +250,9 @@ fn a_field_that_is_written_anyway_is_refused_by_name() {
             "`file`",
         ),
     ] {
-        let error = request_body(&prompt(items), &quirks).unwrap_err();
+        let error = Wire::Chat
+            .request_body(&prompt(items), &quirks)
+            .unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::InvalidConfiguration);
         assert!(error.message().contains(named), "{error}");
     }

@@ -1,0 +1,209 @@
+//! The answer to a request without `stream`: an object, or a stream all the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    StreamDecoder, StreamLimits, Terminal, Wire,
+    blocks::BlockReader,
+    strays::{FIELDS, is_cut_field},
+};
+use crate::{
+    json::lenient::string,
+    protocol::{
+        Completed, Id, Incomplete, RawJson, ResponseEvent, TokenUsage, WholeAnswer, WholeBody,
+        error::{ApiError, ErrorKind, Phase},
+    },
+    sse::SseLimits,
+};
+
+/// What is read of the objects of either API.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Object<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    incomplete_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    choices: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Why<'a> {
+    #[serde(borrow)]
+    reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+/// Reads the object that is an answer over this wire.
+///
+/// # Errors
+/// For what is none: [`ErrorKind::Protocol`]. For a response that failed, which is then in the error.
+pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError> {
+    let object: Object<'_> = serde_json::from_str(body)
+        .map_err(|error| wrong("is no JSON object").with_source(error))?;
+    let has = |list: Option<&RawValue>| list.is_some_and(|list| list.get().starts_with('['));
+    let is_answer = match wire {
+        Wire::Chat => has(object.choices) && object.error.is_none(),
+        Wire::Responses => has(object.output) || text(object.status).as_deref() == Some("failed"),
+    };
+    if !is_answer {
+        return Err(wrong("is no answer of this API"));
+    }
+    let usage = object
+        .usage
+        .and_then(|usage| TokenUsage::from_text(usage.get()));
+    let body = RawJson::from_walked(body.trim_ascii());
+    let reason = match wire {
+        Wire::Chat => cut_short(object.choices),
+        Wire::Responses => match text(object.status).as_deref() {
+            Some("completed") => None,
+            Some("failed") => {
+                let error = ApiError::new(ErrorKind::ServerError, "the response failed");
+                return Err(error.with_details(|details| {
+                    details.response = Some(body);
+                    details.token_usage = usage;
+                }));
+            }
+            status => {
+                let why: Why<'_> = object.incomplete_details.map(read).unwrap_or_default();
+                let why = text(why.reason).or_else(|| status.map(Id::from));
+                Some(why.unwrap_or_else(|| "no_status".into()))
+            }
+        },
+    };
+    let id = text(object.id);
+    let end = match reason {
+        None => {
+            let mut end = Completed::default();
+            (end.response_id, end.token_usage) = (id, usage);
+            ResponseEvent::Completed(Arc::new(end))
+        }
+        Some(reason) => {
+            let mut end = Incomplete::default();
+            (end.response_id, end.token_usage) = (id, usage);
+            end.reason = (*reason).into();
+            ResponseEvent::Incomplete(Arc::new(end))
+        }
+    };
+    let mut answer = WholeAnswer::new(WholeBody::Object(body), end);
+    answer.model = text(object.model);
+    Ok(answer)
+}
+
+/// Why an answer of Chat is not whole, if it is not: what the first of its choices says that is not.
+fn cut_short(choices: Option<&RawValue>) -> Option<Id> {
+    let choices: Vec<Why<'_>> = choices.map(read).unwrap_or_default();
+    let mut reasons = choices.iter().map(|choice| text(choice.finish_reason));
+    let is_cut = |reason: &Option<Id>| match reason.as_deref() {
+        Some(reason) => matches!(reason, "length" | "content_filter"),
+        None => true,
+    };
+    let is_empty = choices.is_empty();
+    let cut = reasons.find(is_cut).or(is_empty.then_some(None));
+    cut.map(|reason| reason.unwrap_or_else(|| "no_finish_reason".into()))
+}
+
+fn read<'a, T: Deserialize<'a> + Default>(json: &'a RawValue) -> T {
+    serde_json::from_str(json.get()).unwrap_or_default()
+}
+
+fn text(json: Option<&RawValue>) -> Option<Id> {
+    let text = string(json?.get())?;
+    (!text.is_empty()).then(|| Id::from(&*text))
+}
+
+fn wrong(what: &str) -> ApiError {
+    let message = format!("the answer {what}");
+    ApiError::new(ErrorKind::Protocol, message).with_phase(Phase::Body)
+}
+
+/// Reads the stream that may come in place of an object, while its bytes come.
+pub(crate) struct AnswerStream {
+    wire: Wire,
+    is_stream: bool,
+    decoder: StreamDecoder,
+    reader: BlockReader,
+    /// How many bytes it has read.
+    fed: usize,
+    blocks: Vec<Bytes>,
+    terminal: Option<Terminal>,
+}
+
+impl AnswerStream {
+    /// Reads a body of at most `max_bytes`, which the caller counts.
+    pub(crate) fn new(wire: Wire, max_bytes: usize) -> Self {
+        let limits = SseLimits {
+            max_line_bytes: max_bytes,
+            max_event_bytes: max_bytes,
+        };
+        Self {
+            wire,
+            is_stream: false,
+            decoder: StreamDecoder::new(wire, StreamLimits::from(limits)),
+            reader: BlockReader::new(limits, 1),
+            fed: 0,
+            blocks: Vec::new(),
+            terminal: None,
+        }
+    }
+
+    /// Looks at the body as far as it has come. Whether it is a stream that has ended, so that the rest need not be waited for.
+    pub(crate) fn has_ended(&mut self, body: &[u8]) -> bool {
+        let start = body.trim_ascii_start();
+        self.is_stream = self.is_stream || FIELDS.iter().any(|field| start.starts_with(field));
+        if self.is_stream && self.terminal.is_none() {
+            let chunk = Bytes::copy_from_slice(&body[self.fed..]);
+            self.fed = body.len();
+            let mut events = Vec::new();
+            self.terminal = self.reader.feed(&mut self.decoder, &chunk, &mut events);
+            if self.terminal.is_none() {
+                self.keep_blocks();
+            }
+        }
+        self.terminal.is_some()
+    }
+
+    /// Reads the answer from the whole body. `None` when it is no stream.
+    pub(crate) fn finish(mut self, body: &[u8]) -> Option<Result<WholeAnswer, ApiError>> {
+        // It may be cut in its first word.
+        self.is_stream = self.is_stream || is_cut_field(body);
+        if !self.is_stream {
+            return None;
+        }
+        if !self.has_ended(body) {
+            let mut events = Vec::new();
+            self.terminal = self.reader.end_of_stream(&mut self.decoder, &mut events);
+        }
+        let end = match self.terminal.take()? {
+            Terminal::Failed(error) => return Some(Err(error)),
+            end => ResponseEvent::from(end),
+        };
+        self.reader.complete(self.wire, 0);
+        self.keep_blocks();
+        Some(Ok(WholeAnswer::new(WholeBody::Blocks(self.blocks), end)))
+    }
+
+    fn keep_blocks(&mut self) {
+        for run in self.reader.take().runs {
+            let parts = run.parts().map(|(range, _)| run.bytes.slice(range));
+            self.blocks.extend(parts);
+        }
+    }
+}
