@@ -14,7 +14,7 @@ use actix_responses::{
     actors::{SupervisorConfig, Workers},
     duration::parse_limit,
     provider::{BearerAuth, Provider},
-    relay::{self, Configuration, Relay, RelayConfig, Route, RouteTable, Target, Tokens},
+    relay::{self, Configuration, OnePiece, Relay, RelayConfig, Route, RouteTable, Target, Tokens},
     transport::{AwcTransportFactory, ProxyConfig},
 };
 use clap::{Arg, ArgAction, Args, ValueEnum};
@@ -61,6 +61,10 @@ pub(super) struct Serve {
     /// How long running streams have to end after a SIGTERM [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     grace: Option<Duration>,
+
+    /// Whether answers in one piece are made of a stream of the server's, or asked for as they are: stream, server [default: stream]
+    #[arg(long, value_name = "HOW")]
+    one_piece: Option<OnePiece>,
 
     /// Log to stderr what happens; twice for more. RUST_LOG chooses what
     #[arg(short, long, action = ArgAction::Count)]
@@ -201,6 +205,7 @@ impl Serve {
         };
         let access = &self.access;
         setting.relay.grace = self.grace.unwrap_or(setting.relay.grace);
+        setting.relay.one_piece = self.one_piece.unwrap_or(setting.relay.one_piece);
         setting.relay.hosts.extend(access.hosts.iter().cloned());
         setting.relay.origins.extend(access.origins.iter().cloned());
         if !self.listen.is_empty() {
@@ -259,6 +264,7 @@ fn brief(argument: Arg) -> Arg {
         "client_key",
         "max_attempts",
         "store",
+        "one_piece",
     ];
     let heading = argument.get_help_heading().unwrap_or_default();
     let is_rare = ["Timeouts", "Connection"]

@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
 use self::log::Ledger;
@@ -177,14 +177,6 @@ impl Answers {
 
     /// Remembers who made the items that are done in these blocks: by their ids, and by what is sealed in them.
     pub(in crate::relay) fn remember_items(&self, answer: &Answer, blocks: &[Bytes]) {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Item<'a> {
-            #[serde(borrow)]
-            id: Option<Cow<'a, str>>,
-            #[serde(borrow)]
-            encrypted_content: Option<Cow<'a, str>>,
-        }
         // One delivery may have all of an answer: its deltas are not read for this.
         let with_items = blocks
             .iter()
@@ -198,10 +190,36 @@ impl Answers {
             else {
                 continue;
             };
-            let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
-            for text in [item.id, item.encrypted_content].into_iter().flatten() {
-                self.remember(answer, &text);
-            }
+            self.remember_item(answer, item);
+        }
+    }
+
+    /// The same for the items of a whole response object.
+    pub(in crate::relay) fn remember_output(&self, answer: &Answer, object: &[u8]) {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Response<'a> {
+            #[serde(borrow)]
+            output: Vec<&'a RawValue>,
+        }
+        let response: Response<'_> = serde_json::from_slice(object).unwrap_or_default();
+        for item in response.output {
+            self.remember_item(answer, item);
+        }
+    }
+
+    fn remember_item(&self, answer: &Answer, item: &RawValue) {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Item<'a> {
+            #[serde(borrow)]
+            id: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            encrypted_content: Option<Cow<'a, str>>,
+        }
+        let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
+        for text in [item.id, item.encrypted_content].into_iter().flatten() {
+            self.remember(answer, &text);
         }
     }
 

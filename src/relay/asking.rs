@@ -21,6 +21,7 @@ use super::{
     answers::{About, Answer},
     body,
     bridge::{Bridge, BridgeOptions},
+    config::OnePiece,
     connection,
     continuing::Continued,
     drain::Running,
@@ -149,6 +150,8 @@ impl Asks {
             wire,
             // A completion in one piece always has its usage.
             wants_usage: wire == Wire::Chat && form != Form::Stream,
+            may_be_in_one_piece: form == Form::Whole
+                && route.one_piece.unwrap_or(shared.config.one_piece) == OnePiece::Server,
             route,
             answer: filled.clone(),
             continued,
@@ -183,7 +186,10 @@ impl Asks {
         if !streaming.dropped.is_empty() {
             response.insert_header(("x-relay-dropped", streaming.dropped.join(", ")));
         }
-        let Streaming { reader, .. } = streaming;
+        let Streaming { reader, object, .. } = streaming;
+        if let Some(object) = object {
+            return Ok(response.content_type("application/json").body(object));
+        }
         Ok(match form {
             Form::Stream => {
                 shared.metrics.first_event(wire, began.elapsed());
@@ -264,6 +270,7 @@ fn question(
         client,
         wire,
         wants_usage,
+        may_be_in_one_piece,
         route,
         answer,
         continued,
@@ -288,7 +295,8 @@ fn question(
                 is_own_key,
                 &mut dropped,
             )?;
-            if provider.wire != wire || route.lowers_tools {
+            let is_bridged = provider.wire != wire || route.lowers_tools;
+            if is_bridged {
                 let options = BridgeOptions {
                     id: answer.id().to_owned(),
                     created_at: since_1970(answer.began_at()),
@@ -321,6 +329,7 @@ fn question(
                 own_key: !target.passes_key(),
                 dropped,
                 renderer,
+                in_one_piece: may_be_in_one_piece && !is_bridged,
             })
         },
     )
@@ -331,6 +340,8 @@ struct Asking<'a> {
     client: &'a Client,
     wire: Wire,
     wants_usage: bool,
+    /// Whether a target that speaks the client's dialect is asked for no stream.
+    may_be_in_one_piece: bool,
     route: Arc<Route>,
     answer: Arc<Answer>,
     continued: Continued,

@@ -232,6 +232,19 @@ pub(super) fn renamed(block: &Bytes, name: &str) -> Bytes {
     })
 }
 
+/// An object of the API with the model that the client asked for, given as JSON.
+pub(super) fn renamed_object(object: Bytes, name: &str) -> Bytes {
+    let mut edits = Edits::default();
+    let read: Object<'_> = serde_json::from_slice(&object).unwrap_or_default();
+    if let Some(model) = read.model.filter(|model| is_text(model)) {
+        edits.replace(&object, model, name);
+    }
+    match edits.0.is_empty() {
+        true => object,
+        false => edits.apply(&object, 0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

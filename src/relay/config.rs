@@ -1,8 +1,44 @@
 //! What a relay may do, and how much of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use serde::Deserialize;
 
 use super::store::StreamStore;
+use crate::{ApiError, ErrorKind};
+
+/// How an answer in one piece, for a client that asked for no stream, is had from its server.
+///
+/// As text, and in `relay.toml`, it is `stream` or `server`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum OnePiece {
+    /// The server is asked for a stream, of which the object is made: it can be watched while it comes, and a server that died is told from one
+    /// that thinks.
+    #[default]
+    Stream,
+    /// The request goes to the server as it came, and its object comes back byte for byte. Where that can't be, as between two dialects, it
+    /// is the other.
+    Server,
+}
+
+impl FromStr for OnePiece {
+    type Err = ApiError;
+
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`] for any other text.
+    fn from_str(text: &str) -> Result<Self, ApiError> {
+        match text {
+            "stream" => Ok(Self::Stream),
+            "server" => Ok(Self::Server),
+            _ => Err(ApiError::new(
+                ErrorKind::InvalidConfiguration,
+                "it is \"stream\" or \"server\"",
+            )),
+        }
+    }
+}
 
 /// How a relay behaves.
 #[derive(Clone, Debug)]
@@ -38,6 +74,8 @@ pub struct RelayConfig {
     pub grace: Duration,
     /// How long readiness says 503 before the listener closes.
     pub drain_notice: Duration,
+    /// How answers in one piece are had, on routes that do not say it.
+    pub one_piece: OnePiece,
     /// The `Host`s that requests may name besides IP addresses of this machine and `localhost`, without a port.
     pub hosts: Vec<String>,
     /// The origins whose pages may ask, such as `https://app.example`: exactly as browsers send them.
@@ -63,6 +101,7 @@ impl Default for RelayConfig {
             retention_bytes: 256 << 20,
             grace: Duration::from_secs(600),
             drain_notice: Duration::from_secs(5),
+            one_piece: OnePiece::Stream,
             hosts: Vec::new(),
             origins: Vec::new(),
             store: None,
@@ -85,6 +124,7 @@ with_fields!(RelayConfig {
     with_retention_bytes(retention_bytes: usize),
     with_grace(grace: Duration),
     with_drain_notice(drain_notice: Duration),
+    with_one_piece(one_piece: OnePiece),
     with_hosts(hosts: Vec<String>),
     with_origins(origins: Vec<String>),
     with_store(store: Arc<dyn StreamStore> => Some(store)),

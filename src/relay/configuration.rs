@@ -213,6 +213,7 @@ impl Reader<'_> {
         route.targets.extend(targets.flatten());
         route.lowers_tools = entry.tools.is_some();
         route.refuses_compaction = entry.compaction == Some(false);
+        route.one_piece = entry.one_piece;
         Some(route)
     }
 

@@ -49,7 +49,7 @@ use actix_web::web::{Data, ServiceConfig};
 use self::shared::Shared;
 pub use self::{
     access::Tokens,
-    config::RelayConfig,
+    config::{OnePiece, RelayConfig},
     configuration::Configuration,
     routing::{Route, RouteTable, Target},
     service::Serving,

@@ -1,5 +1,7 @@
 //! What fills an answer: a task that owns the stream of the runtime, for as long as somebody reads or wants it to go on.
 
+mod one_piece;
+
 use std::{future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
@@ -36,6 +38,8 @@ pub(super) struct Question {
     pub(super) dropped: Vec<String>,
     /// What writes the answer, where the client speaks another dialect or names tools otherwise.
     pub(super) renderer: Option<MakeRenderer>,
+    /// Whether it is asked for no stream.
+    pub(super) in_one_piece: bool,
 }
 
 /// Makes the request for a target, which has this place among all.
@@ -91,12 +95,15 @@ pub(super) struct Streaming {
     pub(super) target: usize,
     /// What it was not asked.
     pub(super) dropped: Vec<String>,
+    /// All of it, where the server wrote it as one object.
+    pub(super) object: Option<Bytes>,
 }
 
 struct Head {
     head: Option<Arc<ResponseHead>>,
     target: usize,
     dropped: Vec<String>,
+    object: Option<Bytes>,
 }
 
 /// Asks, and waits for the first block, a failure, or as long as a client waits for its head.
@@ -128,6 +135,7 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         attempt: 1,
         is_told: false,
         dropped: Vec::new(),
+        object: None,
         out: Vec::new(),
         asked,
     };
@@ -137,11 +145,13 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
             head,
             target,
             dropped,
+            object,
         })) => Begun::Streaming(Streaming {
             head,
             reader,
             target,
             dropped,
+            object,
         }),
         Ok(Err(error)) => Begun::Failed(error),
         Err(_) => Begun::Failed(lost()),
@@ -167,6 +177,8 @@ struct Pump {
     attempt: u32,
     is_told: bool,
     dropped: Vec<String>,
+    /// See [`Streaming::object`].
+    object: Option<Bytes>,
     /// What a delivery gives, empty between two of them.
     out: Vec<Bytes>,
 }
@@ -243,18 +255,21 @@ impl Pump {
     async fn ask(
         &mut self,
         target: usize,
-        question: Question,
+        mut question: Question,
         mut leaving: impl Future<Output = Leaving> + Unpin,
     ) -> Next {
         let asked = &self.asked.targets[target];
         let renames = target > 0 || asked.model.is_some();
         let wire = asked.provider.wire;
         self.rendering
-            .set_target(target, wire, renames, question.renderer);
-        self.dropped = question.dropped;
+            .set_target(target, wire, renames, question.renderer.take());
+        self.dropped = std::mem::take(&mut question.dropped);
         let provider = question.request.provider.as_ref();
         self.maker = provider.map(|provider| asked.maker(provider));
         (self.head, self.response_id, self.held_since) = (None, None, None);
+        if question.in_one_piece {
+            return self.ask_in_one_piece(target, question, leaving).await;
+        }
         let runtime = self.runtime.clone();
         let submitted = runtime.submit(question.request.with_blocks());
         let mut stream = tokio::select! {
@@ -498,6 +513,7 @@ impl Pump {
             head: self.head.clone(),
             target,
             dropped: self.dropped.clone(),
+            object: self.object.take(),
         }));
     }
 }

@@ -5,6 +5,7 @@ mod keys;
 use std::{sync::Arc, time::Duration};
 
 use self::keys::KeyRing;
+use super::config::OnePiece;
 use crate::provider::Provider;
 
 /// The headers in which a key stands.
@@ -52,6 +53,8 @@ pub struct Route {
     pub lowers_tools: bool,
     /// A compaction over Chat is refused, in place of a request for a summary.
     pub refuses_compaction: bool,
+    /// How answers in one piece are had, where it is not as [`RelayConfig::one_piece`](super::RelayConfig::one_piece) says.
+    pub one_piece: Option<OnePiece>,
 }
 
 /// One server, and what it calls the model.
@@ -103,6 +106,7 @@ impl Route {
             targets: vec![target],
             lowers_tools: false,
             refuses_compaction: false,
+            one_piece: None,
         }
     }
 
@@ -124,6 +128,13 @@ impl Route {
     #[must_use]
     pub fn with_refuses_compaction(mut self, refuses_compaction: bool) -> Self {
         self.refuses_compaction = refuses_compaction;
+        self
+    }
+
+    /// Sets how answers in one piece are had.
+    #[must_use]
+    pub fn with_one_piece(mut self, one_piece: OnePiece) -> Self {
+        self.one_piece = Some(one_piece);
         self
     }
 }

@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use actix_responses::{
     ApiError,
-    relay::{Configuration, RouteTable, Tokens},
+    relay::{Configuration, OnePiece, RouteTable, Tokens},
 };
 
 /// A file that is removed with its test.
@@ -54,7 +54,7 @@ fn first_matching_route_wins_and_renames() {
     let text = format!(
         "{LOCAL}[providers.other]\nbase_url = 'http://127.0.0.1:10/v1'\nwire = 'chat'\n\
          [[route]]\nmodel = 'gpt-5'\nprovider = 'local'\nrename = 'qwen'\nfallback = ['other', {{ provider = 'other', rename = 'glm' }}]\n\
-         [[route]]\nmodel = 'gpt-*'\nprovider = 'other'\ntools = 'functions'\ncompaction = false\n"
+         [[route]]\nmodel = 'gpt-*'\nprovider = 'other'\ntools = 'functions'\ncompaction = false\none_piece = 'server'\n"
     );
     let read = read("routes.toml", &text).expect("a configuration");
     let named = |table: &RouteTable, model: &str| {
@@ -65,6 +65,7 @@ fn first_matching_route_wins_and_renames() {
             named.collect::<Vec<_>>(),
             route.lowers_tools,
             route.refuses_compaction,
+            route.one_piece,
         ))
     };
     let other = || "other".to_owned();
@@ -77,12 +78,13 @@ fn first_matching_route_wins_and_renames() {
                 (other(), Some("glm".to_owned())),
             ],
             false,
-            false
+            false,
+            None
         ))
     );
     assert_eq!(
         named(&read.routes, "gpt-6"),
-        Some((vec![(other(), None)], true, true))
+        Some((vec![(other(), None)], true, true, Some(OnePiece::Server)))
     );
     assert_eq!(named(&read.routes, "o3"), None);
 }
@@ -92,7 +94,7 @@ fn one_provider_needs_no_route_and_every_knob_is_read() {
     let text = format!(
         "[relay]\nlisten = ['127.0.0.1:0', '[::1]:0']\nallow_anonymous = true\nmax_body_bytes = 1\nmax_running_body_bytes = 7\nmax_streams = 2\n\
          max_connections = 3\nhead_time = '9s'\nbody_time = '10s'\nkeepalive = '1s'\nhead_patience = '2s'\npreamble_patience = '3s'\nslow_client = '4s'\n\
-         retention = '5s'\nretention_bytes = 6\ngrace = '7s'\ndrain_notice = '8s'\nhosts = 'relay.internal'\n\
+         retention = '5s'\nretention_bytes = 6\ngrace = '7s'\ndrain_notice = '8s'\none_piece = 'server'\nhosts = 'relay.internal'\n\
          origins = ['https://app.example']\n{LOCAL}"
     );
     let read = read("knobs.toml", &text).expect("a configuration");
@@ -100,7 +102,7 @@ fn one_provider_needs_no_route_and_every_knob_is_read() {
     assert!(read.allow_anonymous);
     let relay = format!("{:?}", read.relay);
     let knobs = "RelayConfig { max_body_bytes: 1, max_running_body_bytes: 7, max_streams: 2, max_connections: 3, head_time: 9s, body_time: 10s, keepalive: 1s, head_patience: 2s, \
-         preamble_patience: 3s, slow_client: 4s, retention: 5s, retention_bytes: 6, grace: 7s, drain_notice: 8s, \
+         preamble_patience: 3s, slow_client: 4s, retention: 5s, retention_bytes: 6, grace: 7s, drain_notice: 8s, one_piece: Server, \
          hosts: [\"relay.internal\"], origins: [\"https://app.example\"]";
     assert!(relay.starts_with(knobs), "{relay}");
     assert_eq!(
@@ -160,6 +162,7 @@ fn every_error_has_its_line_and_none_quotes_a_secret() {
             "[[route]]\nmodel = '*'\nprovider = 'local'\ntools = 'hunter2'",
             "line 4: this is not ",
         ),
+        ("[relay]\none_piece = 'hunter2'", "line 2: this is not "),
         (
             "[providers.a]\nbase_url = 'x'\nheaders = 'hunter2'",
             "line 3: provider \"a\": `headers` is not a table",

@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod configuration;
 mod headers;
+mod one_piece;
 mod owners;
 mod page;
 mod promises;

@@ -13,7 +13,7 @@ use serde::{
 };
 use toml::Spanned;
 
-use super::super::config::RelayConfig;
+use super::super::config::{OnePiece, RelayConfig};
 use crate::{ApiError, ErrorKind, duration::parse_limit};
 
 /// A text and its file, for errors.
@@ -79,6 +79,7 @@ pub(super) struct Entry {
     pub(super) fallback: Vec<Fallback>,
     pub(super) tools: Option<Tools>,
     pub(super) compaction: Option<bool>,
+    pub(super) one_piece: Option<OnePiece>,
 }
 
 impl Entry {
@@ -138,6 +139,7 @@ pub(super) struct Knobs {
     retention_bytes: Option<usize>,
     grace: Option<Time>,
     drain_notice: Option<Time>,
+    one_piece: Option<OnePiece>,
     hosts: Option<Texts>,
     origins: Option<Texts>,
 }
@@ -169,6 +171,7 @@ impl Knobs {
         set(&mut config.retention_bytes, self.retention_bytes);
         set(&mut config.grace, time(&self.grace));
         set(&mut config.drain_notice, time(&self.drain_notice));
+        set(&mut config.one_piece, self.one_piece);
         set(&mut config.hosts, texts(&self.hosts));
         set(&mut config.origins, texts(&self.origins));
         config

@@ -94,6 +94,7 @@ impl Stage {
         let question = move |target: &Target, _: usize| {
             let prompt = Prompt::user("hi").with_model("mine");
             Ok(Question {
+                in_one_piece: false,
                 request: SubmitRequest::new(prompt)
                     .with_provider(target.provider.clone())
                     .with_retry(retry.clone()),
