@@ -88,7 +88,9 @@ impl Listener {
             Self::Asker(mut asker) => {
                 if let Some(watch) = asker.watch.take() {
                     match &answer {
-                        Ok(Answer::Whole(whole)) => watch.end(&whole.end, whole.model.clone()),
+                        Ok(Answer::Whole(whole)) => {
+                            watch.end(&whole.end, whole.model.clone(), None)
+                        }
                         Ok(answer) => {
                             let (usage, model) = answer.told();
                             watch.end_with(RequestOutcome::Completed, usage, model);
