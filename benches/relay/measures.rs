@@ -46,7 +46,9 @@ pub async fn run(is_trial: bool) {
         println!("relay: nginx is not measured here; benches/relay/nginx.sh brings it");
     }
     blocks(&relay, nginx.as_ref()).await;
-    wholes(&upstream, &relay, nginx.as_ref()).await;
+    let unchanged = relay::start_with(Wire::Responses, "server", &upstream);
+    wholes(&upstream, [&relay, &unchanged], nginx.as_ref()).await;
+    drop(unchanged);
     for streams in [16, 64, 1_000] {
         latencies(&upstream, &relay, nginx.as_ref(), streams).await;
     }
@@ -85,6 +87,9 @@ async fn try_once(upstream: &Process) {
         let responses = asked(&relay, "every 1000 1");
         assert!(steady(&responses, 2, relay.id(), short).await > 0.0);
         if wire == Wire::Responses {
+            let answer = asked(&relay, "whole 1024");
+            assert!(whole(&answer, 1, short, 1_024).await > 0);
+            let relay = relay::start_with(wire, "server", upstream);
             let answer = asked(&relay, "whole 1024");
             assert!(whole(&answer, 1, short, 1_024).await > 0);
         }
@@ -136,30 +141,34 @@ async fn blocks(relay: &Process, nginx: Option<&Nginx>) {
     }
 }
 
-/// How many answers in one piece come through, of those that come without.
-async fn wholes(upstream: &Process, relay: &Process, nginx: Option<&Nginx>) {
+/// How many answers in one piece come through, of those that come without: made of a stream, and as the server writes them.
+async fn wholes(upstream: &Process, relays: [&Process; 2], nginx: Option<&Nginx>) {
     let time = Duration::from_millis(700);
     for bytes in [1_024, 16_384] {
         let model = format!("whole {bytes}");
-        let (mut directly, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cost = Vec::new();
+        let (mut directly, mut theirs) = (Vec::new(), Vec::new());
+        let [mut ours, mut cost] = [[(); 2]; 2].map(|both| both.map(|()| Vec::new()));
         for _ in 0..ROUNDS {
             let direct = asked(upstream, &model);
             let count = async |asked: &Asked| whole(asked, CONNECTIONS, time, bytes).await as f64;
             directly.push(count(&direct).await);
-            let before = cpu(relay.id());
-            let answers = count(&asked(relay, &model)).await;
-            let took = cpu(relay.id()) - before;
-            cost.push(took.as_nanos() as f64 / answers);
-            ours.push(answers);
+            for (at, relay) in relays.into_iter().enumerate() {
+                let before = cpu(relay.id());
+                let answers = count(&asked(relay, &model)).await;
+                let took = cpu(relay.id()) - before;
+                cost[at].push(took.as_nanos() as f64 / answers);
+                ours[at].push(answers);
+            }
             if let Some(nginx) = nginx {
                 let address = nginx.address;
                 theirs.push(count(&Asked { address, ..direct }).await);
             }
         }
-        write(&format!("share relay {bytes}"), &over(&ours, &directly));
+        for (at, how) in ["relay", "unchanged"].into_iter().enumerate() {
+            write(&format!("share {how} {bytes}"), &over(&ours[at], &directly));
+            write(&format!("cpu whole {how} {bytes}"), &cost[at]);
+        }
         write(&format!("share nginx {bytes}"), &over(&theirs, &directly));
-        write(&format!("cpu whole {bytes}"), &cost);
     }
 }
 

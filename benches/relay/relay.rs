@@ -6,23 +6,28 @@ use actix_responses::{
     Runtime,
     actors::{SupervisorConfig, Workers},
     provider::Provider,
-    relay::{self, Relay, RelayConfig, RouteTable},
+    relay::{self, OnePiece, Relay, RelayConfig, RouteTable},
     wire::Wire,
 };
 use actix_rt::System;
 
 use crate::process::{Process, end_with_parent};
 
-/// Set for the process that relays: which dialect its server speaks, and where that is.
+/// Set for the process that relays: which dialect its server speaks, how answers in one piece are had, and where the server is.
 const RELAYS: &str = "ACTIX_RESPONSES_BENCH_RELAYS";
 
 /// Starts a relay to this server.
 pub fn start(wire: Wire, upstream: &Process) -> Process {
+    start_with(wire, "stream", upstream)
+}
+
+/// The same, with answers in one piece so.
+pub fn start_with(wire: Wire, one_piece: &str, upstream: &Process) -> Process {
     let dialect = match wire {
         Wire::Chat => "chat",
         _ => "responses",
     };
-    let asked = format!("{dialect} http://{}/v1", upstream.address());
+    let asked = format!("{dialect} {one_piece} http://{}/v1", upstream.address());
     Process::again(RELAYS, &asked)
 }
 
@@ -32,7 +37,11 @@ pub fn serve_if_asked() -> bool {
         return false;
     };
     end_with_parent();
-    let (dialect, base_url) = asked.split_once(' ').expect("a dialect and a server");
+    let words: Vec<_> = asked.split(' ').collect();
+    let [dialect, one_piece, base_url] = words[..] else {
+        panic!("a dialect, how answers are had, and a server: {asked}");
+    };
+    let one_piece: OnePiece = one_piece.parse().expect("a way to have answers");
     let wire = match dialect {
         "chat" => Wire::Chat,
         _ => Wire::Responses,
@@ -45,6 +54,7 @@ pub fn serve_if_asked() -> bool {
         let runtime = Runtime::with_config(config).expect("a runtime");
         // All streams are of one client.
         let config = RelayConfig::default().with_max_streams(10_000);
+        let config = config.with_one_piece(one_piece);
         let relay = Relay::new(runtime, RouteTable::single(provider), config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();

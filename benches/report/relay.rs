@@ -49,9 +49,16 @@ pub fn rows(measured: &Measured, rows: &mut Vec<Row>) {
         }
     }
     for (bytes, size, bound) in [(1_024, "1 KiB", 30.0), (16_384, "16 KiB", 80.0)] {
-        let what = format!("relay, answers of {size} in one piece: of those that come without it");
-        let name = format!("share relay {bytes}");
-        row(what, Bound::AtLeast(bound), " %", &name, 100.0);
+        for (how, said) in [
+            ("relay", "made of a stream"),
+            ("unchanged", "the server's own"),
+        ] {
+            let what = format!(
+                "relay, answers of {size} in one piece, {said}: of those that come without it"
+            );
+            let name = format!("share {how} {bytes}");
+            row(what, Bound::AtLeast(bound), " %", &name, 100.0);
+        }
     }
     let mib = 1.0 / f64::from(1 << 20);
     for (what, bound, unit, name, factor) in [
