@@ -82,7 +82,7 @@ compare "crates, features, editions and versions of targets"
 {
   section dependencies
   section "target.'cfg(unix)'.dependencies"
-} | grep -v -e '^clap ' -e '^clap_complete ' -e '^tracing-subscriber ' |
+} | grep -v -e '^clap ' -e '^clap_complete ' -e '^ctor-lite ' -e '^tracing-subscriber ' |
   sed -e 's/, optional = true//' -e 's/^\([a-z0-9_-]*\) = { version = \("[^"]*"\) }/\1 = \2/' >"$work/cargo"
 # Its services have a feature more of one crate.
 section dependencies tests/monorepo/one_hub/Cargo.toml | sed -e '/^actix-web /s/, features = \["macros"\]//' >"$work/bazel"

@@ -3,6 +3,7 @@
 mod ask;
 mod attachments;
 mod base_url;
+mod closed_stdout;
 mod compact;
 mod completions;
 mod console;
@@ -55,9 +56,20 @@ enum Command {
     Completions(completions::Completions),
 }
 
+impl Command {
+    /// Whether there is no sense in it without stdout. A server is reached at a port that may be known.
+    fn is_for_its_output(&self) -> bool {
+        !matches!(self, Self::Loopback(_) | Self::Serve(_))
+    }
+}
+
 impl Arguments {
     /// Does what they say. What can't be done is said on stderr.
     pub(crate) fn run(self) -> ExitStatus {
+        if self.command.is_for_its_output() && closed_stdout::was_found() {
+            console::complain("can't write to standard output: it is closed");
+            return ExitStatus::Failure;
+        }
         let result = match self.command {
             Command::Ask(ask) => ask.run(),
             Command::Compact(compact) => compact.run(),

@@ -3,6 +3,8 @@
 mod asking;
 #[cfg(unix)]
 mod bounded;
+#[cfg(unix)]
+mod closed_streams;
 mod compacting;
 mod decoding;
 mod ending;

@@ -31,9 +31,9 @@ CRATES = [
 ]
 
 FEATURE_CRATES = {
-    "cli": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "default": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "full": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "cli": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "default": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "full": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
     "loopback": ["flate2", "httparse", "rustix", "socket2", "thiserror", "tokio", "tracing"],
     "metrics": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "relay": ["actix", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "url", "webpki-roots", "zstd"],
@@ -45,6 +45,7 @@ FEATURE_CRATES = {
 
 # [dependencies] that only Unix has.
 UNIX_CRATES = [
+    "ctor-lite",
     "rustix",
     "rustix",
 ]

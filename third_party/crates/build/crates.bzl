@@ -78,6 +78,7 @@ CRATES = {
     ("crossbeam-utils", "0.8.23"): "a31eee39dddec8330830986fcd7625edb5a24ec90ea038215273bbc3adb08ac6",
     ("crunchy", "0.2.4"): "460fbee9c2c2f33933d720630a6a0bac33ba7053db5344fac858d4b8952d77d5",
     ("crypto-common", "0.2.2"): "ce6e4c961d6cd6c9a86db418387425e8bdeaf05b3c8bc1411e6dca4c252f1453",
+    ("ctor-lite", "0.1.2"): "e162d0c2e2068eb736b71e5597eff0b9944e6b973cd9f37b6a288ab9bf20e300",
     ("darling", "0.20.11"): "fc7f46116c46ff9ab3eb1597a45688b6715c6e628b5c133e288e709a29bcb4ee",
     ("darling_core", "0.20.11"): "0d00b9596d185e565c2207a0b01f8bd1a135483d02d9b7b0a54b11da8d53412e",
     ("darling_macro", "0.20.11"): "fc34b93ccb385b40dc71c6fceac4b2ad23662c7eeb248cf10d529b7e055b6ead",
