@@ -7,12 +7,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    StreamDecoder, StreamLimits, Terminal, Wire,
+    Quirks, StreamDecoder, StreamLimits, Terminal, Wire,
     blocks::BlockReader,
     strays::{FIELDS, is_cut_field},
 };
 use crate::{
-    json::lenient::string,
+    json::{
+        lenient::string,
+        members::{Member, Members},
+    },
     protocol::{
         Completed, Id, Incomplete, RawJson, ResponseEvent, TokenUsage, WholeAnswer, WholeBody,
         error::{ApiError, ErrorKind, Phase},
@@ -20,26 +23,39 @@ use crate::{
     sse::SseLimits,
 };
 
-/// What is read of the objects of either API.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// What is read of the objects of either API. Of a member that comes twice the last counts, and null is absent.
+#[derive(Default)]
 struct Object<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow)]
-    incomplete_details: Option<&'a RawValue>,
-    #[serde(borrow)]
-    output: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<&'a RawValue>,
+    id: Option<&'a str>,
+    model: Option<&'a str>,
+    usage: Option<&'a str>,
+    error: Option<&'a str>,
+    status: Option<&'a str>,
+    incomplete_details: Option<&'a str>,
+    output: Option<&'a str>,
+    choices: Option<&'a str>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads what has been found to be JSON.
+    fn read(json: &'a str) -> Self {
+        let mut object = Self::default();
+        for Member { name, value } in Members::of(json) {
+            let place = match name {
+                "id" => &mut object.id,
+                "model" => &mut object.model,
+                "usage" => &mut object.usage,
+                "error" => &mut object.error,
+                "status" => &mut object.status,
+                "incomplete_details" => &mut object.incomplete_details,
+                "output" => &mut object.output,
+                "choices" => &mut object.choices,
+                _ => continue,
+            };
+            *place = Some(&json[value]).filter(|value| *value != "null");
+        }
+        object
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -56,9 +72,9 @@ struct Why<'a> {
 /// # Errors
 /// For what is none: [`ErrorKind::Protocol`]. For a response that failed, which is then in the error.
 pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError> {
-    let object: Object<'_> = serde_json::from_str(body)
-        .map_err(|error| wrong("is no JSON object").with_source(error))?;
-    let has = |list: Option<&RawValue>| list.is_some_and(|list| list.get().starts_with('['));
+    let body = RawJson::parse(body).map_err(|error| wrong("is no JSON").with_source(error))?;
+    let object = Object::read(body.get());
+    let has = |list: Option<&str>| list.is_some_and(|list| list.starts_with('['));
     let is_answer = match wire {
         Wire::Chat => has(object.choices) && object.error.is_none(),
         Wire::Responses => has(object.output) || text(object.status).as_deref() == Some("failed"),
@@ -66,10 +82,7 @@ pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError
     if !is_answer {
         return Err(wrong("is no answer of this API"));
     }
-    let usage = object
-        .usage
-        .and_then(|usage| TokenUsage::from_text(usage.get()));
-    let body = RawJson::from_walked(body.trim_ascii());
+    let usage = object.usage.and_then(TokenUsage::from_text);
     let reason = match wire {
         Wire::Chat => cut_short(object.choices),
         Wire::Responses => match text(object.status).as_deref() {
@@ -77,18 +90,18 @@ pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError
             Some("failed") => {
                 let error = ApiError::new(ErrorKind::ServerError, "the response failed");
                 return Err(error.with_details(|details| {
-                    details.response = Some(body);
+                    details.response = Some(body.clone());
                     details.token_usage = usage;
                 }));
             }
             status => {
                 let why: Why<'_> = object.incomplete_details.map(read).unwrap_or_default();
-                let why = text(why.reason).or_else(|| status.map(Id::from));
+                let why = text(why.reason.map(RawValue::get)).or_else(|| status.map(Id::from));
                 Some(why.unwrap_or_else(|| "no_status".into()))
             }
         },
     };
-    let id = text(object.id);
+    let (id, model) = (text(object.id), text(object.model));
     let end = match reason {
         None => {
             let mut end = Completed::default();
@@ -103,14 +116,16 @@ pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError
         }
     };
     let mut answer = WholeAnswer::new(WholeBody::Object(body), end);
-    answer.model = text(object.model);
+    answer.model = model;
     Ok(answer)
 }
 
 /// Why an answer of Chat is not whole, if it is not: what the first of its choices says that is not.
-fn cut_short(choices: Option<&RawValue>) -> Option<Id> {
+fn cut_short(choices: Option<&str>) -> Option<Id> {
     let choices: Vec<Why<'_>> = choices.map(read).unwrap_or_default();
-    let mut reasons = choices.iter().map(|choice| text(choice.finish_reason));
+    let mut reasons = choices
+        .iter()
+        .map(|choice| text(choice.finish_reason.map(RawValue::get)));
     let is_cut = |reason: &Option<Id>| match reason.as_deref() {
         Some(reason) => matches!(reason, "length" | "content_filter"),
         None => true,
@@ -120,12 +135,12 @@ fn cut_short(choices: Option<&RawValue>) -> Option<Id> {
     cut.map(|reason| reason.unwrap_or_else(|| "no_finish_reason".into()))
 }
 
-fn read<'a, T: Deserialize<'a> + Default>(json: &'a RawValue) -> T {
-    serde_json::from_str(json.get()).unwrap_or_default()
+fn read<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
-fn text(json: Option<&RawValue>) -> Option<Id> {
-    let text = string(json?.get())?;
+fn text(json: Option<&str>) -> Option<Id> {
+    let text = string(json?)?;
     (!text.is_empty()).then(|| Id::from(&*text))
 }
 
@@ -148,7 +163,7 @@ pub(crate) struct AnswerStream {
 
 impl AnswerStream {
     /// Reads a body of at most `max_bytes`, which the caller counts.
-    pub(crate) fn new(wire: Wire, max_bytes: usize) -> Self {
+    pub(crate) fn new(wire: Wire, quirks: &Quirks, max_bytes: usize) -> Self {
         let limits = SseLimits {
             max_line_bytes: max_bytes,
             max_event_bytes: max_bytes,
@@ -156,7 +171,7 @@ impl AnswerStream {
         Self {
             wire,
             is_stream: false,
-            decoder: StreamDecoder::new(wire, StreamLimits::from(limits)),
+            decoder: StreamDecoder::new(wire, StreamLimits::from(limits)).with_quirks(quirks),
             reader: BlockReader::new(limits, 1),
             fed: 0,
             blocks: Vec::new(),

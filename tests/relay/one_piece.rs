@@ -17,10 +17,10 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use crate::support::{RunningRelay, header, post};
 
 /// As no serializer writes it.
-const RESPONSE: &str = "{\"id\":\"resp_1\", \"object\":\"response\",\"z\":1.0,\n\"status\":\"completed\",\"model\":\"theirs\",\"a\":{\"model\":\"theirs\",\"n\":[1e2]},\"output\":\
+const RESPONSE: &str = "{\"id\":\"resp_1\", \"object\":\"response\",\"z\":1.0,\"usage\":null,\n\"status\":\"completed\",\"model\":\"theirs\",\"a\":{\"model\":\"theirs\",\"n\":[1e2]},\"output\":\
     [{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\",\"status\":\"completed\",\"content\":[{\"type\":\"output_text\",\"text\":\"hi\",\"annotations\":[]}]}],\
     \"usage\":{\"input_tokens\":3,\"output_tokens\":4,\"total_tokens\":7}}";
-const COMPLETION: &str = "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":5, \"model\":\"theirs\",\"citations\":[\"u\"],\n\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\
+const COMPLETION: &str = "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":5, \"model\":\"theirs\",\"citations\":[\"u\"],\"usage\":null,\n\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\
     \"content\":\"hi\",\"tool_calls\":[{\"id\":\"t\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"logprobs\":{\"x\":1.0},\"finish_reason\":\"stop\"},\
     {\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":\"ho\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}";
 

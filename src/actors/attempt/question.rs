@@ -32,7 +32,7 @@ use crate::{
     provider::Timeouts,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
-    wire::{responses::CompactionStream, server_error, whole::AnswerStream},
+    wire::{Quirks, responses::CompactionStream, server_error, whole::AnswerStream},
 };
 
 /// Runs the attempt. Whoever aborts it knows why, and what the asker is told.
@@ -110,7 +110,7 @@ async fn ask(
         secrets.scrub(&mut error);
         error
     };
-    let mut stream = MaybeStream::new(question.may_stream, bytes);
+    let mut stream = MaybeStream::new(question.may_stream, &spec.provider.quirks, bytes);
     let mut read = BytesMut::new();
     let (mut rest, mut cut) = (None, None);
     loop {
@@ -190,11 +190,13 @@ enum MaybeStream {
 }
 
 impl MaybeStream {
-    fn new(may_stream: MayStream, bytes: usize) -> Self {
+    fn new(may_stream: MayStream, quirks: &Quirks, bytes: usize) -> Self {
         match may_stream {
             MayStream::No => Self::No,
             MayStream::Compaction => Self::Compaction(Box::new(CompactionStream::new(bytes))),
-            MayStream::Answer(wire) => Self::Answer(Box::new(AnswerStream::new(wire, bytes))),
+            MayStream::Answer(wire) => {
+                Self::Answer(Box::new(AnswerStream::new(wire, quirks, bytes)))
+            }
         }
     }
 
