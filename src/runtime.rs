@@ -15,7 +15,7 @@ use crate::{
         ListModels, ListRequests, RequestId, RequestStatus, StreamSupervisor, Submit,
         SubmitRequest, Subscribe, SubscribeError, Subscriber, SupervisorConfig,
     },
-    protocol::{CompactionOutput, ModelList, Prompt, Response, WholeAnswer, error::ApiError},
+    protocol::{CompactionOutput, Id, ModelList, Prompt, Response, WholeAnswer, error::ApiError},
     provider::Provider,
     transport::{AwcTransportFactory, Transport, TransportError, TransportFactory},
 };
@@ -196,6 +196,20 @@ impl Runtime {
     pub async fn submit(&self, request: SubmitRequest) -> Result<ResponseStream, ApiError> {
         let (subscriber, receivers) = channel();
         self.submit_stream(request, subscriber, receivers).await
+    }
+
+    /// Goes on with a response that its server keeps, by its id: behind the event with this `sequence_number`, or from its first on. See
+    /// [`SubmitRequest::resume`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind) for what is no id, and as [`submit`](Self::submit). That the server does not know
+    /// the response, or does not go on with it, comes through the stream.
+    pub async fn resume(
+        &self,
+        response_id: impl Into<Id>,
+        after: Option<u64>,
+    ) -> Result<ResponseStream, ApiError> {
+        self.submit(SubmitRequest::resume(response_id, after)).await
     }
 
     /// The same with another policy for when the stream is not polled for long, also while nobody else listens.

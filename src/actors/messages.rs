@@ -17,6 +17,7 @@ pub(crate) use self::questions::Answer;
 pub use self::questions::{Asked, Compact, InOnePiece, ListModels, Submit};
 use super::{
     RequestId, Subscriber, SubscriptionId, WhenDeserted,
+    attempt::spec::ResumeFrom,
     observing::{Observer, RequestInfo},
 };
 use crate::{
@@ -57,6 +58,8 @@ pub struct SubmitRequest {
     pub span: Span,
     /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
     pub(crate) thread: Option<ThreadId>,
+    /// The response that is gone on with, in place of a new one.
+    pub(crate) resumes: Option<ResumeFrom>,
 }
 
 impl SubmitRequest {
@@ -75,6 +78,24 @@ impl SubmitRequest {
             blocks: false,
             span: Span::current(),
             thread: Some(thread::current().id()),
+            resumes: None,
+        }
+    }
+
+    /// Goes on with a response that its server keeps and that was asked for in the background and as a stream, by its id: behind the
+    /// event with this `sequence_number`, or from its first on. For a program that has been started anew, or another one; the attempts
+    /// of one request go on by themselves ([`RetryPolicy::resume_window`]). Nothing is posted: where the server does not go on, the
+    /// request fails.
+    ///
+    /// Behind an event, texts that had begun before come from there on, and their items come whole when they are done, as does the
+    /// response object at the end; items that were done before do not come. Of `prompt`, `include` and `stream_options` are asked for.
+    pub fn resume(response_id: impl Into<Id>, after: Option<u64>) -> Self {
+        Self {
+            resumes: Some(ResumeFrom {
+                response_id: response_id.into(),
+                after,
+            }),
+            ..Self::new(Prompt::default())
         }
     }
 

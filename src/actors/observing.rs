@@ -159,6 +159,9 @@ pub enum Milestone {
         error: Arc<ApiError>,
         /// When the next starts; `None` when there is none.
         retry_in: Option<Duration>,
+        /// Whether that goes on with the response of this one, where its stream broke:
+        /// [`RetryPolicy::resume_window`](crate::retry::RetryPolicy::resume_window).
+        resumes: bool,
         /// How long after the start of the attempt.
         elapsed: Duration,
     },
@@ -248,10 +251,16 @@ impl Watch {
         timers.filter_map(timer).collect()
     }
 
-    pub(crate) fn on_failure(&self, error: &Arc<ApiError>, retry_in: Option<Duration>) {
+    pub(crate) fn on_failure(
+        &self,
+        error: &Arc<ApiError>,
+        retry_in: Option<Duration>,
+        resumes: bool,
+    ) {
         self.tell(Milestone::Failed {
             error: error.clone(),
             retry_in,
+            resumes: resumes && retry_in.is_some(),
             elapsed: self.started.elapsed(),
         });
     }

@@ -5,6 +5,7 @@ mod auth;
 mod catalog;
 mod compression;
 mod endpoint;
+mod kept;
 mod presets;
 mod settings;
 mod timeouts;

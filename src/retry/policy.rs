@@ -6,7 +6,7 @@ use super::ExponentialBackoff;
 use crate::protocol::error::{ApiError, ErrorKind};
 
 /// What to do when an attempt fails after a part of the answer had been delivered, or after the server had accepted a
-/// `background` response, which goes on without its stream.
+/// `background` response, which goes on without its stream, and can't be [gone on with](RetryPolicy::resume_window).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RetryAfterOutput {
     /// End the request with the error, which says whether output was delivered, and has the response's id and the last
@@ -32,6 +32,17 @@ pub struct RetryPolicy {
     /// The longest delay that a server may ask for and get. A request that would have to wait longer fails at once, and its
     /// error carries the delay. Default 120 s: a per-minute limit is waited out, a daily one is the caller's to plan for.
     pub max_requested_delay: Duration,
+    /// How long after a `background` response that its server keeps (`store`) has begun another stream of it can be started.
+    ///
+    /// Where the stream of such a response breaks (it ends too early, is reset, falls silent for too long), the next attempt asks for what
+    /// follows the last event that was read: `GET responses/{id}?stream=true&starting_after=N`. Subscribers see one stream without gap or
+    /// repeat, and no second response is paid for. It is an attempt as any other, with the same delays, within the same budget. Where
+    /// the server refuses, and when this time has passed, [`after_output`](Self::after_output) says what happens.
+    ///
+    /// Default 5 minutes: OpenAI answers 400 with "This response can no longer be streamed because it is more than 5 minutes old".
+    /// `None` asks as long as there are attempts; zero never does. A stream that falls silent is taken up within it where
+    /// [`Timeouts::idle`](crate::provider::Timeouts::idle) is shorter.
+    pub resume_window: Option<Duration>,
 }
 
 with_fields!(RetryPolicy {
@@ -39,6 +50,7 @@ with_fields!(RetryPolicy {
     with_after_output(after_output: RetryAfterOutput),
     with_backoff(backoff: ExponentialBackoff),
     with_max_requested_delay(max_requested_delay: Duration),
+    with_resume_window(resume_window: impl Into<Option<Duration>> => resume_window.into()),
 });
 
 impl Default for RetryPolicy {
@@ -48,6 +60,7 @@ impl Default for RetryPolicy {
             after_output: RetryAfterOutput::default(),
             backoff: ExponentialBackoff::default(),
             max_requested_delay: Duration::from_secs(120),
+            resume_window: Some(Duration::from_secs(5 * 60)),
         }
     }
 }
@@ -60,6 +73,8 @@ pub(crate) struct AttemptContext {
     /// Whether a part of the answer was delivered, by this attempt or, since the last `Restarted`, an earlier one; or the server
     /// has accepted a `background` response.
     pub(crate) output_delivered: bool,
+    /// Whether the server has just refused to go on with the answer: nothing that speaks against another.
+    pub(crate) is_refused: bool,
     /// Whether the provider's auth can get a new key and has not just done so.
     pub(crate) can_refresh: bool,
 }
@@ -101,7 +116,7 @@ impl RetryPolicy {
         let context = AttemptContext {
             attempt,
             output_delivered: error.details().output_delivered,
-            can_refresh: false,
+            ..AttemptContext::default()
         };
         match self.decide(error, context) {
             RetryDecision::RetryAfter(delay) => Some(delay),
@@ -120,11 +135,8 @@ impl RetryPolicy {
         if error.kind() == ErrorKind::Authentication && context.can_refresh {
             return RetryDecision::RefreshAuth;
         }
-        if !error
-            .details()
-            .should_retry
-            .unwrap_or_else(|| can_help(error))
-        {
+        let is_retryable = error.details().should_retry;
+        if !context.is_refused && !is_retryable.unwrap_or_else(|| can_help(error)) {
             return RetryDecision::GiveUp;
         }
         match error.details().retry_after {

@@ -24,6 +24,13 @@ pub enum Terminal {
     Failed(ApiError),
 }
 
+/// Where a response that its server keeps is gone on with: behind the last event that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResumePoint {
+    pub(crate) response_id: Id,
+    pub(crate) sequence_number: u64,
+}
+
 impl From<Terminal> for ResponseEvent {
     fn from(terminal: Terminal) -> Self {
         match terminal {

@@ -132,6 +132,8 @@ impl BlockReader {
         let (mut at, mut terminal) = (0, None);
         // Of the blocks that lie behind each other here.
         let mut run = 0..0;
+        // What a body repeats that goes on with another was handed on before.
+        let mut is_repeated = decoder.is_catching_up();
         let mut blocks = SmallVec::new();
         while at < chunk.len() && terminal.is_none() {
             let split = match self.splitter.read(chunk, at) {
@@ -141,6 +143,11 @@ impl BlockReader {
             let before = out.len();
             let bytes = &chunk[at..at + split.taken];
             terminal = decoder.feed(bytes, out);
+            is_repeated = is_repeated && terminal.is_none() && decoder.is_catching_up();
+            if is_repeated {
+                at += split.taken;
+                continue;
+            }
             let gave = out.len() > before && terminal.is_none();
             let event = out.len() - usize::from(gave);
             match split.end {

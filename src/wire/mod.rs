@@ -29,6 +29,7 @@ mod unread;
 #[cfg(feature = "runtime")]
 pub(crate) mod whole;
 
+pub(crate) use answer::ResumePoint;
 pub use answer::Terminal;
 pub use chat::ChatCompletion;
 pub use dialect::Wire;

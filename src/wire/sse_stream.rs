@@ -2,9 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use serde::de::IgnoredAny;
+
 use super::{
     Dialect, Step, Terminal, TextPlace,
-    pieces::{Piece, pieces},
+    pieces::{Piece, is_done, pieces},
     strays::{Strays, is_cut_field},
 };
 use crate::{
@@ -109,6 +111,31 @@ impl SseStream {
             return Some(reader.fail(error));
         }
         if reader.terminal.is_none() {
+            // Nothing follows that a break could stop.
+            let _ = reader.read_stray_text();
+        }
+        reader.terminal
+    }
+
+    /// The same, but what is not whole is let go, for it comes again.
+    pub(super) fn read_whole_residue<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        out: &mut Vec<ResponseEvent>,
+    ) -> Option<Terminal> {
+        let is_whole = |text: &str| {
+            let text = text.trim();
+            is_done(text) || serde_json::from_str::<IgnoredAny>(text).is_ok()
+        };
+        let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
+        let fed = self.sse.finish_frames(|frame| match frame {
+            Frame::Event(event) if !is_whole(event.data) => ControlFlow::Break(()),
+            frame => reader.read(frame),
+        });
+        if let Some(error) = fed.err().or(reader.failure.take()) {
+            return Some(reader.fail(error));
+        }
+        if reader.terminal.is_none() && is_whole(&reader.strays.text()) {
             // Nothing follows that a break could stop.
             let _ = reader.read_stray_text();
         }

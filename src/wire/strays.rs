@@ -3,6 +3,8 @@
 //! A gateway that fails before its stream begins answers with a JSON object, on one line or over many, under the content type of
 //! an event stream; llama.cpp wrote its errors into a field `error:`. The SSE standard ignores such lines. People don't.
 
+use std::borrow::Cow;
+
 use crate::{json::lenient::JsonDepth, sse::DecodeError};
 
 /// What the lines of an event stream begin with.
@@ -55,6 +57,11 @@ impl Strays {
         self.text.extend_from_slice(line);
         self.text.push(b'\n');
         Ok(self.json.read(line))
+    }
+
+    /// The text so far.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.text)
     }
 
     /// The text, whole or not; the next line begins another.

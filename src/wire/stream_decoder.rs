@@ -11,6 +11,8 @@ use super::{
 };
 use crate::protocol::{Id, ResponseEvent, StreamAnomalies, TokenUsage, error::ApiError};
 
+mod resuming;
+
 enum AnyDialect {
     Responses(Box<ResponsesDialect>),
     Chat(Box<ChatDialect>),
@@ -42,6 +44,7 @@ enum AnyDialect {
 pub struct StreamDecoder {
     stream: SseStream,
     dialect: AnyDialect,
+    is_resumable: bool,
 }
 
 impl StreamDecoder {
@@ -54,6 +57,7 @@ impl StreamDecoder {
         Self {
             stream: SseStream::new(limits.sse),
             dialect,
+            is_resumable: false,
         }
     }
 
@@ -77,6 +81,9 @@ impl StreamDecoder {
     /// The body has ended. A last event without its blank line is still read, because servers send such; then the stream is
     /// over: with the end that is known, or as truncated. `None` when it was over already.
     pub fn end_of_stream(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {
+        if self.resume_point().is_some() {
+            return self.end_of_part(out);
+        }
         let terminal = match &mut self.dialect {
             AnyDialect::Responses(dialect) => self.stream.read_residue(&mut **dialect, out),
             AnyDialect::Chat(dialect) => self.stream.read_residue(&mut **dialect, out),

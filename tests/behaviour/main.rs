@@ -17,6 +17,7 @@ mod partials;
 mod questions;
 mod received;
 mod responding;
+mod resuming;
 mod retrying;
 mod streaming;
 mod subscribing;

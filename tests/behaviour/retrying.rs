@@ -410,6 +410,7 @@ async fn a_background_response_that_was_accepted_is_not_posted_again() {
             let (runtime, transport) = start_with(exchanges, |config| {
                 config.retry = steady_retry(3);
                 config.retry.after_output = after_output;
+                config.retry.resume_window = Some(Duration::ZERO);
             });
             let mut prompt = prompt();
             prompt.options.background = background;

@@ -7,6 +7,7 @@ mod head;
 pub(crate) mod lease;
 pub(crate) mod opening;
 pub(crate) mod question;
+mod resuming;
 pub(crate) mod spec;
 pub(crate) mod stream;
 

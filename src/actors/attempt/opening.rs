@@ -113,8 +113,9 @@ async fn head(
     transport: &Rc<Pooled>,
     phase: &Cell<Phase>,
 ) -> Result<Opened, ApiError> {
-    let mut opened = head_at(&attempt.spec.url, attempt, transport, phase).await?;
-    let mut url = Cow::Borrowed(&attempt.spec.url);
+    let (_, asked, _) = attempt.asks();
+    let mut opened = head_at(asked, attempt, transport, phase).await?;
+    let mut url = Cow::Borrowed(asked);
     for _ in 0..MAX_REDIRECTS {
         let Some(target) = redirection(&opened.0, &url) else {
             break;
@@ -140,7 +141,8 @@ async fn head_at(
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
     let mut headers = provider.headers_for(&spec.headers, spec.accept);
-    let is_get = spec.method == Method::GET;
+    let (method, _, body) = attempt.asks();
+    let is_get = *method == Method::GET;
     if is_get {
         headers.remove(header::CONTENT_TYPE);
     }
@@ -148,13 +150,12 @@ async fn head_at(
         turn_state.apply(&mut headers);
     }
     telemetry::inject(spec.propagator.as_deref(), &attempt.span, &mut headers);
-    let body = spec.body();
     let body = match body.is_empty() {
         true => body,
         false => provider.request_compression.encode(&body, &mut headers)?,
     };
     let mut auth_request = AuthRequest::new(url.clone());
-    auth_request.method = spec.method.clone();
+    auth_request.method = method.clone();
     auth_request.headers = headers;
     auth_request.body = body;
     auth_request.attempt = attempt.number;
@@ -175,7 +176,7 @@ async fn head_at(
     let request = TransportRequest {
         request: spec.id.to_string(),
         attempt: attempt.number,
-        method: spec.method.clone(),
+        method: method.clone(),
         url: url.clone(),
         headers,
         body,

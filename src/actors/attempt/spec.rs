@@ -19,11 +19,14 @@ use url::Url;
 use super::counts::Counts;
 use crate::{
     json::excerpt::excerpt,
-    protocol::error::{ApiError, ErrorKind},
+    protocol::{
+        Id, RequestOptions,
+        error::{ApiError, ErrorKind},
+    },
     provider::{Accept, Provider, TurnState},
     retry::RetryPolicy,
     telemetry::{Attributes, Content, Propagator},
-    wire::StreamLimits,
+    wire::{ResumePoint, StreamLimits, Wire},
 };
 
 /// Names a request, among all requests of all runtimes.
@@ -135,6 +138,8 @@ pub(crate) struct RequestSpec {
     pub(crate) turn_state: Option<TurnState>,
     pub(crate) retry: RetryPolicy,
     pub(crate) stream: StreamOptions,
+    /// Where the response is one that its server keeps and goes on with: how to ask for that.
+    pub(crate) kept: Option<Box<KeptResponse>>,
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
     pub(crate) deadline: Option<Instant>,
     pub(crate) accepted: Instant,
@@ -145,6 +150,56 @@ pub(crate) struct RequestSpec {
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
     /// What the request's span is to say of the prompt and the answer.
     pub(crate) content: Option<Box<Content>>,
+}
+
+/// A response that its server keeps, and that runs on without its stream (`store` and `background`).
+pub(crate) struct KeptResponse {
+    /// What is asked for with its events, as its first request did.
+    pub(crate) query: Vec<(&'static str, String)>,
+    /// Where its first attempt begins, if somebody else has asked for it.
+    pub(crate) from: Option<ResumeFrom>,
+}
+
+/// A response that is there already, and the last of its events that is known.
+#[derive(Clone, Debug)]
+pub(crate) struct ResumeFrom {
+    pub(crate) response_id: Id,
+    pub(crate) after: Option<u64>,
+}
+
+impl KeptResponse {
+    /// What is known of it before it has begun. `None` of a response that is not kept, or ends with its stream.
+    pub(crate) fn of(options: &RequestOptions, wire: Wire) -> Option<Box<Self>> {
+        let is_kept = options.background == Some(true) && options.store != Some(false);
+        (is_kept && wire == Wire::Responses).then(|| Box::new(Self::asked_with(options)))
+    }
+
+    /// Its stream, with what these options ask for of its events.
+    pub(crate) fn asked_with(options: &RequestOptions) -> Self {
+        let mut query = vec![("stream", "true".to_owned())];
+        let include = options.include.iter().flatten();
+        query.extend(include.map(|what| ("include[]", what.clone())));
+        let streaming = options.stream_options.as_ref();
+        let is_plain = streaming.and_then(|it| it.get("include_obfuscation")?.as_bool());
+        if let Some(is_plain) = is_plain {
+            query.push(("include_obfuscation", is_plain.to_string()));
+        }
+        Self { query, from: None }
+    }
+
+    /// Where its stream is, behind an event.
+    pub(crate) fn url(
+        &self,
+        provider: &Provider,
+        id: &str,
+        after: Option<u64>,
+    ) -> Result<Url, ApiError> {
+        let after = after.map(|after| after.to_string());
+        let query = self.query.iter().map(|(name, value)| (*name, &**value));
+        let after = after.as_deref().map(|after| ("starting_after", after));
+        let query: Vec<_> = query.chain(after).collect();
+        provider.response_url(id, "", &query)
+    }
 }
 
 /// What only streams need.
@@ -164,6 +219,8 @@ pub(crate) struct Attempt {
     pub(crate) spec: Arc<RequestSpec>,
     /// The first is 1.
     pub(crate) number: u32,
+    /// Where it goes on with the response of the one before, if it does.
+    pub(crate) resumes: Option<Arc<Url>>,
     /// Whether it is to have another key than the one before.
     pub(crate) refresh_auth: bool,
     /// Who hears of the response's head at once, if somebody waits for that.
@@ -180,7 +237,18 @@ impl Message for HeadArrived {
     type Result = ();
 }
 
+/// How a response is gone on with.
+pub(crate) static GET: Method = Method::GET;
+
 impl Attempt {
+    /// How, where and what it asks.
+    pub(crate) fn asks(&self) -> (&Method, &Url, Bytes) {
+        match &self.resumes {
+            Some(url) => (&GET, url, Bytes::new()),
+            None => (&self.spec.method, &self.spec.url, self.spec.body()),
+        }
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "at most one for each attempt, and it must arrive"
@@ -201,6 +269,14 @@ impl RequestSpec {
     /// No attempt follows: what it would send is let go.
     pub(crate) fn let_body_go(&self) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
+    }
+
+    /// Where the response goes on behind this point. `None` where it does not, and of an id that is none.
+    pub(crate) fn resume_url(&self, point: &ResumePoint) -> Option<Url> {
+        let kept = self.kept.as_ref()?;
+        let after = Some(point.sequence_number);
+        let url = kept.url(&self.provider, &point.response_id, after);
+        url.ok()
     }
 
     /// Host and port of the server.

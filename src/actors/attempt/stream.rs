@@ -25,6 +25,7 @@ use super::{
     head::{ForeignBody, head_events},
     lease::{Lease, Outcome},
     opening::{Refusal, open},
+    resuming,
     spec::{Attempt, RequestSpec},
 };
 use crate::{
@@ -54,6 +55,8 @@ pub(crate) struct StreamActor {
     lease: Lease,
     stage: Stage,
     decoder: StreamDecoder,
+    /// The attempt that the answer began with, which this one may go on with.
+    began_with: u32,
     blocks: Option<Box<BlockReader>>,
     events: Vec<ResponseEvent>,
     request_id: Option<Box<str>>,
@@ -103,9 +106,10 @@ impl StreamActor {
         lease.watch(&span);
         let request_span = attempt.request_span.clone();
         let spec = attempt.spec.clone();
+        let (decoder, began_with) = resuming::decoder_for(&attempt, lease.audience());
         let blocks = spec.stream.has_blocks.then(|| {
             let limits = spec.stream.limits.sse;
-            Box::new(BlockReader::new(limits, attempt.number))
+            Box::new(BlockReader::new(limits, began_with))
         });
         let phase = Rc::new(Cell::new(Phase::Authorize));
         let timeouts = &spec.provider.timeouts;
@@ -113,8 +117,8 @@ impl StreamActor {
         let is_watched = timeouts.progress.is_some() || timeouts.first_event.is_some();
         let opening = open(attempt, transport.clone(), phase.clone(), head_limit);
         Self {
-            decoder: StreamDecoder::new(spec.provider.wire, spec.stream.limits)
-                .with_quirks(&spec.provider.quirks),
+            decoder,
+            began_with,
             blocks,
             spec,
             lease,
@@ -218,6 +222,7 @@ impl StreamActor {
                     if let (Some(Terminal::Failed(error)), Some(foreign)) =
                         (&mut terminal, foreign.as_ref())
                         && is_foreign
+                        && !self.decoder.has_said_state()
                         && error.kind() != ErrorKind::TooLarge
                         && let Some(said) = foreign.error()
                     {
@@ -282,6 +287,12 @@ impl StreamActor {
                 details.phase.get_or_insert(Phase::Body);
                 self.secrets.scrub(&mut error);
                 telemetry::record_error(span, &error);
+                resuming::leave(
+                    &mut self.decoder,
+                    self.began_with,
+                    &self.spec,
+                    self.lease.audience(),
+                );
                 self.lease.fail(error, &self.spec);
             }
             end => {

@@ -128,7 +128,12 @@ impl Listener {
     pub(crate) fn fail(mut self, error: Arc<ApiError>, now: Instant) -> Option<Box<Audience>> {
         match &mut self {
             Self::Audience(audience) => {
-                audience.end(&mut Vec::new(), ResponseEvent::Failed(error), now);
+                let mut owed = Vec::new();
+                if let Some(mut resumption) = audience.resumption.take() {
+                    // What went wrong is known.
+                    let _ = resumption.decoder.finish(&mut owed);
+                }
+                audience.end(&mut owed, ResponseEvent::Failed(error), now);
                 self.ended()
             }
             Self::Asker(_) => self.answer(Err(Arc::unwrap_or_clone(error))),

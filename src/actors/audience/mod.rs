@@ -10,10 +10,12 @@ use std::{
 
 use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
+use url::Url;
 
 use self::{
     link::{Arrival, Link},
     log::EventLog,
+    resumption::Resumption,
     subscription::Subscription,
 };
 use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted, observing::Watch};
@@ -28,6 +30,7 @@ mod delivery;
 mod link;
 pub(crate) mod listener;
 mod log;
+pub(crate) mod resumption;
 mod subscription;
 
 pub use blocks::Block;
@@ -82,8 +85,8 @@ pub(crate) struct Audience {
     /// Since when there is nobody left, as far as was looked.
     deserted_since: Option<Instant>,
     output_delivered: bool,
-    /// Whether the server has ever said that it accepted the request.
-    accepted: bool,
+    /// When the server said last that it accepted the request.
+    accepted: Option<Instant>,
     preamble: Vec<ResponseEvent>,
     /// Blocks of the attempt that runs, or has just failed, which go with the events that are published next.
     blocks: Option<Box<Blocks>>,
@@ -91,6 +94,8 @@ pub(crate) struct Audience {
     model: Option<Id>,
     /// Who observes the request, until its end.
     pub(crate) watch: Option<Box<Watch>>,
+    /// How the next attempt goes on with the answer, until the end.
+    pub(crate) resumption: Option<Box<Resumption>>,
     ended: bool,
     /// What the answer had cost, as far as that was known, when it was stopped.
     usage: Option<Box<TokenUsage>>,
@@ -110,11 +115,12 @@ impl Audience {
             had_subscribers: false,
             deserted_since: None,
             output_delivered: false,
-            accepted: false,
+            accepted: None,
             preamble: Vec::new(),
             blocks: None,
             model: None,
             watch: None,
+            resumption: None,
             ended: false,
             usage: None,
         }
@@ -238,6 +244,7 @@ impl Audience {
 
     fn tell_end(&mut self, end: &ResponseEvent) {
         self.ended = true;
+        self.resumption = None;
         if let Some(watch) = self.watch.take() {
             watch.end(end, self.model.take(), self.usage.as_deref().copied());
         }
@@ -374,11 +381,20 @@ impl Audience {
         }
     }
 
+    /// Another attempt begins. Where it goes on with the answer that there is.
+    pub(crate) fn next_attempt(&mut self) -> Option<Arc<Url>> {
+        let resumes = self.resumption.as_ref().map(|it| it.url.clone());
+        if resumes.is_none() {
+            self.forget_blocks();
+        }
+        resumes
+    }
+
     pub(crate) fn output_delivered(&self) -> bool {
         self.output_delivered
     }
 
-    pub(crate) fn is_accepted(&self) -> bool {
+    pub(crate) fn accepted_at(&self) -> Option<Instant> {
         self.accepted
     }
 
@@ -404,7 +420,7 @@ impl Audience {
         events.retain(|event| {
             let number = numbers.next();
             match event {
-                ResponseEvent::Created(_) => *accepted = true,
+                ResponseEvent::Created(_) => *accepted = Some(Instant::now()),
                 ResponseEvent::ServerModel(name) => *model = Some(name.clone()),
                 _ => {}
             }

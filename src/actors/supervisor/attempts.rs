@@ -10,6 +10,20 @@ use crate::{
     retry::{AttemptContext, RetryDecision},
 };
 
+/// What there is of an answer after an attempt failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Some of it was delivered.
+    pub(super) output_delivered: bool,
+    /// The next attempt goes on with it.
+    pub(super) resumes: bool,
+    /// Another attempt would bring another answer than the one that has begun: some of it was delivered, or the server has accepted a
+    /// background response, which goes on, and is paid for, whatever became of its stream.
+    pub(super) is_begun: bool,
+    /// The server was asked to go on with it, and does not. Of another answer that says nothing.
+    pub(super) is_refused: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Attempts {
     number: u32,
@@ -40,12 +54,12 @@ impl Attempts {
     }
 
     /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy, which is told
-    /// whether the answer `is_begun`, and whether the attempt's auth `can_refresh`. While `closing`, nothing is tried again.
+    /// what there is of the answer, and whether the attempt's auth `can_refresh`. While `closing`, nothing is tried again.
     pub(crate) fn judge(
         &mut self,
         spec: &RequestSpec,
         mut error: ApiError,
-        is_begun: bool,
+        standing: Standing,
         can_refresh: bool,
         closing: bool,
     ) -> (Arc<ApiError>, RetryDecision) {
@@ -60,7 +74,8 @@ impl Attempts {
         details.attempts = self.failures.clone();
         let context = AttemptContext {
             attempt: self.number,
-            output_delivered: is_begun,
+            output_delivered: standing.is_begun,
+            is_refused: standing.is_refused,
             can_refresh: can_refresh && !self.refreshed,
         };
         let mut decision = match closing {

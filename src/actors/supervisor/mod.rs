@@ -45,6 +45,7 @@ mod holder;
 mod questions;
 mod requests;
 mod restart;
+mod resuming;
 mod retained;
 mod shutdown;
 mod state;
@@ -82,21 +83,23 @@ impl StreamSupervisor {
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
+        let mut resumes = None;
         if let Listener::Audience(audience) = &mut listener {
-            audience.forget_blocks();
+            resumes = audience.next_attempt();
         }
+        request.is_resuming = resumes.is_some();
         let number = request.attempts.begin(&request.spec);
         if let Some(observers) = listener.watch() {
             observers.start(number);
         }
-        let attributes = request.spec.attributes(listener.operation());
-        let span = telemetry::attempt_span(&request.span, number, &attributes);
+        let span = request.attempt_span(listener.operation(), number, resumes.as_deref());
         // Which is closed no sooner: of a closed one nobody knows any more.
         span.follows_from(&request.last_attempt);
         request.last_attempt = span.clone();
         let attempt = Attempt {
             spec: request.spec.clone(),
             number,
+            resumes,
             refresh_auth: mem::take(&mut request.refresh_auth),
             on_head: matches!(placed, Ok((_, _, true))).then(|| ctx.address().recipient()),
             span,
@@ -150,21 +153,16 @@ impl StreamSupervisor {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
-        let (output_delivered, is_accepted) = match &listener {
-            Listener::Audience(audience) => (audience.output_delivered(), audience.is_accepted()),
-            Listener::Asker(_) => (false, false),
-        };
-        error.details_mut().output_delivered = output_delivered;
-        // A background response that the server has accepted goes on, and is paid for, whatever became of its stream.
-        let is_begun = output_delivered || (request.spec.stream.is_background && is_accepted);
+        let now = Instant::now();
+        let standing = request.standing(&mut listener, &error, now);
+        error.details_mut().output_delivered = standing.output_delivered;
         let (error, decision) =
             request
                 .attempts
-                .judge(&request.spec, error, is_begun, can_refresh, closing);
+                .judge(&request.spec, error, standing, can_refresh, closing);
         if let Some(observers) = listener.watch() {
-            observers.on_failure(&error, decision.delay());
+            observers.on_failure(&error, decision.delay(), standing.resumes);
         }
-        let now = Instant::now();
         let delay = match decision {
             RetryDecision::GiveUp => {
                 telemetry::record_last_error(&request.span, &error);
@@ -174,7 +172,8 @@ impl StreamSupervisor {
             RetryDecision::RetryAfter(delay) => Some(delay),
         };
         if let Listener::Audience(audience) = &mut listener
-            && output_delivered
+            && standing.output_delivered
+            && !standing.resumes
         {
             let notice = Restarted {
                 attempt: request.attempts.number() + 1,

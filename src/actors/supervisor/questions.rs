@@ -115,8 +115,14 @@ impl StreamSupervisor {
             observer,
             span,
             thread,
+            resumes,
             ..
         } = message;
+        if resumes.is_some() {
+            let message =
+                "a response that is there already is retrieved, not asked for in one piece";
+            return Err(ApiError::misconfigured(message.to_owned()));
+        }
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         spec.thread = thread;
         let Provider { wire, quirks, .. } = &*spec.provider;

@@ -6,18 +6,24 @@ use actix::{Addr, SpawnHandle};
 use futures_util::future::AbortHandle;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
+use url::Url;
 
 use super::attempts::Attempts;
 use crate::{
     actors::{
         RequestInfo, RequestPhase, RequestStatus,
-        attempt::{lease::Stop, spec::RequestSpec, stream::StreamActor},
+        attempt::{
+            lease::Stop,
+            spec::{GET, RequestSpec},
+            stream::StreamActor,
+        },
         audience::{Audience, listener::Listener},
     },
     protocol::{
         Id, ResponseEvent,
         error::{ApiError, ErrorKind},
     },
+    telemetry,
 };
 
 pub(super) struct Request {
@@ -30,6 +36,8 @@ pub(super) struct Request {
     pub(super) last_attempt: Span,
     /// That the attempt which runs was told to stop. It may have ended just before.
     pub(super) stopping: Option<Box<Stopping>>,
+    /// Whether the attempt that runs goes on with the response of the one before.
+    pub(super) is_resuming: bool,
     /// Whether the next attempt is to have another key.
     pub(super) refresh_auth: bool,
     /// How long its next attempt has been put off, because the endpoint is down or this machine has no thread for it.
@@ -167,6 +175,20 @@ impl Request {
             self.spared = spared;
             wait
         })
+    }
+
+    /// What covers the attempt of this number, which may go on with a response.
+    pub(super) fn attempt_span(
+        &self,
+        operation: &'static str,
+        number: u32,
+        resumes: Option<&Url>,
+    ) -> Span {
+        let mut attributes = self.spec.attributes(operation);
+        if let Some(url) = resumes {
+            (attributes.method, attributes.url) = (&GET, url);
+        }
+        telemetry::attempt_span(&self.span, number, &attributes)
     }
 
     /// Ends the wait for the next attempt, if that is waited for. Another state follows at once.

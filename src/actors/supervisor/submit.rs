@@ -21,7 +21,7 @@ use crate::{
         Observer, SubmitRequest, Submitted, SubscribeError,
         attempt::{
             counts::Counts,
-            spec::{RequestSpec, StreamOptions},
+            spec::{KeptResponse, RequestSpec, StreamOptions},
         },
         audience::{Audience, listener::Listener},
         observing::Watch,
@@ -89,6 +89,7 @@ impl StreamSupervisor {
             turn_state,
             retry,
             stream: StreamOptions::default(),
+            kept: None,
             deadline: total.and_then(|total| now.checked_add(total)),
             accepted: now,
             thread: None,
@@ -132,6 +133,7 @@ impl StreamSupervisor {
             span,
             last_attempt: Span::none(),
             stopping: None,
+            is_resuming: false,
             refresh_auth: false,
             spared: Duration::ZERO,
         };
@@ -158,17 +160,31 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             blocks,
             span: caller,
             thread,
+            resumes,
         } = message;
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         spec.thread = thread;
-        let Provider { wire, quirks, .. } = &*spec.provider;
-        spec.body = wire.request_body(&prompt, quirks)?.into();
+        let is_background = prompt.options.background == Some(true) || resumes.is_some();
+        match resumes {
+            None => {
+                let Provider { wire, quirks, .. } = &*spec.provider;
+                spec.body = wire.request_body(&prompt, quirks)?.into();
+                spec.kept = KeptResponse::of(&prompt.options, *wire);
+            }
+            Some(from) => {
+                let mut kept = KeptResponse::asked_with(&prompt.options);
+                spec.method = Method::GET;
+                spec.url = kept.url(&spec.provider, &from.response_id, from.after)?;
+                kept.from = Some(from);
+                spec.kept = Some(Box::new(kept));
+            }
+        }
         spec.accept = Accept::EventStream;
         spec.stream = StreamOptions {
             limits: self.config.limits,
             when_deserted,
             has_blocks: blocks,
-            is_background: prompt.options.background == Some(true),
+            is_background,
         };
         spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;

@@ -188,6 +188,7 @@ mod tests {
             turn_state: None,
             retry: RetryPolicy::default(),
             stream: StreamOptions::default(),
+            kept: None,
             deadline: None,
             accepted: Instant::now(),
             thread: None,
@@ -212,6 +213,7 @@ mod tests {
             let attempt = Attempt {
                 spec: spec.clone(),
                 number: 1,
+                resumes: None,
                 refresh_auth: false,
                 on_head: None,
                 span: tracing::Span::none(),

@@ -43,6 +43,7 @@ mod error_words;
 mod item;
 mod loss;
 mod output;
+mod resuming;
 mod troubles;
 mod untyped;
 
@@ -79,6 +80,8 @@ pub(crate) struct ResponsesDialect {
     /// The status of a response that was given as it stands, without an end.
     unfinished: Option<Text>,
     known_text: Arc<KnownText>,
+    /// The last event that was read before the body that goes on, as long as nothing new has come of that.
+    catching_up: Option<u64>,
 }
 
 /// A delta that ended in the first half of a character, which the next may have the second of.
@@ -193,6 +196,7 @@ impl ResponsesDialect {
             trouble: None,
             unfinished: None,
             known_text: Arc::default(),
+            catching_up: None,
         }
     }
 
@@ -256,9 +260,14 @@ impl ResponsesDialect {
         envelope: Envelope<'_>,
         out: &mut Vec<ResponseEvent>,
     ) -> Step {
-        self.note_sequence_number(envelope.sequence_number);
         // "message" is what SSE calls an event that has no name.
         let name = event.event.filter(|name| *name != "message");
+        if let Some(last) = self.catching_up
+            && let Some(step) = self.catch_up(last, name, &envelope, out)
+        {
+            return step;
+        }
+        self.note_sequence_number(envelope.sequence_number);
         if self.failure.is_some() {
             return self.after_failure(name, &envelope, data);
         }

@@ -34,6 +34,8 @@ pub(super) struct Output {
     searched: Searched,
     /// What of the items that were delivered says that it is not whole.
     cut: Option<Cut>,
+    /// Events came before the first that was read.
+    is_partial: bool,
     limits: StreamLimits,
 }
 
@@ -56,6 +58,8 @@ struct Item {
     is_named: bool,
     /// Its id changes from event to event.
     is_renamed: bool,
+    /// It was announced before the first event that was read: how its texts begin is not known.
+    is_older: bool,
 }
 
 #[derive(Default)]
@@ -134,6 +138,11 @@ impl Output {
             limits,
             ..Self::default()
         }
+    }
+
+    /// What is read are not the first events of the response.
+    pub(super) fn begin_in_the_middle(&mut self) {
+        self.is_partial = true;
     }
 
     /// The part that a delta belongs to, or the `whole` of a text, which may be the first that is heard of it. `None` where no
@@ -222,7 +231,8 @@ impl Output {
         let Some(part) = self.parts.get_mut(at) else {
             return "";
         };
-        let rest = part.rest_of(text, is_sound);
+        let is_older = self.items[part.item].is_older;
+        let rest = part.rest_of(text, is_sound, is_older);
         part.is_closed |= !text.is_empty();
         self.add_rest(at, rest, text);
         let part = &self.parts[at];
@@ -269,6 +279,7 @@ impl Output {
         };
         let known = &mut self.items[at];
         known.take(key, &view.kind);
+        known.is_older = false;
         known.seen[0] = Some(hash);
         if self.hold(item.raw().get().len()) {
             self.items[at].added = Some(item.clone());
@@ -378,6 +389,8 @@ impl Output {
                 Some(at) if matches!(self.items[at].state, State::Delivered) => {
                     self.stream_missing(at, view, false, out);
                 }
+                // It came before the first event that was read.
+                None if self.is_partial => {}
                 found => {
                     let Some(at) = found.or_else(|| self.add_item(&view.kind)) else {
                         continue;
@@ -393,6 +406,7 @@ impl Output {
             self.let_go(at, is_sound, out);
             if let Some(status) = status
                 && let State::Open = self.items[at].state
+                && !self.items[at].is_older
                 && let Some(made) = self.made_of_parts(at, status)
             {
                 let item = OutputItem::new(self.items[at].output_index, made);
@@ -557,7 +571,8 @@ impl Output {
             let Some(part) = self.part_for(at, text, &spare) else {
                 continue;
             };
-            let rest = self.parts[part].rest_of(&text.text, is_sound);
+            let is_older = self.items[at].is_older;
+            let rest = self.parts[part].rest_of(&text.text, is_sound, is_older);
             self.add_rest(part, rest, &text.text);
             if !rest.is_empty() {
                 let item = &self.items[at];
@@ -625,6 +640,7 @@ impl Output {
         self.make_room()?;
         self.items.push(Item {
             kind: kind.into(),
+            is_older: self.is_partial,
             ..Item::default()
         });
         Some(self.items.len() - 1)
@@ -728,9 +744,12 @@ impl Item {
 
 impl Part {
     /// What of the whole text has not been streamed. With `is_sound` no event is missing that could have had it, so this may be
-    /// its end; else it is all of a text that has not begun, or nothing.
-    fn rest_of<'t>(&self, text: &'t str, is_sound: bool) -> &'t str {
+    /// its end; else it is all of a text that has not begun, or nothing. Of an item that `is_older` than what was read it is nothing.
+    fn rest_of<'t>(&self, text: &'t str, is_sound: bool, is_older: bool) -> &'t str {
         let Streamed { bytes, last, .. } = self.streamed;
+        if is_older {
+            return "";
+        }
         if bytes == 0 {
             return text;
         }

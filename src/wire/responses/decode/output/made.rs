@@ -23,6 +23,7 @@ impl Output {
         is_sound: bool,
     ) -> PutRight {
         self.items[at].is_hollow = view.is_hollow();
+        let is_sound = is_sound && !self.items[at].is_older;
         let raw = &self.named(at, view, raw);
         let Some(name) = view.input_member() else {
             let contents = match view.is_hollow() {

@@ -1,0 +1,30 @@
+//! How far the answer of a request was read that its server keeps and goes on with.
+
+use std::{fmt, sync::Arc};
+
+use url::Url;
+
+use crate::wire::StreamDecoder;
+
+/// What an attempt needs that goes on with a response where the one before it broke.
+///
+/// It lies with the audience, and is lent with it, because both are one state: all that the decoder has read, and nothing else, was
+/// published. The attempt takes it out at its start and puts it back when it has published the last; so of an attempt that panics
+/// or is lost, of which nobody knows what it had read, there is none, and nothing is gone on with.
+pub(crate) struct Resumption {
+    pub(crate) decoder: StreamDecoder,
+    /// Where the response goes on.
+    pub(crate) url: Arc<Url>,
+    /// The attempt that the answer began with.
+    pub(crate) began_with: u32,
+}
+
+/// Nothing of the answer, nor of the URL, which may hold a key.
+impl fmt::Debug for Resumption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resumption")
+            .field("decoder", &self.decoder)
+            .field("began_with", &self.began_with)
+            .finish_non_exhaustive()
+    }
+}

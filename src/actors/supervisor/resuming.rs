@@ -1,0 +1,57 @@
+//! Whether a response that runs on without its stream is gone on with, or given up for another.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{attempts::Standing, requests::Request};
+use crate::{
+    actors::audience::{Audience, listener::Listener},
+    protocol::error::ApiError,
+};
+
+impl Request {
+    /// Looks at what there is of the answer after its attempt failed with this error, and gives up on going on with it where its server
+    /// does not, or not any more.
+    pub(super) fn standing(
+        &self,
+        listener: &mut Listener,
+        error: &ApiError,
+        now: Instant,
+    ) -> Standing {
+        let Listener::Audience(audience) = listener else {
+            return Standing::default();
+        };
+        let is_refused = self.is_resuming && audience.resumption.is_some() && is_refusal(error);
+        if is_refused || is_too_old(audience, self.spec.retry.resume_window, now) {
+            audience.resumption = None;
+        }
+        let resumes = audience.resumption.is_some();
+        // Nothing else is to be asked for than what was refused.
+        let kept = self.spec.kept.as_ref();
+        let is_all = kept.is_some_and(|kept| kept.from.is_some());
+        let output_delivered = audience.output_delivered();
+        let is_accepted = self.spec.stream.is_background && audience.accepted_at().is_some();
+        Standing {
+            output_delivered,
+            resumes,
+            is_begun: !resumes && (output_delivered || is_accepted),
+            is_refused: is_refused && !is_all,
+        }
+    }
+}
+
+/// Whether the server says of this response, and not of requests like this one, that it does not go on with it: it does not know it
+/// (any more), it is too old, it never goes on with any.
+fn is_refusal(error: &ApiError) -> bool {
+    matches!(
+        error.details().status,
+        Some(400 | 404 | 405 | 410 | 422 | 501)
+    )
+}
+
+/// Whether the server has begun the response so long ago that it does not go on with it any more.
+fn is_too_old(audience: &Audience, window: Option<Duration>, now: Instant) -> bool {
+    let accepted_at = audience.accepted_at();
+    window.is_some_and(|window| accepted_at.is_some_and(|at| now - at >= window))
+}
