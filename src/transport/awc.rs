@@ -32,14 +32,14 @@ use awc::{
 use bytes::Bytes;
 use futures_core::{Stream, future::LocalBoxFuture};
 use futures_util::stream;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use rustls::ClientConfig;
 use tokio::sync::Notify;
 use url::{Position, Url};
 
 use super::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
-    TransportResponse,
+    TransportResponse, Upgraded,
     connection::{Connection, Connections, Handle, Outcome, Peer, Socket},
     dial::{alert, dial, handshake, io_reason},
     framing::Framing,
@@ -49,6 +49,8 @@ use super::{
     tls::TlsConfig,
     unpack::{Encoding, Unpacked},
 };
+
+mod websocket;
 
 /// How long a connection may lie idle and still be used. Load balancers close theirs after 60 s (AWS) or later; closing first
 /// avoids sending a request into a connection that is just being closed.
@@ -152,6 +154,15 @@ impl Transport for AwcTransport {
         request: TransportRequest,
     ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>> {
         Box::pin(send(Rc::clone(&self.clients), request))
+    }
+
+    fn upgrade(
+        &self,
+        request: TransportRequest,
+        max_message_bytes: usize,
+    ) -> LocalBoxFuture<'static, Result<Upgraded, TransportError>> {
+        let clients = Rc::clone(&self.clients);
+        Box::pin(async move { clients.upgrade(request, max_message_bytes).await })
     }
 }
 
@@ -352,6 +363,13 @@ async fn send_once(
             message,
         )));
     };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let message = format!("{peer} switches to another protocol (101), which was not asked for");
+        return Err(fail(TransportError::new(
+            TransportErrorKind::InvalidResponse,
+            message,
+        )));
+    }
     let framing = head.framing(&request.method);
     let has_body = !matches!(framing, Framing::Nothing | Framing::Sized(0));
     let encoding = Encoding::of(head.headers.get_all(header::CONTENT_ENCODING));

@@ -19,6 +19,7 @@ use std::{
 
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use bytes::{Buf as _, BytesMut};
+use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -90,6 +91,8 @@ enum Turn {
     Answered(Box<Head>, usize),
     /// The server: the body, as far as there is one.
     Body,
+    /// Both, in another protocol than HTTP. It never comes back.
+    Switched,
 }
 
 /// The server of a connection, whatever is between.
@@ -478,6 +481,9 @@ impl AsyncRead for Connection {
         if let Turn::Answered(..) = state.turn
             && let Turn::Answered(head, length) = mem::replace(&mut state.turn, Turn::Body)
         {
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                state.turn = Turn::Switched;
+            }
             state.replace_head(length, &head.for_codec(state.refused.is_some()));
             self.tell(Outcome {
                 head: Some(head),

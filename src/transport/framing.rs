@@ -60,6 +60,9 @@ impl Head {
     /// What awc's codec is to read in its place: the status, and where the body ends. With `is_last` no other response comes on the
     /// connection.
     pub(super) fn for_codec(&self, is_last: bool) -> String {
+        if self.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.of_handshake();
+        }
         let framing = self.framing(&Method::POST);
         // In HTTP/1.1 awc takes a body that ends with the connection for none.
         let version = match framing {
@@ -77,6 +80,26 @@ impl Head {
         }
         if is_last || self.is_last() {
             head.push_str("connection: close\r\n");
+        }
+        head.push_str("\r\n");
+        head
+    }
+}
+
+impl Head {
+    /// The answer to a handshake, with what awc looks at.
+    fn of_handshake(&self) -> String {
+        let mut head = "HTTP/1.1 101 _\r\n".to_owned();
+        for name in [
+            header::UPGRADE,
+            header::CONNECTION,
+            header::SEC_WEBSOCKET_ACCEPT,
+        ] {
+            for value in self.headers.get_all(&name) {
+                if let Ok(value) = value.to_str() {
+                    head.extend([name.as_str(), ": ", value, "\r\n"]);
+                }
+            }
         }
         head.push_str("\r\n");
         head

@@ -61,16 +61,11 @@ impl HeadReader {
             let Some((head, length)) = parsed else {
                 return Ok(None);
             };
-            if !head.status.is_informational() {
+            // 101 ends HTTP on the connection, so nothing comes behind it that would be a head.
+            let is_final =
+                !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if is_final {
                 return Ok(Some((head, length, mem::take(&mut self.bytes))));
-            }
-            if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                let message =
-                    format!("{peer} switches to another protocol (101), which was not asked for");
-                return Err(TransportError::new(
-                    TransportErrorKind::InvalidResponse,
-                    message,
-                ));
             }
             self.interim_bytes += length;
             self.bytes.advance(length);

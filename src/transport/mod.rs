@@ -1,6 +1,14 @@
 //! The seam between the runtime and HTTP: what a test replaces.
 
-use std::{error::Error, fmt, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_core::{Stream, future::LocalBoxFuture};
@@ -46,6 +54,79 @@ pub trait Transport {
         &self,
         request: TransportRequest,
     ) -> LocalBoxFuture<'static, Result<TransportResponse, TransportError>>;
+
+    /// Opens a WebSocket, within the request's connect timeout: `request` is the handshake, a GET of an `http` or `https` URL whose
+    /// headers of the handshake itself the transport sets. A message that is longer than `max_message_bytes`, in however many
+    /// frames it comes, ends the socket with an error.
+    ///
+    /// The default opens none, so that a transport which knows no WebSockets has requests that may go by SSE go by that.
+    ///
+    /// # Errors
+    /// When no answer to the handshake arrived, or one that is neither a refusal nor a WebSocket.
+    fn upgrade(
+        &self,
+        request: TransportRequest,
+        max_message_bytes: usize,
+    ) -> LocalBoxFuture<'static, Result<Upgraded, TransportError>> {
+        let _ = (request, max_message_bytes);
+        let message = "this transport opens no WebSockets";
+        let error = TransportError::new(TransportErrorKind::InvalidRequest, message);
+        Box::pin(std::future::ready(Err(error)))
+    }
+}
+
+/// What came of a handshake for a WebSocket.
+pub enum Upgraded {
+    /// There is one.
+    Open {
+        /// The headers of the answer.
+        headers: HeaderMap,
+        /// The socket.
+        socket: Box<dyn WebSocket>,
+    },
+    /// The server, or somebody before it, answered with another status than 101. What it says in a body is not read.
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// The headers of the answer.
+        headers: HeaderMap,
+    },
+}
+
+/// An open WebSocket. Its drop closes the connection, without a close frame.
+pub trait WebSocket {
+    /// The next message; `None` is the end of the connection, and nothing follows that or an error. Pings are the caller's to answer.
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<WebSocketMessage, TransportError>>>;
+
+    /// Takes a message to send, which [`poll_flush`](Self::poll_flush) writes.
+    ///
+    /// # Errors
+    /// For a message that can not be sent, such as a text that is not UTF-8.
+    fn start_send(&mut self, message: WebSocketMessage) -> Result<(), TransportError>;
+
+    /// Writes what was taken; ready when all of it is.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>;
+}
+
+/// A message of a WebSocket, whole: its fragments are put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebSocketMessage {
+    /// Text. What comes may be no UTF-8; what is sent must be.
+    Text(Bytes),
+    /// Bytes.
+    Binary(Bytes),
+    /// A ping, with what the pong is to repeat.
+    Ping(Bytes),
+    /// A pong.
+    Pong(Bytes),
+    /// The peer closes the connection, or is told that we do: the code and the reason, if there are any.
+    Close(Option<(u16, String)>),
 }
 
 /// Makes a [`Transport`] for each arbiter, on that arbiter, because clients are not `Send`.
@@ -168,6 +249,8 @@ pub enum TransportErrorKind {
     TooLarge,
     /// The connection broke inside the body.
     Body,
+    /// A message of a WebSocket is over the client's limit.
+    MessageTooLarge,
 }
 
 impl TransportError {
@@ -227,6 +310,7 @@ impl From<TransportError> for ApiError {
             TransportErrorKind::InvalidResponse => (ErrorKind::Protocol, Phase::ResponseHead),
             TransportErrorKind::TooLarge => (ErrorKind::TooLarge, Phase::ResponseHead),
             TransportErrorKind::Body => (ErrorKind::Connection, Phase::Body),
+            TransportErrorKind::MessageTooLarge => (ErrorKind::TooLarge, Phase::Body),
         };
         // The same again would end the same.
         let is_alert = error.kind() == TransportErrorKind::TlsAlert;

@@ -166,14 +166,15 @@ fn plain_rooms_know_no_actor_no_client_and_no_runtime() {
 fn one_file_names_each_crate_that_is_kept_apart() {
     let tree = &Sources::get().tree;
     for (name, only) in [
-        ("awc", "transport/awc.rs"),
+        ("awc", "transport/awc"),
+        ("actix_codec", "transport/awc/"),
         ("actix_tls", "transport/awc.rs"),
         ("backoff", "retry/backoff.rs"),
     ] {
         assert_right(&check_users(tree, name, &[only]));
     }
     // The relay's server watches what it accepts.
-    let of_http = ["transport/awc.rs", "relay/service.rs"];
+    let of_http = ["transport/awc", "relay/service.rs"];
     assert_right(&check_users(tree, "actix_http", &of_http));
     let of_metrics = ["actors/observing/metrics.rs", "relay/metrics.rs"];
     assert_right(&check_users(tree, "metrics", &of_metrics));
