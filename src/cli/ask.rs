@@ -10,6 +10,7 @@ use actix_responses::{
     Runtime,
     actors::{DeliveryPolicy, RequestId, SubmitRequest, Subscriber},
     protocol::{Prompt, ResponseEvent},
+    provider::StreamTransport,
     retry::{RetryAfterOutput, RetryPolicy},
 };
 use clap::{ArgAction, Args, ValueEnum};
@@ -57,11 +58,37 @@ pub(super) struct Ask {
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
+    /// How the request is sent to the Responses API [default: what --providers-file says, else sse]
+    #[arg(long, value_enum, help_heading = "Provider")]
+    transport: Option<TransportName>,
+
     #[command(flatten)]
     retry: RetryOptions,
 
     #[command(flatten)]
     provider: ProviderOptions,
+}
+
+/// How a request for a stream is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TransportName {
+    /// As a POST that is answered by server-sent events
+    Sse,
+    /// As a message on a WebSocket
+    #[value(name = "websocket")]
+    WebSocket,
+    /// On a WebSocket, and by sse where the server has none
+    Auto,
+}
+
+impl From<TransportName> for StreamTransport {
+    fn from(name: TransportName) -> Self {
+        match name {
+            TransportName::Sse => Self::Sse,
+            TransportName::WebSocket => Self::WebSocket,
+            TransportName::Auto => Self::Auto,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -94,7 +121,10 @@ impl RetryOptions {
 
 impl Ask {
     pub(super) fn run(self) -> Result<ExitStatus, UsageError> {
-        let upstream = self.provider.upstream()?;
+        let mut upstream = self.provider.upstream()?;
+        let transport = self.transport.map(StreamTransport::from);
+        let of_provider = &mut upstream.provider.stream_transport;
+        *of_provider = transport.unwrap_or(*of_provider);
         logging::start(self.verbose, upstream.secrets.clone())?;
         let prompt = self.prompt.prompt(&upstream)?;
         upstream.announce();

@@ -9,7 +9,7 @@ use toml::{
 
 use super::{
     compression::RequestCompression, endpoint::Provider, presets::Preset,
-    settings::ProviderSettings, timeouts::Timeouts,
+    settings::ProviderSettings, stream_transport::StreamTransport, timeouts::Timeouts,
 };
 use crate::{
     duration::parse_limit,
@@ -38,6 +38,7 @@ const MAX_CATALOG_BYTES: u64 = 1 << 20;
 /// query = { api-version = "preview" }
 /// max_attempts = 3
 /// request_compression = "none"          # or "zstd"
+/// transport = "sse"                     # or "websocket", "auto": see `StreamTransport`
 /// client_cert = "team.pem"              # shown to a server that asks for one; beside this file. See `ProviderSettings::tls`
 /// client_key = "team.key"               # where its key is not in the same file
 ///
@@ -237,6 +238,7 @@ fn settings(entry: Spanned<DeValue<'_>>) -> Result<ProviderSettings, Wrong> {
     settings.request_compression = keys
         .choice("request_compression", COMPRESSIONS)?
         .unwrap_or_default();
+    settings.stream_transport = keys.choice("transport", TRANSPORTS)?.unwrap_or_default();
     settings.client_cert = keys.text("client_cert")?.map(Into::into);
     settings.client_key = keys.text("client_key")?.map(Into::into);
     if let Some(timeouts) = keys.take("timeouts") {
@@ -262,6 +264,12 @@ const COMPRESSIONS: &[(&str, RequestCompression)] = &[
     ("none", RequestCompression::None),
     #[cfg(feature = "zstd")]
     ("zstd", RequestCompression::ZSTD),
+];
+
+const TRANSPORTS: &[(&str, StreamTransport)] = &[
+    ("sse", StreamTransport::Sse),
+    ("websocket", StreamTransport::WebSocket),
+    ("auto", StreamTransport::Auto),
 ];
 
 fn timeouts_of(value: Spanned<DeValue<'_>>) -> Result<Timeouts, Wrong> {

@@ -11,6 +11,7 @@ use url::{Url, form_urlencoded};
 use super::{
     auth::{AuthProvider, NoAuth},
     compression::RequestCompression,
+    stream_transport::StreamTransport,
     timeouts::Timeouts,
 };
 use crate::{
@@ -67,6 +68,8 @@ pub struct Provider {
     pub quirks: Quirks,
     /// How request bodies are compressed. Default: they are not.
     pub request_compression: RequestCompression,
+    /// How the requests for streams are sent. Default: as a POST that is answered by SSE.
+    pub stream_transport: StreamTransport,
     /// How many attempts a request to it may have, the first included, instead of what the
     /// [`RetryPolicy`](crate::retry::RetryPolicy) of all providers says. That of a single request goes before.
     pub max_attempts: Option<u32>,
@@ -127,6 +130,7 @@ impl Provider {
             drain: DrainLimits::default(),
             quirks: Quirks::default(),
             request_compression: RequestCompression::default(),
+            stream_transport: StreamTransport::default(),
             max_attempts: None,
         }
     }
@@ -177,6 +181,13 @@ impl Provider {
     #[must_use]
     pub fn with_request_compression(mut self, compression: RequestCompression) -> Self {
         self.request_compression = compression;
+        self
+    }
+
+    /// Sets how the requests for streams are sent.
+    #[must_use]
+    pub fn with_stream_transport(mut self, transport: StreamTransport) -> Self {
+        self.stream_transport = transport;
         self
     }
 
@@ -281,6 +292,7 @@ impl Provider {
     /// Refuses what could not be asked with these headers of a request.
     pub(crate) fn check(&self, request: &HeaderMap) -> Result<(), ApiError> {
         self.timeouts.validate()?;
+        self.stream_transport.check(self.wire)?;
         self.request_compression.check(&self.headers)?;
         self.request_compression.check(request)
     }
@@ -322,6 +334,7 @@ impl fmt::Debug for Provider {
             .field("drain", &self.drain)
             .field("quirks", &self.quirks)
             .field("request_compression", &self.request_compression)
+            .field("stream_transport", &self.stream_transport)
             .field("max_attempts", &self.max_attempts)
             .finish()
     }

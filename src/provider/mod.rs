@@ -8,6 +8,7 @@ mod endpoint;
 mod kept;
 mod presets;
 mod settings;
+mod stream_transport;
 mod timeouts;
 mod turn_state;
 
@@ -19,6 +20,7 @@ pub use endpoint::Provider;
 pub(crate) use endpoint::{Accept, add_auth, checked_header};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
+pub use stream_transport::StreamTransport;
 pub(crate) use timeouts::MAX_TRAILER;
 pub use timeouts::Timeouts;
 pub(crate) use turn_state::TURN_STATE;

@@ -7,6 +7,7 @@ use super::{
     compression::RequestCompression,
     endpoint::Provider,
     presets::Preset,
+    stream_transport::StreamTransport,
     timeouts::Timeouts,
 };
 use crate::{
@@ -58,6 +59,8 @@ pub struct ProviderSettings {
     pub max_attempts: Option<u32>,
     /// How request bodies are compressed.
     pub request_compression: RequestCompression,
+    /// How the requests for streams are sent.
+    pub stream_transport: StreamTransport,
     /// A PEM file with the certificate that it is shown when it asks for one; see [`tls`](Self::tls).
     pub client_cert: Option<PathBuf>,
     /// A PEM file with the key of that certificate; by default the same file.
@@ -78,6 +81,7 @@ with_fields!(ProviderSettings {
     with_timeouts(timeouts: Timeouts),
     with_max_attempts(max_attempts: u32 => Some(max_attempts)),
     with_request_compression(request_compression: RequestCompression),
+    with_stream_transport(stream_transport: StreamTransport),
     with_client_cert(client_cert: impl Into<PathBuf> => Some(client_cert.into())),
     with_client_key(client_key: impl Into<PathBuf> => Some(client_key.into())),
     with_quirks(quirks: Quirks => Some(quirks)),
@@ -205,6 +209,7 @@ impl ProviderSettings {
         provider.timeouts = self.timeouts.clone();
         provider.max_attempts = self.max_attempts;
         provider.request_compression = self.request_compression;
+        provider.stream_transport = self.stream_transport;
         let named = |error| Problem::Theirs("timeouts".to_owned(), error);
         provider.timeouts.validate().map_err(named)?;
         self.with_key(provider, lookup)

@@ -32,6 +32,7 @@ mod proxy;
 pub(crate) mod silence;
 mod tls;
 mod unpack;
+mod websocket;
 
 pub use self::awc::AwcTransportFactory;
 pub(crate) use self::dial::lacking;
@@ -40,6 +41,7 @@ pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
 pub use self::proxy::ProxyConfig;
 pub use self::tls::TlsConfig;
+pub(crate) use self::websocket::Turn;
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///

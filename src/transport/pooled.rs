@@ -11,7 +11,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{BodyStream, Transport, TransportError, TransportRequest, TransportResponse};
+use super::{
+    BodyStream, Transport, TransportError, TransportRequest, TransportResponse,
+    websocket::{Turn, WebSockets},
+};
 
 /// How much of a body is still read after its terminal event, so that the connection can serve the next request.
 ///
@@ -52,6 +55,7 @@ pub(crate) struct Pooled {
     transport: Rc<dyn Transport>,
     origins: RefCell<HashMap<String, Origin>>,
     moved: Notify,
+    sockets: WebSockets,
 }
 
 #[derive(Default)]
@@ -70,6 +74,7 @@ impl Pooled {
             transport,
             origins: RefCell::default(),
             moved: Notify::default(),
+            sockets: WebSockets::default(),
         }
     }
 
@@ -82,6 +87,21 @@ impl Pooled {
     ) -> Result<TransportResponse, TransportError> {
         self.wait_for_connection(origin, limits.time).await;
         self.transport.send(request).await
+    }
+
+    /// Sends a request over a WebSocket, or where there is none, and the request may go by SSE, as [`send`](Self::send) does.
+    pub(crate) async fn send_over_socket(
+        &self,
+        origin: &str,
+        limits: DrainLimits,
+        request: TransportRequest,
+        turn: &Turn,
+    ) -> Result<TransportResponse, TransportError> {
+        let sent = self.sockets.send(&self.transport, origin, &request, turn);
+        match sent.await? {
+            Some(response) => Ok(response),
+            None => self.send(origin, limits, request).await,
+        }
     }
 
     /// Reads a body to its end, within limits, so that its connection can serve the next request; otherwise drops it, which

@@ -11,3 +11,4 @@ mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 mod unread;
+mod websocket;

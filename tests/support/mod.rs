@@ -17,6 +17,8 @@ mod server_process;
 #[cfg(all(unix, feature = "cli"))]
 mod terminal;
 mod tls;
+#[cfg(feature = "runtime")]
+pub(crate) mod websocket;
 
 use std::{future::Future, time::Duration};
 

@@ -183,7 +183,13 @@ async fn head_at(
         connect_timeout: provider.timeouts.connect,
         may_be_repeated: spec.retry.attempts() > 1,
     };
-    let sent = transport.send(&spec.origin, provider.drain, request).await;
+    let sent = match spec.socket_turn().filter(|_| !is_get) {
+        None => transport.send(&spec.origin, provider.drain, request).await,
+        Some(turn) => {
+            let sending = transport.send_over_socket(&spec.origin, provider.drain, request, &turn);
+            Box::pin(sending).await
+        }
+    };
     let response = sent.map_err(|error| {
         let mut error = ApiError::from(error);
         secrets.scrub(&mut error);

@@ -23,9 +23,10 @@ use crate::{
         Id, RequestOptions,
         error::{ApiError, ErrorKind},
     },
-    provider::{Accept, Provider, TurnState},
+    provider::{Accept, Provider, StreamTransport, TurnState},
     retry::RetryPolicy,
     telemetry::{Attributes, Content, Propagator},
+    transport::Turn,
     wire::{ResumePoint, StreamLimits, Wire},
 };
 
@@ -264,6 +265,22 @@ impl RequestSpec {
     pub(crate) fn body(&self) -> Bytes {
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         body.clone()
+    }
+
+    /// What a WebSocket needs of it, if that is how it is to go: a new answer of the Responses API that lives with its stream.
+    pub(super) fn socket_turn(&self) -> Option<Turn> {
+        let may_fall_back = match self.provider.stream_transport {
+            StreamTransport::Sse => return None,
+            StreamTransport::WebSocket => false,
+            StreamTransport::Auto => true,
+        };
+        let is_stream = self.accept == Accept::EventStream;
+        let is_possible = self.provider.wire == Wire::Responses && !self.stream.is_background;
+        (is_stream && is_possible).then(|| Turn {
+            body: self.body(),
+            may_fall_back,
+            max_message_bytes: self.stream.limits.sse.max_event_bytes,
+        })
     }
 
     /// No attempt follows: what it would send is let go.

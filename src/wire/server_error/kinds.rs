@@ -184,6 +184,8 @@ pub(super) fn kind_of_name(name: &str) -> Option<ErrorKind> {
         | "limit_requests"
         | "limit_burst_rate"
         | "app_id_qps_over_flow" => ErrorKind::RateLimited,
+        // It has lived for the 60 minutes that the server gives one; a new one will do.
+        "websocket_connection_limit_reached" => ErrorKind::Connection,
         "server_is_overloaded"
         | "slow_down"
         | "service_unavailable"

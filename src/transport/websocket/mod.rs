@@ -1,0 +1,370 @@
+//! Requests of the Responses API over WebSockets: each is a message, and its answer comes in messages that are the events of a stream.
+//!
+//! Above this an answer is the body of an HTTP response, with an event in each chunk, so that all that reads, times, bounds and retries a
+//! stream knows nothing of sockets. An error that comes first is the HTTP response that it stands for. A connection serves one request at
+//! a time, and then the next one that would say the same in its handshake. `stream_id` (several responses on one connection), steering
+//! and compression are not used.
+
+mod connection;
+mod frames;
+mod idle;
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use self::{
+    frames::{ErrorMessage, Meaning},
+    idle::{Ask, Handle, IdleConnections, Key},
+};
+use super::{
+    BodyStream, Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse,
+    Upgraded,
+};
+use crate::retry::delay_from_headers;
+
+/// How many messages of an answer are read ahead of who reads it. Each may be as large as an event.
+const MESSAGES_AHEAD: usize = 8;
+
+/// How long an origin is asked by SSE after a handshake with it failed, before another is tried: gateways are not changed every minute,
+/// and a black hole costs the connect timer each time.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
+
+/// How many origins are remembered that refused. Beyond it all are forgotten, which costs a handshake each.
+const MAX_REFUSED: usize = 256;
+
+/// How often one request is sent anew because the server ends connections, without that it counts as an attempt.
+const MAX_CONNECTIONS: usize = 3;
+
+/// What says that the client knows the mode.
+const BETA: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("openai-beta"),
+    HeaderValue::from_static("responses_websockets=2026-02-06"),
+);
+
+/// Headers of a POST that say something of its body or its answer. What a socket carries has neither.
+const OF_A_POST: [HeaderName; 4] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+];
+
+/// Headers of an answer to a handshake that are of the handshake alone.
+const OF_THE_HANDSHAKE: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::UPGRADE,
+];
+
+/// What a request over a WebSocket needs besides what a POST does.
+pub(crate) struct Turn {
+    /// The body, as it is written.
+    pub(crate) body: Bytes,
+    /// Whether it goes by SSE where there is no WebSocket.
+    pub(crate) may_fall_back: bool,
+    /// The largest event.
+    pub(crate) max_message_bytes: usize,
+}
+
+/// The WebSockets of one worker.
+#[derive(Default)]
+pub(super) struct WebSockets {
+    idle: Rc<IdleConnections>,
+    /// The origins that refused, and until when that counts.
+    refused: RefCell<HashMap<String, Instant>>,
+}
+
+/// The first thing that comes of a request.
+enum First {
+    Response(TransportResponse),
+    /// The connection is over, and the server did not get to the request.
+    Ended(Option<TransportError>),
+    /// The connection has lived for as long as the server lets one.
+    OfAge(TransportResponse),
+}
+
+impl WebSockets {
+    /// Sends a request, over a connection that is idle or a new one, and waits for the first message of the answer. `None` when there is
+    /// no WebSocket to be had and the request may go by SSE.
+    pub(super) async fn send(
+        &self,
+        transport: &Rc<dyn Transport>,
+        origin: &str,
+        request: &TransportRequest,
+        turn: &Turn,
+    ) -> Result<Option<TransportResponse>, TransportError> {
+        if turn.may_fall_back && self.is_refused(origin) {
+            return Ok(None);
+        }
+        let Some(message) = frames::create(&turn.body) else {
+            let message = "the body is no JSON object, which a WebSocket wants";
+            return Err(TransportError::new(
+                TransportErrorKind::InvalidRequest,
+                message,
+            ));
+        };
+        let handshake = handshake(request);
+        let key = Key::new(&handshake.url, &handshake.headers, turn.max_message_bytes);
+        let mut left = MAX_CONNECTIONS;
+        loop {
+            left -= 1;
+            let used = self.idle.take(&key);
+            let is_used = used.is_some();
+            let (connection, headers) = match used {
+                Some(connection) => (connection, HeaderMap::new()),
+                None => match self.open(transport, origin, &handshake, &key, turn).await? {
+                    Opened::Connection(connection, headers) => (connection, headers),
+                    Opened::Refusal(refusal) => return Ok(Some(refusal)),
+                    Opened::Nothing => return Ok(None),
+                },
+            };
+            match ask(connection, message.clone(), headers).await {
+                First::Response(response) => return Ok(Some(response)),
+                First::Ended(_) if is_used && request.may_be_repeated && left > 0 => {
+                    tracing::debug!(
+                        origin,
+                        "a used WebSocket was dead: the request is sent on a new one"
+                    );
+                    self.idle.close(&key);
+                }
+                First::OfAge(_) if left > 0 => {
+                    tracing::debug!(
+                        origin,
+                        "the server ends a WebSocket for its age: the request is sent on a new one"
+                    );
+                    self.idle.close(&key);
+                }
+                First::OfAge(refusal) => return Ok(Some(refusal)),
+                First::Ended(error) => {
+                    return Err(error.unwrap_or_else(|| {
+                        let message = format!("{origin} closed the WebSocket before it answered");
+                        TransportError::new(TransportErrorKind::Send, message)
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Opens a connection and starts its task.
+    async fn open(
+        &self,
+        transport: &Rc<dyn Transport>,
+        origin: &str,
+        handshake: &TransportRequest,
+        key: &Key,
+        turn: &Turn,
+    ) -> Result<Opened, TransportError> {
+        // A transport may know no connect timeout.
+        let limit = handshake.connect_timeout.saturating_mul(2);
+        let upgrading = transport.upgrade(copy(handshake), turn.max_message_bytes);
+        let upgraded = timeout(limit, upgrading).await.unwrap_or_else(|_| {
+            let message = format!("no WebSocket with {origin} within {limit:?}");
+            Err(TransportError::new(
+                TransportErrorKind::ConnectTimeout,
+                message,
+            ))
+        });
+        match upgraded {
+            Ok(Upgraded::Open {
+                mut headers,
+                socket,
+            }) => {
+                for name in &OF_THE_HANDSHAKE {
+                    headers.remove(name);
+                }
+                let (asks, asked) = mpsc::channel(1);
+                let idle = Rc::downgrade(&self.idle);
+                actix_rt::spawn(connection::run(socket, origin.to_owned(), asked, idle));
+                let key = key.clone();
+                Ok(Opened::Connection(Handle { key, asks }, headers))
+            }
+            // The server knows the mode, and means the request.
+            Ok(Upgraded::Refused { status, headers })
+                if status == StatusCode::TOO_MANY_REQUESTS || !turn.may_fall_back =>
+            {
+                if status.is_success() {
+                    let message = format!(
+                        "{origin} answers {status} where a WebSocket was asked for, as a server does that knows none"
+                    );
+                    return Err(TransportError::new(
+                        TransportErrorKind::InvalidResponse,
+                        message,
+                    ));
+                }
+                Ok(Opened::Refusal(TransportResponse {
+                    status,
+                    headers,
+                    body: Box::pin(stream::empty()),
+                }))
+            }
+            Ok(Upgraded::Refused { status, .. }) => {
+                tracing::info!(origin, %status, "no WebSocket: requests go by SSE");
+                self.remember(origin);
+                Ok(Opened::Nothing)
+            }
+            Err(error) if turn.may_fall_back => {
+                tracing::info!(origin, %error, "no WebSocket: requests go by SSE");
+                // What this machine lacks, or the transport can't do, says nothing of the server.
+                let is_ours = matches!(
+                    error.kind(),
+                    TransportErrorKind::LocalLimit | TransportErrorKind::InvalidRequest
+                );
+                if !is_ours {
+                    self.remember(origin);
+                }
+                Ok(Opened::Nothing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_refused(&self, origin: &str) -> bool {
+        let refused = self.refused.borrow();
+        refused
+            .get(origin)
+            .is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn remember(&self, origin: &str) {
+        let mut refused = self.refused.borrow_mut();
+        if refused.len() >= MAX_REFUSED {
+            refused.clear();
+        }
+        refused.insert(origin.to_owned(), Instant::now() + REFUSED_FOR);
+    }
+}
+
+enum Opened {
+    Connection(Handle, HeaderMap),
+    /// An answer to the request itself.
+    Refusal(TransportResponse),
+    /// The request is to go by SSE.
+    Nothing,
+}
+
+/// The handshake in place of a POST: the same address, headers and key.
+fn handshake(request: &TransportRequest) -> TransportRequest {
+    let mut handshake = copy(request);
+    handshake.method = Method::GET;
+    for name in &OF_A_POST {
+        handshake.headers.remove(name);
+    }
+    let (name, value) = BETA;
+    let has_it = handshake.headers.get_all(&name).iter().any(|given| {
+        let given = String::from_utf8_lossy(given.as_bytes());
+        given.contains("responses_websockets=")
+    });
+    if !has_it {
+        handshake.headers.append(name, value);
+    }
+    handshake.may_be_repeated = true;
+    handshake
+}
+
+fn copy(request: &TransportRequest) -> TransportRequest {
+    TransportRequest {
+        request: request.request.clone(),
+        attempt: request.attempt,
+        method: request.method.clone(),
+        url: request.url.clone(),
+        headers: request.headers.clone(),
+        body: Bytes::new(),
+        connect_timeout: request.connect_timeout,
+        may_be_repeated: request.may_be_repeated,
+    }
+}
+
+/// Sends a request on a connection, and waits for the first message.
+async fn ask(connection: Handle, message: Bytes, headers: HeaderMap) -> First {
+    let (answer, mut messages) = mpsc::channel(MESSAGES_AHEAD);
+    let asks = connection.asks.clone();
+    let ask = Ask {
+        message,
+        answer,
+        connection,
+    };
+    if asks.send(ask).await.is_err() {
+        return First::Ended(None);
+    }
+    drop(asks);
+    let first = match messages.recv().await {
+        Some(Ok(first)) => first,
+        Some(Err(error)) if error.kind() == TransportErrorKind::MessageTooLarge => {
+            let body: BodyStream = Box::pin(stream::iter([Err(error)]));
+            return First::Response(TransportResponse {
+                status: StatusCode::OK,
+                headers,
+                body,
+            });
+        }
+        Some(Err(error)) => return First::Ended(Some(error)),
+        None => return First::Ended(None),
+    };
+    let mut answered = (StatusCode::OK, headers);
+    let mut is_of_age = false;
+    if Meaning::of(&first) == Meaning::Error
+        && let Some(error) = ErrorMessage::read(&first)
+    {
+        is_of_age = error.is_of_age();
+        let ErrorMessage {
+            status, headers, ..
+        } = error;
+        if let Some(status) = status {
+            let response = TransportResponse {
+                status,
+                headers,
+                body: Box::pin(stream::iter([Ok(first)])),
+            };
+            return match is_of_age {
+                true => First::OfAge(response),
+                false => First::Response(response),
+            };
+        }
+        // The event says the rest.
+        answered.1 = headers;
+    }
+    let mut first = Some(first);
+    let body = stream::poll_fn(move |cx| {
+        let next = match first.take() {
+            Some(first) => Some(Ok(first)),
+            None => std::task::ready!(messages.poll_recv(cx)),
+        };
+        std::task::Poll::Ready(next.map(|next| next.map(|message| event(&message))))
+    });
+    let (status, headers) = answered;
+    let response = TransportResponse {
+        status,
+        headers,
+        body: Box::pin(body),
+    };
+    match is_of_age {
+        true => First::OfAge(response),
+        false => First::Response(response),
+    }
+}
+
+/// A message as an event; the headers of an error go where a decoder looks.
+fn event(message: &[u8]) -> Bytes {
+    if Meaning::of(message) == Meaning::Error
+        && let Some(error) = ErrorMessage::read(message)
+    {
+        let delay = match error.is_of_age() {
+            true => Some(Duration::ZERO),
+            false => delay_from_headers(&error.headers, std::time::SystemTime::now()),
+        };
+        if delay.is_some() {
+            return frames::as_event(&error.with_delay(delay));
+        }
+    }
+    frames::as_event(message)
+}
