@@ -142,7 +142,7 @@ kinds! {
     /// The answer is whole, and not what it was asked to be: [`Response::parse`](crate::protocol::Response::parse) found no such JSON.
     InvalidOutput = "invalid_output",
         "ask again, or hold the model to a schema";
-    /// The stream ended before its terminal event. Retried.
+    /// The stream ended before its terminal event, or a piece of the answer broke on its way: an event that is no JSON. Retried.
     Truncated = "truncated",
         "try again; if it repeats, look for a proxy that cuts long answers";
     /// What came is not what the API sends: no HTTP, no event stream, JSON of the wrong shape. Never retried.

@@ -27,9 +27,18 @@ const HEARTBEATS: [&str; 7] = [
 #[derive(Default)]
 pub(super) struct Unread {
     words: String,
-    /// A text that is a lost piece if the answer goes on.
-    gap: Option<String>,
-    lost: Option<String>,
+    /// What is lost if the answer goes on.
+    gap: Option<Lost>,
+    lost: Option<Lost>,
+}
+
+/// A piece of the answer that is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// What came in its place, cut.
+    pub(super) piece: String,
+    /// It is JSON: the server wrote what nobody knows, and will again. Otherwise it broke on its way.
+    pub(super) is_json: bool,
 }
 
 /// What a text is.
@@ -63,7 +72,10 @@ impl Unread {
         let is_page = text.starts_with('<');
         let looks_like_json = json.is_none() && !is_page && looks_like_json;
         if looks_like_json || (is_answering && place == TextPlace::Data) {
-            self.gap = Some(excerpt(text));
+            self.gap = Some(Lost {
+                piece: excerpt(text),
+                is_json: false,
+            });
         }
         if !looks_like_json {
             self.push_words(text);
@@ -76,7 +88,10 @@ impl Unread {
 
     /// Takes a piece of the answer that could be read, but not understood.
     pub(super) fn lose(&mut self, piece: &str) {
-        self.gap = Some(excerpt(piece));
+        self.gap = Some(Lost {
+            piece: excerpt(piece),
+            is_json: true,
+        });
     }
 
     /// Takes words that stood in an event without a form of its own.
@@ -97,9 +112,9 @@ impl Unread {
 
     /// The piece of the answer that is lost, if one is. `is_open` says that the answer has not come to its end, so that
     /// what came last was still a part of it.
-    pub(super) fn lost(&self, is_open: bool) -> Option<&str> {
+    pub(super) fn lost(&self, is_open: bool) -> Option<&Lost> {
         let gap = self.gap.as_ref().filter(|_| is_open);
-        self.lost.as_ref().or(gap).map(String::as_str)
+        self.lost.as_ref().or(gap)
     }
 
     /// What was said in words, as a person can read it.

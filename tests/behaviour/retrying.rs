@@ -9,6 +9,7 @@ use actix_responses::{
     provider::Provider,
     retry::RetryAfterOutput,
     transport::TransportErrorKind,
+    wire::Wire,
 };
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -63,6 +64,56 @@ async fn a_failure_before_any_output_is_retried_in_silence() {
         assert_eq!(text(&events), "Hello", "{name}");
         assert_elapsed(before, Duration::from_millis(100));
         assert_eq!(transport.requests().len(), 2, "{name}");
+    }
+}
+
+/// A first piece that broke on its way: whatever follows, what is streamed would have a hole.
+#[actix_rt::test]
+async fn a_broken_beginning_is_retried_in_silence_and_a_broken_middle_is_not() {
+    let responses = [
+        created() + &item_added(),
+        "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_1\",\"del\n\n".to_owned(),
+        delta("lo") + &item_done("Hello") + &completed(),
+    ];
+    let chunk = |delta: &str, end: &str| {
+        format!("data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{delta}{end}}}]}}\n\n")
+    };
+    let content = |text: &str| chunk(&format!("{{\"content\":\"{text}\"}}"), "");
+    let end = chunk("{}", ",\"finish_reason\":\"stop\"") + "data: [DONE]\n\n";
+    let chat = [
+        chunk("{\"role\":\"assistant\",\"content\":\"\"}", ""),
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"con\n\n".to_owned(),
+        content("lo") + &end,
+    ];
+    for (wire, [start, broken, rest], begun, whole) in [
+        (Wire::Responses, responses, delta("Hel"), answer()),
+        (
+            Wire::Chat,
+            chat,
+            content("Hel"),
+            content("Hel") + &content("lo") + &end,
+        ),
+    ] {
+        let asked = async |first: String| {
+            let exchanges = [Exchange::stream(first), Exchange::stream(whole.clone())];
+            let (runtime, transport) = start_with(exchanges, |config| {
+                config.retry = steady_retry(5);
+                provider(config, |provider| provider.wire = wire);
+            });
+            let events = collect(&runtime).await;
+            (events, transport.requests().len())
+        };
+        let (events, requests) = asked(start.clone() + &broken + &rest).await;
+        assert_eq!((&*text(&events), requests), ("Hello", 2), "{wire:?}");
+        assert_eq!(names(&events).last(), Some(&"completed"), "{wire:?}");
+        let (events, requests) = asked(start + &begun + &broken + &rest).await;
+        assert_eq!((&*text(&events), requests), ("Hello", 1), "{wire:?}");
+        // The Responses API says the whole again.
+        let expected = match wire == Wire::Chat {
+            true => "truncated",
+            false => "completed",
+        };
+        assert_eq!(names(&events).last(), Some(&expected), "{wire:?}");
     }
 }
 

@@ -173,9 +173,10 @@ def wrong(wanted, result):
     return found and found.replace("direct", "wanted").replace("relayed", "found")
 
 
-# What LLMock can be told to do, and what it says of it where that is not PASS.
+# What LLMock can be told to do, and what it says of it where that is not PASS. A chunk that is no JSON is the first piece of the text: at
+# that place each wire is another count of chunks. Behind printed text it is not asked for again, as a cut is not, and the judge wants it to.
 CUT = "what was printed is not asked for again: it ends with exit status 1, which the judge does not see"
-HOLE = "its judge says so of any such chunk that is not followed by another request; a lost part of the answer ends with exit status 1"
+FIRST_PIECE = {"responses": 4, "chat": 1}
 FAULTS = {
     **{f"{status}": ({"type": "fail", "status": status}, None) for status in (400, 401, 403, 404, 422)},
     **{
@@ -193,7 +194,7 @@ FAULTS = {
     "stall": ({"type": "stream_fault", "kind": "stall", "after_chunks": 6, "stall_seconds": 3}, None),
     "disconnect": ({"type": "stream_fault", "kind": "disconnect", "after_chunks": 6}, ("WARN gave_up", CUT)),
     "truncate": ({"type": "stream_fault", "kind": "truncate", "after_chunks": 6}, ("FAIL truncated_stream_accepted", CUT)),
-    "malformed": ({"type": "stream_fault", "kind": "malformed", "after_chunks": 6}, ("WARN malformed_chunk_ignored", HOLE)),
+    "malformed": ({"type": "stream_fault", "kind": "malformed", "after_chunks": FIRST_PIECE}, None),
     "malformed_arguments": ({"type": "tool_fault", "kind": "malformed_arguments"}, None),
     "unknown_tool": ({"type": "tool_fault", "kind": "unknown_tool"}, None),
 }
@@ -212,6 +213,8 @@ def of_llmock(servers, program, cache, only):
                 if only not in name:
                     continue
                 call(control + "reset", {})
+                at = fault.get("after_chunks")
+                fault = {**fault, "after_chunks": at[wire]} if isinstance(at, dict) else fault
                 call(control + "scenario", {"behaviors": [fault]})
                 command = [program, "ask", "--base-url", server.url, "--wire", wire, "-m", "gpt-4o", "--idle-timeout", "1s"]
                 command += ["--tools", tools] if fault["type"] == "tool_fault" else []

@@ -78,7 +78,9 @@ class Servers:
     def graded(self, llmock):
         """The server that grades its clients, another llmock than aimock's."""
         port = free_port()
-        return self.start("llmock", [llmock, "serve", "--host", "127.0.0.1", "--port", str(port)], f"http://127.0.0.1:{port}/v1")
+        # At the pace of a model: of an answer that is written at once it can't see that its reader stopped in the middle.
+        command = [llmock, "serve", "--host", "127.0.0.1", "--port", str(port), "--stream-chunk-delay-ms", "20"]
+        return self.start("llmock", command, f"http://127.0.0.1:{port}/v1")
 
     def relay(self, server, wire=None):
         command = [self.program, "serve", "--listen", "127.0.0.1:0", "--base-url", server.url]

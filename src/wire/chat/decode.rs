@@ -46,7 +46,7 @@ use crate::{
         quirks::Quirks,
         server_error::ServerError,
         template::{Form, Template},
-        unread::{Kind, Unread},
+        unread::{Kind, Lost, Unread},
     },
 };
 
@@ -139,6 +139,8 @@ impl Dialect for ChatDialect {
         }
         let is_answering = self.has_output() && !self.is_whole();
         if self.unread.push(text, place, is_answering) == Kind::Malformed {
+            // The next piece is read with care: nothing may begin behind one that is lost.
+            self.template.forget();
             self.answer
                 .anomalies
                 .malformed(|| format!("not JSON: {}", excerpt(text)));
@@ -199,7 +201,9 @@ impl ChatDialect {
     /// Reads a chunk, whose text is `data`.
     fn on_chunk(&mut self, chunk: &Chunk<'_>, data: &str, out: &mut Vec<ResponseEvent>) -> Step {
         let was_whole = self.is_whole();
+        let is_begun = self.unread.lost(true).is_none() || self.has_output();
         self.on_start(chunk, out);
+        let before = out.len();
         let has_news = chunk.has_more() && self.extras.are_new_in(data);
         if has_news
             && may_report(data)
@@ -253,6 +257,13 @@ impl ChatDialect {
                 self.choices.finished += usize::from(!had_finish);
             }
             self.on_usage(chunk_choice.usage);
+        }
+        if !is_begun && self.has_output() {
+            // No answer that begins behind a lost piece is whole. Before anything of it is delivered it can be asked for again.
+            if let Some(lost) = self.unread.lost(false).filter(|lost| !lost.is_json) {
+                out.truncate(before);
+                return Step::End(self.answer.failed(lost_piece(lost)));
+            }
         }
         let has_usage = self.on_usage(chunk.usage);
         self.has_usage_chunk |= has_usage && chunk.choices().is_empty();
@@ -622,9 +633,14 @@ fn failure(finish: &Finish) -> ApiError {
     error.into_api_error(None)
 }
 
-fn lost_piece(piece: &str) -> ApiError {
+fn lost_piece(lost: &Lost) -> ApiError {
+    let kind = match lost.is_json {
+        true => ErrorKind::Protocol,
+        false => ErrorKind::Truncated,
+    };
+    let piece = &lost.piece;
     ApiError::new(
-        ErrorKind::Protocol,
+        kind,
         format!("a part of the answer could not be read, so it is not whole: {piece}"),
     )
 }

@@ -8,7 +8,7 @@ use self::{
     ending::Ending,
     error_words::{is_error_name, is_error_type, reported_in},
     item::{input_text, member, part_text},
-    loss::Loss,
+    loss::{Loss, lost_start},
     output::{Key, Output},
 };
 use super::{
@@ -72,6 +72,8 @@ pub(crate) struct ResponsesDialect {
     /// The model that answers, as an event said last.
     model: Option<Id>,
     loss: Loss,
+    /// A delta that could not be read, ahead of all output.
+    lost_start: Option<String>,
     unread: Unread,
     /// The response failed, and the server has not said why yet.
     failure: Option<ApiError>,
@@ -191,6 +193,7 @@ impl ResponsesDialect {
             is_created: false,
             model: None,
             loss: Loss::default(),
+            lost_start: None,
             unread: Unread::default(),
             failure: None,
             trouble: None,
@@ -382,6 +385,12 @@ impl ResponsesDialect {
             }
             return self.missing(name, "delta", data);
         };
+        if let Some(piece) = &self.lost_start
+            && !self.output.is_begun()
+        {
+            let error = lost_start(piece);
+            return Step::End(self.fail(error, out));
+        }
         let (address, part) = self.place(kind, envelope, None);
         self.part = part;
         let logprobs = envelope

@@ -61,7 +61,7 @@ impl AttemptPlan {
             // unless it is empty. Words in place of an answer of the Chat wire say why there is none.
             let is_empty = deltas == 0;
             if bytes.starts_with(b"data: {") && (wire == Wire::Chat || is_empty) {
-                fails_with.push(ErrorKind::Protocol);
+                fails_with.push(ErrorKind::Truncated);
             } else if bytes.starts_with(b"data: not json") && wire == Wire::Chat && is_empty {
                 fails_with.push(ErrorKind::ServerError);
             }

@@ -198,13 +198,19 @@ impl ResponsesDialect {
         };
         (!is_held).then(|| {
             let first = self.answer.anomalies.first_malformed.as_deref();
-            let message = match lost.or(first) {
+            // What the server wrote so that it can't be read, it will write again.
+            let kind = match (lost, first) {
+                (None, Some(_)) => ErrorKind::Protocol,
+                _ => ErrorKind::Truncated,
+            };
+            let piece = lost.map(|lost| lost.piece.as_str());
+            let message = match piece.or(first) {
                 Some(what) => {
                     format!("a part of the answer was in an event that could not be read: {what}")
                 }
                 None => "a part of the answer was in an event that is missing".to_owned(),
             };
-            ApiError::new(ErrorKind::Protocol, message)
+            ApiError::new(kind, message)
         })
     }
 }

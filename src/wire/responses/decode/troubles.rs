@@ -4,7 +4,7 @@ use super::{
     ResponsesDialect,
     error_words::{has_words, is_error_name, is_error_type, is_of_tool, said, words_in},
     item::{member, parse},
-    loss::Loss,
+    loss::{self, Loss},
 };
 use crate::{
     json::{
@@ -123,6 +123,10 @@ impl ResponsesDialect {
             self.lose(loss);
         }
         if is_malformed {
+            if loss::is_delta(text) && !self.output.is_begun() {
+                self.lost_start = Some(excerpt(text));
+                self.template.forget();
+            }
             self.answer
                 .anomalies
                 .malformed(|| format!("not JSON: {}", excerpt(text)));

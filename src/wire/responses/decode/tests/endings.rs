@@ -266,8 +266,8 @@ fn done_ends_a_stream_that_does_not_say_how() {
         (vec![created, added, "[DONE]"], "failed truncated"),
         (vec![created, "[DONE]"], "failed truncated"),
         (vec!["[DONE]"], "failed truncated"),
-        (vec![created, delta, cut, "[DONE]"], "failed protocol"),
-        (vec![created, cut, "[DONE]"], "failed protocol"),
+        (vec![created, delta, cut, "[DONE]"], "failed truncated"),
+        (vec![created, cut, "[DONE]"], "failed truncated"),
     ] {
         let decoded = decode(&events);
         let found = match decoded.terminal.as_ref() {

@@ -143,7 +143,7 @@ fn an_end_without_a_reason_says_what_is_known() {
         (vec![whole(), usage(), done()], "completed without a reason"),
         (
             vec![text("a"), broken(), usage(), done()],
-            "failed protocol",
+            "failed truncated",
         ),
         (vec![text("a")], "failed truncated"),
         (vec![text("a"), usage()], "failed truncated"),

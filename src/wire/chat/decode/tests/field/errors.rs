@@ -13,7 +13,7 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
                 end("stop"),
                 done(),
             ],
-            "failed protocol",
+            "failed truncated",
         ),
         (
             vec![
@@ -23,7 +23,7 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
                 end("stop"),
                 done(),
             ],
-            "failed protocol",
+            "failed truncated",
         ),
         (
             vec![
@@ -32,11 +32,11 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
                 end("stop"),
                 done(),
             ],
-            "failed protocol",
+            "failed truncated",
         ),
         (
             vec![text("a"), broken("garbage"), text("c"), end("stop"), done()],
-            "failed protocol",
+            "failed truncated",
         ),
         (
             vec![
@@ -45,7 +45,7 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
                 end("stop"),
                 done(),
             ],
-            "failed protocol",
+            "failed truncated",
         ),
         (
             vec![
@@ -64,7 +64,7 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
                 text("b"),
                 done(),
             ],
-            "failed protocol",
+            "failed truncated",
         ),
         (
             vec![text("a"), broken("ping"), text("b"), end("stop"), done()],
@@ -78,6 +78,21 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
         let read = read(&framed(&events));
         assert_eq!(read.end(), expected, "{events:?}");
     }
+    // Behind a lost beginning nothing is delivered: the answer can be asked for again.
+    let cut = broken(r#"{"choices":[{"delta":{"content":"b"#);
+    let role = delta(json!({"role": "assistant", "content": ""}));
+    let read_cut = read(&framed(&[
+        role,
+        cut,
+        text("c"),
+        text("d"),
+        end("stop"),
+        done(),
+    ]));
+    assert_eq!(
+        (&*read_cut.end(), &*read_cut.text),
+        ("failed truncated", "")
+    );
     // Arguments that would change their meaning and still be JSON.
     let piece = |text: &str| call(json!({"index": 0, "function": {"arguments": text}}));
     let first = call(
@@ -90,7 +105,7 @@ fn a_piece_of_the_answer_that_cannot_be_read_is_missed() {
         end("tool_calls"),
         done(),
     ]));
-    assert_eq!(read.end(), "failed protocol");
+    assert_eq!(read.end(), "failed truncated");
     assert_eq!(read.calls, [[""; 4]; 0]);
 }
 
