@@ -35,6 +35,8 @@ pub(super) struct TextView {
     /// Stdout is inside of a line.
     is_text_open: bool,
     cursor: Cursor,
+    /// What was shown last, where nothing that stands on a line of its own came behind it.
+    last: Option<Shown>,
     messages: Vec<PrintedMessage>,
     /// The message that the last piece of text belonged to.
     current: Option<usize>,
@@ -59,6 +61,13 @@ enum Cursor {
     Unknown,
 }
 
+/// What runs over many pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Answer,
+    Reasoning,
+}
+
 /// What has come of items since the last piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum SinceText {
@@ -76,6 +85,7 @@ impl TextView {
             secrets,
             is_text_open: false,
             cursor: Cursor::LineStart,
+            last: None,
             messages: Vec::new(),
             current: None,
             since_text: SinceText::Nothing,
@@ -265,6 +275,7 @@ impl TextView {
         if self.cursor == Cursor::InReasoning {
             self.end_line(page);
         }
+        self.set_apart(Shown::Answer, page);
         self.is_text_open = !text.ends_with('\n');
         if self.terminals.stdout {
             self.cursor = match self.is_text_open {
@@ -313,6 +324,16 @@ impl TextView {
         }
     }
 
+    /// Where nothing else tells reasoning from the answer, an empty line does. It is of stderr: stdout has the answer alone.
+    fn set_apart(&mut self, next: Shown, page: &mut Page) {
+        let is_other = self.last.is_some_and(|last| last != next);
+        let is_one_terminal = self.terminals.stdout || self.terminals.has_reader;
+        if is_other && is_one_terminal && !self.terminals.is_styled {
+            page.push(Target::Stderr, "\n");
+        }
+        self.last = Some(next);
+    }
+
     fn reasoning(&mut self, text: &str, page: &mut Page) {
         if !self.terminals.stderr || text.is_empty() {
             return;
@@ -320,6 +341,7 @@ impl TextView {
         if self.cursor != Cursor::InReasoning {
             self.end_line(page);
         }
+        self.set_apart(Shown::Reasoning, page);
         let mut shown = String::with_capacity(text.len());
         self.thoughts.push(text, &mut shown);
         page.push(Target::Stderr, self.terminals.dim(&shown));
@@ -388,6 +410,7 @@ impl TextView {
 
     fn complain(&mut self, message: &str, page: &mut Page) {
         self.end_line(page);
+        self.last = None;
         let paragraph = complaint(&self.secrets.hide(message));
         page.push(Target::Stderr, self.in_lines(&paragraph));
     }
@@ -400,6 +423,7 @@ impl TextView {
     /// A line of its own on stderr.
     fn note(&mut self, line: &str, page: &mut Page) {
         self.end_line(page);
+        self.last = None;
         page.push(Target::Stderr, format!("{line}\n"));
     }
 }

@@ -1,5 +1,6 @@
 //! All the ways in which a request can end badly.
 
+mod attempts;
 mod json;
 
 use std::{any::Any, error::Error, fmt, sync::Arc, time::Duration};
@@ -499,14 +500,9 @@ impl ApiError {
         if !place.is_empty() {
             text.push_str(&format!(" ({})", place.join(", ")));
         }
-        if details.attempts.len() > 1 {
-            let earlier: Vec<_> = details
-                .attempts
-                .iter()
-                .map(|a| format!("{}: {}", a.attempt, a.message))
-                .collect();
-            text.push_str(&format!("; attempts: {}", earlier.join("; ")));
-        }
+        let failures = details.attempts.iter();
+        let failures = failures.map(|failure| (failure.attempt, &*failure.message));
+        attempts::tell(failures, self.message(), &mut text);
         if details.output_delivered {
             text.push_str("; a part of the answer had been delivered");
         }

@@ -191,11 +191,25 @@ fn a_pipe_gets_the_answer_byte_for_byte() {
 
 #[test]
 fn a_person_may_want_no_colours_and_a_terminal_may_know_none() {
-    let events = [reasoning("hm"), text_delta("one"), call("{}")];
+    let thoughts = [reasoning("hm"), reasoning(", well")];
+    let events = [
+        &thoughts[..],
+        &[
+            text_delta("one"),
+            reasoning("more"),
+            call("{}"),
+            text_delta("two"),
+        ],
+    ]
+    .concat();
     let rows = [
-        "hm",
+        "hm, well",
+        "",
         "one",
+        "",
+        "more",
         "-- tool call: f({}) --",
+        "two",
         "-- tokens: 1 in, 2 out --",
     ];
     for (environment, has_colours, is_erased) in [
@@ -205,7 +219,9 @@ fn a_person_may_want_no_colours_and_a_terminal_may_know_none() {
         (&[("TERM", "dumb")], false, false),
     ] {
         let (written, seen) = shown(80, &events, environment);
-        assert_eq!(seen, rows, "{environment:?}");
+        // Where both look alike, an empty line stands between what was thought and what is said.
+        let expected = rows.iter().filter(|row| !has_colours || !row.is_empty());
+        assert!(seen.iter().eq(expected), "{environment:?}: {seen:#?}");
         assert_eq!(written.contains("\x1b[2m"), has_colours, "{written:?}");
         assert_eq!(written.contains("\x1b[K"), is_erased, "{written:?}");
         assert!(is_erased || !written.contains('\x1b'), "{written:?}");
