@@ -6,6 +6,8 @@ mod bounded;
 #[cfg(unix)]
 mod closed_streams;
 mod compacting;
+#[cfg(unix)]
+mod completing;
 mod decoding;
 mod ending;
 mod failing;
