@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
@@ -112,6 +113,15 @@ impl Whole {
     }
 }
 
+/// What is looked at of a closing object.
+#[derive(Deserialize)]
+struct Closing<'a> {
+    #[serde(borrow, default)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
 /// The closing response object.
 #[derive(Default)]
 struct Object {
@@ -153,19 +163,25 @@ impl Object {
                 json!({"code": "server_error", "message": "the server's stream ended before its answer had"}),
             );
         };
-        let parsed: Result<Map<String, Value>, _> = serde_json::from_str(&object);
-        let Ok(mut members) = parsed else {
+        // It is nearly all of a short answer, so that it is not made a tree for two of its members.
+        let Ok(Closing { output, error }) = serde_json::from_str(&object) else {
             return Ok(object);
         };
         if kind == "response.failed" {
-            return Err(members.remove("error").unwrap_or_default());
+            let error = error.map(|error| serde_json::from_str(error.get()));
+            return Err(error.and_then(Result::ok).unwrap_or_default());
         }
-        let is_empty = members
-            .get("output")
-            .is_none_or(|output| output.as_array().is_some_and(Vec::is_empty));
+        let is_empty = output.is_none_or(|output| {
+            let within = output
+                .get()
+                .strip_prefix('[')
+                .and_then(|it| it.strip_suffix(']'));
+            within.is_some_and(|items| items.trim().is_empty())
+        });
         if !is_empty || self.items.is_empty() {
             return Ok(object);
         }
+        let mut members: Map<String, Value> = serde_json::from_str(&object).unwrap_or_default();
         let items = self.items.values();
         let items = items.filter_map(|item| serde_json::from_str::<Value>(item.get()).ok());
         members.insert("output".to_owned(), items.collect());

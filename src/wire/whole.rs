@@ -152,9 +152,10 @@ fn wrong(what: &str) -> ApiError {
 /// Reads the stream that may come in place of an object, while its bytes come.
 pub(crate) struct AnswerStream {
     wire: Wire,
-    is_stream: bool,
-    decoder: StreamDecoder,
-    reader: BlockReader,
+    quirks: Quirks,
+    limits: SseLimits,
+    /// What reads it, once it is known to be a stream.
+    reading: Option<Box<(StreamDecoder, BlockReader)>>,
     /// How many bytes it has read.
     fed: usize,
     blocks: Vec<Bytes>,
@@ -164,32 +165,41 @@ pub(crate) struct AnswerStream {
 impl AnswerStream {
     /// Reads a body of at most `max_bytes`, which the caller counts.
     pub(crate) fn new(wire: Wire, quirks: &Quirks, max_bytes: usize) -> Self {
-        let limits = SseLimits {
-            max_line_bytes: max_bytes,
-            max_event_bytes: max_bytes,
-        };
         Self {
             wire,
-            is_stream: false,
-            decoder: StreamDecoder::new(wire, StreamLimits::from(limits)).with_quirks(quirks),
-            reader: BlockReader::new(limits, 1),
+            quirks: quirks.clone(),
+            limits: SseLimits {
+                max_line_bytes: max_bytes,
+                max_event_bytes: max_bytes,
+            },
+            reading: None,
             fed: 0,
             blocks: Vec::new(),
             terminal: None,
         }
     }
 
+    fn begin(&mut self) {
+        let decoder = StreamDecoder::new(self.wire, StreamLimits::from(self.limits));
+        let decoder = decoder.with_quirks(&self.quirks);
+        self.reading = Some(Box::new((decoder, BlockReader::new(self.limits, 1))));
+    }
+
     /// Looks at the body as far as it has come. Whether it is a stream that has ended, so that the rest need not be waited for.
     pub(crate) fn has_ended(&mut self, body: &[u8]) -> bool {
         let start = body.trim_ascii_start();
-        self.is_stream = self.is_stream || FIELDS.iter().any(|field| start.starts_with(field));
-        if self.is_stream && self.terminal.is_none() {
+        if self.reading.is_none() && FIELDS.iter().any(|field| start.starts_with(field)) {
+            self.begin();
+        }
+        if let Some(reading) = &mut self.reading
+            && self.terminal.is_none()
+        {
+            let (decoder, reader) = &mut **reading;
             let chunk = Bytes::copy_from_slice(&body[self.fed..]);
             self.fed = body.len();
-            let mut events = Vec::new();
-            self.terminal = self.reader.feed(&mut self.decoder, &chunk, &mut events);
+            self.terminal = reader.feed(decoder, &chunk, &mut Vec::new());
             if self.terminal.is_none() {
-                self.keep_blocks();
+                keep(&mut self.blocks, reader);
             }
         }
         self.terminal.is_some()
@@ -198,27 +208,28 @@ impl AnswerStream {
     /// Reads the answer from the whole body. `None` when it is no stream.
     pub(crate) fn finish(mut self, body: &[u8]) -> Option<Result<WholeAnswer, ApiError>> {
         // It may be cut in its first word.
-        self.is_stream = self.is_stream || is_cut_field(body);
-        if !self.is_stream {
-            return None;
+        if self.reading.is_none() && is_cut_field(body) {
+            self.begin();
         }
-        if !self.has_ended(body) {
-            let mut events = Vec::new();
-            self.terminal = self.reader.end_of_stream(&mut self.decoder, &mut events);
+        self.has_ended(body);
+        let (decoder, reader) = &mut *self.reading?;
+        let mut terminal = self.terminal;
+        if terminal.is_none() {
+            terminal = reader.end_of_stream(decoder, &mut Vec::new());
         }
-        let end = match self.terminal.take()? {
+        let end = match terminal? {
             Terminal::Failed(error) => return Some(Err(error)),
             end => ResponseEvent::from(end),
         };
-        self.reader.complete(self.wire, 0);
-        self.keep_blocks();
+        reader.complete(self.wire, 0);
+        keep(&mut self.blocks, reader);
         Some(Ok(WholeAnswer::new(WholeBody::Blocks(self.blocks), end)))
     }
+}
 
-    fn keep_blocks(&mut self) {
-        for run in self.reader.take().runs {
-            let parts = run.parts().map(|(range, _)| run.bytes.slice(range));
-            self.blocks.extend(parts);
-        }
+/// Takes the blocks that were read.
+fn keep(blocks: &mut Vec<Bytes>, reader: &mut BlockReader) {
+    for run in reader.take().runs {
+        blocks.extend(run.parts().map(|(range, _)| run.bytes.slice(range)));
     }
 }
