@@ -21,7 +21,7 @@
 //! | `server.address` | string | both | at the start |
 //! | `server.port` | int | both | at the start |
 //! | `gen_ai.operation.name` | string | request | at the start: `chat`, `compact` or `list_models` |
-//! | `gen_ai.provider.name` | string | request | at the start: the provider's name, or the one that the conventions have for it |
+//! | `gen_ai.provider.name` | string | both | at the start: the provider's name, or the one that the conventions have for it; of an attempt where the request has a [`Fallback`](crate::actors::Fallback) |
 //! | `gen_ai.request.model` | string | request | at the start, if one is named |
 //! | `gen_ai.request.stream` | bool | request | at the start, of a request for an answer |
 //! | `gen_ai.request.temperature` | double | request | at the start, if it is set, as all settings |
@@ -103,6 +103,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) request: &'a dyn fmt::Display,
+    /// Whether other providers may be asked too, so that each attempt names its own.
+    pub(crate) is_one_of_several: bool,
 }
 
 impl Attributes<'_> {
@@ -206,6 +208,7 @@ pub(crate) fn attempt_span(request: &Span, attempt: u32, attributes: &Attributes
             "request" = %attributes.request,
             "server.address" = attributes.address(),
             "server.port" = attributes.port(),
+            "gen_ai.provider.name" = attributes.is_one_of_several.then(|| attributes.provider()),
             "http.request.method" = attributes.method.as_str(),
             "url.full" = ?RedactedUrl(attributes.url),
             "http.request.resend_count" = Some(i64::from(attempt) - 1).filter(|count| *count > 0),

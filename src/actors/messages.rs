@@ -1,5 +1,6 @@
 //! What programs say to the supervisor.
 
+mod fallback;
 mod questions;
 
 use std::{
@@ -13,6 +14,7 @@ use actix::Message;
 use http::HeaderMap;
 use tracing::Span;
 
+pub use self::fallback::Fallback;
 pub(crate) use self::questions::Answer;
 pub use self::questions::{Asked, Compact, InOnePiece, ListModels, Submit};
 use super::{
@@ -38,6 +40,8 @@ pub struct SubmitRequest {
     pub prompt: Prompt,
     /// Where it goes, instead of the supervisor's provider.
     pub provider: Option<Arc<Provider>>,
+    /// Who is asked when that provider failed for good before any output, in this order. Default none.
+    pub fallbacks: Vec<Fallback>,
     /// Headers of this request alone; they replace the provider's of the same name.
     pub headers: HeaderMap,
     /// When it is tried again, instead of the supervisor's policy.
@@ -68,6 +72,7 @@ impl SubmitRequest {
         Self {
             prompt,
             provider: None,
+            fallbacks: Vec::new(),
             headers: HeaderMap::new(),
             retry: None,
             turn_state: None,
@@ -110,6 +115,14 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
         self.provider = Some(provider);
+        self
+    }
+
+    /// Adds a provider that is asked when those before it failed for good before any output; at most [`Fallback::MAX`]. [`Fallback`] says
+    /// which failures those are, and what it is sent.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: impl Into<Fallback>) -> Self {
+        self.fallbacks.push(fallback.into());
         self
     }
 
@@ -186,6 +199,7 @@ impl fmt::Debug for SubmitRequest {
         f.debug_struct("SubmitRequest")
             .field("model", &self.prompt.options.model)
             .field("provider", &self.provider)
+            .field("fallbacks", &self.fallbacks)
             .field("headers", &RedactedHeaders(&self.headers))
             .field("retry", &self.retry)
             .field("label", &self.label)

@@ -21,9 +21,9 @@ mod workers;
 pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
 pub use audience::{AudienceLimits, Block, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
-    Asked, CancelRequest, Compact, GetStatus, InOnePiece, ListModels, ListRequests, RequestPhase,
-    RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
-    Unsubscribe,
+    Asked, CancelRequest, Compact, Fallback, GetStatus, InOnePiece, ListModels, ListRequests,
+    RequestPhase, RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe,
+    SubscribeError, Unsubscribe,
 };
 #[cfg(feature = "metrics")]
 pub use observing::MetricsObserver;

@@ -1,7 +1,7 @@
 //! What becomes of requests, for those who watch.
 
 use std::{
-    fmt,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -82,7 +82,8 @@ impl fmt::Debug for dyn Observer {
     }
 }
 
-/// What a request is, as far as it does not change.
+/// What a request is, as far as it does not change but by a [`Fallback`](super::Fallback): then it names the provider that is asked, its host and
+/// its model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestInfo {
@@ -164,6 +165,11 @@ pub enum Milestone {
         resumes: bool,
         /// How long after the start of the attempt.
         elapsed: Duration,
+    },
+    /// The next provider of the request is asked from now on ([`Fallback`](super::Fallback)), whom this notice and those behind it name.
+    FellBack {
+        /// What the request was until now.
+        from: Arc<RequestInfo>,
     },
     /// The request has ended.
     Ended {
@@ -263,6 +269,12 @@ impl Watch {
             resumes: resumes && retry_in.is_some(),
             elapsed: self.started.elapsed(),
         });
+    }
+
+    /// Another provider is asked.
+    pub(crate) fn fall_back(&mut self, to: Arc<RequestInfo>) {
+        let from = mem::replace(&mut self.request, to);
+        self.tell(Milestone::FellBack { from });
     }
 
     /// The request has ended with this event. `model` and `usage` are what was said of them before.

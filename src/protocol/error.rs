@@ -3,7 +3,7 @@
 mod attempts;
 mod json;
 
-use std::{any::Any, error::Error, fmt, sync::Arc, time::Duration};
+use std::{any::Any, borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -224,6 +224,18 @@ pub struct AttemptFailure {
     /// The server's id for that attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The provider that it was at, of a request that has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+}
+
+impl AttemptFailure {
+    fn told(&self) -> Cow<'_, str> {
+        match &self.provider {
+            Some(provider) => Cow::Owned(format!("{provider}: {}", self.message)),
+            None => Cow::Borrowed(&self.message),
+        }
+    }
 }
 
 /// Why a request, or a subscription to one, ended badly.
@@ -501,7 +513,10 @@ impl ApiError {
             text.push_str(&format!(" ({})", place.join(", ")));
         }
         let failures = details.attempts.iter();
-        let failures = failures.map(|failure| (failure.attempt, &*failure.message));
+        let failures: Vec<_> = failures
+            .map(|failure| (failure.attempt, failure.told()))
+            .collect();
+        let failures = failures.iter().map(|(attempt, told)| (*attempt, &**told));
         attempts::tell(failures, self.message(), &mut text);
         if details.output_delivered {
             text.push_str("; a part of the answer had been delivered");

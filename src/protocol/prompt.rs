@@ -1,5 +1,6 @@
 //! What a caller asks for.
 
+mod elsewhere;
 mod options;
 
 use std::{collections::BTreeMap, fmt};

@@ -68,6 +68,7 @@ fn the_table_has_every_attribute_and_no_other() {
             method: &Method::POST,
             url: &Url::parse("https://host").unwrap(),
             request: &1,
+            is_one_of_several: true,
         };
         let request = request_span(&Span::none(), &attributes, None);
         attempt_span(&request, 1, &attributes);

@@ -7,6 +7,7 @@ mod turns;
 mod blocks;
 mod cancelling;
 mod compacting;
+mod falling_back;
 mod finishing;
 mod listing;
 #[cfg(feature = "metrics")]

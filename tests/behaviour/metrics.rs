@@ -7,8 +7,9 @@ use std::{
 };
 
 use actix_responses::{
-    actors::{Compact, MetricsObserver},
+    actors::{Compact, MetricsObserver, SubmitRequest},
     protocol::{CompactionInput, ResponseItem},
+    provider::Provider,
 };
 use futures_util::StreamExt;
 use metrics::{
@@ -248,4 +249,36 @@ async fn a_compaction_is_measured() {
             "gen_ai.client.token.usage gen_ai.token.type=output: [1.0]",
         ]
     );
+}
+
+/// The gauge goes with the request to whoever is asked, and what came of each attempt is counted there.
+#[actix_rt::test]
+async fn a_fallback_is_measured_where_it_is_asked() {
+    let recorded = Recorded::default();
+    let _guard = set_default_local_recorder(&recorded);
+    let exchanges = [Exchange::status(503), Exchange::stream(answer())];
+    let (runtime, _) = start_with(exchanges, |config| {
+        config.retry = steady_retry(1);
+        config.observer = Some(Arc::new(MetricsObserver::new()));
+    });
+    let other = Provider::new("other", "http://other.test/v1").expect("a URL");
+    let request = SubmitRequest::new(prompt()).with_fallback(other);
+    let stream = runtime.submit(request).await.expect("a request");
+    stream.collect::<Vec<_>>().await;
+    let lines = recorded.lines("gen_ai.operation.name=chat server.port=80");
+    for (name, provider, values) in [
+        ("attempts", "scripted", "[1.0]"),
+        ("attempts", "other", "[1.0]"),
+        ("live_requests", "scripted", "[1.0, -1.0]"),
+        ("live_requests", "other", "[1.0, -1.0]"),
+        ("retries", "scripted", "[1.0]"),
+        ("token.usage", "other", "[3.0]"),
+    ] {
+        let provider = format!("gen_ai.provider.name={provider}");
+        let mut same = lines.iter().filter(|line| line.contains(name));
+        let is_measured = |line: &String| line.contains(&provider) && line.ends_with(values);
+        assert!(same.any(is_measured), "{name} {provider}: {lines:?}");
+    }
+    let of_first = |line: &&String| line.contains("scripted");
+    assert_eq!(lines.iter().filter(of_first).count(), 3, "{lines:?}");
 }

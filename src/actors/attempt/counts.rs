@@ -46,6 +46,14 @@ impl Counts {
         self.bytes.load(Relaxed)
     }
 
+    /// Takes over what was counted before, at another provider.
+    pub(crate) fn go_on_from(&self, before: &Self) {
+        self.first_event
+            .store(before.first_event.load(Relaxed), Relaxed);
+        self.add_bytes(before.bytes());
+        self.note_audience(before.audience());
+    }
+
     pub(crate) fn note_audience(&self, counts: AudienceCounts) {
         self.subscribers.store(counts.subscribers as u64, Relaxed);
         self.events.store(counts.events, Relaxed);

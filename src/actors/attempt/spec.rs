@@ -123,7 +123,7 @@ impl fmt::Display for SubscriptionId {
     }
 }
 
-/// What all attempts at a request share. It does not change once the request is accepted.
+/// What all attempts at one provider share. It does not change once the request is accepted.
 pub(crate) struct RequestSpec {
     pub(crate) id: RequestId,
     pub(crate) provider: Arc<Provider>,
@@ -150,7 +150,11 @@ pub(crate) struct RequestSpec {
     /// Who passes the trace on to the server.
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
     /// What the request's span is to say of the prompt and the answer.
-    pub(crate) content: Option<Box<Content>>,
+    pub(crate) content: Option<Arc<Content>>,
+    /// How many attempts the request may have, at all its providers.
+    pub(crate) max_attempts: u32,
+    /// What is sent to the provider behind this one.
+    pub(crate) fallback: Option<Arc<RequestSpec>>,
 }
 
 /// A response that its server keeps, and that runs on without its stream (`store` and `background`).
@@ -286,6 +290,22 @@ impl RequestSpec {
     /// No attempt follows: what it would send is let go.
     pub(crate) fn let_body_go(&self) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
+        if let Some(next) = &self.fallback {
+            next.let_body_go();
+        }
+    }
+
+    /// Whether the request may be answered by another provider, or this is one of those.
+    pub(crate) fn is_one_of_several(&self) -> bool {
+        self.max_attempts > self.retry.attempts()
+    }
+
+    /// Sets what the request's span is to say, before anything is sent.
+    pub(crate) fn set_content(&mut self, content: &Arc<Content>) {
+        self.content = Some(content.clone());
+        if let Some(next) = self.fallback.as_mut().and_then(Arc::get_mut) {
+            next.set_content(content);
+        }
     }
 
     /// Where the response goes on behind this point. `None` where it does not, and of an id that is none.
@@ -314,6 +334,7 @@ impl RequestSpec {
             method: &self.method,
             url: &self.url,
             request: &self.id,
+            is_one_of_several: self.is_one_of_several(),
         }
     }
 
@@ -323,7 +344,7 @@ impl RequestSpec {
         details.provider = Some(self.provider.name().to_owned());
         details.host = Some(self.provider.host());
         details.attempt = attempt;
-        details.max_attempts = self.retry.attempts();
+        details.max_attempts = self.max_attempts;
     }
 }
 

@@ -242,6 +242,11 @@ impl Audience {
         self.usage = usage.map(Box::new);
     }
 
+    /// Another server answers, which may have another model.
+    pub(crate) fn forget_model(&mut self) {
+        self.model = None;
+    }
+
     fn tell_end(&mut self, end: &ResponseEvent) {
         self.ended = true;
         self.resumption = None;

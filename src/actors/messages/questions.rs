@@ -264,7 +264,7 @@ impl Message for ListModels {
 ///
 /// Nothing of the answer is known before all of it is, so of the request `subscribers`, `when_deserted` and `blocks` count for nothing.
 /// [`Timeouts::whole_answer`](crate::provider::Timeouts) bounds each attempt, [`StreamLimits::max_answer_bytes`](crate::wire::StreamLimits) the body.
-/// Of its texts nothing is recorded with its span.
+/// One with a [`Fallback`](super::Fallback) is refused. Of its texts nothing is recorded with its span.
 #[derive(Clone, Debug)]
 pub struct InOnePiece(pub SubmitRequest);
 

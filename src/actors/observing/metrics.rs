@@ -136,6 +136,10 @@ impl Observer for MetricsObserver {
                 }
                 count_tokens(labels, error.details().token_usage, &None);
             }
+            Milestone::FellBack { from } => {
+                gauge!(LIVE_REQUESTS, self::labels(from)).decrement(1);
+                gauge!(LIVE_REQUESTS, labels).increment(1);
+            }
             Milestone::Ended { outcome, model, .. } => {
                 gauge!(LIVE_REQUESTS, labels.clone()).decrement(1);
                 let labels = with_model(labels, model);

@@ -29,6 +29,8 @@ pub(crate) struct Attempts {
     number: u32,
     failures: Vec<AttemptFailure>,
     refreshed: bool,
+    /// How many there were at providers before the one that is asked.
+    elsewhere: u32,
 }
 
 impl Attempts {
@@ -40,8 +42,9 @@ impl Attempts {
     /// What the failures hold, roughly.
     pub(crate) fn bytes(&self) -> usize {
         let texts = self.failures.iter().map(|failure| {
-            let request_id = failure.request_id.as_ref().map_or(0, String::len);
-            size_of::<AttemptFailure>() + failure.message.len() + request_id
+            let others = [&failure.request_id, &failure.provider];
+            let others = others.into_iter().flatten().map(String::len);
+            size_of::<AttemptFailure>() + failure.message.len() + others.sum::<usize>()
         });
         texts.sum()
     }
@@ -51,6 +54,12 @@ impl Attempts {
         self.number += 1;
         tracing::debug!(request = %spec.id, attempt = self.number, "starting an attempt");
         self.number
+    }
+
+    /// Another provider is asked from now on.
+    pub(crate) fn move_on(&mut self) {
+        self.elsewhere = self.number;
+        self.refreshed = false;
     }
 
     /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy, which is told
@@ -69,11 +78,12 @@ impl Attempts {
             kind: error.kind(),
             message: error.message().to_owned(),
             request_id: error.details().request_id.clone(),
+            provider: (spec.is_one_of_several()).then(|| spec.provider.name().to_owned()),
         });
         let details = error.details_mut();
         details.attempts = self.failures.clone();
         let context = AttemptContext {
-            attempt: self.number,
+            attempt: self.number - self.elsewhere,
             output_delivered: standing.is_begun,
             is_refused: standing.is_refused,
             can_refresh: can_refresh && !self.refreshed,

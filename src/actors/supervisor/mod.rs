@@ -41,6 +41,7 @@ use crate::{
 
 mod attempts;
 mod config;
+mod fallback;
 mod holder;
 mod questions;
 mod requests;
@@ -75,6 +76,7 @@ impl StreamSupervisor {
                 Ok((worker, load, is_watched))
             });
         if let Err(refused) = &placed
+            && !request.goes_elsewhere(refused, &listener)
             && let Some(wait) = request.spare(refused)
         {
             tracing::debug!(request = %id, error = %refused, ?wait, "an attempt is put off");
@@ -160,8 +162,15 @@ impl StreamSupervisor {
             request
                 .attempts
                 .judge(&request.spec, error, standing, can_refresh, closing);
+        let next = request.next_provider(&error, decision, &listener);
+        let next = next.filter(|_| !closing);
         if let Some(observers) = listener.watch() {
-            observers.on_failure(&error, decision.delay(), standing.resumes);
+            let at_once = next.as_ref().map(|_| Duration::ZERO);
+            let retry_in = at_once.or(decision.delay());
+            observers.on_failure(&error, retry_in, standing.resumes);
+        }
+        if let Some(next) = next {
+            return self.fall_back(id, listener, next, error, ctx);
         }
         let delay = match decision {
             RetryDecision::GiveUp => {

@@ -108,6 +108,7 @@ impl StreamSupervisor {
         let SubmitRequest {
             prompt,
             provider,
+            fallbacks,
             headers,
             retry,
             turn_state,
@@ -121,6 +122,10 @@ impl StreamSupervisor {
         if resumes.is_some() {
             let message =
                 "a response that is there already is retrieved, not asked for in one piece";
+            return Err(ApiError::misconfigured(message.to_owned()));
+        }
+        if !fallbacks.is_empty() {
+            let message = "an answer in one piece is asked of one provider: it has no fallbacks";
             return Err(ApiError::misconfigured(message.to_owned()));
         }
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;

@@ -60,6 +60,11 @@ impl LazyInfo {
         }
     }
 
+    /// It goes on at another provider.
+    pub(super) fn forget(&mut self) {
+        self.made.take();
+    }
+
     pub(super) fn get(&self, spec: &RequestSpec) -> &Arc<RequestInfo> {
         self.made.get_or_init(|| {
             let (server_address, server_port) = spec.server();
@@ -71,7 +76,7 @@ impl LazyInfo {
                 model: (&*spec.model).into(),
                 server_address: server_address.into(),
                 server_port,
-                max_attempts: spec.retry.attempts(),
+                max_attempts: spec.max_attempts,
             })
         })
     }

@@ -87,6 +87,7 @@ impl StreamSupervisor {
             headers,
             body: Mutex::default(),
             turn_state,
+            max_attempts: retry.attempts(),
             retry,
             stream: StreamOptions::default(),
             kept: None,
@@ -96,6 +97,7 @@ impl StreamSupervisor {
             counts: Counts::default(),
             propagator: self.config.propagator.clone(),
             content: None,
+            fallback: None,
             provider,
         })
     }
@@ -150,6 +152,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         let SubmitRequest {
             mut prompt,
             provider,
+            fallbacks,
             headers,
             retry,
             turn_state,
@@ -162,7 +165,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             thread,
             resumes,
         } = message;
-        let mut spec = self.prepare(provider, headers, retry, turn_state)?;
+        let mut spec = self.prepare(provider, headers, retry.clone(), turn_state)?;
         spec.thread = thread;
         let is_background = prompt.options.background == Some(true) || resumes.is_some();
         match resumes {
@@ -186,6 +189,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             has_blocks: blocks,
             is_background,
         };
+        self.add_fallbacks(&mut spec, &prompt, fallbacks, retry.as_ref())?;
         spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;
         let mut audience = Box::new(Audience::new(request, self.config.audience));
@@ -205,7 +209,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         let span = telemetry::request_span(&caller, &attributes, Some(&prompt));
         let limit = self.config.captured_content_bytes;
         if limit > 0 && !span.is_disabled() {
-            spec.content = Some(Box::new(Content::new(&prompt, limit)));
+            spec.set_content(&Arc::new(Content::new(&prompt, limit)));
         }
         self.accept(spec, listener, span, (label, observer), ctx);
         Ok(Submitted {

@@ -195,6 +195,8 @@ mod tests {
             counts: Counts::default(),
             propagator: None,
             content: None,
+            max_attempts: 5,
+            fallback: None,
             provider: Arc::new(provider),
         }
     }

@@ -209,6 +209,7 @@ fn any_error() -> impl Strategy<Value = Arc<ApiError>> {
                 kind,
                 message: "cut".to_owned(),
                 request_id: id.clone(),
+                provider: id.clone(),
             };
             details.attempts = (1..=attempts).map(failure).collect();
         }
