@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_responses::{
     ErrorKind, Runtime,
-    actors::{SupervisorConfig, Workers},
+    actors::{SubmitRequest, SupervisorConfig, Workers},
     loopback::{CloseKind, ConnectionClose, Loopback, Reply, Script, Side},
     protocol::ResponseEvent,
     provider::Provider,
@@ -262,4 +262,60 @@ async fn the_close_that_a_test_waits_for_is_the_clients() {
     collect(&runtime).await;
     let (close, _) = close_of(&loopback, 0).await;
     assert_eq!((close.by, close.kind), (Side::Server, CloseKind::Fin));
+}
+
+#[actix_rt::test]
+async fn a_server_of_either_dialect_answers_in_place_of_one_that_fails() {
+    let at = |name: &str, base_url: &str, wire| {
+        let provider = Provider::new(name, base_url).expect("a URL");
+        provider.with_wire(wire)
+    };
+    let created = json!({"type": "response.created", "response": {"id": "resp_1"}});
+    let role = json!({"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant"}}]});
+    for (first, begun, second, path) in [
+        (Wire::Responses, created, Wire::Chat, "/v1/chat/completions"),
+        (Wire::Chat, role, Wire::Responses, "/v1/responses"),
+    ] {
+        let works = provider(Script::default());
+        let nobody = Nobody::new();
+        let overloaded = always(Reply::error(StatusCode::SERVICE_UNAVAILABLE));
+        let cut = always(Reply::sse(sse(std::slice::from_ref(&begun))));
+        for (broken, kind) in [
+            (overloaded.base_url(), ErrorKind::Overloaded),
+            (cut.base_url(), ErrorKind::Truncated),
+            (url(nobody.address), ErrorKind::Connect),
+        ] {
+            let mut config = SupervisorConfig::new(at("broken", &broken, first));
+            config.retry.max_attempts = 2;
+            config.retry.backoff.base = Duration::from_millis(1);
+            let runtime = Runtime::with_config(config).expect("a valid configuration");
+            let before = works.request_count();
+            let request = SubmitRequest::new(prompt())
+                .with_fallback(at("also broken", &url(nobody.address), second))
+                .with_fallback(at("works", &works.base_url(), second));
+            let stream = within(runtime.submit(request)).await.expect("a request");
+            let id = stream.request();
+            let events: Events = within(stream.collect()).await;
+            assert!(is_completed(&events), "{kind} over {first:?}: {events:?}");
+            assert!(text(&events).contains("hello"), "{kind} over {first:?}");
+            let ends = events.iter().flatten().filter(|event| event.is_final());
+            assert_eq!(ends.count(), 1);
+            assert_eq!(works.request_count(), before + 1);
+            let asked = works.requests().pop().expect("a request");
+            assert_eq!(asked.path, path);
+            let status = runtime.status(id).await.expect("a known request");
+            assert_eq!((status.attempt, &*status.request.provider), (5, "works"));
+        }
+        // Of the request's own faults nobody else hears.
+        let refuses = always(Reply::error(StatusCode::BAD_REQUEST));
+        let config = SupervisorConfig::new(at("refuses", &refuses.base_url(), first));
+        let runtime = Runtime::with_config(config).expect("a valid configuration");
+        let before = works.request_count();
+        let request = SubmitRequest::new(prompt());
+        let request = request.with_fallback(at("works", &works.base_url(), second));
+        let stream = within(runtime.submit(request)).await.expect("a request");
+        let error = within(stream.accumulate()).await.expect_err("a refusal");
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert_eq!(works.request_count(), before);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod end;
+mod fallbacks;
 mod listener;
 mod notices;
 
@@ -113,6 +114,7 @@ impl View<'_> {
             }
         }
         self.check_attempts(findings);
+        self.check_fallback(findings);
         self.check_notices(findings);
         self.check_closing(findings);
         self.check_cancels(findings);

@@ -230,6 +230,7 @@ impl Handler<RequestNotice> for Observer {
                 output_delivered: error.details().output_delivered,
                 retry_in,
             },
+            Milestone::FellBack { .. } => Notice::FellBack,
             _ => return,
         };
         let request = self.request;
@@ -251,6 +252,7 @@ pub(crate) fn hear(world: &World, notice: &RequestNotice) {
         Milestone::FirstEvent { .. } => "first_event",
         Milestone::Answered { .. } => "answered",
         Milestone::Failed { .. } => "attempt_failed",
+        Milestone::FellBack { .. } => "fell_back",
         Milestone::Ended { outcome, .. } => match outcome {
             RequestOutcome::Completed => "completed",
             RequestOutcome::Incomplete => "incomplete",

@@ -62,8 +62,10 @@ pub(crate) struct RequestPlan {
     pub(crate) when_deserted: WhenDeserted,
     pub(crate) after_output: RetryAfterOutput,
     pub(crate) total: Option<Duration>,
-    /// One for each attempt that the policy allows.
+    /// One for each attempt that the policies allow.
     pub(crate) attempts: Vec<AttemptPlan>,
+    /// How many of them the first provider may have; the others are those of its fallback.
+    pub(crate) own_attempts: usize,
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) cancels: Vec<When>,
 }
@@ -283,6 +285,12 @@ impl Plan {
             Some(question) => &question.attempts,
             None => &self.requests[number].attempts,
         }
+    }
+
+    /// How many attempts the fallback of a request may have: none where it has no fallback.
+    pub(crate) fn fallback_attempts(&self, number: usize) -> usize {
+        let request = self.requests.get(number);
+        request.map_or(0, |request| request.attempts.len() - request.own_attempts)
     }
 
     /// The question of that number, unless it is a request's.

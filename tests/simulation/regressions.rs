@@ -90,6 +90,7 @@ fn plan(attempts: Vec<AttemptPlan>, listeners: Vec<ListenerPlan>) -> Plan {
             when_deserted: WhenDeserted::KeepGoing,
             after_output: RetryAfterOutput::Fail,
             total: None,
+            own_attempts: attempts.len(),
             attempts,
             listeners,
             cancels: Vec::new(),

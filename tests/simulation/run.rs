@@ -11,9 +11,9 @@ use actix::{Actor, Addr, Handler, Message, Recipient};
 use actix_responses::{
     ApiError, ErrorKind, ResponseStream, Runtime,
     actors::{
-        Asked, CancelRequest, Compact, Cursor, Delivery, GetStatus, ListModels, RequestNotice,
-        RequestPhase, StreamSupervisor, Submit, SubmitRequest, Subscribe, Subscriber,
-        SupervisorConfig, Unsubscribe, Workers,
+        Asked, CancelRequest, Compact, Cursor, Delivery, Fallback, GetStatus, ListModels,
+        RequestNotice, RequestPhase, StreamSupervisor, Submit, SubmitRequest, Subscribe,
+        Subscriber, SupervisorConfig, Unsubscribe, Workers,
     },
     protocol::{CompactionInput, CompactionOutput, ModelList, Prompt, ResponseEvent, ResponseItem},
     provider::{Provider, Timeouts},
@@ -67,6 +67,8 @@ struct Simulation {
     world: Arc<World>,
     runtime: Rc<RefCell<Option<Runtime>>>,
     providers: Vec<Arc<Provider>>,
+    /// Of requests that have one.
+    fallbacks: Vec<Option<Arc<Provider>>>,
     actors: Vec<Option<Addr<Listener>>>,
 }
 
@@ -109,11 +111,17 @@ impl Simulation {
             };
             with_total(provider.with_wire(request.wire), request.total)
         });
+        let fallbacks = plan.requests.iter().enumerate().map(|(number, request)| {
+            let provider = at("fallback".to_owned()).with_wire(request.wire);
+            (plan.fallback_attempts(number) > 0).then(|| with_total(provider, request.total))
+        });
+        let fallbacks = fallbacks.collect();
         let questions = plan.questions.iter();
         let questions =
             questions.map(|question| with_total(at("questions".to_owned()), question.total));
         Self {
             providers: requests.chain(questions).collect(),
+            fallbacks,
             actors: Vec::new(),
             runtime: Rc::new(RefCell::new(Some(runtime))),
             plan,
@@ -218,10 +226,11 @@ impl Simulation {
         let world = self.world.clone();
         let runtime = self.runtime.clone();
         let provider = self.providers[request].clone();
+        let fallback = self.fallbacks[request].clone();
         let actors = self.actors.clone();
         async move {
             sleep(plan.at).await;
-            let retry = retry_policy(plan.attempts.len(), plan.after_output);
+            let retry = retry_policy(plan.own_attempts, plan.after_output);
             let observer = Observer::new(world.clone(), request).start();
             let mut submit = SubmitRequest::new(Prompt::user("hello").with_model("m"))
                 .with_provider(provider)
@@ -232,6 +241,13 @@ impl Simulation {
             submit
                 .headers
                 .insert(REQUEST_HEADER, HeaderValue::from(request));
+            if let Some(fallback) = fallback {
+                let attempts = plan.attempts.len() - plan.own_attempts;
+                let fallback = Fallback::new(fallback)
+                    .with_headers(submit.headers.clone())
+                    .with_retry(retry_policy(attempts, plan.after_output));
+                submit = submit.with_fallback(fallback);
+            }
             let is_first =
                 |number: &&usize| world.record().listeners[**number].plan.joins.is_none();
             let first: Vec<usize> = listeners.iter().filter(is_first).copied().collect();
@@ -477,6 +493,7 @@ impl Simulation {
             world,
             runtime,
             providers,
+            fallbacks,
             actors,
             ..
         } = self;
@@ -509,6 +526,12 @@ impl Simulation {
             let holders = Arc::strong_count(provider) - 1;
             if holders > 0 {
                 leftover(format!("{holders} attempts of request {request} live"));
+            }
+        }
+        for (request, provider) in fallbacks.iter().enumerate() {
+            let holders = provider.as_ref().map_or(1, Arc::strong_count) - 1;
+            if holders > 0 {
+                leftover(format!("{holders} fallbacks of request {request} live"));
             }
         }
         let open: usize = world

@@ -15,6 +15,7 @@ use crate::{
     world::{ListenerRecord, Notice, QuestionRecord, Record, Seen},
 };
 
+mod fallbacks;
 mod notices;
 
 /// Spoils a record; false when the record has nothing of the kind.
@@ -233,6 +234,36 @@ const SPOILS: &[(&str, Spoil, &str)] = &[
         "an observer hears of another end than the subscribers",
         notices::other_end,
         "the_end_told_is_the_end_seen",
+    ),
+    (
+        "another provider is asked after output",
+        fallbacks::after_output,
+        "a_fallback_is_for_a_failure_for_good",
+    ),
+    (
+        "another provider is asked for the request's own fault",
+        fallbacks::own_fault,
+        "a_fallback_is_for_a_failure_for_good",
+    ),
+    (
+        "another provider is waited for",
+        fallbacks::late,
+        "a_fallback_is_for_a_failure_for_good",
+    ),
+    (
+        "another provider that could be asked is not",
+        fallbacks::none,
+        "nobody_gives_up_who_has_a_fallback",
+    ),
+    (
+        "the first provider is asked again after another",
+        fallbacks::back_again,
+        "each_provider_is_asked_in_its_turn",
+    ),
+    (
+        "somebody had seen output before another was asked",
+        fallbacks::output_seen,
+        "nobody_else_is_asked_after_output",
     ),
     ("an actor is left", leave_an_actor, "nothing_is_left"),
     ("a seed does not end", take_for_ever, "it_ends_in_time"),
@@ -507,7 +538,7 @@ fn another_attempt(plan: &Plan, record: &mut Record) -> bool {
 fn miscount(_: &Plan, record: &mut Record) -> bool {
     notice(record, |notice| match notice {
         Notice::Started { attempt, .. } => *attempt += 1,
-        Notice::Failed { .. } => {}
+        Notice::Failed { .. } | Notice::FellBack => {}
     })
 }
 

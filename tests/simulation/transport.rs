@@ -26,6 +26,9 @@ use crate::{
 /// The header that says which request of the plan one is.
 pub(crate) const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-simulated-request");
 
+/// Where fallbacks go.
+pub(crate) const FALLBACK_HOST: &str = "fallback.test";
+
 /// What a panic of the plan's says: the test's panic hook leaves it out.
 pub(crate) const SCRIPTED_PANIC: &str = "a scripted panic";
 
@@ -64,7 +67,7 @@ struct Open {
 }
 
 impl Open {
-    fn new(world: Arc<World>, plan: Arc<Plan>, request: usize) -> Self {
+    fn new(world: Arc<World>, plan: Arc<Plan>, request: usize, is_elsewhere: bool) -> Self {
         let now = world.now();
         let attempt = {
             let mut record = world.record();
@@ -72,6 +75,7 @@ impl Open {
             record.open += 1;
             record.attempts.push(AttemptRecord {
                 sent_at: now,
+                is_elsewhere,
                 closed_at: None,
                 events_yielded: 0,
                 largest_chunk_events: 0,
@@ -189,7 +193,8 @@ impl Transport for SimulatedTransport {
             .ok()
             .and_then(|text| text.parse().ok());
         let index: usize = index.expect("every request of the simulation has a number");
-        let open = Open::new(self.world.clone(), self.plan.clone(), index);
+        let is_elsewhere = request.url.host_str() == Some(FALLBACK_HOST);
+        let open = Open::new(self.world.clone(), self.plan.clone(), index, is_elsewhere);
         let attempt = self
             .plan
             .attempts(index)

@@ -86,6 +86,8 @@ impl QuestionRecord {
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptRecord {
     pub(crate) sent_at: Duration,
+    /// It went to the fallback.
+    pub(crate) is_elsewhere: bool,
     /// When its exchange was over.
     pub(crate) closed_at: Option<Duration>,
     pub(crate) events_yielded: u64,
@@ -105,6 +107,7 @@ pub(crate) enum Notice {
         output_delivered: bool,
         retry_in: Option<Duration>,
     },
+    FellBack,
 }
 
 #[derive(Clone, Debug)]

@@ -28,7 +28,7 @@ impl View<'_> {
                     attempt,
                     max_attempts,
                 } => Some((*at, *attempt, *max_attempts)),
-                Notice::Failed { .. } => None,
+                Notice::Failed { .. } | Notice::FellBack => None,
             })
             .collect();
         findings.check(
@@ -80,10 +80,11 @@ impl View<'_> {
             else {
                 continue;
             };
-            let attempt = notices[..index]
-                .iter()
-                .filter(|(_, notice)| matches!(notice, Notice::Started { .. }))
-                .count();
+            // That of a fallback has a check of its own.
+            if matches!(notices.get(index + 1), Some((_, Notice::FellBack))) {
+                continue;
+            }
+            let (attempt, max_attempts) = self.attempt_at_provider(index);
             let wanted = match retry_after {
                 Some(delay) if !delay.is_zero() => *delay,
                 _ => BACKOFF * 2_u32.pow(attempt as u32 - 1),
@@ -214,7 +215,7 @@ fn is_down(kind: ErrorKind) -> bool {
     )
 }
 
-fn is_retryable(kind: ErrorKind) -> bool {
+pub(super) fn is_retryable(kind: ErrorKind) -> bool {
     use ErrorKind as K;
     matches!(
         kind,

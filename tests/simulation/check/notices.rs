@@ -21,7 +21,8 @@ fn may_follow(before: &str, what: &str) -> bool {
             is_over || matches!(what, "failed" | "cancelled")
         }
         "answered" => matches!(what, "completed" | "incomplete"),
-        "attempt_failed" => matches!(what, "started" | "failed" | "cancelled"),
+        "attempt_failed" => matches!(what, "started" | "fell_back" | "failed" | "cancelled"),
+        "fell_back" => what == "started",
         _ => false,
     }
 }

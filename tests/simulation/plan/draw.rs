@@ -55,7 +55,19 @@ impl Plan {
             },
         };
         plan.draw_questions(rng);
+        plan.draw_fallbacks(rng);
         plan
+    }
+
+    /// Some requests have a fallback, which the last of their attempts are for.
+    fn draw_fallbacks(&mut self, rng: &mut Rng) {
+        for request in &mut self.requests {
+            let attempts = request.attempts.len() as u64;
+            request.own_attempts = match attempts > 1 && rng.chance(50) {
+                true => rng.between(1, attempts - 1),
+                false => attempts,
+            } as usize;
+        }
     }
 
     /// Draws the questions, and whether a breaker opens soon. All questions go to one endpoint. Where its breaker opens, each
@@ -88,7 +100,7 @@ fn ticks(rng: &mut Rng, most: u64) -> Duration {
 fn request(rng: &mut Rng, index: usize, is_long: bool) -> RequestPlan {
     let wire = rng.pick(&[Wire::Responses, Wire::Chat]);
     let max_attempts = rng.between(1, 4) as u32;
-    let attempts = (1..=max_attempts)
+    let attempts: Vec<_> = (1..=max_attempts)
         .map(|attempt| AttemptPlan::new(rng, wire, format!("{index}.{attempt}"), is_long))
         .collect();
     let listeners = match rng.chance(5) {
@@ -106,6 +118,7 @@ fn request(rng: &mut Rng, index: usize, is_long: bool) -> RequestPlan {
         ]),
         after_output: rng.pick(&[RetryAfterOutput::Fail, RetryAfterOutput::Restart]),
         total: rng.chance(8).then(|| TICK * rng.between(20, 500) as u32),
+        own_attempts: attempts.len(),
         attempts,
         listeners: (0..listeners)
             .map(|_| listener(rng, max_attempts, is_long))
