@@ -119,6 +119,15 @@ fn check_says_file_and_line_and_starts_nothing() {
     let right = folder.write("right.toml", ROUTE);
     let ran = run(&["serve", "--config", &right, "--check"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    for (how, status) in [("server", 0), ("stream", 0), ("whole", 2)] {
+        let ran = run(&["serve", "--config", &right, "--one-piece", how, "--check"]);
+        assert_eq!(ran.status, Some(status), "{ran:?}");
+        assert_eq!(
+            ran.stderr.contains("\"stream\" or \"server\""),
+            status == 2,
+            "{ran:?}"
+        );
+    }
     let wrong = folder.write("wrong.toml", "\n[relay]\nkeepalive = 'hunter2'\n");
     let ran = run(&["serve", "--config", &wrong, "--check"]);
     assert_eq!(ran.status, Some(2));
