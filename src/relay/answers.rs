@@ -194,20 +194,6 @@ impl Answers {
         }
     }
 
-    /// The same for the items of a whole response object.
-    pub(in crate::relay) fn remember_output(&self, answer: &Answer, object: &[u8]) {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Response<'a> {
-            #[serde(borrow)]
-            output: Vec<&'a RawValue>,
-        }
-        let response: Response<'_> = serde_json::from_slice(object).unwrap_or_default();
-        for item in response.output {
-            self.remember_item(answer, item);
-        }
-    }
-
     fn remember_item(&self, answer: &Answer, item: &RawValue) {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -218,7 +204,17 @@ impl Answers {
             encrypted_content: Option<Cow<'a, str>>,
         }
         let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
-        for text in [item.id, item.encrypted_content].into_iter().flatten() {
+        let texts = [item.id, item.encrypted_content];
+        self.remember_texts(answer, texts.into_iter().flatten());
+    }
+
+    /// Remembers who made what these texts stand for: ids of items, and what is sealed in them.
+    pub(in crate::relay) fn remember_texts<'a>(
+        &self,
+        answer: &Answer,
+        texts: impl Iterator<Item = Cow<'a, str>>,
+    ) {
+        for text in texts {
             self.remember(answer, &text);
         }
     }

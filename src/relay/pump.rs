@@ -457,6 +457,11 @@ impl Pump {
 
     fn finish(&mut self, target: usize, event: &ResponseEvent, mut out: Vec<Bytes>) {
         self.rendering.end(event, &mut out);
+        self.close(target, event, out);
+    }
+
+    /// The last blocks are these, and they have an end.
+    fn close(&mut self, target: usize, event: &ResponseEvent, out: Vec<Bytes>) {
         self.begin(target);
         self.tell();
         let answer = &self.asked.answer;

@@ -87,12 +87,17 @@ impl Pump {
         let blocks = match self.asked.answer.about().wire {
             Wire::Chat => chunks(&bytes),
             _ => {
-                self.answers.remember_output(&self.asked.answer, &bytes);
-                events(&bytes)
+                let response: Response<'_> = serde_json::from_slice(&bytes).unwrap_or_default();
+                let items = response.output.iter().flatten();
+                let texts = items.flat_map(|item| [item.id, item.encrypted_content]);
+                let texts = texts.flatten();
+                let texts = texts.filter_map(|text| serde_json::from_str(text.get()).ok());
+                self.answers.remember_texts(&self.asked.answer, texts);
+                events(&response, &bytes)
             }
         };
         self.object = Some(bytes);
-        self.finish(target, end, blocks);
+        self.close(target, end, blocks);
     }
 
     /// The client's name for the model as JSON, where the server has another.
@@ -109,21 +114,33 @@ impl Pump {
     }
 }
 
+/// What is read of a response object.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Response<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    created_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<Vec<Item<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Item<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    encrypted_content: Option<&'a RawValue>,
+}
+
 /// A response object as a stream: its first event and its last.
-fn events(object: &[u8]) -> Vec<Bytes> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Response<'a> {
-        #[serde(borrow)]
-        id: Option<&'a RawValue>,
-        #[serde(borrow)]
-        created_at: Option<&'a RawValue>,
-        #[serde(borrow)]
-        model: Option<&'a RawValue>,
-        #[serde(borrow)]
-        status: Option<&'a RawValue>,
-    }
-    let read: Response<'_> = serde_json::from_slice(object).unwrap_or_default();
+fn events(read: &Response<'_>, object: &[u8]) -> Vec<Bytes> {
     let said = |value: Option<&RawValue>| {
         let value = value.filter(|value| !value.get().contains(['\n', '\r']));
         value.map_or("null", RawValue::get).to_owned()
