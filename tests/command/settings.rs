@@ -75,6 +75,29 @@ fn variable_that_is_not_utf8_is_named_and_not_shown() {
 }
 
 #[test]
+fn what_is_logged_is_chosen_by_target_and_level() {
+    let provider = provider(Script::default());
+    let base_url = provider.base_url();
+    for (chosen, status, has_debug, has_trace) in [
+        (None, 0, true, false),
+        (Some("actix_responses=warn"), 0, false, false),
+        (Some("off,actix_responses=debug"), 0, true, false),
+        (Some("trace"), 0, true, true),
+        (Some("actix_responses=loud"), 2, false, false),
+        (Some("actix_responses[request]=debug"), 2, false, false),
+    ] {
+        let mut command = program(&["ask", "hi", "-v", "--base-url", &base_url]);
+        command.envs(chosen.map(|chosen| ("RUST_LOG", chosen)));
+        let ran = Running::start(&mut command).finish();
+        assert_eq!(ran.status, Some(status), "{chosen:?}: {ran:?}");
+        let has = |part: &str| ran.stderr.lines().any(|line| line.contains(part));
+        assert_eq!(has(" DEBUG "), has_debug, "{chosen:?}: {ran:?}");
+        assert_eq!(has(" TRACE "), has_trace, "{chosen:?}: {ran:?}");
+        assert_eq!(has("RUST_LOG"), status == 2, "{chosen:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn key_among_the_arguments_is_warned_of_and_not_shown() {
     let loopback = provider(Script::default());
     let base_url = loopback.base_url();
