@@ -3,6 +3,7 @@
 mod answer;
 mod limits;
 mod log;
+mod piece;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub(in crate::relay) use self::{
     answer::{About, Answer},
     limits::Bounds,
     log::{Batch, End, ReadError},
+    piece::Piece,
     reader::Reader,
 };
 use super::{
@@ -176,13 +178,16 @@ impl Answers {
     }
 
     /// Remembers who made the items that are done in these blocks: by their ids, and by what is sealed in them.
-    pub(in crate::relay) fn remember_items(&self, answer: &Answer, blocks: &[Bytes]) {
+    pub(in crate::relay) fn remember_items(
+        &self,
+        answer: &Answer,
+        blocks: impl Iterator<Item = Bytes>,
+    ) {
         // One delivery may have all of an answer: its deltas are not read for this.
-        let with_items = blocks
-            .iter()
-            .filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
+        let with_items =
+            blocks.filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
         for block in with_items {
-            let data = block::data(block);
+            let data = block::data(&block);
             let event = Event::read(&data);
             let Some(item) = event
                 .item

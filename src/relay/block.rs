@@ -15,10 +15,19 @@ pub(super) fn is_usage_alone(block: &[u8]) -> bool {
         usage: &'a RawValue,
     }
     // Few chunks have any of it: most are not read for this.
-    let may_be = memchr::memmem::find(block, b"\"prompt_tokens\"").is_some();
-    may_be
+    may_have_usage(block)
         && serde_json::from_slice::<Chunk<'_>>(&data(block))
             .is_ok_and(|Chunk { choices: [], usage }| usage.get() != "null")
+}
+
+/// Whether one of some blocks may be such.
+pub(super) fn may_have_usage(blocks: &[u8]) -> bool {
+    memchr::memmem::find(blocks, b"\"prompt_tokens\"").is_some()
+}
+
+/// Whether one of some blocks may name a model.
+pub(super) fn may_name_model(blocks: &[u8]) -> bool {
+    memchr::memmem::find(blocks, b"\"model\"").is_some()
 }
 
 /// The data of a block.
@@ -216,7 +225,7 @@ impl Edits {
 
 /// Makes every `model` of the API's objects in a block the one that the client asked for, given as JSON.
 pub(super) fn renamed(block: &Bytes, name: &str) -> Bytes {
-    if memchr::memmem::find(block, b"\"model\"").is_none() {
+    if !may_name_model(block) {
         return block.clone();
     }
     edited(block, |data, edits| {

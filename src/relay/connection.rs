@@ -13,7 +13,7 @@ use futures_core::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    answers::{Answer, Batch, ReadError, Reader},
+    answers::{Answer, Batch, Piece, ReadError, Reader},
     ending::{self, SoFar},
     resume::cursor::{Numbers, with_id},
 };
@@ -48,7 +48,7 @@ pub(super) struct Body {
     keepalive: Duration,
     /// Of one that was asked for again: each block has its id.
     numbers: Option<Numbers>,
-    last: Option<Bytes>,
+    last: Option<Piece>,
     /// How many blocks of the answer came up to here.
     read: u64,
     spoke_at: Instant,
@@ -90,9 +90,10 @@ impl Body {
         let error = ApiError::new(kind, message).with_details(|details| {
             details.code = Some(code.to_owned());
         });
+        let last = self.last.as_ref().map(Piece::last);
         let so_far = SoFar {
-            first: self.last.as_ref(),
-            last: self.last.as_ref(),
+            first: last.as_ref(),
+            last: last.as_ref(),
             sent: self.read,
             id: self.answer.server_id().unwrap_or(self.answer.id()),
             model: &self.answer.about().model,
@@ -108,16 +109,19 @@ impl Body {
 /// The blocks for one write, in one chunk of HTTP: a further chunk costs as much as copying some hundred bytes.
 fn written(batch: &Batch, numbers: Option<&mut Numbers>) -> Bytes {
     let Some(numbers) = numbers else {
-        return match &*batch.blocks {
-            [block] => block.clone(),
-            blocks => blocks.concat().into(),
+        return match &*batch.pieces {
+            [piece] => piece.bytes().clone(),
+            pieces => {
+                let bytes: Vec<_> = pieces.iter().map(|piece| &**piece.bytes()).collect();
+                bytes.concat().into()
+            }
         };
     };
     let mut written = Vec::new();
-    for (count, block) in (batch.first..).zip(&batch.blocks) {
-        match numbers.of(count, block) {
-            Some(number) => written.extend_from_slice(&with_id(block, number)),
-            None => written.extend_from_slice(block),
+    for (count, block) in (batch.first..).zip(batch.blocks()) {
+        match numbers.of(count, &block) {
+            Some(number) => written.extend_from_slice(&with_id(&block, number)),
+            None => written.extend_from_slice(&block),
         }
     }
     written.into()
@@ -135,9 +139,11 @@ impl Stream for Body {
             match Pin::new(&mut this.reader).poll_next(cx) {
                 Poll::Ready(Some(Ok(batch))) => {
                     this.spoke_at = Instant::now();
-                    this.last = batch.blocks.last().cloned();
-                    this.read = batch.first + batch.blocks.len() as u64 - 1;
-                    return Poll::Ready(Some(Ok(written(&batch, this.numbers.as_mut()))));
+                    this.read = batch.first + batch.count() as u64 - 1;
+                    let written = written(&batch, this.numbers.as_mut());
+                    let mut pieces = batch.pieces;
+                    this.last = pieces.pop();
+                    return Poll::Ready(Some(Ok(written)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.ended = true;

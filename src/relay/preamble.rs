@@ -6,7 +6,10 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::block::{self, Edits, Event, Object, edited};
+use super::{
+    answers::Piece,
+    block::{self, Edits, Event, Object, edited},
+};
 use crate::wire::Wire;
 
 /// The most bytes that are held. Servers repeat the request in their first events, with all its tools.
@@ -93,12 +96,17 @@ impl Preamble {
         self.is_open
     }
 
+    /// Whether all blocks of this attempt go to clients at once and as they are.
+    pub(super) fn passes(&self, origin: Origin) -> bool {
+        self.is_open && self.mapping.is_none() && self.origin == Some(origin)
+    }
+
     /// Takes a block, and adds to `out` what goes to clients now.
     pub(super) fn push(
         &mut self,
         origin: Origin,
         block: Bytes,
-        out: &mut Vec<Bytes>,
+        out: &mut Vec<Piece>,
     ) -> Result<(), DoesNotFit> {
         if self.origin != Some(origin) {
             self.origin = Some(origin);
@@ -122,7 +130,7 @@ impl Preamble {
             _ => block,
         };
         if self.is_open || self.told.is_some() {
-            out.push(block);
+            out.push(block.into());
             return Ok(());
         }
         self.held_bytes += block.len();
@@ -134,16 +142,16 @@ impl Preamble {
     }
 
     /// The answer has begun: what is held goes out, and what follows is not held.
-    pub(super) fn open(&mut self, out: &mut Vec<Bytes>) {
+    pub(super) fn open(&mut self, out: &mut Vec<Piece>) {
         self.is_open = true;
-        out.append(&mut self.held);
+        out.extend(self.held.drain(..).map(Piece::from));
         if self.mapping.is_none() {
             self.told = None;
         }
     }
 
     /// The answer has not begun and is waited for no longer: what is held goes out.
-    pub(super) fn release(&mut self, out: &mut Vec<Bytes>) {
+    pub(super) fn release(&mut self, out: &mut Vec<Piece>) {
         if self.is_open || self.told.is_some() {
             return;
         }
@@ -152,7 +160,7 @@ impl Preamble {
             told.note(self.wire, block);
         }
         self.told = Some(told);
-        out.append(&mut self.held);
+        out.extend(self.held.drain(..).map(Piece::from));
     }
 
     /// Whether the answer may end well: what was announced of another attempt came in this one, too.
@@ -375,9 +383,9 @@ mod tests {
         ))
     }
 
-    fn texts(out: &[Bytes]) -> Vec<&str> {
+    fn texts(out: &[Piece]) -> Vec<&str> {
         out.iter()
-            .map(|block| std::str::from_utf8(block).unwrap())
+            .map(|piece| std::str::from_utf8(piece.bytes()).unwrap())
             .collect()
     }
 
@@ -393,11 +401,14 @@ mod tests {
         ] {
             preamble.push(origin, block, &mut out).unwrap();
         }
-        assert_eq!(out, Vec::<Bytes>::new());
+        assert!(out.is_empty());
         assert!(preamble.holds_of((1, 1)) && !preamble.holds_of((0, 2)));
         preamble.open(&mut out);
         preamble.push((1, 1), delta("msg_c", 1), &mut out).unwrap();
-        assert_eq!(out, [created("resp_c", 0), delta("msg_c", 1)]);
+        assert_eq!(
+            out,
+            [created("resp_c", 0), delta("msg_c", 1)].map(Piece::from)
+        );
     }
 
     #[test]
@@ -420,7 +431,7 @@ mod tests {
         ] {
             preamble.push((0, 2), block, &mut out).unwrap();
         }
-        assert_eq!(out, Vec::<Bytes>::new());
+        assert!(out.is_empty());
         preamble.push((0, 2), delta("msg_b", 3), &mut out).unwrap();
         preamble.open(&mut out);
         let end = event(
@@ -457,7 +468,10 @@ mod tests {
             .unwrap();
         preamble.open(&mut out);
         preamble.push((0, 2), delta("m", 2), &mut out).unwrap();
-        assert_eq!(out, [added("message", "m", 6), delta("m", 7)]);
+        assert_eq!(
+            out,
+            [added("message", "m", 6), delta("m", 7)].map(Piece::from)
+        );
     }
 
     #[test]
@@ -499,7 +513,10 @@ mod tests {
         preamble.push((0, 2), chunk("b", text), &mut out).unwrap();
         preamble.open(&mut out);
         preamble.push((0, 2), event("[DONE]"), &mut out).unwrap();
-        assert_eq!(out, [chunk("a", role), chunk("a", text), event("[DONE]")]);
+        assert_eq!(
+            out,
+            [chunk("a", role), chunk("a", text), event("[DONE]")].map(Piece::from)
+        );
     }
 
     #[test]

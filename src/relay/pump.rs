@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    answers::{Answer, Answers, End, Reader},
+    answers::{Answer, Answers, End, Piece, Reader},
     config::RelayConfig,
     drain::{self, Drain, Running},
     ending,
@@ -180,7 +180,7 @@ struct Pump {
     /// See [`Streaming::object`].
     object: Option<Bytes>,
     /// What a delivery gives, empty between two of them.
-    out: Vec<Bytes>,
+    out: Vec<Piece>,
 }
 
 /// Why an answer is filled no further.
@@ -386,7 +386,8 @@ impl Pump {
         if has_items && self.asked.answer.about().wire == Wire::Responses {
             // Before the client can come back with them.
             self.tell();
-            self.answers.remember_items(&self.asked.answer, &out);
+            let blocks = out.iter().flat_map(Piece::blocks);
+            self.answers.remember_items(&self.asked.answer, blocks);
         }
         match end {
             None => {
@@ -455,13 +456,13 @@ impl Pump {
         }
     }
 
-    fn finish(&mut self, target: usize, event: &ResponseEvent, mut out: Vec<Bytes>) {
+    fn finish(&mut self, target: usize, event: &ResponseEvent, mut out: Vec<Piece>) {
         self.rendering.end(event, &mut out);
         self.close(target, event, out);
     }
 
     /// The last blocks are these, and they have an end.
-    fn close(&mut self, target: usize, event: &ResponseEvent, out: Vec<Bytes>) {
+    fn close(&mut self, target: usize, event: &ResponseEvent, out: Vec<Piece>) {
         self.begin(target);
         self.tell();
         let answer = &self.asked.answer;
@@ -482,7 +483,7 @@ impl Pump {
         answer.end(end);
     }
 
-    fn send(&mut self, target: usize, out: &mut Vec<Bytes>) {
+    fn send(&mut self, target: usize, out: &mut Vec<Piece>) {
         if out.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
+    answers::Piece,
     block,
     bridge::Renderer,
     ending::{self, SoFar},
@@ -36,7 +37,7 @@ pub(super) struct Rendering {
     bridge: Option<MakeRenderer>,
     preamble: Preamble,
     first: Option<Bytes>,
-    last: Option<Bytes>,
+    last: Option<Piece>,
     sent: u64,
 }
 
@@ -109,7 +110,7 @@ impl Rendering {
     pub(super) fn push(
         &mut self,
         delivery: &Delivery,
-        out: &mut Vec<Bytes>,
+        out: &mut Vec<Piece>,
     ) -> Result<(), DoesNotFit> {
         let is_no_stream = || {
             delivery.blocks().next().is_none()
@@ -128,22 +129,35 @@ impl Rendering {
         if self.encoder.is_some() {
             return self.encode(delivery, out);
         }
-        for block in delivery.blocks() {
-            // Clients take the first of the choices, and fail where there is none.
-            if !self.wants_usage && block::is_usage_alone(&block.bytes) {
+        for (bytes, attempt, ends) in delivery.runs_of_blocks() {
+            let origin: Origin = (self.target, attempt);
+            let piece = Piece::new(bytes, ends);
+            if self.preamble.passes(origin) && self.goes_as_it_is(piece.bytes()) {
+                out.push(piece);
                 continue;
             }
-            let bytes = match &self.name {
-                Some(name) => block::renamed(&block.bytes, name),
-                None => block.bytes,
-            };
-            let origin: Origin = (self.target, block.attempt);
-            self.preamble.push(origin, bytes, out)?;
+            for block in piece.blocks() {
+                // Clients take the first of the choices, and fail where there is none.
+                if !self.wants_usage && block::is_usage_alone(&block) {
+                    continue;
+                }
+                let block = match &self.name {
+                    Some(name) => block::renamed(&block, name),
+                    None => block,
+                };
+                self.preamble.push(origin, block, out)?;
+            }
         }
         Ok(())
     }
 
-    fn encode(&mut self, delivery: &Delivery, out: &mut Vec<Bytes>) -> Result<(), DoesNotFit> {
+    /// Whether none of these blocks has anything that a client must not see.
+    fn goes_as_it_is(&self, blocks: &[u8]) -> bool {
+        (self.wants_usage || !block::may_have_usage(blocks))
+            && (self.name.is_none() || !block::may_name_model(blocks))
+    }
+
+    fn encode(&mut self, delivery: &Delivery, out: &mut Vec<Piece>) -> Result<(), DoesNotFit> {
         for event in delivery.events() {
             let is_created = matches!(event, ResponseEvent::Created(_));
             let attempt = self.encoder.as_ref().map_or(1, |encoder| encoder.attempt);
@@ -211,12 +225,12 @@ impl Rendering {
     }
 
     /// Output begins.
-    pub(super) fn open(&mut self, out: &mut Vec<Bytes>) {
+    pub(super) fn open(&mut self, out: &mut Vec<Piece>) {
         self.preamble.open(out);
     }
 
     /// What is held goes out, though there is no output yet.
-    pub(super) fn release(&mut self, out: &mut Vec<Bytes>) {
+    pub(super) fn release(&mut self, out: &mut Vec<Piece>) {
         self.preamble.release(out);
     }
 
@@ -226,25 +240,30 @@ impl Rendering {
     }
 
     /// What went out.
-    pub(super) fn note(&mut self, out: &[Bytes]) {
+    pub(super) fn note(&mut self, out: &[Piece]) {
         if let Some(last) = out.last() {
-            self.first.get_or_insert_with(|| out[0].clone());
+            if self.first.is_none() {
+                self.first = out[0].blocks().next();
+            }
             self.last = Some(last.clone());
-            self.sent += out.len() as u64;
+            self.sent += out.iter().map(|piece| piece.count() as u64).sum::<u64>();
         }
     }
 
     /// Adds what a client needs to see the end, where the server did not say it.
-    pub(super) fn end(&mut self, event: &ResponseEvent, out: &mut Vec<Bytes>) {
+    pub(super) fn end(&mut self, event: &ResponseEvent, out: &mut Vec<Piece>) {
         self.note(out);
+        let last = self.last.as_ref().map(Piece::last);
         let so_far = SoFar {
             first: self.first.as_ref(),
-            last: self.last.as_ref(),
+            last: last.as_ref(),
             sent: self.sent,
             id: &self.id,
             model: &self.model,
         };
-        ending::end(self.wire, &so_far, event, out);
+        let mut end = Vec::new();
+        ending::end(self.wire, &so_far, event, &mut end);
+        out.extend(end.into_iter().map(Piece::from));
     }
 }
 

@@ -33,8 +33,8 @@ pub(super) async fn respond(
                 &json!({"code": "server_error", "message": "the answer is not kept any longer"}),
             );
         };
-        for block in &batch.blocks {
-            whole.push(block);
+        for block in batch.blocks() {
+            whole.push(&block);
         }
     }
     match whole.finish() {
@@ -55,8 +55,8 @@ fn compaction(response: &str) -> Value {
 /// The answer in the background has begun: its object as it stands.
 pub(super) async fn begun(mut reader: Reader, mut response: HttpResponseBuilder) -> HttpResponse {
     while let Some(Ok(batch)) = reader.next().await {
-        for block in &batch.blocks {
-            let data = block::data(block);
+        for block in batch.blocks() {
+            let data = block::data(&block);
             if let Some(object) = Event::read(&data).response {
                 let object = object.get().to_owned();
                 return response.content_type("application/json").body(object);

@@ -71,6 +71,11 @@ impl BlockSplitter {
         }
     }
 
+    /// Whether the next byte begins a block, as far as lines tell: not where an LF may still be that of the block before.
+    pub(crate) fn is_between_blocks(&self) -> bool {
+        self.open.is_empty() && !self.after_cr && !self.at_first_line
+    }
+
     /// Reads a chunk from `start` on, up to the end of a block.
     ///
     /// # Errors

@@ -136,6 +136,24 @@ impl BlockReader {
         let mut is_repeated = decoder.is_catching_up();
         let mut blocks = SmallVec::new();
         while at < chunk.len() && terminal.is_none() {
+            if self.splitter.is_between_blocks() {
+                // What the decoder knows at sight is a whole block, and nobody has to look for its end.
+                if at != run.end || blocks.is_empty() {
+                    self.push(chunk.slice(run), mem::take(&mut blocks));
+                    run = at..at;
+                }
+                let mut given = out.len();
+                at += decoder.feed_blocks(&chunk[at..], out, |end, events| {
+                    let event = events - usize::from(events > given);
+                    given = events;
+                    run.end = at + end;
+                    let at = run.end - run.start;
+                    blocks.push(BlockEnd { at, event });
+                });
+                if at == chunk.len() {
+                    break;
+                }
+            }
             let split = match self.splitter.read(chunk, at) {
                 Ok(split) => split,
                 Err(error) => return Some(too_large(error)),

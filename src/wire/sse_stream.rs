@@ -66,15 +66,11 @@ impl SseStream {
         }
         let mut rest = chunk;
         loop {
-            let is_between_events = self.sse.is_between_events() && self.strays.is_empty();
+            let is_between_events = self.is_between_events();
             if is_between_events {
-                while let Some(taken) = dialect.read_block(rest, out) {
-                    self.progress.events += 1;
-                    self.progress.went_on += u64::from(self.progress.state == State::Finishing);
-                    rest = &rest[taken..];
-                    if rest.is_empty() {
-                        return None;
-                    }
+                rest = &rest[self.read_at_sight(dialect, rest, out, |_, _| {})..];
+                if rest.is_empty() {
+                    return None;
                 }
             }
             let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
@@ -94,6 +90,46 @@ impl SseStream {
             }
             rest = &rest[taken..];
         }
+    }
+
+    fn is_between_events(&self) -> bool {
+        self.sse.is_between_events() && self.strays.is_empty()
+    }
+
+    /// Reads the blocks off the front of the next bytes that the dialect reads at sight, and says where each ends and how many events
+    /// there are then. Returns how many bytes that is; none where the next byte may begin no block.
+    pub(super) fn read_blocks<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        bytes: &[u8],
+        out: &mut Vec<ResponseEvent>,
+        on_block: impl FnMut(usize, usize),
+    ) -> usize {
+        let may_begin = self.progress.state != State::Ended && self.is_between_events();
+        match may_begin {
+            true => self.read_at_sight(dialect, bytes, out, on_block),
+            false => 0,
+        }
+    }
+
+    #[inline(always)] // As `Template::read`.
+    fn read_at_sight<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        bytes: &[u8],
+        out: &mut Vec<ResponseEvent>,
+        mut on_block: impl FnMut(usize, usize),
+    ) -> usize {
+        let mut at = 0;
+        while at < bytes.len()
+            && let Some(taken) = dialect.read_block(&bytes[at..], out)
+        {
+            self.progress.events += 1;
+            self.progress.went_on += u64::from(self.progress.state == State::Finishing);
+            at += taken;
+            on_block(at, out.len());
+        }
+        at
     }
 
     /// Reads what is left at the end of the body.

@@ -78,6 +78,23 @@ impl StreamDecoder {
         }
     }
 
+    /// Decodes whole blocks off the front of the next bytes, as many as repeat the one before but for their text, which most do, and
+    /// says where each ends and how many events there are then. Returns how many bytes that is.
+    pub(crate) fn feed_blocks(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<ResponseEvent>,
+        on_block: impl FnMut(usize, usize),
+    ) -> usize {
+        let stream = &mut self.stream;
+        match &mut self.dialect {
+            AnyDialect::Responses(dialect) => {
+                stream.read_blocks(&mut **dialect, bytes, out, on_block)
+            }
+            AnyDialect::Chat(dialect) => stream.read_blocks(&mut **dialect, bytes, out, on_block),
+        }
+    }
+
     /// The body has ended. A last event without its blank line is still read, because servers send such; then the stream is
     /// over: with the end that is known, or as truncated. `None` when it was over already.
     pub fn end_of_stream(&mut self, out: &mut Vec<ResponseEvent>) -> Option<Terminal> {

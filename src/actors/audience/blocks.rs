@@ -68,6 +68,28 @@ impl Delivery {
         })
     }
 
+    /// The runs of those blocks: their bytes, their attempt, and where each block ends.
+    #[cfg(feature = "relay")]
+    pub(crate) fn runs_of_blocks(
+        &self,
+    ) -> impl Iterator<Item = (Bytes, u32, impl ExactSizeIterator<Item = usize> + '_)> + '_ {
+        let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);
+        runs.filter_map(|run| {
+            // They are in the order of their events.
+            let skipped = run.blocks.partition_point(|block| block.event < self.start);
+            let ends = run.blocks.get(skipped..).filter(|ends| !ends.is_empty())?;
+            let start = skipped
+                .checked_sub(1)
+                .map_or(0, |before| run.blocks[before].at);
+            let bytes = run.bytes.slice(start..);
+            Some((
+                bytes,
+                run.attempt,
+                ends.iter().map(move |end| end.at - start),
+            ))
+        })
+    }
+
     /// The same, and blocks that stand behind each other in memory together: what is written with one write.
     pub fn block_runs(&self) -> impl Iterator<Item = Block> + '_ {
         let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);

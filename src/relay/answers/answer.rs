@@ -21,6 +21,7 @@ use super::super::{
 use super::{
     limits::Bounds,
     log::{End, Ledger, Log, ReadError},
+    piece::Piece,
     reader::Reader,
 };
 use crate::{protocol::TokenUsage, wire::Wire};
@@ -118,12 +119,12 @@ impl Answer {
     // What the pump does.
 
     /// Whole blocks for the clients, in order. After the end it does nothing.
-    pub(in crate::relay) fn push(&self, blocks: impl IntoIterator<Item = Bytes>) {
+    pub(in crate::relay) fn push(&self, pieces: impl IntoIterator<Item = impl Into<Piece>>) {
         if self.first_block.load(Ordering::Relaxed) == 0 {
             let waited = self.began.elapsed().as_millis() as u64 + 1;
             self.first_block.store(waited, Ordering::Relaxed);
         }
-        self.log.push(blocks);
+        self.log.push(pieces.into_iter().map(Into::into));
     }
 
     /// The end: all blocks were pushed, the last of which says how it ended. The first end is the end.

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::super::store::StoreError;
 pub(in crate::relay) use super::super::store::StreamEnd as End;
-use super::limits::Bounds;
+use super::{limits::Bounds, piece::Piece};
 
 /// Why a reader has nothing more to read, though the answer did not end there for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,18 @@ impl From<StoreError> for ReadError {
 pub(in crate::relay) struct Batch {
     /// The number of the first block; the first of all is 1.
     pub(in crate::relay) first: u64,
-    pub(in crate::relay) blocks: SmallVec<[Bytes; 4]>,
+    pub(in crate::relay) pieces: SmallVec<[Piece; 2]>,
+}
+
+impl Batch {
+    /// How many blocks it has.
+    pub(in crate::relay) fn count(&self) -> usize {
+        self.pieces.iter().map(Piece::count).sum()
+    }
+
+    pub(in crate::relay) fn blocks(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.pieces.iter().flat_map(Piece::blocks)
+    }
 }
 
 /// Bytes that lie in the logs of running answers, of one client and of all.
@@ -71,11 +82,13 @@ pub(super) struct Log {
 }
 
 struct State {
-    /// What is kept of the blocks: all of them, or what some reader still has to read.
-    blocks: VecDeque<Bytes>,
+    /// What is kept of the blocks, each piece with how many there are before it: all of them, or what some reader still has to read.
+    pieces: VecDeque<(u64, Piece)>,
+    /// How many blocks came.
+    len: u64,
     /// How many blocks are not kept any more.
     let_go: u64,
-    /// The bytes of `blocks`, which stand in the ledgers, too.
+    /// The bytes of `pieces`, which stand in the ledgers, too.
     kept_bytes: usize,
     /// The bytes of all blocks that ever came.
     pushed_bytes: u64,
@@ -99,8 +112,19 @@ struct Seat {
 }
 
 impl State {
-    fn len(&self) -> u64 {
-        self.let_go + self.blocks.len() as u64
+    /// What is kept from this position on, which is not below what was let go.
+    fn from(&self, position: u64) -> impl Iterator<Item = Piece> + '_ {
+        let (pieces, last) = (&self.pieces, self.pieces.back());
+        // Most have read all but the last.
+        let at = match last {
+            Some((first, _)) if *first <= position => pieces.len() - 1,
+            _ => pieces.partition_point(|(first, piece)| first + piece.count() as u64 <= position),
+        };
+        pieces
+            .range(at.min(pieces.len())..)
+            .filter_map(move |(first, piece)| {
+                piece.without_first(position.saturating_sub(*first) as usize)
+            })
     }
 
     /// The bytes that the slowest reader has not read yet, of those that are waited for.
@@ -123,7 +147,8 @@ impl Log {
     pub(super) fn new(limits: Bounds, ledgers: [Arc<Ledger>; 2]) -> Self {
         Self {
             state: Mutex::new(State {
-                blocks: VecDeque::new(),
+                pieces: VecDeque::new(),
+                len: 0,
                 let_go: 0,
                 kept_bytes: 0,
                 pushed_bytes: 0,
@@ -146,16 +171,18 @@ impl Log {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, blocks: impl IntoIterator<Item = Bytes>) {
+    pub(super) fn push(&self, pieces: impl IntoIterator<Item = Piece>) {
         let state = &mut *self.state();
         if state.end.is_some() {
             return;
         }
         let before = state.kept_bytes;
-        for block in blocks {
-            state.kept_bytes += block.len();
-            state.pushed_bytes += block.len() as u64;
-            state.blocks.push_back(block);
+        for piece in pieces {
+            state.kept_bytes += piece.bytes().len();
+            state.pushed_bytes += piece.bytes().len() as u64;
+            let before = state.len;
+            state.len += piece.count() as u64;
+            state.pieces.push_back((before, piece));
         }
         let more = state.kept_bytes - before;
         let bounds = [self.limits.client_bytes, self.limits.bytes];
@@ -201,7 +228,7 @@ impl Log {
 
     /// How many blocks came.
     pub(super) fn len(&self) -> u64 {
-        self.state().len()
+        self.state().len
     }
 
     pub(super) fn readers(&self) -> usize {
@@ -211,16 +238,19 @@ impl Log {
     /// All blocks so far, where all are kept.
     pub(super) fn whole(&self) -> Option<Vec<Bytes>> {
         let state = self.state();
-        (state.let_go == 0).then(|| state.blocks.iter().cloned().collect())
+        (state.let_go == 0).then(|| {
+            let pieces = state.pieces.iter();
+            pieces.flat_map(|(_, piece)| piece.blocks()).collect()
+        })
     }
 
     /// A place for a reader that has `position` blocks already.
     pub(super) fn sit_down(&self, position: u64) -> usize {
         let state = &mut *self.state();
-        let position = position.min(state.len());
-        let behind: usize = match position.checked_sub(state.let_go) {
-            Some(skip) => state.blocks.range(skip as usize..).map(Bytes::len).sum(),
-            None => state.kept_bytes,
+        let position = position.min(state.len);
+        let behind: usize = match position < state.let_go {
+            true => state.kept_bytes,
+            false => state.from(position).map(|piece| piece.bytes().len()).sum(),
         };
         let seat = Some(Seat {
             position,
@@ -257,16 +287,16 @@ impl Log {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Batch, ReadError>>> {
         let state = &mut *self.state();
-        let (len, let_go) = (state.len(), state.let_go);
+        let (len, let_go) = (state.len, state.let_go);
         let Some(place) = &mut state.seats[seat] else {
             return Poll::Ready(None);
         };
         if place.too_slow {
             return Poll::Ready(Some(Err(ReadError::TooSlow)));
         }
-        let Some(skip) = place.position.checked_sub(let_go) else {
+        if place.position < let_go {
             return Poll::Ready(Some(Err(ReadError::NotResumable)));
-        };
+        }
         if place.position == len {
             if state.end.is_some() {
                 return Poll::Ready(None);
@@ -278,24 +308,29 @@ impl Log {
             }
             return Poll::Pending;
         }
-        let mut blocks = SmallVec::new();
+        let position = place.position;
+        let mut batch = Batch {
+            first: position + 1,
+            pieces: SmallVec::new(),
+        };
         let mut bytes = 0;
-        for block in state.blocks.range(skip as usize..) {
-            bytes += block.len();
-            blocks.push(block.clone());
+        for piece in state.from(position) {
+            bytes += piece.bytes().len();
+            batch.pieces.push(piece);
             if bytes >= self.limits.batch_bytes {
                 break;
             }
         }
-        let first = place.position + 1;
-        place.position += blocks.len() as u64;
-        place.bytes += bytes as u64;
+        if let Some(place) = &mut state.seats[seat] {
+            place.position += batch.count() as u64;
+            place.bytes += bytes as u64;
+        }
         self.let_go_of_what_was_read(state);
         // Seldom: most readers keep up, and the pump is not to be woken for each block.
         if state.wants_room {
             self.room.notify_waiters();
         }
-        Poll::Ready(Some(Ok(Batch { first, blocks })))
+        Poll::Ready(Some(Ok(batch)))
     }
 
     fn let_go_of_what_was_read(&self, state: &mut State) {
@@ -304,13 +339,14 @@ impl Log {
         }
         let read = state.seats.iter().flatten().map(|seat| seat.position).min();
         // Nobody has read what a pump pushes before its first reader came.
-        let read = read.unwrap_or(if state.had_reader { state.len() } else { 0 });
+        let read = read.unwrap_or(if state.had_reader { state.len } else { 0 });
         let mut bytes = 0;
-        while state.let_go < read
-            && let Some(block) = state.blocks.pop_front()
+        while let Some((before, piece)) = state.pieces.front()
+            && before + piece.count() as u64 <= read
         {
-            bytes += block.len();
-            state.let_go += 1;
+            bytes += piece.bytes().len();
+            state.let_go = before + piece.count() as u64;
+            state.pieces.pop_front();
         }
         state.kept_bytes -= bytes;
         self.give_back(bytes);

@@ -11,6 +11,7 @@ use futures_core::Stream;
 use super::{
     super::store::StoreTail,
     log::{Batch, Log, ReadError},
+    piece::Piece,
 };
 
 /// Reads the blocks of an answer, from a position on to the end. A dropped one has left.
@@ -63,8 +64,9 @@ impl Stream for Reader {
                     Some(Err(error)) => break Poll::Ready(Some(Err(error.into()))),
                     Some(Ok(entries)) if entries.blocks.is_empty() => {}
                     Some(Ok(entries)) => {
-                        let (first, blocks) = (entries.first, entries.blocks.into());
-                        break Poll::Ready(Some(Ok(Batch { first, blocks })));
+                        let pieces = entries.blocks.into_iter().map(Piece::from).collect();
+                        let first = entries.first;
+                        break Poll::Ready(Some(Ok(Batch { first, pieces })));
                     }
                 }
             },

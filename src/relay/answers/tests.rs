@@ -47,7 +47,7 @@ fn blocks(numbers: std::ops::RangeInclusive<u32>) -> Vec<Bytes> {
 async fn rest(mut reader: super::Reader) -> Vec<Bytes> {
     let mut all = Vec::new();
     while let Some(batch) = reader.next().await {
-        all.extend(batch.expect("blocks").blocks);
+        all.extend(batch.expect("blocks").blocks());
     }
     all
 }
@@ -96,7 +96,7 @@ async fn a_pump_waits_for_the_slowest_reader_and_leaves_it_behind_after_a_named_
     assert!(answer.room().now_or_never().is_none());
     // It reads in time: the pump goes on.
     let (_, read) = tokio::join!(answer.room(), slow.next());
-    assert_eq!(read.unwrap().unwrap().blocks.len(), 5);
+    assert_eq!(read.unwrap().unwrap().count(), 5);
     // It does not.
     answer.push(blocks(6..=9));
     let began = tokio::time::Instant::now();
@@ -117,7 +117,7 @@ async fn an_answer_over_its_bound_in_bytes_is_read_to_its_end_and_not_resumed() 
     answer.push(blocks(3..=4));
     assert!(!answer.is_resumable());
     assert_eq!(answer.blocks().await, Err(ReadError::NotResumable));
-    assert_eq!(reader.next().await.unwrap().unwrap().blocks.len(), 4);
+    assert_eq!(reader.next().await.unwrap().unwrap().count(), 4);
     assert_eq!(
         answer.read(1).next().await,
         Some(Err(ReadError::NotResumable))

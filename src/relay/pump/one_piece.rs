@@ -11,7 +11,7 @@ use super::{Leaving, Next, Pump, Question, another_can_help};
 use crate::{
     ApiError,
     protocol::{RawJson, ResponseEvent, WholeAnswer, WholeBody},
-    relay::block,
+    relay::{answers::Piece, block},
     wire::Wire,
 };
 
@@ -73,8 +73,9 @@ impl Pump {
             }
         }
         self.open_and_tell();
-        self.answers.remember_items(&self.asked.answer, &blocks);
-        self.finish(target, end, blocks);
+        let all = blocks.iter().cloned();
+        self.answers.remember_items(&self.asked.answer, all);
+        self.finish(target, end, pieces(blocks));
     }
 
     /// The client gets the object.
@@ -97,7 +98,7 @@ impl Pump {
             }
         };
         self.object = Some(bytes);
-        self.close(target, end, blocks);
+        self.close(target, end, pieces(blocks));
     }
 
     /// The client's name for the model as JSON, where the server has another.
@@ -112,6 +113,10 @@ impl Pump {
         self.rendering.open(&mut Vec::new());
         self.tell();
     }
+}
+
+fn pieces(blocks: Vec<Bytes>) -> Vec<Piece> {
+    blocks.into_iter().map(Piece::from).collect()
 }
 
 /// What is read of a response object.

@@ -183,7 +183,7 @@ async fn a_client_that_leaves_frees_the_server_and_one_that_comes_back_has_a_who
                 let mut seen = 0;
                 while seen <= turn % 40 {
                     let batch = reader.next().await.expect("blocks").expect("blocks");
-                    seen += batch.blocks.len() as u64;
+                    seen += batch.count() as u64;
                 }
                 drop(reader);
                 seen
