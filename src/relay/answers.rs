@@ -184,8 +184,7 @@ impl Answers {
         blocks: impl Iterator<Item = Bytes>,
     ) {
         // One delivery may have all of an answer: its deltas are not read for this.
-        let with_items =
-            blocks.filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
+        let with_items = blocks.filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
         for block in with_items {
             let data = block::data(&block);
             let event = Event::read(&data);

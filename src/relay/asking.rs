@@ -186,14 +186,20 @@ impl Asks {
         if !streaming.dropped.is_empty() {
             response.insert_header(("x-relay-dropped", streaming.dropped.join(", ")));
         }
-        let Streaming { reader, object, .. } = streaming;
+        let Streaming {
+            reader,
+            driver,
+            object,
+            ..
+        } = streaming;
         if let Some(object) = object {
             return Ok(response.content_type("application/json").body(object));
         }
         Ok(match form {
             Form::Stream => {
                 shared.metrics.first_event(wire, began.elapsed());
-                let mut body = connection::body(filled, reader, shared.config.keepalive);
+                let body = connection::body(filled, reader, shared.config.keepalive);
+                let mut body = body.with_pump(driver);
                 if headers::text(of_us, "x-relay-ids").is_some_and(|value| value == "true") {
                     body = body.with_ids(Numbers::default());
                 }

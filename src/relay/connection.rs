@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{
     answers::{Answer, Batch, Piece, ReadError, Reader},
     ending::{self, SoFar},
+    pump::Driver,
     resume::cursor::{Numbers, with_id},
 };
 use crate::{ApiError, ErrorKind, protocol::ResponseEvent, wire::Wire};
@@ -31,6 +32,7 @@ pub(super) fn body(answer: Arc<Answer>, reader: Reader, keepalive: Duration) -> 
     Body {
         answer,
         reader,
+        pump: None,
         keepalive,
         numbers: None,
         last: None,
@@ -45,6 +47,8 @@ pub(super) fn body(answer: Arc<Answer>, reader: Reader, keepalive: Duration) -> 
 pub(super) struct Body {
     answer: Arc<Answer>,
     reader: Reader,
+    /// What fills the answer, where that is polled here.
+    pump: Option<Driver>,
     keepalive: Duration,
     /// Of one that was asked for again: each block has its id.
     numbers: Option<Numbers>,
@@ -60,6 +64,12 @@ impl Body {
     /// Gives each block its id. The numbers are those of the blocks before the first that is read.
     pub(super) fn with_ids(mut self, numbers: Numbers) -> Self {
         self.numbers = Some(numbers);
+        self
+    }
+
+    /// Polls what fills the answer while it waits for that.
+    pub(super) fn with_pump(mut self, pump: Driver) -> Self {
+        self.pump = Some(pump);
         self
     }
 
@@ -136,6 +146,11 @@ impl Stream for Body {
             if this.ended {
                 return Poll::Ready(None);
             }
+            if let Some(pump) = this.pump.as_ref().filter(|pump| pump.is_due()) {
+                // What it brings is read at once: nobody has to be woken for it.
+                this.reader.forget_waker();
+                pump.poll();
+            }
             match Pin::new(&mut this.reader).poll_next(cx) {
                 Poll::Ready(Some(Ok(batch))) => {
                     this.spoke_at = Instant::now();
@@ -155,6 +170,9 @@ impl Stream for Body {
                 // The alarm is set anew when it goes off, so that blocks do not touch it.
                 Poll::Pending => {
                     if this.alarm.as_mut().poll(cx).is_pending() {
+                        if let Some(pump) = &this.pump {
+                            pump.wait(cx);
+                        }
                         return Poll::Pending;
                     }
                     let due = this.spoke_at + this.keepalive;

@@ -1,8 +1,14 @@
-//! What fills an answer: a task that owns the stream of the runtime, for as long as somebody reads or wants it to go on.
+//! What fills an answer: it owns the stream of the runtime, for as long as somebody reads or wants it to go on. Who polls it says
+//! [`driver`].
 
-mod one_piece;
-
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -10,10 +16,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+mod driver;
+mod one_piece;
+
+pub(super) use self::driver::Driver;
 use super::{
     answers::{Answer, Answers, End, Piece, Reader},
     config::RelayConfig,
-    drain::{self, Drain, Running},
+    drain::{self, Running},
     ending,
     preamble::DoesNotFit,
     rendering::{MakeRenderer, Rendering},
@@ -91,6 +101,8 @@ pub(super) struct Streaming {
     pub(super) head: Option<Arc<ResponseHead>>,
     /// The body. It is a reader of the answer like any other.
     pub(super) reader: Reader,
+    /// What fills the answer, for the connection that reads it.
+    pub(super) driver: Driver,
     /// Which of the targets answers.
     pub(super) target: usize,
     /// What it was not asked.
@@ -123,7 +135,6 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         runtime: shared.runtime.clone(),
         answers: shared.answers.clone(),
         config: shared.config.clone(),
-        drain: shared.drain.clone(),
         rendering,
         begin: Some(begin),
         patience: (asked.form == Form::Stream)
@@ -139,7 +150,18 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         out: Vec::new(),
         asked,
     };
-    actix_rt::spawn(pump.run());
+    let left = Rc::<Cell<_>>::default();
+    let (answer, drain) = (pump.asked.answer.clone(), shared.drain.clone());
+    let read = answer.clone();
+    let leaving = async move {
+        tokio::select! {
+            () = answer.cancelled() => Leaving::Stopped,
+            () = answer.deserted() => Leaving::Deserted,
+            () = drain.over() => Leaving::ShutDown,
+        }
+    };
+    let run = pump.run(left.clone());
+    let driver = driver::start(run, leaving, left, move || read.readers());
     match begun.await {
         Ok(Ok(Head {
             head,
@@ -149,6 +171,7 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
         })) => Begun::Streaming(Streaming {
             head,
             reader,
+            driver,
             target,
             dropped,
             object,
@@ -163,7 +186,6 @@ struct Pump {
     runtime: Runtime,
     answers: Answers,
     config: RelayConfig,
-    drain: Arc<Drain>,
     rendering: Rendering,
     /// Whoever waits for the head, until it is known.
     begin: Option<oneshot::Sender<Result<Head, ApiError>>>,
@@ -202,16 +224,12 @@ enum Next {
 }
 
 impl Pump {
-    async fn run(mut self) {
-        let answer = self.asked.answer.clone();
-        let drain = self.drain.clone();
-        let mut leaving = pin!(async {
-            tokio::select! {
-                () = answer.cancelled() => Leaving::Stopped,
-                () = answer.deserted() => Leaving::Deserted,
-                () = drain.over() => Leaving::ShutDown,
-            }
-        });
+    async fn run(mut self, left: Rc<Cell<Option<Leaving>>>) {
+        let mut leaving = pin!(poll_fn(|_| match left.take() {
+            Some(why) => Poll::Ready(why),
+            // It is polled when there is one.
+            None => Poll::Pending,
+        }));
         let mut before = None;
         for target in 0..self.asked.targets.len() {
             let question = (self.asked.question)(&self.asked.targets[target], target);

@@ -72,7 +72,7 @@ pub(super) struct Ledger {
 /// The log of one answer. The pump that fills it is one; readers come and go.
 pub(super) struct Log {
     state: Mutex<State>,
-    /// Told when a reader has left, of a cancel and of the end.
+    /// Told when a reader has come or left, of a cancel and of the end.
     left: Notify,
     /// Told when a reader has read or left, while somebody waits for room.
     room: Notify,
@@ -260,6 +260,7 @@ impl Log {
         });
         state.readers += 1;
         state.had_reader = true;
+        self.left.notify_waiters();
         match state.seats.iter().position(Option::is_none) {
             Some(free) => {
                 state.seats[free] = seat;
@@ -279,6 +280,12 @@ impl Log {
         self.let_go_of_what_was_read(state);
         self.left.notify_waiters();
         self.room.notify_waiters();
+    }
+
+    pub(super) fn forget_waker(&self, seat: usize) {
+        if let Some(seat) = &mut self.state().seats[seat] {
+            seat.waker = None;
+        }
     }
 
     pub(super) fn poll_read(

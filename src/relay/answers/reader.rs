@@ -45,6 +45,13 @@ impl Reader {
         }
     }
 
+    /// Whoever polled it before is not woken.
+    pub(in crate::relay) fn forget_waker(&self) {
+        if let Source::Log { log, seat } = &self.source {
+            log.forget_waker(*seat);
+        }
+    }
+
     fn leave(&mut self) {
         if let Source::Log { log, seat } = std::mem::replace(&mut self.source, Source::Nothing) {
             log.stand_up(seat);

@@ -125,7 +125,8 @@ impl Stage {
                 answer.clone(),
                 streaming.reader,
                 self.relay.shared.config.keepalive,
-            ),
+            )
+            .with_pump(streaming.driver),
             Begun::Failed(error) => panic!("{error}"),
         }
     }
