@@ -137,6 +137,48 @@ async fn read(asked: &Asked, seen: &Seen) -> io::Result<()> {
     }
 }
 
+/// Reads a stream that ends, and returns how many deltas it had.
+pub async fn to_end(asked: &Asked) -> u64 {
+    let reading = async {
+        let mut stream = TcpStream::connect(asked.address).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(&asked.request(true)).await?;
+        let mut buffer = vec![0; 64 << 10];
+        let (mut count, mut kept) = (0, 0);
+        loop {
+            let length = stream.read(&mut buffer[kept..]).await?;
+            if length == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            let read = &buffer[..kept + length];
+            count += memchr::memchr_iter(MARK, &read[kept..]).count() as u64;
+            if read.ends_with(LAST_CHUNK) {
+                return Ok(count);
+            }
+            // It may be cut.
+            let from = read.len().saturating_sub(LAST_CHUNK.len());
+            kept = read.len() - from;
+            buffer.copy_within(from..from + kept, 0);
+        }
+    };
+    let read = timeout(PATIENCE, reading).await.expect("an answer in time");
+    read.expect("a whole answer")
+}
+
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+
+/// Opens streams of which the first bytes are read, and nothing more.
+pub async fn stalled(asked: &Asked, streams: usize) -> io::Result<Vec<TcpStream>> {
+    let mut open = Vec::new();
+    for _ in 0..streams {
+        let mut stream = TcpStream::connect(asked.address).await?;
+        stream.write_all(&asked.request(true)).await?;
+        stream.read_exact(&mut [0; 16]).await?;
+        open.push(stream);
+    }
+    Ok(open)
+}
+
 /// Asks for whole answers for as long, on so many connections, and returns how many came. Each must have these bytes of JSON, about.
 pub async fn whole(asked: &Asked, connections: usize, time: Duration, bytes: usize) -> u64 {
     let answers = Rc::new(Cell::new(0));

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::{net::TcpStream, time::sleep};
 
 use crate::{
-    client::{Asked, Open, whole},
+    client::{Asked, Open, stalled, to_end, whole},
     clock,
     litellm::Litellm,
     nginx::Nginx,
@@ -40,6 +40,7 @@ pub async fn run(is_trial: bool) {
     }
     starts(&upstream).await;
     memory(&upstream).await;
+    growth(&upstream).await;
     let relay = relay::start(Wire::Responses, &upstream);
     let nginx = Nginx::start(upstream.address()).await;
     if nginx.is_none() {
@@ -270,6 +271,60 @@ async fn memory(upstream: &Process) {
     sleep(WINDOW).await;
     let more = resident(relay.id()).saturating_sub(before);
     write("memory of a stream", &[more as f64 / streams as f64]);
+}
+
+/// How what it costs grows, with streams and with the length of an answer.
+async fn growth(upstream: &Process) {
+    let kib = |bytes: u64, among: usize| bytes as f64 / 1024.0 / among as f64;
+    for streams in [1, 10, 100, 1_000] {
+        let relay = relay::start(Wire::Responses, upstream);
+        // Few enough blocks that the processors have the time for the most streams.
+        let asked = asked(&relay, "every 100000 1");
+        drop(Open::streams(&asked, 20, GAP).await);
+        sleep(WARM_UP).await;
+        let before = resident(relay.id());
+        let open = Open::streams(&asked, streams, GAP).await;
+        sleep(WARM_UP).await;
+        let (blocks, cpu_before) = (open.seen.blocks.get(), cpu(relay.id()));
+        sleep(2 * WINDOW).await;
+        let took = cpu(relay.id()) - cpu_before;
+        let nanos = took.as_nanos() as f64 / (open.seen.blocks.get() - blocks).max(1) as f64;
+        let memory = kib(resident(relay.id()).saturating_sub(before), streams);
+        println!("relay: {streams} streams: {nanos:.0} ns a block, {memory:.1} KiB a stream");
+        write(&format!("growth streams {streams} cpu"), &[nanos]);
+        write(&format!("growth streams {streams} memory"), &[memory]);
+    }
+    for deltas in [1, 10, 100, 1_000, 10_000, 100_000] {
+        let relay = relay::start(Wire::Responses, upstream);
+        let asked = asked(&relay, &format!("deltas {deltas}"));
+        for _ in 0..4 {
+            assert_eq!(to_end(&asked).await, deltas as u64);
+        }
+        // No more than what is kept of one client's answers.
+        let answers = (20_000 / deltas).clamp(1, 200);
+        let (before, cpu_before) = (resident(relay.id()), cpu(relay.id()));
+        for _ in 0..answers {
+            to_end(&asked).await;
+        }
+        let took = cpu(relay.id()) - cpu_before;
+        let nanos = took.as_nanos() as f64 / (answers * deltas) as f64;
+        let memory = kib(resident(relay.id()).saturating_sub(before), answers);
+        println!("relay: {deltas} deltas: {nanos:.0} ns a delta, {memory:.1} KiB an answer");
+        write(&format!("growth deltas {deltas} cpu"), &[nanos]);
+        write(&format!("growth deltas {deltas} memory"), &[memory]);
+    }
+    let streams = 20;
+    let relay = relay::start(Wire::Responses, upstream);
+    let asked = asked(&relay, LOADS[2].2);
+    drop(Open::streams(&asked, 20, GAP).await);
+    sleep(WARM_UP).await;
+    let before = resident(relay.id());
+    let _open = stalled(&asked, streams).await.expect("streams");
+    // Until no more of them is read.
+    sleep(4 * WINDOW).await;
+    let memory = kib(resident(relay.id()).saturating_sub(before), streams);
+    println!("relay: {memory:.0} KiB of a stream whose client does not read");
+    write("memory of a stalled stream", &[memory]);
 }
 
 fn over(ones: &[f64], others: &[f64]) -> Vec<f64> {

@@ -1,6 +1,7 @@
 //! The server behind the proxies: this program again, in a process of its own. A request's `model` says what it gets, or its `input`.
 //!
-//! `every MICROSECONDS COUNT` is a stream without an end, with so many blocks in each write; `whole BYTES` an answer whose JSON has so
+//! `every MICROSECONDS COUNT` is a stream without an end, with so many blocks in each write; `deltas COUNT` a stream with so many, as fast as
+//! it goes; `whole BYTES` an answer whose JSON has so
 //! many bytes, as a stream too where one is asked for.
 
 use std::{
@@ -88,6 +89,10 @@ async fn converse(mut stream: TcpStream) -> io::Result<()> {
                 let period = Duration::from_micros(period);
                 return endless(stream, &request, period, count).await;
             }
+            ["deltas", count] => {
+                let count = count.parse().map_err(io::Error::other)?;
+                finite(&mut stream, &request, count).await?;
+            }
             ["whole", bytes] => {
                 let name = format!("{} {}", request.model, request.streams);
                 if kept.0 != name {
@@ -130,6 +135,35 @@ async fn endless(
         }
         stream.write_all(chunk(&text).as_bytes()).await?;
     }
+}
+
+/// How many deltas a finite stream has in each write: 8 KiB.
+const TOGETHER: usize = 31;
+
+async fn finite(stream: &mut TcpStream, request: &Request, count: usize) -> io::Result<()> {
+    let (mut text, mut sequence) = (String::new(), 0);
+    begin(&mut text, &mut sequence, &request.model);
+    stream.write_all(SSE.as_bytes()).await?;
+    stream.write_all(chunk(&text).as_bytes()).await?;
+    let mut left = count;
+    while left > 0 {
+        text.clear();
+        for _ in 0..left.min(TOGETHER) {
+            delta(&mut text, &mut sequence, request);
+        }
+        left = left.saturating_sub(TOGETHER);
+        stream.write_all(chunk(&text).as_bytes()).await?;
+    }
+    text.clear();
+    let usage = json!({
+        "input_tokens": 10, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": count,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 10 + count,
+    });
+    let response = response(&request.model, "completed", json!([]), usage);
+    let object = json!({ "response": response });
+    event(&mut text, &mut sequence, "response.completed", object);
+    let end = chunk(&text) + "0\r\n\r\n";
+    stream.write_all(end.as_bytes()).await
 }
 
 fn chunk(text: &str) -> String {
