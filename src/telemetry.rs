@@ -76,7 +76,7 @@ use url::Url;
 
 use crate::{
     protocol::{
-        OutputFormat, Prompt, RawJson, ResponseEvent, TokenUsage,
+        Id, OutputFormat, Prompt, RawJson, ResponseEvent, TokenUsage,
         error::{ApiError, ErrorKind},
     },
     secret::{Secrets, redaction::RedactedUrl},
@@ -256,6 +256,7 @@ pub(crate) fn record_answer<'a>(
     end: &Terminal,
     first_chunk: Duration,
     events: impl Iterator<Item = &'a ResponseEvent> + Clone,
+    said_model: Option<&Id>,
     content: Option<&Content>,
     secrets: &Secrets,
 ) {
@@ -281,7 +282,10 @@ pub(crate) fn record_answer<'a>(
             ResponseEvent::ServerModel(model) => Some(Cow::Borrowed(&**model)),
             _ => None,
         });
-        models.last()
+        // Not all events may be kept.
+        models
+            .last()
+            .or(said_model.map(|model| Cow::Borrowed(&**model)))
     };
     if let Some(model) = response.as_ref().and_then(model_of).or_else(announced) {
         request.record("gen_ai.response.model", &*secrets.hide(&model));

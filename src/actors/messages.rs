@@ -58,6 +58,8 @@ pub struct SubmitRequest {
     pub observer: Option<Arc<dyn Observer>>,
     /// Whether deliveries carry the blocks that their events were read from: [`Delivery::blocks`](super::Delivery::blocks).
     pub blocks: bool,
+    /// Whether nobody subscribes later: then what all have taken is kept no longer, but for the newest delivery.
+    pub live_only: bool,
     /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
     pub span: Span,
     /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
@@ -81,6 +83,7 @@ impl SubmitRequest {
             label: None,
             observer: None,
             blocks: false,
+            live_only: false,
             span: Span::current(),
             thread: Some(thread::current().id()),
             resumes: None,
@@ -182,6 +185,16 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_blocks(mut self) -> Self {
         self.blocks = true;
+        self
+    }
+
+    /// Keeps nothing for those who would subscribe later: what all subscribers have taken is let go at once, but for the newest
+    /// delivery. A subscriber that comes all the same gets
+    /// [`SubscribeError::CursorExpired`](super::SubscribeError), unless it begins at what comes next. Of no effect where content is
+    /// [captured](super::SupervisorConfig::captured_content_bytes).
+    #[must_use]
+    pub fn with_live_only(mut self) -> Self {
+        self.live_only = true;
         self
     }
 

@@ -289,7 +289,7 @@ impl Pump {
             return self.ask_in_one_piece(target, question, leaving).await;
         }
         let runtime = self.runtime.clone();
-        let submitted = runtime.submit(question.request.with_blocks());
+        let submitted = runtime.submit(question.request.with_blocks().with_live_only());
         let mut stream = tokio::select! {
             stream = submitted => match stream {
                 Ok(stream) => stream,

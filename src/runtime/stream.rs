@@ -175,7 +175,7 @@ impl ResponseStream {
         if self.ended {
             return Poll::Ready(None);
         }
-        let delivery = match self.poll_hurried(cx) {
+        let delivery = match self.hurried() {
             Some(end) => end,
             None => match self.current.take() {
                 Some((delivery, index)) if index < delivery.events().len() => {
@@ -192,12 +192,10 @@ impl ResponseStream {
         Poll::Ready(Some(delivery))
     }
 
-    /// An end that overtakes what waits in the queue. An error does not.
-    fn poll_hurried(&mut self, cx: &mut Context<'_>) -> Option<Delivery> {
-        let Poll::Ready(Some(delivery)) = self.hurried.poll_recv(cx) else {
-            return None;
-        };
-        let end = last_of(delivery);
+    /// An end that overtakes what waits in the queue. An error does not. Whoever sends one lets go of the queue, which wakes who waits
+    /// for that.
+    fn hurried(&mut self) -> Option<Delivery> {
+        let end = last_of(self.hurried.try_recv().ok()?);
         if let Some(ResponseEvent::Failed(_)) = end.events().last() {
             self.failure = Some(end);
             return None;
@@ -234,7 +232,7 @@ impl Stream for ResponseStream {
         if this.ended {
             return Poll::Ready(None);
         }
-        if let Some(end) = this.poll_hurried(cx) {
+        if let Some(end) = this.hurried() {
             this.current = Some((end, 0));
         }
         let event = ready!(this.poll_in_order(cx));

@@ -121,32 +121,40 @@ async fn a_cursor_resumes_without_gap_or_repeat() {
 
 #[actix_rt::test]
 async fn a_cursor_that_has_fallen_off_the_log_says_so() {
-    let mut exchange = Exchange::stream(created());
-    for n in 0..50 {
-        exchange = exchange
-            .wait(Duration::from_millis(1))
-            .chunk(delta(&n.to_string()));
+    for live_only in [false, true] {
+        let mut exchange = Exchange::stream(created());
+        for n in 0..50 {
+            exchange = exchange
+                .wait(Duration::from_millis(1))
+                .chunk(delta(&n.to_string()));
+        }
+        let exchange = exchange.chunk(completed());
+        let (runtime, _) = start_with([exchange], |config| {
+            if !live_only {
+                config.audience.log_events = 10;
+            }
+        });
+        let mut request = SubmitRequest::new(prompt());
+        request.live_only = live_only;
+        let mut stream = runtime.submit(request).await.unwrap();
+        let mut deltas = 0;
+        while let Some(event) = stream.next().await {
+            deltas += usize::from(event.unwrap().is_delta());
+        }
+        assert_eq!(deltas, 50);
+        let Err(error) = runtime.subscribe(stream.request(), Cursor::Start).await else {
+            panic!("it should be gone")
+        };
+        let SubscribeError::CursorExpired {
+            wanted: 0, oldest, ..
+        } = error
+        else {
+            panic!("{error}")
+        };
+        assert!(oldest > 30, "{error}");
+        let late = runtime.subscribe(stream.request(), Cursor::From(oldest));
+        assert!(late.await.is_ok());
     }
-    let exchange = exchange.chunk(completed());
-    let (runtime, _) = start_with([exchange], |c| c.audience.log_events = 10);
-    let mut stream = runtime.stream(prompt()).await.unwrap();
-    while stream.next().await.is_some() {}
-    let Err(error) = runtime.subscribe(stream.request(), Cursor::Start).await else {
-        panic!("it should be gone")
-    };
-    let SubscribeError::CursorExpired {
-        wanted: 0, oldest, ..
-    } = error
-    else {
-        panic!("{error}")
-    };
-    assert!(oldest > 30, "{error}");
-    assert!(
-        runtime
-            .subscribe(stream.request(), Cursor::From(oldest))
-            .await
-            .is_ok()
-    );
 }
 
 #[actix_rt::test]

@@ -297,11 +297,13 @@ impl StreamActor {
             }
             end => {
                 let first_chunk = self.first_event_at.unwrap_or(now) - self.spec.accepted;
-                let events = self.lease.audience().logged().chain(&self.events);
+                let audience = self.lease.audience();
+                let events = audience.logged().chain(&self.events);
+                let model = audience.model();
                 let content = self.spec.content.as_deref();
                 let secrets = &self.secrets;
                 let span = &self.request_span;
-                telemetry::record_answer(span, &end, first_chunk, events, content, secrets);
+                telemetry::record_answer(span, &end, first_chunk, events, model, content, secrets);
                 // See `LoadShare`.
                 self.load = None;
                 self.lease.set_outcome(Outcome::Ended);

@@ -68,9 +68,9 @@ impl Delivery {
         })
     }
 
-    /// The runs of those blocks: their bytes, their attempt, and where each block ends.
-    #[cfg(feature = "relay")]
-    pub(crate) fn runs_of_blocks(
+    /// The same, and blocks that stand behind each other in memory together: their bytes, their attempt, and where in the bytes each
+    /// block ends.
+    pub fn runs_of_blocks(
         &self,
     ) -> impl Iterator<Item = (Bytes, u32, impl ExactSizeIterator<Item = usize> + '_)> + '_ {
         let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);
@@ -90,7 +90,7 @@ impl Delivery {
         })
     }
 
-    /// The same, and blocks that stand behind each other in memory together: what is written with one write.
+    /// The same without where each block ends: what is written with one write.
     pub fn block_runs(&self) -> impl Iterator<Item = Block> + '_ {
         let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);
         runs.filter_map(|run| {

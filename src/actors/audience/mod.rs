@@ -408,6 +408,11 @@ impl Audience {
         self.log.events()
     }
 
+    /// The model that answers, as said before the output.
+    pub(crate) fn model(&self) -> Option<&Id> {
+        self.model.as_ref()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.log.bytes()
     }

@@ -164,6 +164,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             span: caller,
             thread,
             resumes,
+            live_only,
         } = message;
         let mut spec = self.prepare(provider, headers, retry.clone(), turn_state)?;
         spec.thread = thread;
@@ -192,7 +193,12 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         self.add_fallbacks(&mut spec, &prompt, fallbacks, retry.as_ref())?;
         spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;
-        let mut audience = Box::new(Audience::new(request, self.config.audience));
+        let mut limits = self.config.audience;
+        // What is recorded of an answer is read from the log.
+        if live_only && self.config.captured_content_bytes == 0 {
+            limits.log_events = 0;
+        }
+        let mut audience = Box::new(Audience::new(request, limits));
         let now = Instant::now();
         let subscriptions = subscribers
             .into_iter()
