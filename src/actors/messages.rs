@@ -60,6 +60,10 @@ pub struct SubmitRequest {
     pub blocks: bool,
     /// Whether nobody subscribes later: then what all have taken is kept no longer, but for the newest delivery.
     pub live_only: bool,
+    /// Whether nothing is to be generated yet: the server gets ready for this conversation, and the same prompt without this, or one that
+    /// goes on from it, is answered sooner. The end is `completed`, without output. Only a WebSocket can be told so
+    /// ([`StreamTransport`](crate::provider::StreamTransport)): where there is none the request fails, and nothing is posted.
+    pub warm_up: bool,
     /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
     pub span: Span,
     /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
@@ -84,6 +88,7 @@ impl SubmitRequest {
             observer: None,
             blocks: false,
             live_only: false,
+            warm_up: false,
             span: Span::current(),
             thread: Some(thread::current().id()),
             resumes: None,
@@ -126,6 +131,13 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_fallback(mut self, fallback: impl Into<Fallback>) -> Self {
         self.fallbacks.push(fallback.into());
+        self
+    }
+
+    /// Sets whether nothing is to be generated yet.
+    #[must_use]
+    pub fn with_warm_up(mut self, warm_up: bool) -> Self {
+        self.warm_up = warm_up;
         self
     }
 

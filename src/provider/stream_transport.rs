@@ -6,7 +6,8 @@ use crate::{protocol::error::ApiError, wire::Wire};
 ///
 /// A WebSocket spares a connection that lives on the head of each request, and the server reading the whole conversation anew. One
 /// connection serves one request at a time and then the next that has the same address, headers and key; idle ones are kept for five
-/// minutes, and none is used again after 55. Questions, such as a compaction, and `background` responses go by HTTP whatever is chosen.
+/// minutes, and none is used again after 55. A request whose input is that of the connection's last one, then the items that were answered,
+/// then something new, is sent with its new input alone (`previous_response_id`), and whole where the server does not go on. Questions, such as a compaction, and `background` responses go by HTTP whatever is chosen.
 /// Messages are not compressed: `permessage-deflate` is not offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -23,6 +24,17 @@ pub enum StreamTransport {
 }
 
 impl StreamTransport {
+    /// Refuses a warm-up that can only be a POST, which would be answered.
+    pub(crate) fn check_warm_up(self, wire: Wire, is_background: bool) -> Result<(), ApiError> {
+        match (self, wire) {
+            (Self::WebSocket | Self::Auto, Wire::Responses) if !is_background => Ok(()),
+            _ => Err(ApiError::misconfigured(
+                "a warm-up needs a WebSocket: set `stream_transport` of a provider of the Responses API, and not `background`"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// Refuses what can not be had.
     pub(super) fn check(self, wire: Wire) -> Result<(), ApiError> {
         match (self, wire) {

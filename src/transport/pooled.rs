@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    BodyStream, Transport, TransportError, TransportRequest, TransportResponse,
+    BodyStream, Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse,
     websocket::{Turn, WebSockets},
 };
 
@@ -100,6 +100,11 @@ impl Pooled {
         let sent = self.sockets.send(&self.transport, origin, &request, turn);
         match sent.await? {
             Some(response) => Ok(response),
+            // A POST would have an answer generated.
+            None if turn.is_warm_up => Err(TransportError::new(
+                TransportErrorKind::InvalidRequest,
+                format!("a warm-up needs a WebSocket, and {origin} has none"),
+            )),
             None => self.send(origin, limits, request).await,
         }
     }

@@ -18,7 +18,9 @@ use crate::{
     provider::{AuthRequest, add_auth},
     secret::Secrets,
     telemetry,
-    transport::{BodyStream, Pooled, TransportRequest, TransportResponse},
+    transport::{
+        BodyStream, Pooled, TransportError, TransportErrorKind, TransportRequest, TransportResponse,
+    },
     wire::server_error,
 };
 
@@ -184,6 +186,11 @@ async fn head_at(
         may_be_repeated: spec.retry.attempts() > 1,
     };
     let sent = match spec.socket_turn().filter(|_| !is_get) {
+        // A POST would have an answer generated.
+        None if spec.stream.is_warm_up => Err(TransportError::new(
+            TransportErrorKind::InvalidRequest,
+            "a warm-up needs a WebSocket, which this provider is not asked over",
+        )),
         None => transport.send(&spec.origin, provider.drain, request).await,
         Some(turn) => {
             let sending = transport.send_over_socket(&spec.origin, provider.drain, request, &turn);

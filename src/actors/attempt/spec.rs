@@ -216,6 +216,8 @@ pub(crate) struct StreamOptions {
     pub(crate) has_blocks: bool,
     /// The response runs on without its stream (`background`), so that another attempt would be another response.
     pub(crate) is_background: bool,
+    /// Nothing is to be generated, which only a WebSocket can be told.
+    pub(crate) is_warm_up: bool,
 }
 
 /// One attempt at a request.
@@ -282,6 +284,7 @@ impl RequestSpec {
         let is_possible = self.provider.wire == Wire::Responses && !self.stream.is_background;
         (is_stream && is_possible).then(|| Turn {
             body: self.body(),
+            is_warm_up: self.stream.is_warm_up,
             may_fall_back,
             max_message_bytes: self.stream.limits.sse.max_event_bytes,
         })

@@ -161,6 +161,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             label,
             observer,
             blocks,
+            warm_up,
             span: caller,
             thread,
             resumes,
@@ -169,6 +170,14 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         let mut spec = self.prepare(provider, headers, retry.clone(), turn_state)?;
         spec.thread = thread;
         let is_background = prompt.options.background == Some(true) || resumes.is_some();
+        if warm_up {
+            let Provider {
+                stream_transport,
+                wire,
+                ..
+            } = *spec.provider;
+            stream_transport.check_warm_up(wire, is_background)?;
+        }
         match resumes {
             None => {
                 let Provider { wire, quirks, .. } = &*spec.provider;
@@ -189,6 +198,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             when_deserted,
             has_blocks: blocks,
             is_background,
+            is_warm_up: warm_up,
         };
         self.add_fallbacks(&mut spec, &prompt, fallbacks, retry.as_ref())?;
         spec.model = prompt.options.model.take().unwrap_or_default();

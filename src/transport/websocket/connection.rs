@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    conversation::Answer,
     frames::{CANCEL, Meaning},
     idle::{Ask, IdleConnections},
 };
@@ -112,16 +113,19 @@ async fn serve(
 ) -> bool {
     let Ask {
         message,
+        conversation,
         answer,
-        connection,
+        mut connection,
     } = ask;
-    let put_back = || match idle.upgrade() {
+    let put_back = |parent| match idle.upgrade() {
         Some(idle) if Instant::now() < end => {
+            connection.parent = parent;
             idle.put(connection);
             true
         }
         _ => false,
     };
+    let mut known = Answer::to(conversation);
     let sent = tokio::select! {
         sent = send(socket, WebSocketMessage::Text(message)) => sent,
         () = answer.closed() => return false,
@@ -134,7 +138,7 @@ async fn serve(
     loop {
         let message = tokio::select! {
             message = next(socket) => message,
-            () = answer.closed() => return cancel(socket).await && put_back(),
+            () = answer.closed() => return cancel(socket).await && put_back(None),
         };
         let text = match message {
             Some(Ok(WebSocketMessage::Text(text) | WebSocketMessage::Binary(text))) => text,
@@ -165,20 +169,23 @@ async fn serve(
         // Not read on before there is room: so a slow reader holds up the server.
         let Ok(room) = answer.reserve().await else {
             let is_over = meaning == Meaning::End;
-            return (is_over || cancel(socket).await) && put_back();
+            return (is_over || cancel(socket).await) && put_back(None);
         };
-        let may_be_kept = match meaning {
-            Meaning::Event => {
+        let (may_be_kept, parent) = match meaning {
+            Meaning::Event | Meaning::Item => {
+                if meaning == Meaning::Item {
+                    known.item(&text);
+                }
                 has_begun = true;
                 room.send(Ok(text));
                 continue;
             }
-            Meaning::End => true,
-            // A refusal. What follows an error inside of an answer, nobody knows.
-            Meaning::Error => !has_begun,
+            Meaning::End => (true, known.end(&text)),
+            // A refusal, with which a server forgets what it knew. What follows an error inside of an answer, nobody knows.
+            Meaning::Error => (!has_begun, None),
         };
         // Before its reader knows that the answer has ended, so that the next request finds it.
-        let is_kept = may_be_kept && put_back();
+        let is_kept = may_be_kept && put_back(parent);
         room.send(Ok(text));
         return is_kept;
     }
@@ -192,7 +199,7 @@ async fn cancel(socket: &mut Socket) -> bool {
             match next(socket).await?.ok()? {
                 WebSocketMessage::Text(text) | WebSocketMessage::Binary(text) => {
                     match Meaning::of(&text) {
-                        Meaning::Event => {}
+                        Meaning::Event | Meaning::Item => {}
                         Meaning::End => return Some(()),
                         // It knows no cancelling, or nothing ran any more: which of the two can't be told.
                         Meaning::Error => return None,
@@ -232,3 +239,6 @@ fn shown(reason: Option<(u16, String)>) -> String {
         None => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,22 +21,77 @@ const LEFT_OUT: [&str; 4] = ["background", "stream", "stream_options", "type"];
 /// The cancelling of the response that runs.
 pub(super) const CANCEL: Bytes = Bytes::from_static(br#"{"type":"response.cancel"}"#);
 
-/// `response.create` with the fields of the body of a POST, each as it is written there. `None` of a body that is no object.
-pub(super) fn create(body: &[u8]) -> Option<Bytes> {
-    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).ok()?;
-    let mut text = BytesMut::with_capacity(body.len() + 32);
-    text.put_slice(br#"{"type":"response.create""#);
-    for (name, value) in fields {
-        if LEFT_OUT.contains(&&*name) {
-            continue;
-        }
-        text.put_u8(b',');
-        text.put_slice(&serde_json::to_vec(&name).ok()?);
-        text.put_u8(b':');
-        text.put_slice(value.get().as_bytes());
+/// The body of a POST.
+pub(super) struct Body<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> Body<'a> {
+    /// `None` of a body that is no object.
+    pub(super) fn read(body: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok().map(Self)
     }
-    text.put_u8(b'}');
-    Some(text.freeze())
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The input, where it is a list.
+    pub(super) fn items(&self) -> Option<Vec<&'a RawValue>> {
+        serde_json::from_str(self.0.get(INPUT)?.get()).ok()
+    }
+
+    /// All that is sent but the input.
+    pub(super) fn others(&self) -> Bytes {
+        let mut text = BytesMut::new();
+        self.write_others(&mut text);
+        text.freeze()
+    }
+
+    fn write_others(&self, text: &mut BytesMut) {
+        for (name, value) in &self.0 {
+            if **name != *INPUT && !LEFT_OUT.contains(&&**name) {
+                write(text, name, value.get());
+            }
+        }
+    }
+
+    /// `response.create` with the fields, each as it is written in the body. Of the input the server may know the first items, by the id of
+    /// a response. With `is_warm_up` it is to generate nothing.
+    pub(super) fn message(&self, is_warm_up: bool, known: Option<(&str, usize)>) -> Bytes {
+        let mut text = BytesMut::new();
+        text.put_slice(br#"{"type":"response.create""#);
+        self.write_others(&mut text);
+        if is_warm_up {
+            write(&mut text, "generate", "false");
+        }
+        let new = known.and_then(|(id, count)| Some((id, self.items()?.split_off(count))));
+        match new {
+            Some((id, items)) => {
+                write(
+                    &mut text,
+                    "previous_response_id",
+                    &Value::from(id).to_string(),
+                );
+                let items: Vec<_> = items.iter().map(|item| item.get()).collect();
+                write(&mut text, INPUT, &format!("[{}]", items.join(",")));
+            }
+            None => {
+                if let Some(input) = self.0.get(INPUT) {
+                    write(&mut text, INPUT, input.get());
+                }
+            }
+        }
+        text.put_u8(b'}');
+        text.freeze()
+    }
+}
+
+const INPUT: &str = "input";
+
+fn write(text: &mut BytesMut, name: &str, value: &str) {
+    text.put_u8(b',');
+    text.put_slice(Value::from(name).to_string().as_bytes());
+    text.put_u8(b':');
+    text.put_slice(value.as_bytes());
 }
 
 /// What a message is about.
@@ -44,6 +99,8 @@ pub(super) fn create(body: &[u8]) -> Option<Bytes> {
 pub(super) enum Meaning {
     /// An event in the course of an answer, or something that nobody knows.
     Event,
+    /// An item of the answer is done.
+    Item,
     /// The end of the answer.
     End,
     /// An error, of the answer or of the connection.
@@ -59,6 +116,7 @@ impl Meaning {
         }
         match serde_json::from_slice::<Named<'_>>(message) {
             Ok(Named { name }) if name == "error" => Self::Error,
+            Ok(Named { name }) if name == "response.output_item.done" => Self::Item,
             Ok(Named { name }) if ENDS.contains(&&*name) => Self::End,
             _ => Self::Event,
         }
@@ -153,14 +211,25 @@ mod tests {
 
     #[test]
     fn body_of_a_post_becomes_a_message() {
-        let body = br#"{"model":"m","stream":true,"stream_options":{"x":1},"background":false,"input":[{"n":1.10}],"a\"b":1e2}"#;
-        let message = create(body).unwrap();
+        let body = br#"{"model":"m","stream":true,"stream_options":{"x":1},"background":false,"input":[{"n":1.10},2],"a\"b":1e2}"#;
+        let body = Body::read(body).unwrap();
+        let message = |is_warm_up, known| {
+            String::from_utf8(body.message(is_warm_up, known).to_vec()).unwrap()
+        };
         assert_eq!(
-            std::str::from_utf8(&message).unwrap(),
-            r#"{"type":"response.create","a\"b":1e2,"input":[{"n":1.10}],"model":"m"}"#
+            message(false, None),
+            r#"{"type":"response.create","a\"b":1e2,"model":"m","input":[{"n":1.10},2]}"#
         );
-        assert_eq!(create(b"[1]"), None);
-        assert_eq!(create(b"{}").unwrap(), r#"{"type":"response.create"}"#);
+        assert_eq!(
+            message(true, Some(("r\"1", 1))),
+            r#"{"type":"response.create","a\"b":1e2,"model":"m","generate":false,"previous_response_id":"r\"1","input":[2]}"#
+        );
+        assert!(Body::read(b"[1]").is_none());
+        let empty = Body::read(b"{}").unwrap();
+        assert_eq!(
+            empty.message(false, Some(("r", 0))),
+            r#"{"type":"response.create"}"#
+        );
     }
 
     #[test]
@@ -174,6 +243,7 @@ mod tests {
     fn what_a_message_means_is_read_from_its_type() {
         for (message, meaning) in [
             (&br#"{"type":"response.created"}"#[..], Meaning::Event),
+            (br#"{"type":"response.output_item.done"}"#, Meaning::Item),
             (
                 br#"{"response":{"type":"error"},"type":"response.completed"}"#,
                 Meaning::End,

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, header};
 use tokio::sync::mpsc;
 use url::Url;
 
+use super::conversation::{Conversation, Parent};
 use crate::transport::TransportError;
 
 /// How many connections of one worker lie idle at most. As many conversations as a thread has at a time and more; each costs
@@ -51,6 +52,8 @@ impl Key {
 pub(super) struct Ask {
     /// The `response.create`.
     pub(super) message: Bytes,
+    /// What it says, if a turn may go on from its answer.
+    pub(super) conversation: Option<Conversation>,
     /// Where the messages of the answer go. Its receiver's drop cancels the response.
     pub(super) answer: mpsc::Sender<Result<Bytes, TransportError>>,
     /// The connection itself, to be put back when the answer has ended.
@@ -58,9 +61,10 @@ pub(super) struct Ask {
 }
 
 /// A connection, for as long as its task runs.
-#[derive(Clone)]
 pub(super) struct Handle {
     pub(super) key: Key,
+    /// What its server knows.
+    pub(super) parent: Option<Parent>,
     pub(super) asks: mpsc::Sender<Ask>,
 }
 
@@ -69,11 +73,21 @@ pub(super) struct Handle {
 pub(super) struct IdleConnections(RefCell<Vec<Handle>>);
 
 impl IdleConnections {
-    /// Takes one, the freshest.
-    pub(super) fn take(&self, key: &Key) -> Option<Handle> {
+    /// Takes one: the freshest of which the request goes on, else the freshest.
+    pub(super) fn take(&self, key: &Key, conversation: Option<&Conversation>) -> Option<Handle> {
         let mut idle = self.0.borrow_mut();
         idle.retain(|handle| !handle.asks.is_closed());
-        let position = idle.iter().rposition(|handle| handle.key == *key)?;
+        let goes_on = |handle: &Handle| {
+            let parent = handle.parent.as_ref();
+            parent
+                .zip(conversation)
+                .is_some_and(|(parent, next)| parent.known_of(next).is_some())
+        };
+        let of_parent = idle
+            .iter()
+            .rposition(|handle| handle.key == *key && goes_on(handle));
+        let any = || idle.iter().rposition(|handle| handle.key == *key);
+        let position = of_parent.or_else(any)?;
         Some(idle.remove(position))
     }
 

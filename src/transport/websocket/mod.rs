@@ -6,6 +6,7 @@
 //! and compression are not used.
 
 mod connection;
+mod conversation;
 mod frames;
 mod idle;
 
@@ -20,7 +21,8 @@ use tokio::{
 };
 
 use self::{
-    frames::{ErrorMessage, Meaning},
+    conversation::Conversation,
+    frames::{Body, ErrorMessage, Meaning},
     idle::{Ask, Handle, IdleConnections, Key},
 };
 use super::{
@@ -70,6 +72,8 @@ const OF_THE_HANDSHAKE: [HeaderName; 6] = [
 pub(crate) struct Turn {
     /// The body, as it is written.
     pub(crate) body: Bytes,
+    /// Whether nothing is to be generated: the server gets ready for the request that follows.
+    pub(crate) is_warm_up: bool,
     /// Whether it goes by SSE where there is no WebSocket.
     pub(crate) may_fall_back: bool,
     /// The largest event.
@@ -87,6 +91,8 @@ pub(super) struct WebSockets {
 /// The first thing that comes of a request.
 enum First {
     Response(TransportResponse),
+    /// The server does not know what the request goes on from.
+    Lost(TransportResponse),
     /// The connection is over, and the server did not get to the request.
     Ended(Option<TransportError>),
     /// The connection has lived for as long as the server lets one.
@@ -106,7 +112,7 @@ impl WebSockets {
         if turn.may_fall_back && self.is_refused(origin) {
             return Ok(None);
         }
-        let Some(message) = frames::create(&turn.body) else {
+        let Some(body) = Body::read(&turn.body) else {
             let message = "the body is no JSON object, which a WebSocket wants";
             return Err(TransportError::new(
                 TransportErrorKind::InvalidRequest,
@@ -116,19 +122,37 @@ impl WebSockets {
         let handshake = handshake(request);
         let key = Key::new(&handshake.url, &handshake.headers, turn.max_message_bytes);
         let mut left = MAX_CONNECTIONS;
+        let mut is_whole = false;
         loop {
             left -= 1;
-            let used = self.idle.take(&key);
+            let conversation = Conversation::of(&body, turn.is_warm_up);
+            let used = self
+                .idle
+                .take(&key, conversation.as_ref().filter(|_| !is_whole));
             let is_used = used.is_some();
             let (connection, headers) = match used {
                 Some(connection) => (connection, HeaderMap::new()),
                 None => match self.open(transport, origin, &handshake, &key, turn).await? {
-                    Opened::Connection(connection, headers) => (connection, headers),
+                    Opened::Connection(connection, headers) => (*connection, headers),
                     Opened::Refusal(refusal) => return Ok(Some(refusal)),
                     Opened::Nothing => return Ok(None),
                 },
             };
-            match ask(connection, message.clone(), headers).await {
+            let parent = connection.parent.as_ref().filter(|_| !is_whole);
+            let known = parent
+                .zip(conversation.as_ref())
+                .and_then(|(parent, next)| Some((parent.id(), parent.known_of(next)?)));
+            let is_short = known.is_some();
+            let message = body.message(turn.is_warm_up, known);
+            match ask(connection, message, conversation, headers).await {
+                First::Response(refusal)
+                    if is_short && left > 0 && is_of_the_request(refusal.status) =>
+                {
+                    tracing::debug!(origin, status = %refusal.status, "the server does not go on from its last response: the request is sent whole");
+                    is_whole = true;
+                }
+                First::Lost(_) if is_short && left > 0 => is_whole = true,
+                First::Lost(refusal) => return Ok(Some(refusal)),
                 First::Response(response) => return Ok(Some(response)),
                 First::Ended(_) if is_used && request.may_be_repeated && left > 0 => {
                     tracing::debug!(
@@ -186,7 +210,9 @@ impl WebSockets {
                 let idle = Rc::downgrade(&self.idle);
                 actix_rt::spawn(connection::run(socket, origin.to_owned(), asked, idle));
                 let key = key.clone();
-                Ok(Opened::Connection(Handle { key, asks }, headers))
+                let parent = None;
+                let connection = Box::new(Handle { key, parent, asks });
+                Ok(Opened::Connection(connection, headers))
             }
             // The server knows the mode, and means the request.
             Ok(Upgraded::Refused { status, headers })
@@ -245,7 +271,7 @@ impl WebSockets {
 }
 
 enum Opened {
-    Connection(Handle, HeaderMap),
+    Connection(Box<Handle>, HeaderMap),
     /// An answer to the request itself.
     Refusal(TransportResponse),
     /// The request is to go by SSE.
@@ -284,12 +310,31 @@ fn copy(request: &TransportRequest) -> TransportRequest {
     }
 }
 
+/// Whether a refusal may be about what a request goes on from (`previous_response_not_found` and its like), and not about who asks, how
+/// often, or the server.
+fn is_of_the_request(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::CONFLICT
+            | StatusCode::GONE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
+}
+
 /// Sends a request on a connection, and waits for the first message.
-async fn ask(connection: Handle, message: Bytes, headers: HeaderMap) -> First {
+async fn ask(
+    connection: Handle,
+    message: Bytes,
+    conversation: Option<Conversation>,
+    headers: HeaderMap,
+) -> First {
     let (answer, mut messages) = mpsc::channel(MESSAGES_AHEAD);
     let asks = connection.asks.clone();
     let ask = Ask {
         message,
+        conversation,
         answer,
         connection,
     };
@@ -311,11 +356,15 @@ async fn ask(connection: Handle, message: Bytes, headers: HeaderMap) -> First {
         None => return First::Ended(None),
     };
     let mut answered = (StatusCode::OK, headers);
-    let mut is_of_age = false;
+    let mut kind = First::Response as fn(_) -> _;
     if Meaning::of(&first) == Meaning::Error
         && let Some(error) = ErrorMessage::read(&first)
     {
-        is_of_age = error.is_of_age();
+        kind = match error.code() {
+            Some("previous_response_not_found") => First::Lost,
+            _ if error.is_of_age() => First::OfAge,
+            _ => First::Response,
+        };
         let ErrorMessage {
             status, headers, ..
         } = error;
@@ -325,10 +374,7 @@ async fn ask(connection: Handle, message: Bytes, headers: HeaderMap) -> First {
                 headers,
                 body: Box::pin(stream::iter([Ok(first)])),
             };
-            return match is_of_age {
-                true => First::OfAge(response),
-                false => First::Response(response),
-            };
+            return kind(response);
         }
         // The event says the rest.
         answered.1 = headers;
@@ -347,10 +393,7 @@ async fn ask(connection: Handle, message: Bytes, headers: HeaderMap) -> First {
         headers,
         body: Box::pin(body),
     };
-    match is_of_age {
-        true => First::OfAge(response),
-        false => First::Response(response),
-    }
+    kind(response)
 }
 
 /// A message as an event; the headers of an error go where a decoder looks.
