@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -39,6 +39,7 @@ pub(super) fn body(answer: Arc<Answer>, reader: Reader, keepalive: Duration) -> 
         read: 0,
         spoke_at: Instant::now(),
         alarm: Box::pin(sleep_until(Instant::now() + keepalive)),
+        alarm_wakes: None,
         ended: false,
     }
 }
@@ -57,6 +58,8 @@ pub(super) struct Body {
     read: u64,
     spoke_at: Instant,
     alarm: Pin<Box<Sleep>>,
+    /// Whom it wakes, since it was polled last.
+    alarm_wakes: Option<Waker>,
     ended: bool,
 }
 
@@ -65,6 +68,17 @@ impl Body {
     pub(super) fn with_ids(mut self, numbers: Numbers) -> Self {
         self.numbers = Some(numbers);
         self
+    }
+
+    /// Whether the alarm has not gone off. It wakes who polled it, so that it need not be polled for each block.
+    fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_known = |waker: &Waker| waker.will_wake(cx.waker());
+        if self.alarm_wakes.as_ref().is_some_and(is_known) && !self.alarm.is_elapsed() {
+            return true;
+        }
+        let is_quiet = self.alarm.as_mut().poll(cx).is_pending();
+        self.alarm_wakes = is_quiet.then(|| cx.waker().clone());
+        is_quiet
     }
 
     /// Polls what fills the answer while it waits for that.
@@ -169,7 +183,7 @@ impl Stream for Body {
                 Poll::Ready(None) => this.ended = true,
                 // The alarm is set anew when it goes off, so that blocks do not touch it.
                 Poll::Pending => {
-                    if this.alarm.as_mut().poll(cx).is_pending() {
+                    if this.is_quiet(cx) {
                         if let Some(pump) = &this.pump {
                             pump.wait(cx);
                         }

@@ -109,6 +109,9 @@ pub(crate) struct BlockReader {
     bytes: usize,
 }
 
+/// No block of use is shorter; for how many there is room.
+const MIN_BLOCK: usize = 64;
+
 impl BlockReader {
     pub(crate) fn new(limits: SseLimits, attempt: u32) -> Self {
         // A block has more lines than those of its data.
@@ -146,6 +149,11 @@ impl BlockReader {
                 at += decoder.feed_blocks(&chunk[at..], out, |end, events| {
                     let event = events - usize::from(events > given);
                     given = events;
+                    if blocks.len() == 1 {
+                        // Those that follow are about as long.
+                        let more = (chunk.len() - run.end) / (run.end - run.start).max(MIN_BLOCK);
+                        blocks.reserve(more);
+                    }
                     run.end = at + end;
                     let at = run.end - run.start;
                     blocks.push(BlockEnd { at, event });
