@@ -11,11 +11,15 @@ use self::{
 };
 use crate::{
     actors::{
-        Asked, CancelRequest, Compact, Cursor, DeliveryPolicy, GetStatus, InOnePiece, LendArbiter,
-        ListModels, ListRequests, RequestId, RequestStatus, StreamSupervisor, Submit,
-        SubmitRequest, Subscribe, SubscribeError, Subscriber, SupervisorConfig,
+        AboutResponse, Asked, CancelRequest, CancelResponse, Compact, Cursor, DeleteResponse,
+        DeliveryPolicy, GetStatus, InOnePiece, LendArbiter, ListInputItems, ListModels,
+        ListRequests, RequestId, RequestStatus, Retrieve, StreamSupervisor, Submit, SubmitRequest,
+        Subscribe, SubscribeError, Subscriber, SupervisorConfig,
     },
-    protocol::{CompactionOutput, Id, ModelList, Prompt, Response, WholeAnswer, error::ApiError},
+    protocol::{
+        CompactionOutput, DeletedResponse, Id, InputItemList, ModelList, Prompt, Response,
+        StoredResponse, WholeAnswer, error::ApiError,
+    },
     provider::Provider,
     transport::{AwcTransportFactory, Transport, TransportError, TransportFactory},
 };
@@ -332,6 +336,58 @@ impl Runtime {
     /// As for [`models`](Self::models).
     pub async fn list_models(&self, list: ListModels) -> Result<ModelList, ApiError> {
         let submitted = self.supervisor().send(Submit(list)).await;
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
+    }
+
+    /// How a response is that the provider keeps: by its id, or by a message that says more. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind) for what is no id; when the request can't be made as it is, or after all its attempts.
+    pub async fn retrieve(
+        &self,
+        question: impl Into<AboutResponse<Retrieve>>,
+    ) -> Result<StoredResponse, ApiError> {
+        let submitted = self.supervisor().send(Submit(question.into())).await;
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
+    }
+
+    /// Has the provider stop a response that it makes in the background. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind) for what is no id; when the request can't be made as it is, or after all its attempts.
+    pub async fn cancel_response(
+        &self,
+        question: impl Into<AboutResponse<CancelResponse>>,
+    ) -> Result<StoredResponse, ApiError> {
+        let submitted = self.supervisor().send(Submit(question.into())).await;
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
+    }
+
+    /// Has the provider forget a response that it keeps. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind) for what is no id; when the request can't be made as it is, or after all its attempts.
+    pub async fn delete_response(
+        &self,
+        question: impl Into<AboutResponse<DeleteResponse>>,
+    ) -> Result<DeletedResponse, ApiError> {
+        let submitted = self.supervisor().send(Submit(question.into())).await;
+        self.answer(submitted.map_err(|_| ApiError::stopped())??)
+            .await
+    }
+
+    /// What a response was asked with that the provider keeps, a page at a time. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind) for what is no id; when the request can't be made as it is, or after all its attempts.
+    pub async fn input_items(
+        &self,
+        question: impl Into<AboutResponse<ListInputItems>>,
+    ) -> Result<InputItemList, ApiError> {
+        let submitted = self.supervisor().send(Submit(question.into())).await;
         self.answer(submitted.map_err(|_| ApiError::stopped())??)
             .await
     }

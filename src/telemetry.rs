@@ -95,7 +95,7 @@ pub(crate) use propagator::inject;
 
 /// What a request's span and those of its attempts say of it.
 pub(crate) struct Attributes<'a> {
-    /// `chat`, `compact` or `list_models`.
+    /// As [`RequestInfo::operation`](crate::actors::RequestInfo) has it.
     pub(crate) operation: &'static str,
     pub(crate) provider: &'a str,
     pub(crate) wire: Wire,

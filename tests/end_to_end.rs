@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use actix_responses::{
     ErrorKind, Runtime,
-    actors::{SubmitRequest, SupervisorConfig, Workers},
+    actors::{AboutResponse, ListInputItems, SubmitRequest, SupervisorConfig, Workers},
     loopback::{CloseKind, ConnectionClose, Loopback, Reply, Script, Side},
-    protocol::ResponseEvent,
+    protocol::{Prompt, ResponseEvent},
     provider::Provider,
     retry::RetryAfterOutput,
     wire::Wire,
@@ -317,5 +317,142 @@ async fn a_server_of_either_dialect_answers_in_place_of_one_that_fails() {
         let error = within(stream.accumulate()).await.expect_err("a refusal");
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
         assert_eq!(works.request_count(), before);
+    }
+}
+
+fn background() -> Prompt {
+    prompt().with_background(true)
+}
+
+fn without_heads(events: Events) -> Vec<ResponseEvent> {
+    let events = events.into_iter().map(|event| event.expect("no failure"));
+    let mut events: Vec<_> = events
+        .filter(|event| !matches!(event, ResponseEvent::Head(_)))
+        .collect();
+    // It is that of the last request.
+    if let Some(ResponseEvent::Completed(end)) = events.last_mut() {
+        let mut other = (**end).clone();
+        other.request_id = None;
+        *end = other.into();
+    }
+    events
+}
+
+/// How often each method was asked with.
+fn methods(loopback: &Loopback) -> (usize, usize) {
+    let requests = loopback.requests();
+    let count = |method| requests.iter().filter(|it| it.method == method).count();
+    (count("POST"), count("GET"))
+}
+
+#[actix_rt::test]
+async fn a_background_answer_cut_three_times_is_gone_on_with_three_times() {
+    let whole = provider(Script::default());
+    let expected = without_heads(support::collect(&start(&whole), background()).await);
+
+    let kept = |reply: Reply| reply.with_path("/responses/");
+    let loopback = provider(Script::new([
+        Reply::default().cut_after_events(4),
+        kept(Reply::default().reset_after_events(3)),
+        kept(Reply::default().end_after_events(0)),
+        kept(Reply::default().stall_after_events(2)),
+    ]));
+    let runtime = start_with(&loopback, |config| {
+        config.retry.backoff.base = Duration::from_millis(1);
+        let mut provider = (*config.provider).clone();
+        provider.timeouts.idle = Duration::from_millis(100);
+        config.provider = provider.into();
+    });
+    let events = support::collect(&runtime, background()).await;
+    assert_eq!(without_heads(events), expected);
+    assert_eq!(methods(&loopback), (1, 4));
+}
+
+#[actix_rt::test]
+async fn behind_the_window_of_its_server_the_policy_decides_of_a_background_answer() {
+    for (after_output, posts) in [(RetryAfterOutput::Fail, 1), (RetryAfterOutput::Restart, 2)] {
+        let gone = Reply::error(StatusCode::NOT_FOUND).with_path("/responses/");
+        for window in [Some(Duration::ZERO), None] {
+            let cut = Reply::default().cut_after_events(6);
+            let loopback = provider(Script::new([cut, gone.clone()]));
+            let runtime = start_with(&loopback, |config| {
+                config.retry.after_output = after_output;
+                config.retry.resume_window = window;
+            });
+            let events = support::collect(&runtime, background()).await;
+            let is_asked = usize::from(window.is_none());
+            assert_eq!(methods(&loopback), (posts, is_asked));
+            let is_told = |event: &Result<_, _>| matches!(event, Ok(ResponseEvent::Restarted(_)));
+            assert_eq!(events.iter().any(is_told), posts == 2);
+            assert_eq!(is_completed(&events), posts == 2);
+            if posts == 1 {
+                let status = window.is_none().then_some(404);
+                assert_eq!(failure(&events).details().status, status);
+            }
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_response_that_is_kept_is_retrieved_and_taken_up_and_cancelled_and_deleted() {
+    let loopback = provider(Script::new([Reply::default().stall_after_events(6)]));
+    let runtime = start(&loopback);
+    let mut stream = runtime.stream(background()).await.unwrap();
+    let id = loop {
+        match within(stream.next()).await {
+            Some(Ok(ResponseEvent::Created(created))) => break created.response_id.unwrap(),
+            event => assert!(event.is_some_and(|event| event.is_ok())),
+        }
+    };
+    // The program ends here, and another begins.
+    drop(stream);
+    let runtime = start(&loopback);
+    let stored = within(runtime.retrieve(&*id)).await.unwrap();
+    assert_eq!(stored.id, id);
+    assert!(stored.head.is_some());
+    let page = within(runtime.input_items(&*id)).await.unwrap();
+    assert_eq!((page.items.len(), page.has_more), (1, false));
+    let list = ListInputItems::new()
+        .with_limit(1)
+        .with_order("asc")
+        .with_after("a/b");
+    within(runtime.input_items(AboutResponse::new(id.clone(), list)))
+        .await
+        .unwrap();
+    let asked = loopback.requests().pop().unwrap();
+    assert_eq!(
+        asked.query.as_deref(),
+        Some("after=a%2Fb&order=asc&limit=1")
+    );
+
+    let stream = runtime.resume(&*id, None).await.unwrap();
+    let whole: Events = within(stream.collect()).await;
+    assert!(is_completed(&whole) && !text(&whole).is_empty());
+    for after in [2, 5, 7] {
+        let stream = runtime.resume(&*id, Some(after)).await.unwrap();
+        let rest: Events = within(stream.collect()).await;
+        assert!(is_completed(&rest), "{rest:?}");
+        assert!(text(&whole).ends_with(&text(&rest)));
+    }
+
+    let cancelled = within(runtime.cancel_response(&*id)).await.unwrap();
+    assert_eq!(cancelled.id, id);
+    let deleted = within(runtime.delete_response(&*id)).await.unwrap();
+    assert!(deleted.is_deleted);
+    let gone = within(runtime.retrieve(&*id)).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    let gone = within(
+        runtime
+            .resume(&*id, Some(1))
+            .await
+            .unwrap()
+            .collect::<Vec<_>>(),
+    )
+    .await;
+    assert_eq!(failure(&gone).kind(), ErrorKind::NotFound);
+    assert_eq!(methods(&loopback).0, 2, "one answer, and one cancel");
+    for id in ["", ".."] {
+        let refused = runtime.delete_response(id).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidRequest);
     }
 }

@@ -1,6 +1,7 @@
 //! What programs say to the supervisor.
 
 mod fallback;
+mod kept;
 mod questions;
 
 use std::{
@@ -15,8 +16,9 @@ use http::HeaderMap;
 use tracing::Span;
 
 pub use self::fallback::Fallback;
-pub(crate) use self::questions::Answer;
+pub use self::kept::{AboutResponse, CancelResponse, DeleteResponse, ListInputItems, Retrieve};
 pub use self::questions::{Asked, Compact, InOnePiece, ListModels, Submit};
+pub(crate) use self::{kept::AsksAbout, questions::Answer};
 use super::{
     RequestId, Subscriber, SubscriptionId, WhenDeserted,
     attempt::spec::ResumeFrom,

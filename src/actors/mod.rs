@@ -9,7 +9,7 @@
 //! Of a compaction, an answer in one piece or a list of models each attempt is a task of its worker's, for it receives nothing.
 //!
 //! A program sends [`SubmitRequest`], [`Subscribe`], [`Unsubscribe`], [`CancelRequest`], [`GetStatus`], [`ListRequests`],
-//! [`Compact`], [`ListModels`] (both also within [`Submit`]), [`InOnePiece`] and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
+//! [`Compact`], [`ListModels`], [`AboutResponse`] (all also within [`Submit`]), [`InOnePiece`] and [`Shutdown`] to the supervisor. Its subscribers receive [`Delivery`] or [`ResponseEvent`](crate::protocol::ResponseEvent).
 
 mod attempt;
 mod audience;
@@ -21,9 +21,9 @@ mod workers;
 pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
 pub use audience::{AudienceLimits, Block, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
-    Asked, CancelRequest, Compact, Fallback, GetStatus, InOnePiece, ListModels, ListRequests,
-    RequestPhase, RequestStatus, Shutdown, Submit, SubmitRequest, Submitted, Subscribe,
-    SubscribeError, Unsubscribe,
+    AboutResponse, Asked, CancelRequest, CancelResponse, Compact, DeleteResponse, Fallback,
+    GetStatus, InOnePiece, ListInputItems, ListModels, ListRequests, RequestPhase, RequestStatus,
+    Retrieve, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError, Unsubscribe,
 };
 #[cfg(feature = "metrics")]
 pub use observing::MetricsObserver;

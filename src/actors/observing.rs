@@ -91,7 +91,7 @@ pub struct RequestInfo {
     pub id: RequestId,
     /// What its sender calls it; at most 128 characters.
     pub label: Option<Id>,
-    /// `chat`, `compact` or `list_models`.
+    /// `chat`, `compact`, `list_models`, `retrieve_response`, `cancel_response`, `delete_response` or `list_input_items`.
     pub operation: &'static str,
     /// The name of its provider.
     pub provider: Id,

@@ -178,7 +178,7 @@ async fn ask(
             }
             _ => return Ok((answer, rest)),
         },
-        Answer::Models(_) => return Ok((answer, rest)),
+        _ => return Ok((answer, rest)),
     };
     telemetry::record_end(&request_span, id, usage, Some(reason), &secrets);
     Ok((answer, rest))

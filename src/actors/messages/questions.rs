@@ -19,8 +19,8 @@ use crate::{
         observing::{Observer, model_in},
     },
     protocol::{
-        CompactionInput, CompactionOutput, Id, ModelList, ResponseHead, TokenUsage, WholeAnswer,
-        error::ApiError,
+        CompactionInput, CompactionOutput, DeletedResponse, Id, InputItemList, ModelList,
+        ResponseHead, StoredResponse, TokenUsage, WholeAnswer, error::ApiError,
     },
     provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
@@ -272,7 +272,7 @@ impl Message for InOnePiece {
     type Result = Result<Asked<WholeAnswer>, ApiError>;
 }
 
-/// Asks a [`Compact`] or a [`ListModels`] in two steps: the reply comes when the question is accepted, before anything is sent,
+/// Asks a [`Compact`], a [`ListModels`] or an [`AboutResponse`](super::AboutResponse) in two steps: the reply comes when the question is accepted, before anything is sent,
 /// and names it, so that it can be cancelled.
 #[derive(Clone, Debug)]
 pub struct Submit<M>(pub M);
@@ -302,6 +302,9 @@ pub(crate) enum Answer {
     Compaction(CompactionOutput),
     Models(ModelList),
     Whole(WholeAnswer),
+    Stored(StoredResponse),
+    Deleted(DeletedResponse),
+    InputItems(InputItemList),
 }
 
 impl Answer {
@@ -311,6 +314,9 @@ impl Answer {
             Self::Compaction(output) => output.head = Some(head),
             Self::Models(list) => list.head = Some(head),
             Self::Whole(whole) => (whole.head, whole.attempt) = (Some(head), attempt),
+            Self::Stored(stored) => stored.head = Some(head),
+            Self::Deleted(deleted) => deleted.head = Some(head),
+            Self::InputItems(list) => list.head = Some(head),
         }
     }
 
@@ -318,7 +324,8 @@ impl Answer {
     pub(crate) fn told(&self) -> (Option<TokenUsage>, Option<Id>) {
         match self {
             Self::Compaction(output) => (output.usage, model_in(&output.raw)),
-            Self::Models(_) | Self::Whole(_) => (None, None),
+            // What it cost to make a response was told when it was made.
+            _ => (None, None),
         }
     }
 }

@@ -43,6 +43,7 @@ mod attempts;
 mod config;
 mod fallback;
 mod holder;
+mod kept;
 mod questions;
 mod requests;
 mod restart;

@@ -159,7 +159,7 @@ impl StreamSupervisor {
         Ok(self.ask(question, take, spec, span, (label, observer), ctx))
     }
 
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &mut self,
         question: Question,
         take: fn(Answer) -> Option<T>,

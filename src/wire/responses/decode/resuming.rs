@@ -36,7 +36,7 @@ impl ResponsesDialect {
         self.catching_up = self.answer.sequence_number;
         // The server says anew what it had not said whole.
         self.unread = Unread::default();
-        (self.trouble, self.unfinished) = (None, None);
+        (self.trouble, self.unfinished, self.lost_start) = (None, None, None);
     }
 
     pub(crate) fn is_catching_up(&self) -> bool {
@@ -85,7 +85,9 @@ impl ResponsesDialect {
                 return Some(self.skipped(last, number, out));
             }
             // It is neither a gap nor a repeat.
-            self.answer.sequence_number = number.and_then(|number| number.checked_sub(1));
+            if let Some(number) = number {
+                self.answer.sequence_number = number.checked_sub(1);
+            }
             self.catching_up = None;
             return None;
         }
