@@ -9,7 +9,7 @@ use actix::Actor as _;
 use actix_responses::{
     Runtime,
     actors::{DeliveryPolicy, RequestId, SubmitRequest, Subscriber},
-    protocol::{Prompt, ResponseEvent},
+    protocol::ResponseEvent,
     provider::StreamTransport,
     retry::{RetryAfterOutput, RetryPolicy},
 };
@@ -50,6 +50,19 @@ pub(super) struct Ask {
     #[command(flatten)]
     prompt: PromptOptions,
 
+    /// Go on with the answer of an earlier --background, by its id, in place of asking
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "PromptOptions",
+        help_heading = "Conversation"
+    )]
+    resume: Option<String>,
+
+    /// Go on behind the event with this sequence_number; without it the answer comes from its beginning
+    #[arg(long, value_name = "N", help_heading = "Conversation")]
+    after: Option<u64>,
+
     /// Print every event as a JSON line; the last is `completed`, `incomplete`, `failed` or `cancelled`
     #[arg(long)]
     json: bool,
@@ -58,12 +71,12 @@ pub(super) struct Ask {
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
+    #[command(flatten)]
+    retry: RetryOptions,
+
     /// How the request is sent to the Responses API [default: what --providers-file says, else sse]
     #[arg(long, value_enum, help_heading = "Provider")]
     transport: Option<TransportName>,
-
-    #[command(flatten)]
-    retry: RetryOptions,
 
     #[command(flatten)]
     provider: ProviderOptions,
@@ -126,12 +139,24 @@ impl Ask {
         let of_provider = &mut upstream.provider.stream_transport;
         *of_provider = transport.unwrap_or(*of_provider);
         logging::start(self.verbose, upstream.secrets.clone())?;
-        let prompt = self.prompt.prompt(&upstream)?;
+        if self.after.is_some() && self.resume.is_none() {
+            return Err(UsageError::new(
+                "--after says where --resume goes on, which is missing",
+            ));
+        }
+        let request = match &self.resume {
+            Some(id) => SubmitRequest::resume(&**id, self.after),
+            None => SubmitRequest::new(self.prompt.prompt(&upstream)?),
+        };
         upstream.announce();
-        system::start()?.block_on(self.answer(prompt, &upstream))
+        system::start()?.block_on(self.answer(request, &upstream))
     }
 
-    async fn answer(&self, prompt: Prompt, upstream: &Upstream) -> Result<ExitStatus, UsageError> {
+    async fn answer(
+        &self,
+        request: SubmitRequest,
+        upstream: &Upstream,
+    ) -> Result<ExitStatus, UsageError> {
         let unusable = |error: io::Error| UsageError::at("can't start", &error);
         let mut interrupts = Interrupts::new().map_err(unusable)?;
         let console = Console::start().map_err(unusable)?;
@@ -140,12 +165,13 @@ impl Ask {
         let terminals = Terminals::of_this_process();
         let view = self.view(terminals, upstream);
         let status = self.status_line(terminals);
-        let printer = Printer::new(view, console, status, terminals, shown).start();
+        let printer = Printer::new(view, console, status, terminals, shown);
+        let printer = printer.naming(self.prompt.background).start();
         let policy = DeliveryPolicy::Wait {
             max_wait: MAX_READER_PAUSE,
         };
         let subscriber = Subscriber::deliveries(printer.clone().recipient()).with_policy(policy);
-        let request = SubmitRequest::new(prompt)
+        let request = request
             .with_subscriber(subscriber)
             .with_observer(printer.recipient());
         let submitted = runtime
@@ -174,11 +200,10 @@ impl Ask {
         let hint = upstream.hint(upstream.provider.wire.path());
         match self.json {
             true => View::Json(upstream.secrets.clone()),
-            false => View::Text(Box::new(TextView::new(
-                terminals,
-                upstream.secrets.clone(),
-                hint,
-            ))),
+            false => {
+                let view = TextView::new(terminals, upstream.secrets.clone(), hint);
+                View::Text(Box::new(view.partial(self.after.is_some())))
+            }
         }
     }
 

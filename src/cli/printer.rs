@@ -15,7 +15,7 @@ use actix_responses::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    console::{Console, Page, Target},
+    console::{self, Console, Page, Target},
     json_lines,
     secrets::Secrets,
     status_line::StatusLine,
@@ -45,6 +45,8 @@ pub(super) struct Printer {
     console: Console,
     status: Option<StatusLine>,
     terminals: Terminals,
+    /// Whether the answer's id is printed as soon as it is known.
+    is_naming: bool,
     /// Something was written to stdout.
     has_begun: bool,
     /// Events came since the last tick.
@@ -66,14 +68,29 @@ impl Printer {
             console,
             status,
             terminals,
+            is_naming: false,
             has_begun: false,
             is_busy: false,
             shown: Some(shown),
         }
     }
 
+    /// Whether the answer's id is printed as soon as it is known, for who wants to take it up later.
+    pub(super) fn naming(mut self, is_naming: bool) -> Self {
+        self.is_naming = is_naming;
+        self
+    }
+
     fn render(&mut self, events: &[ResponseEvent]) -> Page {
         let mut page = Page::default();
+        for event in events.iter().filter(|_| self.is_naming) {
+            if let ResponseEvent::Created(created) = event
+                && let Some(id) = &created.response_id
+            {
+                let said = format!("the answer is {id}; `ask --resume {id}` goes on with it");
+                page.push(Target::Stderr, console::complaint(&said));
+            }
+        }
         match &mut self.view {
             View::Text(text) => {
                 if self.terminals.stdout || self.terminals.stderr {

@@ -64,6 +64,10 @@ pub(super) struct PromptOptions {
     )]
     store: Option<bool>,
 
+    /// Let the answer go on at the server when this ends, and print its id on stderr at once: --resume takes it up
+    #[arg(long, help_heading = "Conversation")]
+    pub(super) background: bool,
+
     /// A file with the tools that may be called, a JSON array
     #[arg(long, value_name = "FILE", help_heading = "Answer")]
     tools: Option<PathBuf>,
@@ -112,6 +116,15 @@ impl PromptOptions {
         prompt.options.max_output_tokens = self.max_output_tokens;
         prompt.options.temperature = self.temperature;
         prompt.options.store = self.store;
+        if self.background {
+            if self.store == Some(false) {
+                return Err(UsageError::new(
+                    "--background needs a server that keeps the response: leave out --store=false",
+                ));
+            }
+            prompt.options.background = Some(true);
+            prompt.options.store = Some(true);
+        }
         prompt.options.previous_response_id = self.previous_response_id.clone();
         let mut parts = attachments::parts(&self.files)?;
         // Last, because a person may have to type it.

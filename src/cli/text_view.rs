@@ -49,6 +49,8 @@ pub(super) struct TextView {
     thoughts: Wrapping,
     /// What to say of an error that the base URL may have caused.
     hint: Option<String>,
+    /// What came before the first event is not known: a message that is done says what was printed elsewhere, too.
+    is_partial: bool,
 }
 
 /// Where the terminal's cursor is.
@@ -94,7 +96,14 @@ impl TextView {
             wrapping: Wrapping::default(),
             thoughts: Wrapping::default(),
             hint,
+            is_partial: false,
         }
+    }
+
+    /// Whether the first event is one in the middle of the answer.
+    pub(super) fn partial(mut self, is_partial: bool) -> Self {
+        self.is_partial = is_partial;
+        self
     }
 
     /// The width of the terminal.
@@ -353,6 +362,7 @@ impl TextView {
 
     fn item(&mut self, item: &OutputItem, page: &mut Page) {
         match item.item() {
+            ResponseItem::Message(_) if self.is_partial => {}
             ResponseItem::Message(message) => {
                 let key = MessageKey {
                     id: message.id.as_deref(),

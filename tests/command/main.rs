@@ -19,6 +19,7 @@ mod peers;
 mod prompting;
 mod providers;
 mod relaying;
+mod resuming;
 mod serving;
 mod settings;
 #[path = "../support/mod.rs"]

@@ -1,0 +1,89 @@
+//! Answers in the background, which outlive the command.
+#![cfg(unix)]
+
+use actix_responses::loopback::{DefaultAnswer, Reply, Script};
+
+use crate::support::{Running, asking, program, provider, run};
+
+#[test]
+fn a_killed_ask_is_gone_on_with() {
+    let provider = provider(Script::new([Reply::default().stall_after_events(6)]));
+    let base_url = provider.base_url();
+    let mut running = Running::start(&mut program(&asking(&base_url, &["--background"])));
+    let said = running.until_stderr(|said| said.ends_with('\n'));
+    let id = said
+        .split_whitespace()
+        .find(|word| word.starts_with("resp_"));
+    let id = id
+        .expect("an id")
+        .trim_end_matches([',', ';', ':', '.'])
+        .to_owned();
+    running.signal("KILL");
+    running.finish();
+
+    let request = provider.requests()[0].json().expect("a body");
+    assert_eq!(
+        (&request["background"], &request["store"]),
+        (&true.into(), &true.into())
+    );
+    let answer = DefaultAnswer::to_request(&request, 1);
+    let resume =
+        |more: &[&str]| run(&[&["ask", "--base-url", &base_url, "--resume", &id], more].concat());
+    let ran = resume(&[]);
+    assert_eq!(ran.stdout, answer.text.concat() + "\n", "{}", ran.stderr);
+    assert_eq!((ran.status, &*ran.stderr), (Some(0), ""));
+    // What stood before the event is known; from there on it goes on.
+    let events: Vec<serde_json::Value> = answer
+        .responses_events()
+        .iter()
+        .map(|event| serde_json::from_str(&event.data).expect("JSON"))
+        .collect();
+    let is_delta = |event: &&serde_json::Value| event["type"] == "response.output_text.delta";
+    let first = events
+        .iter()
+        .position(|event| is_delta(&event))
+        .expect("a delta");
+    let deltas = events[first + 1..].iter().filter(is_delta);
+    let rest: String = deltas
+        .map(|event| event["delta"].as_str().expect("a text"))
+        .collect();
+    let ran = resume(&["--after", &first.to_string()]);
+    assert_eq!(ran.stdout, rest + "\n", "{}", ran.stderr);
+    assert_eq!((ran.status, &*ran.stderr), (Some(0), ""));
+    assert_eq!(
+        provider
+            .requests()
+            .iter()
+            .filter(|it| it.method == "POST")
+            .count(),
+        1
+    );
+
+    let ran = run(&["ask", "--base-url", &base_url, "--resume", "resp_unknown"]);
+    assert_eq!((ran.status, &*ran.stdout), (Some(1), ""));
+    assert!(ran.stderr.contains("not found"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_goes_with_a_resumed_answer_and_what_does_not() {
+    for (arguments, said) in [
+        (&["--resume", "resp_1", "hello"][..], "cannot be used with"),
+        (
+            &["--resume", "resp_1", "--background"],
+            "cannot be used with",
+        ),
+        (&["--after", "3", "hello"], "--resume"),
+        (&["--background", "--store=false", "hello"], "--store=false"),
+        (&["--resume", ".."], "no id of a response"),
+    ] {
+        let more = ["ask", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"];
+        let more = if arguments.contains(&"hello") {
+            &more[..]
+        } else {
+            &more[..3]
+        };
+        let ran = run(&[more, arguments].concat());
+        assert_eq!(ran.status, Some(2), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+}
