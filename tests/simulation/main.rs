@@ -6,6 +6,7 @@
 //! - `SIMULATION_SEED=17 cargo test --test simulation` plays one seed and prints its trace.
 //! - `SIMULATION_SEEDS=20000 cargo test --release --test simulation` plays so many, from `SIMULATION_FIRST` on.
 
+mod background;
 mod bodies;
 mod check;
 mod listeners;
