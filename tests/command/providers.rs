@@ -205,3 +205,30 @@ fn file_of_authorities_that_can_not_be_used_is_named_with_its_variable() {
         assert!(ran.stderr.contains(named), "{ran:?}");
     }
 }
+
+#[test]
+fn transport_is_that_of_the_option_else_of_the_file() {
+    // The embedded provider has no WebSocket, and says so.
+    let loopback = provider(Script::default());
+    let base_url = loopback.base_url();
+    let folder = Folder::new();
+    let file = format!("[providers.own]\nbase_url = \"{base_url}\"\ntransport = \"websocket\"\n");
+    let file = folder.write("providers.toml", file);
+    let ask = |arguments: &[&str]| {
+        let fixed = ["ask", "hello", "--model=m", "--base-url", &base_url];
+        run(&[&fixed, arguments].concat())
+    };
+    let own = ["--provider=own", "--providers-file", &file];
+    for (arguments, status) in [
+        (&["--transport=auto"][..], 0),
+        (&["--transport=sse"], 0),
+        (&["--transport=websocket"], 1),
+        (&own, 1),
+        (&[&own[..], &["--transport=auto"]].concat(), 0),
+    ] {
+        let ran = ask(arguments);
+        assert_eq!(ran.status, Some(status), "{arguments:?}: {ran:?}");
+        assert_eq!(ran.stdout.is_empty(), status != 0, "{ran:?}");
+        assert_eq!(ran.stderr.contains("HTTP 426"), status == 1, "{ran:?}");
+    }
+}

@@ -49,6 +49,15 @@ for wire in responses chat; do
   expect 0 '^Hello' "${ask[@]}" hello --header 'x-aimock-chaos-latency: 300'
   expect 1 'response_head_timeout' "${ask[@]}" hello --header 'x-aimock-chaos-latency: 2000' --response-head-timeout 200ms
 done
+# The same over a WebSocket, of which aimock has one too.
+ask=(ask "${at[@]}" --model gpt-4o --max-attempts 2 --transport websocket)
+expect 0 '^Hello from aimock, in words enough for several chunks\.$' "${ask[@]}" hello
+expect 0 '"name":"paint".*"type":"function_call"|"type":"function_call".*"name":"paint"' "${ask[@]}" paint --json
+expect_count 1 completed "${ask[@]}" paint
+expect 0 '^four$' "${ask[@]}" think
+expect 1 'truncated: .*attempt 1 of 2' "${ask[@]}" cut
+expect 1 'invalid_request: no such thing .*attempt 1 of 2' "${ask[@]}" refuse
+
 # Half of all requests fail; the retries make up for it.
 expect 0 '^Hello' ask "${at[@]}" --model gpt-4o --max-attempts 30 hello --header 'x-aimock-chaos-drop: 0.5' --header 'x-aimock-chaos-disconnect: 0.3'
 expect 0 '^gpt-4o$' models "${at[@]}"
