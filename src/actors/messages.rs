@@ -389,6 +389,18 @@ pub struct RequestStatus {
     pub subscribers: usize,
     /// By how many events the slowest of them is behind.
     pub lag: u64,
+    /// How it waits for the limiter, while it does.
+    pub limited: Option<Limited>,
+}
+
+/// A request waits for the limiter, see [`LimiterPolicy`](crate::retry::LimiterPolicy).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limited {
+    /// How long it has waited before this attempt.
+    pub waited: Duration,
+    /// When it goes, in so long, as far as can be told from what the server said; zero while nothing was said.
+    pub about: Duration,
 }
 
 /// What a request is doing.
@@ -399,6 +411,8 @@ pub enum RequestPhase {
     Running,
     /// An attempt failed, and the next is waited for.
     Waiting,
+    /// The next attempt, which may be the first, waits for the limiter.
+    Limited,
     /// Its end is published.
     Ended,
 }

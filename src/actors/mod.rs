@@ -22,8 +22,9 @@ pub use attempt::{RequestId, SubscriptionId, WhenDeserted};
 pub use audience::{AudienceLimits, Block, Cursor, Delivery, DeliveryPolicy, Subscriber};
 pub use messages::{
     AboutResponse, Asked, CancelRequest, CancelResponse, Compact, DeleteResponse, Fallback,
-    GetStatus, InOnePiece, ListInputItems, ListModels, ListRequests, RequestPhase, RequestStatus,
-    Retrieve, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError, Unsubscribe,
+    GetStatus, InOnePiece, Limited, ListInputItems, ListModels, ListRequests, RequestPhase,
+    RequestStatus, Retrieve, Shutdown, Submit, SubmitRequest, Submitted, Subscribe, SubscribeError,
+    Unsubscribe,
 };
 #[cfg(feature = "metrics")]
 pub use observing::MetricsObserver;

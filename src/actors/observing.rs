@@ -129,6 +129,11 @@ impl Message for RequestNotice {
 pub enum Milestone {
     /// It is accepted.
     Accepted,
+    /// Its next attempt waits for the limiter.
+    Limited {
+        /// When it starts, in so long, as far as can be told; zero while the server has said nothing.
+        about: Duration,
+    },
     /// An attempt starts.
     Started,
     /// The head of a response has come, whatever its status.
@@ -228,6 +233,10 @@ impl Watch {
     pub(crate) fn start(&mut self, attempt: u32) {
         (self.attempt, self.started) = (attempt, Instant::now());
         self.tell(Milestone::Started);
+    }
+
+    pub(crate) fn on_limited(&self, about: Duration) {
+        self.tell(Milestone::Limited { about });
     }
 
     pub(crate) fn on_head(&self, status: u16, request_id: Option<&str>, at: Instant) {

@@ -9,6 +9,7 @@ mod cancelling;
 mod compacting;
 mod falling_back;
 mod finishing;
+mod limiting;
 mod listing;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -72,8 +72,9 @@ pub(crate) async fn open(
         head.ok_or_else(|| Limit::Head(head_limit).error(phase.get()))??;
     let is_unchanged = is_conditional && response.status == StatusCode::NOT_MODIFIED;
     telemetry::record_status(&attempt.span, response.status);
-    if response.status.is_success() || is_unchanged {
-        attempt.report_head();
+    let is_good = response.status.is_success() || is_unchanged;
+    attempt.report_head(response.status, &response.headers, is_good);
+    if is_good {
         return Ok((response, secrets));
     }
     let head_at = Some(Instant::now());

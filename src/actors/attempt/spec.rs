@@ -6,11 +6,12 @@ use std::{
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     thread::ThreadId,
+    time::SystemTime,
 };
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::time::Instant;
 use tracing::Span;
@@ -24,7 +25,7 @@ use crate::{
         error::{ApiError, ErrorKind},
     },
     provider::{Accept, Provider, StreamTransport, TurnState},
-    retry::RetryPolicy,
+    retry::{RetryPolicy, Told},
     telemetry::{Attributes, Content, Propagator},
     transport::Turn,
     wire::{ResumePoint, StreamLimits, Wire},
@@ -128,6 +129,8 @@ pub(crate) struct RequestSpec {
     pub(crate) id: RequestId,
     pub(crate) provider: Arc<Provider>,
     pub(crate) model: String,
+    /// How many tokens the answer may have; 0 where nothing says it.
+    pub(crate) max_output_tokens: u64,
     pub(crate) method: Method,
     pub(crate) url: Url,
     /// Scheme, host and port: what a connection is good for.
@@ -238,7 +241,13 @@ pub(crate) struct Attempt {
 }
 
 /// To the supervisor: the endpoint of a request has answered.
-pub(crate) struct HeadArrived(pub(crate) RequestId);
+pub(crate) struct HeadArrived {
+    pub(crate) request: RequestId,
+    /// It is the head of an answer.
+    pub(crate) is_good: bool,
+    /// What it says of limits.
+    pub(crate) told: Box<Told>,
+}
 
 impl Message for HeadArrived {
     type Result = ();
@@ -260,9 +269,14 @@ impl Attempt {
         clippy::disallowed_methods,
         reason = "at most one for each attempt, and it must arrive"
     )]
-    pub(crate) fn report_head(&self) {
+    pub(crate) fn report_head(&self, status: StatusCode, headers: &HeaderMap, is_good: bool) {
         if let Some(on_head) = &self.on_head {
-            on_head.do_send(HeadArrived(self.spec.id));
+            let told = Told::from_head(status, headers, is_good, SystemTime::now());
+            on_head.do_send(HeadArrived {
+                request: self.spec.id,
+                is_good,
+                told: Box::new(told),
+            });
         }
     }
 }

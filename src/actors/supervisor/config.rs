@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     actors::{AudienceLimits, Observer, Workers},
     provider::Provider,
-    retry::{BreakerPolicy, RetryPolicy},
+    retry::{BreakerPolicy, LimiterPolicy, RetryPolicy},
     telemetry::Propagator,
     wire::StreamLimits,
 };
@@ -21,6 +21,8 @@ pub struct SupervisorConfig {
     pub retry: RetryPolicy,
     /// When an endpoint counts as down, and attempts at it fail without being sent.
     pub breaker: BreakerPolicy,
+    /// How they are paced by the limits that servers tell. Default none: each is sent at once.
+    pub limiter: Option<LimiterPolicy>,
     /// What they keep for their subscribers.
     pub audience: AudienceLimits,
     /// How much of a stream is taken before it is given up.
@@ -49,6 +51,7 @@ with_fields!(SupervisorConfig {
     with_provider(provider: impl Into<Arc<Provider>> => provider.into()),
     with_retry(retry: RetryPolicy),
     with_breaker(breaker: BreakerPolicy),
+    with_limiter(limiter: LimiterPolicy => Some(limiter)),
     with_audience(audience: AudienceLimits),
     with_limits(limits: StreamLimits),
     with_workers(workers: Workers),
@@ -68,6 +71,7 @@ impl SupervisorConfig {
             provider: Arc::new(provider),
             retry: RetryPolicy::default(),
             breaker: BreakerPolicy::default(),
+            limiter: None,
             audience: AudienceLimits::default(),
             limits: StreamLimits::default(),
             workers: Workers::default(),

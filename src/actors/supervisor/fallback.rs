@@ -70,6 +70,7 @@ impl StreamSupervisor {
             };
             spec.kept = KeptResponse::of(&prompt.options, *wire);
             spec.model = prompt.options.model.take().unwrap_or_default();
+            spec.max_output_tokens = first.max_output_tokens;
             spec.accept = first.accept;
             spec.stream = first.stream;
             spec.thread = first.thread;

@@ -86,7 +86,7 @@ impl Handler<GetStatus> for StreamSupervisor {
         let id = message.request;
         // Of a question nothing more is known elsewhere.
         let noted = self.ask_holder(id, Inspect);
-        Box::pin(noted.map(move |_, this, _| Some(this.requests.get_mut(&id)?.status())))
+        Box::pin(noted.map(move |_, this, _| this.status(id)))
     }
 }
 
@@ -105,7 +105,7 @@ impl Handler<ListRequests> for StreamSupervisor {
         }
         ids.sort_unstable();
         let requests = ids.iter();
-        let listed = requests.filter_map(|id| Some(self.requests.get_mut(id)?.status()));
+        let listed = requests.filter_map(|id| self.status(*id));
         MessageResult(listed.collect())
     }
 }

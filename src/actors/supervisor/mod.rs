@@ -25,7 +25,7 @@ use super::{
     attempt::{
         alarm::SWEEP_INTERVAL,
         lease::{AttemptEnded, Lease, Outcome},
-        spec::{Attempt, HeadArrived},
+        spec::Attempt,
     },
     audience::listener::Listener,
     workers::{
@@ -44,6 +44,8 @@ mod config;
 mod fallback;
 mod holder;
 mod kept;
+mod limiter;
+mod pacing;
 mod questions;
 mod requests;
 mod restart;
@@ -61,10 +63,13 @@ impl StreamSupervisor {
     fn start_attempt(
         &mut self,
         id: RequestId,
-        mut listener: Listener,
+        listener: Listener,
         last_error: Option<Arc<ApiError>>,
         ctx: &mut Context<Self>,
     ) {
+        let Some(mut listener) = self.pace(id, listener, &last_error, ctx) else {
+            return;
+        };
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
@@ -83,6 +88,7 @@ impl StreamSupervisor {
             tracing::debug!(request = %id, error = %refused, ?wait, "an attempt is put off");
             // What is known is not replaced by that.
             let error = last_error.unwrap_or_else(|| Arc::new(refused.clone()));
+            self.unpace(id);
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
@@ -104,7 +110,8 @@ impl StreamSupervisor {
             number,
             resumes,
             refresh_auth: mem::take(&mut request.refresh_auth),
-            on_head: matches!(placed, Ok((_, _, true))).then(|| ctx.address().recipient()),
+            on_head: (self.pacing.is_some() || matches!(placed, Ok((_, _, true))))
+                .then(|| ctx.address().recipient()),
             span,
             request_span: request.span.clone(),
         };
@@ -213,7 +220,7 @@ impl StreamSupervisor {
             request.state = State::Waiting(Waiting {
                 listener,
                 timer,
-                error,
+                error: Some(error),
             });
         }
         self.tend(id);
@@ -235,9 +242,10 @@ impl StreamSupervisor {
         if listener.is_gone(request.spec.stream.when_deserted, Instant::now()) {
             telemetry::record_cancelled(&request.span);
             let audience = listener.cut_short(ResponseEvent::Cancelled);
+            self.unpace(id);
             return self.retire(id, audience, ctx);
         }
-        self.start_attempt(id, listener, Some(error), ctx);
+        self.start_attempt(id, listener, error, ctx);
     }
 
     /// Ends a request before its time. Whether it was live; an attempt that runs may have ended all the same, see [`Stopping`].
@@ -259,10 +267,11 @@ impl StreamSupervisor {
         telemetry::record_cancelled(&request.span);
         ctx.cancel_future(waiting.timer);
         // A known error is not replaced by that of a shutdown.
-        let audience = waiting.listener.cut_short(match reason {
-            StopReason::ShutDown => ResponseEvent::Failed(waiting.error),
-            StopReason::Cancelled => reason.end(),
+        let audience = waiting.listener.cut_short(match (reason, waiting.error) {
+            (StopReason::ShutDown, Some(error)) => ResponseEvent::Failed(error),
+            _ => reason.end(),
         });
+        self.unpace_and_release(id, ctx);
         self.retire(id, audience, ctx);
         true
     }
@@ -336,6 +345,7 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             can_refresh,
             listener,
         } = message;
+        self.landed(id, &outcome, ctx);
         let Some(request) = self
             .requests
             .get_mut(&id)
@@ -393,17 +403,6 @@ impl Handler<LendArbiter> for StreamSupervisor {
 
     fn handle(&mut self, message: LendArbiter, _: &mut Self::Context) {
         self.pool.lend(&message.arbiter, message.thread);
-    }
-}
-
-impl Handler<HeadArrived> for StreamSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, HeadArrived(id): HeadArrived, _: &mut Self::Context) {
-        if let Some(request) = self.requests.get(&id) {
-            let now = self.epoch.elapsed();
-            self.breakers.record(&request.spec.origin, None, now);
-        }
     }
 }
 

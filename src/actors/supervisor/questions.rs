@@ -133,6 +133,7 @@ impl StreamSupervisor {
         let Provider { wire, quirks, .. } = &*spec.provider;
         let wire = *wire;
         spec.body = wire.one_piece_body(&prompt, quirks)?.into();
+        spec.max_output_tokens = prompt.options.max_output_tokens.unwrap_or_default();
         spec.model = prompt.options.model.unwrap_or_default();
         let whole_limit = spec.provider.timeouts.whole_answer;
         let question = Question {

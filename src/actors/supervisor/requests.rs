@@ -101,7 +101,7 @@ pub(super) enum State {
     Changing,
     /// An attempt runs and holds the listener.
     Running(Body),
-    /// The next attempt is due later.
+    /// The next attempt is due later, or waits for the limiter.
     Waiting(Waiting),
     /// The end is published; the audience is kept for those who come late or lag behind.
     Ended {
@@ -117,8 +117,8 @@ const _: () = assert!(size_of::<State>() <= 32);
 pub(super) struct Waiting {
     pub(super) listener: Listener,
     pub(super) timer: SpawnHandle,
-    /// Why the last one failed.
-    pub(super) error: Arc<ApiError>,
+    /// Why the last one failed, if there was one.
+    pub(super) error: Option<Arc<ApiError>>,
 }
 
 /// What runs the attempt.
@@ -164,6 +164,7 @@ impl Request {
             usage,
             subscribers: counts.subscribers,
             lag: counts.lag,
+            limited: None,
         }
     }
 

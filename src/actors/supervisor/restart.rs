@@ -23,6 +23,7 @@ use actix::{
 use tokio::time::Instant;
 
 use super::{
+    limiter::Pacing,
     requests::{Request, State},
     state::StreamSupervisor,
 };
@@ -137,6 +138,7 @@ impl Supervised for StreamSupervisor {
         self.retained_bytes = 0;
         self.retention_is_due = false;
         self.breakers = Breakers::new(self.config.breaker);
+        self.pacing = self.config.limiter.map(Pacing::new);
         let end = ResponseEvent::Failed(Arc::new(ApiError::supervisor_lost()));
         for request in requests {
             // One that panics again must not keep the others from their ends.

@@ -9,7 +9,7 @@ use std::{
 use actix::Recipient;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{SupervisorConfig, requests::Request};
+use super::{SupervisorConfig, limiter::Pacing, requests::Request};
 use crate::{
     actors::{
         RequestId,
@@ -27,7 +27,9 @@ pub struct StreamSupervisor {
     pub(super) config: SupervisorConfig,
     pub(super) pool: WorkerPool,
     pub(super) breakers: Breakers,
-    /// What the breakers count time from.
+    /// What lets attempts through, where they are paced.
+    pub(super) pacing: Option<Pacing>,
+    /// What the breakers and the limiter count time from.
     pub(super) epoch: Instant,
     pub(super) requests: HashMap<RequestId, Request>,
     /// How many of them have not ended.
@@ -66,6 +68,7 @@ impl StreamSupervisor {
         Ok(Self {
             pool: WorkerPool::new(Arc::new(factory)),
             breakers: Breakers::new(config.breaker),
+            pacing: config.limiter.map(Pacing::new),
             epoch: Instant::now(),
             requests: HashMap::new(),
             report: None,

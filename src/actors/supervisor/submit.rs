@@ -84,6 +84,7 @@ impl StreamSupervisor {
             url: provider.request_url().clone(),
             accept: Accept::Json,
             model: String::new(),
+            max_output_tokens: 0,
             headers,
             body: Mutex::default(),
             turn_state,
@@ -200,6 +201,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             is_background,
             is_warm_up: warm_up,
         };
+        spec.max_output_tokens = prompt.options.max_output_tokens.unwrap_or_default();
         self.add_fallbacks(&mut spec, &prompt, fallbacks, retry.as_ref())?;
         spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;

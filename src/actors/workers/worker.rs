@@ -179,6 +179,7 @@ mod tests {
         RequestSpec {
             id: RequestId::from(1),
             model: String::new(),
+            max_output_tokens: 0,
             method: Method::POST,
             url: provider.url_for("responses", &[]),
             origin: provider.origin().clone(),
