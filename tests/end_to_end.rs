@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use actix_responses::{
     ErrorKind, Runtime,
@@ -10,13 +10,18 @@ use actix_responses::{
     loopback::{CloseKind, ConnectionClose, Loopback, Reply, Script, Side},
     protocol::{Prompt, ResponseEvent},
     provider::Provider,
-    retry::RetryAfterOutput,
+    retry::{LimiterPolicy, RetryAfterOutput},
     wire::Wire,
 };
 use futures_util::StreamExt;
 use http::StatusCode;
 use serde_json::json;
 use support::{Events, Nobody, always, failure, prompt, provider, sse, url, within};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 fn start_with(loopback: &Loopback, change: impl FnOnce(&mut SupervisorConfig)) -> Runtime {
     let provider = Provider::new("loopback", &loopback.base_url()).expect("a URL");
@@ -455,4 +460,86 @@ async fn a_response_that_is_kept_is_retrieved_and_taken_up_and_cancelled_and_del
         let refused = runtime.delete_response(id).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidRequest);
     }
+}
+
+/// Ten requests in each second get an answer, and one more a 429. It is asked over connections that are kept.
+async fn ten_a_second(
+    mut connection: TcpStream,
+    counts: Rc<RefCell<Vec<(u64, u64)>>>,
+    began: Instant,
+) {
+    let mut read = Vec::new();
+    while connection
+        .read_buf(&mut read)
+        .await
+        .is_ok_and(|count| count > 0)
+    {
+        let text = String::from_utf8_lossy(&read);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() < length.map_or(0, |length| length.parse().expect("a length")) {
+            continue;
+        }
+        read.clear();
+        let elapsed = began.elapsed().as_millis() as u64;
+        let second = (elapsed / 1000) as usize;
+        let (answered, reset) = {
+            let mut counts = counts.borrow_mut();
+            counts.resize(second + 1, (0, 0));
+            let (answered, refused) = &mut counts[second];
+            match *answered < 10 {
+                true => *answered += 1,
+                false => *refused += 1,
+            }
+            (*answered, 1000 - elapsed % 1000)
+        };
+        let is_refused = counts.borrow()[second].1 > 0;
+        let (status, body) = match is_refused {
+            true => ("429 Too Many Requests\r\nretry-after: 1", String::new()),
+            false => ("200 OK", sse(&[support::completed()])),
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/event-stream\r\nx-ratelimit-limit-requests: 10\r\n\
+             x-ratelimit-remaining-requests: {}\r\nx-ratelimit-reset-requests: {reset}ms\r\ncontent-length: {}\r\n\r\n{body}",
+            10 - answered,
+            body.len()
+        );
+        if connection.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_burst_of_a_thousand_at_ten_a_second_sees_no_refusal() {
+    // Both ends are on this thread: time passes when neither has anything to do.
+    tokio::time::pause();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let counts = Rc::new(RefCell::new(Vec::new()));
+    let (counting, began) = (counts.clone(), Instant::now());
+    actix_rt::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            actix_rt::spawn(ten_a_second(connection, counting.clone(), began));
+        }
+    });
+    let mut config = SupervisorConfig::new(Provider::new("paced", &url(address)).expect("a URL"));
+    config.workers = Workers::Current;
+    config.limiter = Some(LimiterPolicy::default());
+    config.retry.max_attempts = 1;
+    let runtime = Runtime::with_config(config).expect("a valid configuration");
+    let requests = (0..1000).map(|_| runtime.respond(prompt()));
+    let answers = futures_util::future::join_all(requests).await;
+    for answer in answers {
+        answer.expect("an answer").completed().expect("a whole one");
+    }
+    let counts = counts.borrow();
+    let answered: u64 = counts.iter().map(|(answered, _)| answered).sum();
+    let refused: u64 = counts.iter().map(|(_, refused)| refused).sum();
+    assert_eq!((answered, refused), (1000, 0));
+    assert!((100..115).contains(&counts.len()), "{} s", counts.len());
 }
