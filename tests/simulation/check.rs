@@ -5,6 +5,7 @@ mod end;
 mod fallbacks;
 mod listener;
 mod notices;
+mod pacing;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -60,6 +61,7 @@ pub(crate) fn check(plan: &Plan, record: &Record) -> Findings {
             None => view.check(findings_ref),
         }
     }
+    pacing::check(plan, record, findings_ref);
     findings.check("nothing_is_left", record.leftovers.is_empty(), || {
         record.leftovers.join(", ")
     });
@@ -150,6 +152,7 @@ impl View<'_> {
             Err(ErrorKind::ShutDown) => self.record.closed_at.is_some(),
             Err(ErrorKind::Cancelled) => self.is_cancelled(),
             Err(ErrorKind::TotalTimeout) => self.terms().1.is_some(),
+            Err(ErrorKind::RateLimited) if self.has_waited_in_vain() => true,
             Err(ErrorKind::Unavailable) => self.plan.is_spared(),
             Err(kind) => attempt.is_some_and(|attempt| attempt.fails_with.contains(kind)),
         };
@@ -172,6 +175,13 @@ impl View<'_> {
                 )
             });
         }
+    }
+
+    /// Whether it ended where it waited for the limiter.
+    fn has_waited_in_vain(&self) -> bool {
+        let heard = &self.request.heard;
+        let before_the_end = heard.len().checked_sub(2).map(|at| heard[at].1);
+        before_the_end == Some("limited") || (self.plan.limiter.is_some() && heard.len() == 2)
     }
 
     /// Whether somebody wanted it to end.

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use crate::{
     plan::{Fate, Pace},
     transport::SCRIPTED_PANIC,
-    world::{Notice, World},
+    world::{Notice, Paced, World},
 };
 
 pub(crate) struct Listener {
@@ -247,6 +247,7 @@ impl Handler<RequestNotice> for Observer {
 pub(crate) fn hear(world: &World, notice: &RequestNotice) {
     let what = match &notice.milestone {
         Milestone::Accepted => "accepted",
+        Milestone::Limited { .. } => "limited",
         Milestone::Started => "started",
         Milestone::Head { .. } => "head",
         Milestone::FirstEvent { .. } => "first_event",
@@ -267,5 +268,11 @@ pub(crate) fn hear(world: &World, notice: &RequestNotice) {
     });
     world.note(format_args!("request {request} of all: {what}"));
     let heard = (notice.attempt, what);
-    world.record().requests[request].heard.push(heard);
+    let at = world.now();
+    let mut record = world.record();
+    record.requests[request].heard.push(heard);
+    let is_end = matches!(notice.milestone, Milestone::Ended { .. });
+    if is_end || matches!(what, "accepted" | "limited" | "started") {
+        record.pacing.push(Paced { at, request, what });
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix_responses::{
     ErrorKind,
     actors::{AudienceLimits, DeliveryPolicy, WhenDeserted},
-    retry::{BreakerPolicy, RetryAfterOutput},
+    retry::{BreakerPolicy, LimiterPolicy, RetryAfterOutput},
     transport::TransportErrorKind,
     wire::Wire,
 };
@@ -41,7 +41,17 @@ pub(crate) struct Plan {
     /// They are numbered on from the requests.
     pub(crate) questions: Vec<QuestionPlan>,
     pub(crate) breaker: BreakerPolicy,
+    pub(crate) limiter: Option<LimiterPlan>,
     pub(crate) close: Close,
+}
+
+/// A limiter, and what the servers before it allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LimiterPlan {
+    pub(crate) policy: LimiterPolicy,
+    /// So many requests in each window.
+    pub(crate) limit: u64,
+    pub(crate) window: Duration,
 }
 
 /// What ends the runtime.
@@ -277,6 +287,15 @@ impl Plan {
     /// Whether the breaker opens in this seed.
     pub(crate) fn is_spared(&self) -> bool {
         self.breaker != BreakerPolicy::default()
+    }
+
+    /// The gate of a limiter that a request or a question waits at: it is of an endpoint and a model.
+    pub(crate) fn gate(&self, number: usize) -> usize {
+        match self.question(number).map(|question| question.kind) {
+            None => 0,
+            Some(QuestionKind::Compact) => 1,
+            Some(QuestionKind::ListModels) => 2,
+        }
     }
 
     /// The attempts of a request or a question.

@@ -97,6 +97,7 @@ fn plan(attempts: Vec<AttemptPlan>, listeners: Vec<ListenerPlan>) -> Plan {
         }],
         questions: Vec::new(),
         breaker: BreakerPolicy::default(),
+        limiter: None,
         close: Close::AtTheEnd,
     }
 }

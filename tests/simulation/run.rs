@@ -81,6 +81,7 @@ impl Simulation {
         config.retain = plan.retain;
         config.retain_bytes = plan.retain_bytes;
         config.breaker = plan.breaker;
+        config.limiter = plan.limiter.map(|limiter| limiter.policy);
         let hearing = world.clone();
         config.observer = Some(Arc::new(move |notice: &RequestNotice| {
             hear(&hearing, notice)

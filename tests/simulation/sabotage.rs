@@ -17,6 +17,7 @@ use crate::{
 
 mod fallbacks;
 mod notices;
+mod pacing;
 
 /// Spoils a record; false when the record has nothing of the kind.
 type Spoil = fn(&Plan, &mut Record) -> bool;
@@ -264,6 +265,21 @@ const SPOILS: &[(&str, Spoil, &str)] = &[
         "somebody had seen output before another was asked",
         fallbacks::output_seen,
         "nobody_else_is_asked_after_output",
+    ),
+    (
+        "a request overtakes one that came before it",
+        pacing::overtake,
+        "first_come_first_served",
+    ),
+    (
+        "a request waits for the limiter for ever",
+        pacing::wait_for_ever,
+        "no_wait_for_the_limiter_is_for_ever",
+    ),
+    (
+        "an attempt starts though the server asked for a pause",
+        pacing::start_at_a_closed_gate,
+        "nothing_starts_at_a_closed_gate",
     ),
     ("an actor is left", leave_an_actor, "nothing_is_left"),
     ("a seed does not end", take_for_ever, "it_ends_in_time"),
@@ -775,7 +791,7 @@ fn every_check_catches_what_it_is_for() {
     crate::hide_scripted_panics();
     let mut missed: Vec<_> = SPOILS.iter().collect();
     let mut checked = BTreeSet::new();
-    for seed in 0..400 {
+    for seed in 0..1_000 {
         let plan = Plan::new(seed);
         let record = run(&plan);
         let sound = check(&plan, &record);

@@ -4,6 +4,7 @@ use std::{
     future::pending,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
     vec,
 };
 
@@ -214,6 +215,10 @@ impl Transport for SimulatedTransport {
 }
 
 async fn answer(attempt: AttemptPlan, open: Open) -> Result<TransportResponse, TransportError> {
+    let (limiter, gate) = (open.plan.limiter, open.plan.gate(open.request));
+    let is_counted = !matches!(attempt.fault, Fault::ConnectError(_));
+    let limiter = limiter.filter(|_| is_counted);
+    let counted = limiter.map(|limiter| open.world.count(gate, &limiter));
     if !attempt.head_after.is_zero() {
         tokio::time::sleep(attempt.head_after).await;
     }
@@ -242,8 +247,21 @@ async fn answer(attempt: AttemptPlan, open: Open) -> Result<TransportResponse, T
             if let Some(ms) = retry_after_ms {
                 headers.insert("retry-after-ms", HeaderValue::from(ms));
             }
+            if code == 429 || (status.is_server_error() && retry_after_ms.is_some()) {
+                // Without a word it is a second.
+                let wait = retry_after_ms.filter(|ms| *ms > 0).unwrap_or(1_000);
+                let now = open.world.now();
+                let until = now + Duration::from_millis(wait);
+                open.world.record().closings.push((gate, now, until));
+            }
         }
         _ => {}
+    }
+    if let (Some(limiter), Some((left, reset))) = (limiter, counted) {
+        let reset = HeaderValue::from_str(&format!("{reset}ms")).expect("a header");
+        headers.insert("x-ratelimit-limit-requests", limiter.limit.into());
+        headers.insert("x-ratelimit-remaining-requests", left.into());
+        headers.insert("x-ratelimit-reset-requests", reset);
     }
     let body = futures_util::stream::unfold((attempt.steps.into_iter(), open), next_chunk);
     Ok(TransportResponse {

@@ -17,7 +17,7 @@ use actix_responses::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-use crate::plan::{Fault, ListenerPlan, Plan, Signal, When};
+use crate::plan::{Fault, LimiterPlan, ListenerPlan, Plan, Signal, When};
 
 pub(crate) struct World {
     started: Instant,
@@ -40,6 +40,12 @@ pub(crate) struct Record {
     pub(crate) requests: Vec<RequestRecord>,
     pub(crate) listeners: Vec<ListenerRecord>,
     pub(crate) questions: Vec<QuestionRecord>,
+    /// What all observers heard of waits for a limiter, in order.
+    pub(crate) pacing: Vec<Paced>,
+    /// Gates that a server closed, and from when until when.
+    pub(crate) closings: Vec<(usize, Duration, Duration)>,
+    /// For each gate, the window that the server counts, and how many it has counted.
+    counted: [(u128, u64); 3],
     pub(crate) faults: Vec<Fault>,
     /// When a shutdown began, or the runtime was dropped.
     pub(crate) closed_at: Option<Duration>,
@@ -48,6 +54,14 @@ pub(crate) struct Record {
     /// What was still there when nothing should have been.
     pub(crate) leftovers: Vec<String>,
     pub(crate) took: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paced {
+    pub(crate) at: Duration,
+    pub(crate) request: usize,
+    /// `accepted`, `limited`, `started` or how it ended.
+    pub(crate) what: &'static str,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -191,6 +205,20 @@ impl World {
         self.record
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The server of a gate counts a request: what is left then, and for how many milliseconds.
+    pub(crate) fn count(&self, gate: usize, limiter: &LimiterPlan) -> (u64, u128) {
+        let (now, length) = (self.now().as_millis(), limiter.window.as_millis());
+        let window = now / length;
+        let mut record = self.record();
+        let counted = &mut record.counted[gate];
+        if counted.0 != window {
+            *counted = (window, 0);
+        }
+        counted.1 += 1;
+        let left = limiter.limit.saturating_sub(counted.1);
+        (left, (window + 1) * length - now)
     }
 
     pub(crate) fn note(&self, what: fmt::Arguments<'_>) {

@@ -133,11 +133,12 @@ impl View<'_> {
         }
     }
 
-    /// How long an attempt may be put off because of its endpoint.
+    /// How long an attempt may be put off because of its endpoint, or its limits.
     fn patience(&self) -> Duration {
-        match self.plan.is_spared() {
-            true => MAX_SPARED,
-            false => Duration::ZERO,
+        match (self.plan.is_spared(), self.plan.limiter) {
+            (true, _) => MAX_SPARED,
+            (_, Some(limiter)) => limiter.policy.max_wait,
+            _ => Duration::ZERO,
         }
     }
 
@@ -161,6 +162,9 @@ impl View<'_> {
 
     /// An endpoint is spared while it was found down a short while ago, or while probes are on their way.
     pub(super) fn check_breaker(&self, findings: &mut Findings) {
+        if self.plan.limiter.is_some() {
+            return;
+        }
         let others = &self.record.requests[self.plan.requests.len()..];
         for spared_at in &self.put_off().collect::<Vec<_>>() {
             let found_down =

@@ -71,6 +71,7 @@ impl View<'_> {
                         self.record.closed_at.is_some() || self.plan.close == Close::AtTheEnd
                     }
                     ErrorKind::TotalTimeout => request.total.is_some(),
+                    ErrorKind::RateLimited if self.has_waited_in_vain() => true,
                     // A mailbox can be full for a moment though its owner is quick.
                     ErrorKind::Lagged => true,
                     kind => attempt.is_some_and(|attempt| attempt.fails_with.contains(&kind)),

@@ -10,7 +10,7 @@ const ENDS: [&str; 4] = ["completed", "incomplete", "failed", "cancelled"];
 /// What may be heard next of one attempt.
 fn may_follow(before: &str, what: &str) -> bool {
     match before {
-        "accepted" => what == "started" || ENDS.contains(&what),
+        "accepted" => matches!(what, "started" | "limited") || ENDS.contains(&what),
         "started" => matches!(what, "head" | "attempt_failed" | "failed" | "cancelled"),
         "head" => {
             let is_over = matches!(what, "answered" | "attempt_failed");
@@ -21,8 +21,12 @@ fn may_follow(before: &str, what: &str) -> bool {
             is_over || matches!(what, "failed" | "cancelled")
         }
         "answered" => matches!(what, "completed" | "incomplete"),
-        "attempt_failed" => matches!(what, "started" | "fell_back" | "failed" | "cancelled"),
+        "attempt_failed" => matches!(
+            what,
+            "started" | "limited" | "fell_back" | "failed" | "cancelled"
+        ),
         "fell_back" => what == "started",
+        "limited" => matches!(what, "started" | "failed" | "cancelled"),
         _ => false,
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use actix_responses::{
     actors::{AudienceLimits, DeliveryPolicy, WhenDeserted},
-    retry::{BreakerPolicy, RetryAfterOutput},
+    retry::{BreakerPolicy, LimiterPolicy, RetryAfterOutput},
     wire::Wire,
 };
 
 use crate::{
     plan::{
-        AttemptPlan, Close, CursorPlan, Fate, LinkPlan, ListenerPlan, Pace, Plan, QuestionKind,
-        QuestionPlan, RequestPlan, Signal, TICK, Through, When,
+        AttemptPlan, Close, CursorPlan, Fate, LimiterPlan, LinkPlan, ListenerPlan, Pace, Plan,
+        QuestionKind, QuestionPlan, RequestPlan, Signal, TICK, Through, When,
     },
     rng::Rng,
 };
@@ -45,6 +45,7 @@ impl Plan {
             requests,
             questions: Vec::new(),
             breaker: BreakerPolicy::default(),
+            limiter: None,
             close: match close {
                 0 => Close::AtTheEnd,
                 1 => Close::Shutdown {
@@ -56,6 +57,7 @@ impl Plan {
         };
         plan.draw_questions(rng);
         plan.draw_fallbacks(rng);
+        plan.draw_limiter(rng);
         plan
     }
 
@@ -68,6 +70,26 @@ impl Plan {
                 false => attempts,
             } as usize;
         }
+    }
+
+    /// Last of all, so that what was drawn before means what it did. Where a breaker opens there is no limiter.
+    fn draw_limiter(&mut self, rng: &mut Rng) {
+        let ms = Duration::from_millis;
+        if self.is_spared() || !rng.chance(25) {
+            return;
+        }
+        let mut policy = LimiterPolicy::default();
+        policy.probes = rng.between(1, 2) as u32;
+        policy.max_wait = rng.pick(&[ms(300), Duration::from_secs(3), Duration::from_secs(60)]);
+        // A fallback has another queue, of which the checks know nothing.
+        for request in &mut self.requests {
+            request.own_attempts = request.attempts.len();
+        }
+        self.limiter = Some(LimiterPlan {
+            policy,
+            limit: rng.between(1, 4),
+            window: rng.pick(&[ms(100), ms(700), Duration::from_secs(2)]),
+        });
     }
 
     /// Draws the questions, and whether a breaker opens soon. All questions go to one endpoint. Where its breaker opens, each
