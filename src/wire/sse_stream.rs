@@ -34,6 +34,15 @@ pub(super) struct Progress {
     pub(super) went_on: u64,
 }
 
+impl Progress {
+    /// A block was read at sight.
+    #[inline]
+    fn count_block(&mut self) {
+        self.events += 1;
+        self.went_on += u64::from(self.state == State::Finishing);
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Reading,
@@ -68,9 +77,12 @@ impl SseStream {
         loop {
             let is_between_events = self.is_between_events();
             if is_between_events {
-                rest = &rest[self.read_at_sight(dialect, rest, out, |_, _| {})..];
-                if rest.is_empty() {
-                    return None;
+                while let Some(taken) = dialect.read_block(rest, out) {
+                    self.progress.count_block();
+                    rest = &rest[taken..];
+                    if rest.is_empty() {
+                        return None;
+                    }
                 }
             }
             let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
@@ -103,29 +115,16 @@ impl SseStream {
         dialect: &mut D,
         bytes: &[u8],
         out: &mut Vec<ResponseEvent>,
-        on_block: impl FnMut(usize, usize),
-    ) -> usize {
-        let may_begin = self.progress.state != State::Ended && self.is_between_events();
-        match may_begin {
-            true => self.read_at_sight(dialect, bytes, out, on_block),
-            false => 0,
-        }
-    }
-
-    #[inline(always)] // As `Template::read`.
-    fn read_at_sight<D: Dialect>(
-        &mut self,
-        dialect: &mut D,
-        bytes: &[u8],
-        out: &mut Vec<ResponseEvent>,
         mut on_block: impl FnMut(usize, usize),
     ) -> usize {
         let mut at = 0;
+        if self.progress.state == State::Ended || !self.is_between_events() {
+            return at;
+        }
         while at < bytes.len()
             && let Some(taken) = dialect.read_block(&bytes[at..], out)
         {
-            self.progress.events += 1;
-            self.progress.went_on += u64::from(self.progress.state == State::Finishing);
+            self.progress.count_block();
             at += taken;
             on_block(at, out.len());
         }
