@@ -18,8 +18,8 @@ pub enum StreamTransport {
     /// As a message on a WebSocket, and where there is none the request fails. For the Responses API alone.
     WebSocket,
     /// As a message on a WebSocket, and where a handshake fails, in whatever way and within [`Timeouts::connect`](super::Timeouts), by SSE
-    /// in the same attempt; the server's origin is then asked by SSE for ten minutes. One that answers the handshake with 429 has
-    /// answered the request. With the Chat API it is the same as SSE.
+    /// in the same attempt; the server's origin is then asked by SSE for ten minutes, by all workers of the runtime. One that answers the
+    /// handshake with 429 has answered the request. With the Chat API it is the same as SSE.
     Auto,
 }
 

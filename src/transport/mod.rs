@@ -41,7 +41,7 @@ pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
 pub use self::proxy::ProxyConfig;
 pub use self::tls::TlsConfig;
-pub(crate) use self::websocket::Turn;
+pub(crate) use self::websocket::{RefusedOrigins, Turn};
 
 /// Sends HTTP requests for the actors of one arbiter.
 ///

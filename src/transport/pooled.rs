@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse,
-    websocket::{Turn, WebSockets},
+    websocket::{RefusedOrigins, Turn, WebSockets},
 };
 
 /// How much of a body is still read after its terminal event, so that the connection can serve the next request.
@@ -69,12 +69,12 @@ struct Origin {
 }
 
 impl Pooled {
-    pub(crate) fn new(transport: Rc<dyn Transport>) -> Self {
+    pub(crate) fn new(transport: Rc<dyn Transport>, refused: RefusedOrigins) -> Self {
         Self {
             transport,
             origins: RefCell::default(),
             moved: Notify::default(),
-            sockets: WebSockets::default(),
+            sockets: WebSockets::new(refused),
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn pooled() -> Rc<Pooled> {
-        Rc::new(Pooled::new(Rc::new(Unused)))
+        Rc::new(Pooled::new(Rc::new(Unused), RefusedOrigins::default()))
     }
 
     fn body(chunks: Vec<usize>, ends_after: Option<Duration>) -> BodyStream {

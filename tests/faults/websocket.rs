@@ -8,7 +8,7 @@ use std::{
 
 use actix_responses::{
     ErrorKind, Runtime,
-    actors::SubmitRequest,
+    actors::{SubmitRequest, SupervisorConfig, Workers},
     protocol::{Prompt, ResponseEvent},
     provider::{BearerAuth, Provider, StreamTransport},
     wire::Wire,
@@ -187,7 +187,7 @@ async fn requests_at_the_same_time_and_other_keys_have_connections_of_their_own(
     });
     let runtime = over_socket(address);
     let [first, second] = ["a", "b"].map(|model| end_of(&runtime, prompt().with_model(model)));
-    let (first, second) = futures_util::join!(first, second);
+    let (first, second) = tokio::join!(first, second);
     assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
     let provider = Provider::new("other", &url(address)).expect("a URL");
     let provider = provider
@@ -493,6 +493,39 @@ async fn without_a_websocket_requests_go_by_sse_at_once_and_stay_there() {
         }
         assert!(within(asked).await.is_ok(), "{handshake:?}");
     }
+}
+
+/// Each of the two runs on a worker of its own, for the first has not ended.
+#[actix_rt::test]
+async fn what_one_worker_was_refused_no_other_asks_for() {
+    let (address, asked) = serve(|listener| {
+        Handshake::Status(426).answer(&listener);
+        let open: Vec<_> = (0..2)
+            .map(|_| {
+                let mut stream = accept(&listener);
+                assert!(read_request(&mut stream).starts_with("POST "));
+                let answer = format!("{HEAD}{}", chunk(&format!("data: {}\n\n", delta("a"))));
+                stream.write_all(answer.as_bytes()).expect("a reader");
+                stream
+            })
+            .collect();
+        open.len()
+    });
+    let mut provider = Provider::new("test", &url(address)).expect("a URL");
+    provider.stream_transport = StreamTransport::Auto;
+    let mut config = SupervisorConfig::new(provider);
+    config.workers = Workers::Threads(2);
+    let runtime = Runtime::with_config(config).expect("a configuration");
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        let mut stream = runtime.stream(prompt()).await.expect("a stream");
+        let is_output = |event: &Result<ResponseEvent, _>| {
+            matches!(event, Ok(ResponseEvent::OutputTextDelta(_)))
+        };
+        while !is_output(&within(stream.next()).await.expect("an event")) {}
+        running.push(stream);
+    }
+    assert_eq!(within(asked).await.expect("a script"), 2);
 }
 
 #[actix_rt::test]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     protocol::error::{ApiError, ErrorKind, Phase},
-    transport::{TransportFactory, lacking},
+    transport::{RefusedOrigins, TransportFactory, lacking},
 };
 
 /// Which arbiters, and so which threads, streams run on. Each has a connection pool of its own.
@@ -35,6 +35,7 @@ const LOCAL_PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) struct WorkerPool {
     factory: Arc<dyn TransportFactory>,
+    refused: RefusedOrigins,
     /// How many threads there are to be.
     threads: usize,
     slots: Vec<WorkerSlot>,
@@ -65,6 +66,7 @@ impl WorkerPool {
     pub(crate) fn new(factory: Arc<dyn TransportFactory>) -> Self {
         Self {
             factory,
+            refused: RefusedOrigins::default(),
             threads: 0,
             slots: Vec::new(),
             lent: Vec::new(),
@@ -77,7 +79,7 @@ impl WorkerPool {
         let is_own = thread == thread::current().id()
             && self.slots.iter().any(|slot| slot.arbiter.is_none());
         if !is_own && self.lent.iter().all(|slot| slot.thread != thread) {
-            let address = start_worker(&self.factory, Some(arbiter));
+            let address = start_worker(&self.factory, &self.refused, Some(arbiter));
             self.lent.push(LentSlot { address, thread });
         }
     }
@@ -109,6 +111,7 @@ impl WorkerPool {
         WorkerSlot {
             address: start_worker(
                 &self.factory,
+                &self.refused,
                 arbiter.as_ref().map(Arbiter::handle).as_ref(),
             ),
             arbiter,
@@ -147,7 +150,7 @@ impl WorkerPool {
                 slot.load = Load::default();
             }
             let handle = slot.arbiter.as_ref().map(Arbiter::handle);
-            slot.address = start_worker(&self.factory, handle.as_ref());
+            slot.address = start_worker(&self.factory, &self.refused, handle.as_ref());
         }
         Ok((Choice::Own(choice), slot.load.share()))
     }
@@ -181,12 +184,13 @@ impl Drop for WorkerPool {
 
 fn start_worker(
     factory: &Arc<dyn TransportFactory>,
+    refused: &RefusedOrigins,
     arbiter: Option<&ArbiterHandle>,
 ) -> Addr<Worker> {
-    let factory = factory.clone();
+    let (factory, refused) = (factory.clone(), refused.clone());
     match arbiter {
-        Some(arbiter) => Worker::start_in_arbiter(arbiter, |_| Worker::new(factory)),
-        None => Worker::new(factory).start(),
+        Some(arbiter) => Worker::start_in_arbiter(arbiter, |_| Worker::new(factory, refused)),
+        None => Worker::new(factory, refused).start(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         stream::StreamActor,
     },
     protocol::error::ApiError,
-    transport::{Pooled, TransportFactory},
+    transport::{Pooled, RefusedOrigins, TransportFactory},
 };
 
 /// From the supervisor: one attempt at a request. The way to it exists already, so that the supervisor can use it at once.
@@ -45,14 +45,17 @@ pub(crate) enum Orders {
 
 pub(crate) struct Worker {
     factory: Arc<dyn TransportFactory>,
+    refused: RefusedOrigins,
     transport: Option<Rc<Pooled>>,
     streams: Vec<WeakAddr<StreamActor>>,
 }
 
 impl Worker {
-    pub(crate) fn new(factory: Arc<dyn TransportFactory>) -> Self {
+    /// `refused` is what all workers of a runtime know together.
+    pub(crate) fn new(factory: Arc<dyn TransportFactory>, refused: RefusedOrigins) -> Self {
         Self {
             factory,
+            refused,
             transport: None,
             streams: Vec::new(),
         }
@@ -63,7 +66,7 @@ impl Worker {
         if let Some(transport) = &self.transport {
             return Ok(transport.clone());
         }
-        let transport = Rc::new(Pooled::new(self.factory.build()?));
+        let transport = Rc::new(Pooled::new(self.factory.build()?, self.refused.clone()));
         self.transport = Some(transport.clone());
         Ok(transport)
     }
@@ -212,7 +215,8 @@ mod tests {
             let (_address, mailbox) = actix::dev::channel::channel(1);
             let spec = Arc::new(spec());
             let begun = Instant::now();
-            let mut worker = Some(Worker::new(Arc::new(Silence)).start());
+            let mut worker =
+                Some(Worker::new(Arc::new(Silence), RefusedOrigins::default()).start());
             let attempt = Attempt {
                 spec: spec.clone(),
                 number: 1,

@@ -10,7 +10,12 @@ mod conversation;
 mod frames;
 mod idle;
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{
+    collections::HashMap,
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -81,11 +86,32 @@ pub(crate) struct Turn {
 }
 
 /// The WebSockets of one worker.
-#[derive(Default)]
 pub(super) struct WebSockets {
     idle: Rc<IdleConnections>,
-    /// The origins that refused, and until when that counts.
-    refused: RefCell<HashMap<String, Instant>>,
+    refused: RefusedOrigins,
+}
+
+/// The origins that refused a handshake, and until when that counts; of all workers of a runtime together.
+#[derive(Clone, Default)]
+pub(crate) struct RefusedOrigins(Arc<Mutex<HashMap<String, Instant>>>);
+
+impl RefusedOrigins {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, origin: &str) -> bool {
+        let until = self.lock().get(origin).copied();
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn remember(&self, origin: &str) {
+        let mut refused = self.lock();
+        if refused.len() >= MAX_REFUSED {
+            refused.clear();
+        }
+        refused.insert(origin.to_owned(), Instant::now() + REFUSED_FOR);
+    }
 }
 
 /// The first thing that comes of a request.
@@ -100,6 +126,13 @@ enum First {
 }
 
 impl WebSockets {
+    pub(super) fn new(refused: RefusedOrigins) -> Self {
+        Self {
+            idle: Rc::default(),
+            refused,
+        }
+    }
+
     /// Sends a request, over a connection that is idle or a new one, and waits for the first message of the answer. `None` when there is
     /// no WebSocket to be had and the request may go by SSE.
     pub(super) async fn send(
@@ -109,7 +142,7 @@ impl WebSockets {
         request: &TransportRequest,
         turn: &Turn,
     ) -> Result<Option<TransportResponse>, TransportError> {
-        if turn.may_fall_back && self.is_refused(origin) {
+        if turn.may_fall_back && self.refused.has(origin) {
             return Ok(None);
         }
         let Some(body) = Body::read(&turn.body) else {
@@ -235,7 +268,7 @@ impl WebSockets {
             }
             Ok(Upgraded::Refused { status, .. }) => {
                 tracing::info!(origin, %status, "no WebSocket: requests go by SSE");
-                self.remember(origin);
+                self.refused.remember(origin);
                 Ok(Opened::Nothing)
             }
             Err(error) if turn.may_fall_back => {
@@ -246,27 +279,12 @@ impl WebSockets {
                     TransportErrorKind::LocalLimit | TransportErrorKind::InvalidRequest
                 );
                 if !is_ours {
-                    self.remember(origin);
+                    self.refused.remember(origin);
                 }
                 Ok(Opened::Nothing)
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn is_refused(&self, origin: &str) -> bool {
-        let refused = self.refused.borrow();
-        refused
-            .get(origin)
-            .is_some_and(|until| Instant::now() < *until)
-    }
-
-    fn remember(&self, origin: &str) {
-        let mut refused = self.refused.borrow_mut();
-        if refused.len() >= MAX_REFUSED {
-            refused.clear();
-        }
-        refused.insert(origin.to_owned(), Instant::now() + REFUSED_FOR);
     }
 }
 
