@@ -18,6 +18,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::supervising::Rotating;
 use crate::support::{
     assert_elapsed,
     events::event,
@@ -253,6 +254,36 @@ async fn a_key_that_is_refused_says_nothing_of_the_response() {
         assert!(all.iter().all(|asked| *asked == go_on(3)), "{all:?}");
         assert_eq!(events.last().unwrap().is_ok(), status == 429, "{status}");
     }
+}
+
+#[actix_rt::test]
+async fn a_new_key_and_a_redirect_are_for_what_goes_on_too() {
+    let elsewhere = "/v2/responses/resp_1?stream=true&starting_after=3";
+    let redirect = Exchange::status(307).with_header("location", elsewhere);
+    let exchanges = [part(0..4), Exchange::status(401), redirect, from(4)];
+    let (runtime, transport) = start_with(exchanges, |config| {
+        config.retry = steady_retry(5);
+        provider(config, |provider| {
+            *provider = provider.clone().with_auth(Rotating::default());
+        });
+    });
+    let events = run(&runtime).await;
+    assert_eq!(text(&events), "Hello");
+    assert_eq!(names(&events).last(), Some(&"completed"));
+    let requests = transport.requests();
+    let asked = requests.iter().map(|request| {
+        let key = request.headers["authorization"].to_str().unwrap();
+        (request.method.as_str(), request.url.path(), key)
+    });
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        [
+            ("POST", "/v1/responses", "Bearer old"),
+            ("GET", "/v1/responses/resp_1", "Bearer old"),
+            ("GET", "/v1/responses/resp_1", "Bearer new"),
+            ("GET", "/v2/responses/resp_1", "Bearer new"),
+        ]
+    );
 }
 
 #[actix_rt::test]

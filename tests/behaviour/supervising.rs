@@ -144,8 +144,9 @@ async fn the_status_of_a_request_that_has_just_ended_is_not_an_empty_one() {
     }
 }
 
+/// A key that is another one when it is asked for anew.
 #[derive(Debug, Default)]
-struct Rotating {
+pub(crate) struct Rotating {
     asked: Mutex<Vec<(u32, bool)>>,
 }
 
