@@ -547,6 +547,8 @@ async fn who_wants_a_websocket_alone_hears_why_there_is_none() {
         });
         let error = failure_of(&runtime, prompt()).await;
         assert_eq!(error.kind(), kind, "{handshake:?}: {error}");
+        let is_hinted = error.message().contains("with the transport `auto`");
+        assert_eq!(is_hinted, matches!(handshake, Status(426)), "{error}");
         assert!(!error.report().contains("hunter2"));
     }
 }

@@ -81,6 +81,10 @@ pub(crate) async fn open(
     // The head is there, so its limit does not count any more: what it says is an error that is known.
     let mut error = refusal(response.status, &response.headers, response.body).await;
     hint_at_path(&mut error, &attempt.spec.url);
+    if response.status == StatusCode::UPGRADE_REQUIRED && attempt.spec.socket_turn().is_some() {
+        error.details_mut().message +=
+            " (it knows no WebSocket: with the transport `auto` it is asked by SSE)";
+    }
     let rate_limits = RateLimitSnapshot::from_headers(&response.headers);
     error.details_mut().rate_limits = rate_limits.first().cloned();
     error.details_mut().head = Some(shown_head(response.status, response.headers, &secrets));
