@@ -1,8 +1,12 @@
 //! What a request goes on from: answers before it, items of theirs, what is sealed in them; and who can be asked because of that.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     access::Client,
@@ -43,7 +47,8 @@ impl Continued {
         targets: &mut [Target],
     ) -> Self {
         let previous = prompt.options.previous_response_id.as_deref();
-        let references: Vec<&str> = prompt.input.iter().filter_map(reference).collect();
+        let references: Vec<_> = prompt.input.iter().filter_map(reference).collect();
+        let references: Vec<&str> = references.iter().map(|id| &**id).collect();
         let sealed: Vec<&str> = prompt.input.iter().filter_map(sealed::text).collect();
         let conversation = prompt.options.conversation.as_deref();
         let is_stored = previous.is_some() || conversation.is_some() || !references.is_empty();
@@ -91,7 +96,9 @@ impl Continued {
                 });
             }
             let earlier = continued.earlier.iter().flatten().filter_map(reference);
-            let references: Vec<&str> = earlier.chain(references).collect();
+            let earlier: Vec<_> = earlier.collect();
+            let all = earlier.iter().map(|id| &**id).chain(references);
+            let references: Vec<&str> = all.collect();
             continued.referenced = answers.items_by_id(client, &references).await;
         }
         continued.maker = maker;
@@ -164,20 +171,30 @@ impl Continued {
             prompt.input = items;
         }
         for item in &mut prompt.input {
-            if let ResponseItem::ItemReference(reference) = item {
-                let found = self.referenced.get(&reference.id).cloned();
+            if let Some(id) = reference(item) {
+                let found = self.referenced.get(&*id).cloned();
                 let found = found.and_then(|item| serde_json::from_value(item).ok());
-                *item = found.ok_or_else(|| refusal::no_item(&reference.id))?;
+                *item = found.ok_or_else(|| refusal::no_item(&id))?;
             }
         }
         Ok(())
     }
 }
 
-/// The id of the item that a reference stands for.
-fn reference(item: &ResponseItem) -> Option<&str> {
-    match item {
-        ResponseItem::ItemReference(reference) => Some(&reference.id),
-        _ => None,
-    }
+/// The id of the item that a reference stands for. OpenAI's API takes one without a `type`, too, and of a member that comes twice the last;
+/// neither is a typed item, nor is one of many megabytes.
+fn reference(item: &ResponseItem) -> Option<Cow<'_, str>> {
+    let raw = match item {
+        ResponseItem::ItemReference(reference) => return Some(Cow::Borrowed(&reference.id)),
+        ResponseItem::Unknown(raw) => raw,
+        _ => return None,
+    };
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let member = |name| members.get(name).filter(|value| value.get() != "null");
+    let text = |name| serde_json::from_str::<String>(member(name)?.get()).ok();
+    let is_reference = match member("type") {
+        None => member("role").is_none(),
+        Some(_) => text("type").as_deref() == Some("item_reference"),
+    };
+    is_reference.then(|| text("id"))?.map(Cow::Owned)
 }

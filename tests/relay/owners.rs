@@ -120,8 +120,23 @@ async fn another_client_can_not_read_go_on_with_or_stop_an_answer() {
         let previous =
             json!({"model": "demo", "input": "more", "previous_response_id": ended_there})
                 .to_string();
-        let item = json!([{"type": "item_reference", "id": object["output"][0]["id"]}]);
-        let item = json!({"model": "demo", "input": item}).to_string();
+        let id = &object["output"][0]["id"];
+        let refers = |item: &str| {
+            format!(
+                r#"{{"model":"demo","input":[{}]}}"#,
+                item.replace("ID", &id.to_string())
+            )
+        };
+        let item = refers(r#"{"type":"item_reference","id":ID}"#);
+        // What OpenAI's API takes for the same.
+        let (untyped, null, twice, late) = (
+            refers(r#"{"id":ID}"#),
+            refers(r#"{"type":null,"id":ID}"#),
+            refers(r#"{"type":"item_reference","id":"other","id":ID}"#),
+            refers(
+                r#"{"type":"message","role":"user","content":"a","type":"item_reference","id":ID}"#,
+            ),
+        );
         let conversation = |form: Value| {
             json!({"model": "demo", "input": "more", "conversation": form}).to_string()
         };
@@ -132,6 +147,10 @@ async fn another_client_can_not_read_go_on_with_or_stop_an_answer() {
         for (body, refused, word) in [
             (&previous, 400, "previous_response_not_found"),
             (&item, 404, "Item with id"),
+            (&untyped, 404, "Item with id"),
+            (&null, 404, "Item with id"),
+            (&twice, 404, "Item with id"),
+            (&late, 404, "Item with id"),
             (&text, 404, "Conversation with id 'conv_1' not found."),
             (&inner, 404, "Conversation with id 'conv_1' not found."),
         ] {
@@ -162,7 +181,9 @@ async fn another_client_can_not_read_go_on_with_or_stop_an_answer() {
         let list: Value = serde_json::from_str(&list).expect("JSON");
         assert_eq!(list["total"], 2, "{list}");
         assert_eq!(post(&relay, "/v1/responses", ADA, &previous).await.0, 200);
-        assert_eq!(post(&relay, "/v1/responses", ADA, &item).await.0, 200);
+        for own in [&item, &untyped] {
+            assert_eq!(post(&relay, "/v1/responses", ADA, own).await.0, 200);
+        }
         let stop = format!("/v1/responses/{running}/cancel");
         assert_eq!(ask(&relay, "POST", &stop, ADA).await.0, 200);
         let removed = format!("/v1/responses/{ended}");
