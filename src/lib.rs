@@ -66,6 +66,8 @@ mod runtime;
 pub mod secret;
 pub mod sse;
 #[cfg(feature = "runtime")]
+pub mod store;
+#[cfg(feature = "runtime")]
 pub mod telemetry;
 #[cfg(feature = "test-util")]
 pub mod testing;

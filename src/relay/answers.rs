@@ -37,8 +37,8 @@ use super::{
     makers::{Made, Makers},
     resume::object,
     routing::Maker,
-    store::{MemoryStore, StoreLimits, StreamStore},
 };
+use crate::store::{MemoryStore, StoreLimits, StreamStore};
 
 /// How many turns a conversation may have that goes on by ids.
 const MAX_TURNS: usize = 1000;

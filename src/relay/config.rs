@@ -4,8 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-use super::store::StreamStore;
-use crate::{ApiError, ErrorKind};
+use crate::{ApiError, ErrorKind, store::StreamStore};
 
 /// How an answer in one piece, for a client that asked for no stream, is had from its server.
 ///

@@ -32,7 +32,6 @@ mod routes;
 mod routing;
 mod service;
 mod shared;
-pub mod store;
 mod streams;
 mod watched;
 mod whole;

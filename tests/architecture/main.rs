@@ -25,6 +25,7 @@ const ROOMS: &[Room] = &[
     room("protocol", 1),
     room("wire", 2),
     room("secret", 2),
+    room("store", 3),
     room("telemetry", 3),
     room("retry", 3),
     room("loopback", 3),

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use actix_responses::{
     bytes::Bytes,
-    relay::store::{
+    store::{
         Append, Claim, Entries, MemoryStore, StoreError, StoreLimits, StreamEnd, StreamKey,
         StreamStore,
     },

@@ -13,18 +13,18 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::{runtime::Handle, time::Instant};
 
-use super::super::{
-    access::Client,
-    routing::Maker,
-    store::{Append, StoreError, StreamKey, StreamStore},
-};
+use super::super::{access::Client, routing::Maker};
 use super::{
     limits::Bounds,
     log::{End, Ledger, Log, ReadError},
     piece::Piece,
     reader::Reader,
 };
-use crate::{protocol::TokenUsage, wire::Wire};
+use crate::{
+    protocol::TokenUsage,
+    store::{Append, StoreError, StreamKey, StreamStore},
+    wire::Wire,
+};
 
 /// What is known of an answer when it begins.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::config::RelayConfig;
 
-/// The bounds of running answers; those of ended ones are [`StoreLimits`](super::super::store::StoreLimits).
+/// The bounds of running answers; those of ended ones are [`StoreLimits`](crate::store::StoreLimits).
 #[derive(Clone, Debug)]
 pub(in crate::relay) struct Bounds {
     /// How long an answer is kept after its end that was asked for with `store: false`, and not detached: for who looks at it.

@@ -17,9 +17,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::super::store::StoreError;
-pub(in crate::relay) use super::super::store::StreamEnd as End;
 use super::{limits::Bounds, piece::Piece};
+use crate::store::StoreError;
+pub(in crate::relay) use crate::store::StreamEnd as End;
 
 /// Why a reader has nothing more to read, though the answer did not end there for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::{
 use futures_core::Stream;
 
 use super::{
-    super::store::StoreTail,
     log::{Batch, Log, ReadError},
     piece::Piece,
 };
+use crate::store::StoreTail;
 
 /// Reads the blocks of an answer, from a position on to the end. A dropped one has left.
 ///

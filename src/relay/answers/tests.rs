@@ -7,11 +7,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{About, Answer, Answers, Bounds, End, ReadError};
 use crate::{
-    relay::{
-        RelayConfig,
-        access::Client,
-        store::{MemoryStore, StoreLimits},
-    },
+    relay::{RelayConfig, access::Client},
+    store::{MemoryStore, StoreLimits},
     wire::Wire,
 };
 
