@@ -82,6 +82,7 @@ struct Room {
 struct Kept {
     blocks: Vec<Bytes>,
     about: Bytes,
+    request: Bytes,
     bytes: usize,
     end: Option<StreamEnd>,
     cancel: bool,
@@ -191,6 +192,9 @@ impl MemoryStore {
         match state.kept(stream) {
             Ok(kept) => {
                 let is_own = kept.node == node && kept.epoch == epoch;
+                if kept.end.is_some() && !is_own {
+                    return Err(StoreError::Ended);
+                }
                 let is_free = now >= kept.claimed_until && epoch > kept.epoch;
                 if !is_own && !is_free {
                     return Err(StoreError::Claimed { epoch: kept.epoch });
@@ -203,6 +207,7 @@ impl MemoryStore {
                 let kept = Kept {
                     blocks: Vec::new(),
                     about: Bytes::new(),
+                    request: Bytes::new(),
                     bytes: 0,
                     end: None,
                     cancel: false,
@@ -219,6 +224,7 @@ impl MemoryStore {
             stream: stream.clone(),
             node: node.to_owned(),
             epoch,
+            ttl,
         })
     }
 
@@ -239,8 +245,8 @@ impl MemoryStore {
         if kept.end.is_some() {
             return Err(StoreError::Ended);
         }
-        let about = append.about.as_ref().map_or(0, Bytes::len);
-        let more = about + append.blocks.iter().map(Bytes::len).sum::<usize>();
+        let beside = append.about.iter().chain(&append.request);
+        let more: usize = beside.chain(&append.blocks).map(Bytes::len).sum();
         let fits_alone = kept.bytes + more <= self.limits.stream_bytes;
         if !fits_alone || !self.make_room(&mut state, &stream.client, more) {
             let kept = state.kept(stream)?;
@@ -255,10 +261,21 @@ impl MemoryStore {
         let kept = state.kept(stream)?;
         kept.bytes += more;
         kept.blocks.extend(append.blocks);
-        kept.about = append.about.unwrap_or_else(|| kept.about.clone());
+        if let Some(about) = append.about {
+            kept.about = about;
+        }
+        if let Some(request) = append.request {
+            kept.request = request;
+        }
         kept.touched = Instant::now();
+        kept.claimed_until = kept.touched + claim.ttl;
         kept.end = append.end;
         let blocks = kept.blocks.len() as u64;
+        if let Some(room) = state.clients.get_mut(&stream.client) {
+            for alias in append.aliases {
+                room.aliases.insert(alias, stream.id.clone());
+            }
+        }
         if append.end.is_some() {
             state.ended.push_back(stream.clone());
         }
@@ -299,7 +316,6 @@ impl MemoryStore {
         let is_last = skip + blocks.len() == len;
         Ok(Entries {
             first: skip as u64 + 1,
-            cancel: kept.cancel,
             end: kept.end.filter(|_| is_last),
             blocks,
         })
@@ -311,6 +327,11 @@ impl MemoryStore {
             blocks: kept.blocks.len() as u64,
             end: kept.end,
             about: kept.about.clone(),
+            epoch: kept.epoch,
+            claimed_for: kept
+                .claimed_until
+                .checked_duration_since(Instant::now())
+                .filter(|left| !left.is_zero()),
         }
     }
 
@@ -365,7 +386,6 @@ impl StreamStore for MemoryStore {
             from: u64,
             /// A tail that was never there is unknown, and not expired.
             was_there: bool,
-            said_cancel: bool,
             over: bool,
         }
         let tail = Tail {
@@ -373,7 +393,6 @@ impl StreamStore for MemoryStore {
             stream: stream.clone(),
             from: from.max(1),
             was_there: false,
-            said_cancel: false,
             over: false,
         };
         Box::pin(stream::unfold(tail, async |mut tail| {
@@ -390,8 +409,7 @@ impl StreamStore for MemoryStore {
                     Err(error) => break Err(error),
                     Ok(entries) => {
                         tail.was_there = true;
-                        let is_news = entries.cancel && !tail.said_cancel;
-                        if is_news || entries.end.is_some() || !entries.blocks.is_empty() {
+                        if entries.end.is_some() || !entries.blocks.is_empty() {
                             break Ok(entries);
                         }
                     }
@@ -401,7 +419,6 @@ impl StreamStore for MemoryStore {
             match &entries {
                 Ok(entries) => {
                     tail.from += entries.blocks.len() as u64;
-                    tail.said_cancel = entries.cancel;
                     tail.over = entries.end.is_some();
                 }
                 Err(_) => tail.over = true,
@@ -416,19 +433,27 @@ impl StreamStore for MemoryStore {
         done(cancelled)
     }
 
-    fn set_alias<'a>(&'a self, stream: &'a StreamKey, alias: &'a str) -> StoreFuture<'a, ()> {
-        let mut state = self.state();
-        let set = state.kept(stream).map(|_| ());
-        if set.is_ok()
-            && let Some(room) = state.clients.get_mut(&stream.client)
-        {
-            room.aliases.insert(alias.to_owned(), stream.id.clone());
-        }
-        done(set)
+    fn cancelled<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ()> {
+        Box::pin(async {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.state().kept(&claim.stream)?.cancel {
+                    return Ok(());
+                }
+                changed.await;
+            }
+        })
     }
 
     fn find<'a>(&'a self, client: &'a str, id: &'a str) -> StoreFuture<'a, StreamInfo> {
         done(self.find_now(client, id))
+    }
+
+    fn request<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, Bytes> {
+        let request = self.state().kept(stream).map(|kept| kept.request.clone());
+        done(request)
     }
 
     fn list<'a>(&'a self, client: &'a str) -> StoreFuture<'a, Vec<StreamInfo>> {

@@ -2,7 +2,12 @@
 
 mod memory;
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{
+    fmt,
+    future::{self, Future},
+    pin::Pin,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -22,11 +27,22 @@ pub type StoreTail = Pin<Box<dyn Stream<Item = Result<Entries, StoreError>> + Se
 /// store itself refuses one whose claim is lost. The end lies in the log, and nothing comes behind it. A stream is never trimmed from the
 /// front: it is whole, or over its bound and not there for anybody ([`StoreError::TooLarge`]).
 ///
-/// For Redis: a stream's key per answer with entries `N-0`, the claim in a hash beside it, one script for both; a cancel is the entry `N-1`
-/// behind what is there, which takes no number of the owner's. For JetStream: a subject per answer and its expected last sequence.
+/// All times are the store's own: no two nodes have to agree on what time it is.
 pub trait StreamStore: fmt::Debug + Send + Sync {
-    /// Becomes the writer of a stream, which may be new, for a time, or goes on being it. An epoch of one's own renews or, with no time,
-    /// releases; another's claim is taken with a greater epoch when its time is over.
+    /// Whether other processes read and write what lies in it, or this one's successor: then a stream is written while it runs. Else it
+    /// is enough to bring it there when it has ended.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether it answers, and takes new streams.
+    fn check(&self) -> StoreFuture<'_, ()> {
+        Box::pin(future::ready(Ok(())))
+    }
+
+    /// Becomes the writer of a stream, which may be new, for a time, or goes on being it. An epoch of one's own renews, though its time is over, if
+    /// nobody else has taken it; with no time it releases. Another's claim is taken with a greater epoch when its time is over. Of a stream that
+    /// has ended nobody else becomes the writer ([`StoreError::Ended`]).
     fn claim<'a>(
         &'a self,
         stream: &'a StreamKey,
@@ -35,7 +51,8 @@ pub trait StreamStore: fmt::Debug + Send + Sync {
         ttl: Duration,
     ) -> StoreFuture<'a, Claim>;
 
-    /// Appends what follows on the first `append.expected` blocks, all or nothing, and says how many blocks there are.
+    /// Appends what follows on the first `append.expected` blocks, all or nothing, and says how many blocks there are. The claim is renewed
+    /// by it, too.
     fn append<'a>(&'a self, claim: &'a Claim, append: Append) -> StoreFuture<'a, u64>;
 
     /// Some of the entries from the block with this number on: as many as are given at once, none where there is none yet.
@@ -44,16 +61,19 @@ pub trait StreamStore: fmt::Debug + Send + Sync {
     /// The same, and all that comes. Where the stream goes away meanwhile, it ends with [`StoreError::Expired`].
     fn tail(&self, stream: &StreamKey, from: u64) -> StoreTail;
 
-    /// Asks the writer to stop: its tail says so. It is no block.
+    /// Asks the writer to stop, whichever node it is on. It is no block.
     fn cancel<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()>;
 
-    /// Gives a stream another id, which it takes away from the one that had it.
-    fn set_alias<'a>(&'a self, stream: &'a StreamKey, alias: &'a str) -> StoreFuture<'a, ()>;
+    /// Resolves when somebody asks the writer to stop, or has; for the writer. It fails when the stream is gone.
+    fn cancelled<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ()>;
 
     /// The stream of a client that has this id, or this alias.
     fn find<'a>(&'a self, client: &'a str, id: &'a str) -> StoreFuture<'a, StreamInfo>;
 
-    /// All streams of a client, in no order.
+    /// What was asked, as [`Append::request`] gave it; nothing where that was not given.
+    fn request<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, Bytes>;
+
+    /// The streams of a client, in no order; of very many the newest.
     fn list<'a>(&'a self, client: &'a str) -> StoreFuture<'a, Vec<StreamInfo>>;
 
     /// Removes a stream, whoever writes it.
@@ -78,6 +98,8 @@ pub struct Claim {
     pub node: String,
     /// A later claim has a greater one.
     pub epoch: u64,
+    /// For how long it holds from what came last: the claim itself, or an append by it.
+    pub ttl: Duration,
 }
 
 /// What is written at once.
@@ -91,6 +113,10 @@ pub struct Append {
     pub end: Option<StreamEnd>,
     /// What is to be known of the stream beside its blocks. The last one holds.
     pub about: Option<Bytes>,
+    /// What was asked. It may be long, and is read by [`StreamStore::request`] alone. The last one holds.
+    pub request: Option<Bytes>,
+    /// Other ids by which its client finds it. One that another stream of the client has is taken away from that.
+    pub aliases: Vec<String>,
 }
 
 /// Some entries that follow each other.
@@ -100,8 +126,6 @@ pub struct Entries {
     pub first: u64,
     /// The blocks.
     pub blocks: Vec<Bytes>,
-    /// Somebody asked the writer to stop.
-    pub cancel: bool,
     /// The end, if they are the last.
     pub end: Option<StreamEnd>,
 }
@@ -117,6 +141,10 @@ pub struct StreamInfo {
     pub end: Option<StreamEnd>,
     /// What its writer said of it.
     pub about: Bytes,
+    /// The epoch of its last claim.
+    pub epoch: u64,
+    /// For how long that still holds; nothing where another node may take it.
+    pub claimed_for: Option<Duration>,
 }
 
 /// How an answer ended. What its client is told of that lies in the last block.
@@ -172,6 +200,9 @@ pub enum StoreError {
         /// Of the claim that holds.
         epoch: u64,
     },
+    /// It takes no new streams, so that it has room for those which run.
+    #[error("the store is full")]
+    Full,
     /// The store itself can not be reached.
     #[error("the store does not answer: {0}")]
     Unavailable(String),

@@ -42,10 +42,12 @@ fn end(expected: u64) -> Append {
 }
 
 async fn claimed(store: &impl StreamStore, stream: &StreamKey) -> Claim {
-    store
-        .claim(stream, "node a", 1, TTL)
-        .await
-        .expect("a claim of what is new")
+    claimed_by(store, stream, "node a", 1).await
+}
+
+async fn claimed_by(store: &impl StreamStore, stream: &StreamKey, node: &str, epoch: u64) -> Claim {
+    let claim = store.claim(stream, node, epoch, TTL).await;
+    claim.expect("a claim of what is new, or one's own")
 }
 
 /// All that a store promises. `make` gives an empty one with these limits; `pass` lets time pass, in the store's sense.
@@ -54,7 +56,7 @@ async fn conforms<S: StreamStore>(make: impl Fn(StoreLimits) -> S, pass: impl As
     numbers_blocks_from_one_and_refuses_a_repeat(&make(limits.clone())).await;
     keeps_the_end_in_the_log(&make(limits.clone())).await;
     gives_a_tail_all_that_comes_and_the_end(&make(limits.clone())).await;
-    says_a_cancel_to_the_tail_and_takes_no_number_for_it(&make(limits.clone())).await;
+    says_a_cancel_to_the_writer_and_takes_no_number_for_it(&make(limits.clone())).await;
     refuses_who_lost_the_claim(&make(limits.clone()), &pass).await;
     shows_a_stream_to_its_client_alone(&make(limits.clone())).await;
     says_expired_to_a_tail_whose_stream_is_gone(&make(limits.clone())).await;
@@ -134,27 +136,31 @@ async fn gives_a_tail_all_that_comes_and_the_end(store: &impl StreamStore) {
     assert_eq!(all(51).await, Vec::<Bytes>::new());
 }
 
-async fn says_a_cancel_to_the_tail_and_takes_no_number_for_it(store: &impl StreamStore) {
+async fn says_a_cancel_to_the_writer_and_takes_no_number_for_it(store: &impl StreamStore) {
     let stream = key("me", "s");
     assert_eq!(store.cancel(&stream).await, Err(StoreError::Unknown));
     let claim = claimed(store, &stream).await;
     store.append(&claim, after(0, 1..=1)).await.unwrap();
-    let mut tail = store.tail(&stream, 2);
-    assert!(tail.next().now_or_never().is_none());
-    store.cancel(&stream).await.unwrap();
-    let said = tail.next().await.unwrap().unwrap();
-    assert!(said.cancel && said.blocks.is_empty());
+    {
+        let mut cancelled = pin!(store.cancelled(&claim));
+        assert!(cancelled.as_mut().now_or_never().is_none());
+        store.cancel(&stream).await.unwrap();
+        cancelled.await.expect("a cancel");
+    }
+    store.cancelled(&claim).await.expect("the same, later");
     let last = Append {
         end: Some(StreamEnd::Cancelled),
         ..after(1, 2..=2)
     };
     assert_eq!(store.append(&claim, last).await, Ok(2));
-    let said = tail.next().await.unwrap().unwrap();
-    assert_eq!(
-        (said.blocks, said.end),
-        (blocks(2..=2), Some(StreamEnd::Cancelled))
-    );
-    assert_eq!(tail.next().await, None);
+    let gone = {
+        let other = claimed(store, &key("me", "gone")).await;
+        let mut cancelled = pin!(store.cancelled(&other));
+        assert!(cancelled.as_mut().now_or_never().is_none());
+        store.remove(&key("me", "gone")).await.unwrap();
+        cancelled.await
+    };
+    assert_eq!(gone, Err(StoreError::Unknown));
 }
 
 async fn refuses_who_lost_the_claim(store: &impl StreamStore, pass: &impl AsyncFn(Duration)) {
@@ -176,19 +182,43 @@ async fn refuses_who_lost_the_claim(store: &impl StreamStore, pass: &impl AsyncF
     released.expect("a release");
     let third = store.claim(&stream, "node a", 3, TTL).await;
     third.expect("a claim of what was released");
+    // An append renews.
+    pass(TTL - Duration::from_secs(1)).await;
+    let third = claimed_by(store, &stream, "node a", 3).await;
+    store.append(&third, after(2, 3..=3)).await.unwrap();
+    pass(TTL - Duration::from_secs(1)).await;
+    assert_eq!(other(4).await, Err(StoreError::Claimed { epoch: 3 }));
+    let info = store.find("me", "s").await.unwrap();
+    assert_eq!(info.epoch, 3);
+    assert!(
+        info.claimed_for
+            .is_some_and(|left| left <= Duration::from_secs(2))
+    );
+    pass(Duration::from_secs(2)).await;
+    let info = store.find("me", "s").await.unwrap();
+    assert_eq!(info.claimed_for, None);
+    // Nobody else took it: it is still the writer's. Of what has ended nobody becomes it.
+    store.append(&third, end(3)).await.unwrap();
+    pass(TTL + Duration::from_secs(1)).await;
+    assert_eq!(other(4).await, Err(StoreError::Ended));
 }
 
 async fn shows_a_stream_to_its_client_alone(store: &impl StreamStore) {
     for id in ["old", "new"] {
         let claim = claimed(store, &key("me", id)).await;
-        store.append(&claim, after(0, 1..=1)).await.unwrap();
-        store.set_alias(&key("me", id), "resp_1").await.unwrap();
+        let append = Append {
+            aliases: vec!["resp_1".to_owned()],
+            request: Some(id.into()),
+            ..after(0, 1..=1)
+        };
+        store.append(&claim, append).await.unwrap();
     }
     let found = store.find("me", "resp_1").await.expect("by its alias");
     assert_eq!(found.stream, key("me", "new"), "the newest wins");
     for id in ["new", "resp_1"] {
         assert_eq!(store.find("other", id).await, Err(StoreError::Unknown));
     }
+    assert_eq!(store.request(&found.stream).await, Ok("new".into()));
     assert_eq!(store.list("other").await, Ok(vec![]));
     assert_eq!(store.list("me").await.unwrap().len(), 2);
     let others = key("other", "new");

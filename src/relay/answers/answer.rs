@@ -160,16 +160,13 @@ impl Answer {
                 let append = Append {
                     blocks,
                     end: Some(end),
+                    aliases: alias.into_iter().collect(),
                     ..Append::default()
                 };
-                store.append(&claim, append).await?;
-                match alias {
-                    Some(alias) => store.set_alias(&stream, &alias).await,
-                    None => Ok(()),
-                }
+                store.append(&claim, append).await
             };
             match kept.await {
-                Ok(()) => is_in_store.store(true, Ordering::Release),
+                Ok(_) => is_in_store.store(true, Ordering::Release),
                 Err(StoreError::TooLarge) => {}
                 Err(error) => {
                     tracing::warn!(id = stream.id, %error, "an answer is not in the store")
