@@ -1,6 +1,10 @@
 //! Where answers are kept that outlive their connections.
 
+#[doc(hidden)] // for the simulation, which is a crate of its own
+pub mod follow;
 mod memory;
+#[doc(hidden)] // for the simulation, which is a crate of its own
+pub mod recorder;
 
 use std::{
     fmt,

@@ -1,0 +1,282 @@
+//! What a stream's writer has, and how much of it the store has.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{Begin, RecorderSettings};
+use crate::store::{Append, StreamEnd};
+
+/// The bytes of one append, but for a block that is longer: what a store works on at once.
+const APPEND_BYTES: usize = 256 << 10;
+
+/// The bytes that all recorders of a process keep for the store.
+#[derive(Debug)]
+pub struct Held {
+    bytes: AtomicUsize,
+    limit: usize,
+}
+
+impl Held {
+    /// With this limit.
+    pub fn new(limit: usize) -> Self {
+        let bytes = AtomicUsize::new(0);
+        Self { bytes, limit }
+    }
+
+    /// How many they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.bytes() > self.limit
+    }
+}
+
+impl Default for Held {
+    /// Some hundreds of answers of usual length, twice: a store may be away for minutes.
+    fn default() -> Self {
+        Self::new(128 << 20)
+    }
+}
+
+/// What is written beside the blocks, and is not in the store yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Beside {
+    about: bool,
+    request: bool,
+    /// From which alias on.
+    aliases: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Log {
+    /// How many blocks are not here: others wrote them, or the store has them and they are too long to be kept.
+    gone: u64,
+    blocks: VecDeque<Bytes>,
+    bytes: usize,
+    /// How many blocks the store has.
+    acked: u64,
+    end: Option<StreamEnd>,
+    about: Option<Bytes>,
+    request: Option<Bytes>,
+    aliases: Vec<String>,
+    /// What was not sent, and what it was before the last append.
+    unsent: Beside,
+    before: Beside,
+    is_released: bool,
+    /// More is missing in the store than is kept.
+    is_over: bool,
+    /// The store may have lost the stream.
+    pub(super) is_doubted: bool,
+    missing_bytes: usize,
+    held: Arc<Held>,
+}
+
+impl Log {
+    pub(super) fn new(begin: Begin, settings: &RecorderSettings) -> Self {
+        let unsent = Beside {
+            about: begin.about.is_some(),
+            request: begin.request.is_some(),
+            aliases: 0,
+        };
+        Self {
+            gone: begin.blocks,
+            blocks: VecDeque::new(),
+            bytes: 0,
+            acked: begin.blocks,
+            end: None,
+            about: begin.about,
+            request: begin.request,
+            aliases: begin.aliases,
+            unsent,
+            before: unsent,
+            is_released: false,
+            is_over: false,
+            is_doubted: false,
+            missing_bytes: settings.missing_bytes,
+            held: settings.held.clone(),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.end.is_some() || self.is_released || self.is_over
+    }
+
+    pub(super) fn push(&mut self, blocks: impl IntoIterator<Item = Bytes>) {
+        if self.is_closed() {
+            return;
+        }
+        let before = self.bytes;
+        for block in blocks {
+            self.bytes += block.len();
+            self.blocks.push_back(block);
+        }
+        let more = self.bytes - before;
+        self.held.bytes.fetch_add(more, Ordering::Relaxed);
+        self.shrink();
+    }
+
+    /// Lets go of what the store has, while it is too much; where that is not enough it is given up.
+    fn shrink(&mut self) {
+        while self.bytes > self.missing_bytes || self.held.is_over() {
+            if self.gone < self.acked
+                && let Some(block) = self.blocks.pop_front()
+            {
+                self.gone += 1;
+                self.let_go(block.len());
+            } else if self.blocks.is_empty() {
+                return;
+            } else {
+                self.clear();
+                self.is_over = true;
+                return;
+            }
+        }
+    }
+
+    fn let_go(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.held.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Nothing more is written.
+    pub(super) fn clear(&mut self) {
+        self.gone = self.len();
+        self.blocks = VecDeque::new();
+        self.let_go(self.bytes);
+        self.is_released = true;
+    }
+
+    pub(super) fn set_about(&mut self, about: Bytes) {
+        if !self.is_closed() {
+            self.about = Some(about);
+            self.unsent.about = true;
+        }
+    }
+
+    pub(super) fn add_alias(&mut self, alias: String) {
+        if !self.is_closed() && !self.aliases.contains(&alias) {
+            self.aliases.push(alias);
+        }
+    }
+
+    pub(super) fn end(&mut self, end: StreamEnd) {
+        if !self.is_closed() {
+            self.end = Some(end);
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        self.is_released |= self.end.is_none();
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.is_released
+    }
+
+    pub(super) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Whether it is written at once.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.has_end() || self.is_released || self.is_over
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether the store misses something.
+    pub(super) fn is_behind(&self) -> bool {
+        let Beside {
+            about,
+            request,
+            aliases,
+        } = self.unsent;
+        self.acked < self.len()
+            || self.end.is_some()
+            || about
+            || request
+            || aliases < self.aliases.len()
+    }
+
+    /// What is written next, and whether that is all.
+    pub(super) fn take(&mut self) -> (Append, bool) {
+        let mut bytes = 0;
+        let missing = self.acked.saturating_sub(self.gone) as usize;
+        let missing = self.blocks.range(missing.min(self.blocks.len())..);
+        let blocks = missing.take_while(|block| {
+            let fits = bytes == 0 || bytes + block.len() <= APPEND_BYTES;
+            bytes += block.len();
+            fits
+        });
+        let blocks: Vec<_> = blocks.cloned().collect();
+        let is_last = self.acked + blocks.len() as u64 == self.len();
+        self.before = self.unsent;
+        let unsent = std::mem::take(&mut self.unsent);
+        self.unsent.aliases = self.aliases.len();
+        let append = Append {
+            expected: self.acked,
+            blocks,
+            end: self.end.filter(|_| is_last),
+            about: self.about.clone().filter(|_| unsent.about),
+            request: self.request.clone().filter(|_| unsent.request),
+            aliases: self.aliases[unsent.aliases..].to_vec(),
+        };
+        (append, is_last)
+    }
+
+    pub(super) fn is_stored(&mut self, blocks: u64) {
+        self.acked = blocks;
+    }
+
+    /// It is not known whether the last append was done: it is repeated, and what was not a repeat is refused.
+    pub(super) fn is_unsure(&mut self) {
+        self.unsent.about |= self.before.about;
+        self.unsent.request |= self.before.request;
+        self.unsent.aliases = self.unsent.aliases.min(self.before.aliases);
+    }
+
+    /// The store has so many blocks, and not what was believed. Whether all that follows is here.
+    pub(super) fn goes_on_from(&mut self, blocks: u64) -> bool {
+        if blocks < self.acked {
+            self.repeat_beside();
+        }
+        self.acked = blocks;
+        self.gone <= blocks && blocks <= self.len()
+    }
+
+    /// The store lost the stream. Whether all of it is here.
+    pub(super) fn repeats_all(&mut self) -> bool {
+        self.repeat_beside();
+        self.acked = 0;
+        self.gone == 0
+    }
+
+    fn repeat_beside(&mut self) {
+        self.unsent = Beside {
+            about: self.about.is_some(),
+            request: self.request.is_some(),
+            aliases: 0,
+        };
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.gone + self.blocks.len() as u64
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.let_go(self.bytes);
+    }
+}
