@@ -22,6 +22,9 @@ const READ_BYTES: usize = 256 << 10;
 /// How often it is looked for what is out of date, at most.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How many streams that were removed are known: a writer of one of them asks within seconds.
+const MAX_REMOVED: usize = 1024;
+
 /// How much a store keeps, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -69,6 +72,8 @@ struct State {
     bytes: usize,
     /// Those that ended, the oldest first; some may be gone.
     ended: VecDeque<StreamKey>,
+    /// Those that somebody removed, the oldest first, and when.
+    removed: VecDeque<(StreamKey, Instant)>,
     swept: Option<Instant>,
 }
 
@@ -161,6 +166,7 @@ impl State {
             let room = clients.get(&stream.client);
             room.is_some_and(|room| room.streams.contains_key(&stream.id))
         });
+        self.removed.retain(|(_, at)| now < *at + retention);
     }
 }
 
@@ -201,6 +207,9 @@ impl MemoryStore {
                 }
                 (kept.node, kept.epoch) = (node.to_owned(), epoch);
                 kept.claimed_until = now + ttl;
+            }
+            Err(_) if state.removed.iter().any(|(removed, _)| removed == stream) => {
+                return Err(StoreError::Expired);
             }
             Err(_) => {
                 let room = state.clients.entry(stream.client.clone()).or_default();
@@ -461,7 +470,15 @@ impl StreamStore for MemoryStore {
     }
 
     fn remove<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()> {
-        let removed = self.state().remove(stream);
+        let mut state = self.state();
+        let removed = state.remove(stream);
+        if removed.is_ok() {
+            state.removed.push_back((stream.clone(), Instant::now()));
+            if state.removed.len() > MAX_REMOVED {
+                state.removed.pop_front();
+            }
+        }
+        drop(state);
         self.changed.notify_waiters();
         done(removed)
     }

@@ -46,7 +46,7 @@ pub trait StreamStore: fmt::Debug + Send + Sync {
 
     /// Becomes the writer of a stream, which may be new, for a time, or goes on being it. An epoch of one's own renews, though its time is over, if
     /// nobody else has taken it; with no time it releases. Another's claim is taken with a greater epoch when its time is over. Of a stream that
-    /// has ended nobody else becomes the writer ([`StoreError::Ended`]).
+    /// has ended nobody else becomes the writer ([`StoreError::Ended`]), of one that was removed nobody at all ([`StoreError::Expired`]).
     fn claim<'a>(
         &'a self,
         stream: &'a StreamKey,
@@ -56,7 +56,7 @@ pub trait StreamStore: fmt::Debug + Send + Sync {
     ) -> StoreFuture<'a, Claim>;
 
     /// Appends what follows on the first `append.expected` blocks, all or nothing, and says how many blocks there are. The claim is renewed
-    /// by it, too.
+    /// by it, too. It is looked at first: who gets another refusal than [`StoreError::Claimed`] or [`StoreError::Unknown`] still has it.
     fn append<'a>(&'a self, claim: &'a Claim, append: Append) -> StoreFuture<'a, u64>;
 
     /// Some of the entries from the block with this number on: as many as are given at once, none where there is none yet.
@@ -80,7 +80,7 @@ pub trait StreamStore: fmt::Debug + Send + Sync {
     /// The streams of a client, in no order; of very many the newest.
     fn list<'a>(&'a self, client: &'a str) -> StoreFuture<'a, Vec<StreamInfo>>;
 
-    /// Removes a stream, whoever writes it.
+    /// Removes a stream, whoever writes it. For a while it is remembered that this was meant: a stream that the store lost is written again.
     fn remove<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()>;
 }
 

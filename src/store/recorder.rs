@@ -249,6 +249,19 @@ impl Recorder {
         begin: Begin,
         settings: RecorderSettings,
     ) -> Self {
+        let (recorder, task) = Self::new(store, stream, node, begin, settings);
+        tokio::spawn(task);
+        recorder
+    }
+
+    /// The same, and the task for the caller to run.
+    pub fn new(
+        store: Arc<dyn StreamStore>,
+        stream: StreamKey,
+        node: &str,
+        begin: Begin,
+        settings: RecorderSettings,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let epoch = begin.epoch;
         let told = Told {
             state: RecorderState::Claiming,
@@ -261,9 +274,8 @@ impl Recorder {
             told: watch::Sender::new(told),
         });
         let writer = Writer::new(store, stream, node, epoch, settings.clone(), shared.clone());
-        tokio::spawn(writer.run());
         let handle = Arc::new(Handle { shared, settings });
-        Self { handle }
+        (Self { handle }, writer.run())
     }
 
     fn change(&self, change: impl FnOnce(&mut Log)) {

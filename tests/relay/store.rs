@@ -241,9 +241,11 @@ async fn says_expired_to_a_tail_whose_stream_is_gone(store: &impl StreamStore) {
     assert!(next.as_mut().now_or_never().is_none());
     store.remove(&stream).await.unwrap();
     assert_eq!(next.await, Some(Err(StoreError::Expired)));
-    // Nobody begins it anew by writing.
+    // Nobody begins it anew, by writing or by a claim: it was removed, not lost.
     let refused = store.append(&claim, after(1, 2..=2)).await;
     assert_eq!(refused, Err(StoreError::Unknown));
+    let refused = store.claim(&stream, "node a", 1, TTL).await;
+    assert_eq!(refused, Err(StoreError::Expired));
 }
 
 async fn lets_streams_go_by_time(store: &impl StreamStore, pass: &impl AsyncFn(Duration)) {
