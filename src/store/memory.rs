@@ -195,6 +195,7 @@ impl MemoryStore {
     ) -> Result<Claim, StoreError> {
         let mut state = self.state();
         let now = Instant::now();
+        let is_removed = state.removed.iter().any(|(removed, _)| removed == stream);
         match state.kept(stream) {
             Ok(kept) => {
                 let is_own = kept.node == node && kept.epoch == epoch;
@@ -208,9 +209,7 @@ impl MemoryStore {
                 (kept.node, kept.epoch) = (node.to_owned(), epoch);
                 kept.claimed_until = now + ttl;
             }
-            Err(_) if state.removed.iter().any(|(removed, _)| removed == stream) => {
-                return Err(StoreError::Expired);
-            }
+            Err(_) if is_removed => return Err(StoreError::Expired),
             Err(_) => {
                 let room = state.clients.entry(stream.client.clone()).or_default();
                 let kept = Kept {
