@@ -20,7 +20,7 @@ fi
 if ! command -v cargo-fuzz >/dev/null; then
   export PATH=$PWD/target/tools/bin:$PATH
   if ! command -v cargo-fuzz >/dev/null; then
-    cargo install cargo-fuzz --version 0.13.2 --locked --root target/tools
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --version 0.13.2 --debug --locked --root target/tools
   fi
 fi
 

@@ -45,11 +45,11 @@ step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
 step 'lint' bazel build "${flags[@]}" --keep_going --config=lint //...
 step 'run the command' bazel run "${flags[@]}" //:actix-responses -- ask hello
 # WORKSPACE gives the same targets their crates under other names. All are analysed here, and one of each kind of rule is built and
-# run; .ci/full runs them all.
+# run, without those that need the many crates of the benchmarks; .ci/full runs them all.
 workspace=("${flags[@]}" --config=workspace)
 step 'analyse //... --config=workspace' bazel build "${workspace[@]}" --nobuild //...
 step 'test --config=workspace, one of each kind' bazel test "${workspace[@]}" \
-  //:actix-responses //:doc_test //:command_unit_test //:embedding_test //:fuzz_regressions_test //:subscriber_example_test //:report_bench
+  //:actix-responses //:doc_test //:command_unit_test //:embedding_test //:fuzz_regressions_test //:subscriber_example_test
 # Two of the three; .ci/full builds the third, which compiles all crates again under other names.
 step "somebody else's monorepos" env MONOREPOS="smallest our_crates" tests/monorepo.sh "${flags[@]}"
 echo "bazel.sh: $SECONDS s in all"

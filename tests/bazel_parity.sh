@@ -2,7 +2,8 @@
 # Checks that Bazel knows what Cargo knows: every test by its name, every crate,
 # feature and lint, and the version. Prints the counts, and fails with what differs.
 # The packages tests/axum and tests/otel are Cargo's alone, for all that they compile.
-# BAZEL_FLAGS are passed to each command of Bazel's that builds.
+# BAZEL_FLAGS are passed to each command of Bazel's that builds. With PARITY_ALL the names of the benchmarks are compared, too, for which
+# Cargo has to build them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 read -r -d '' -a flags <<<"${BAZEL_FLAGS:-}" || true
@@ -104,12 +105,19 @@ compare lints
 # A line each: the target, a blank, the test. Cargo names a target by its root
 # file, Bazel by the rules at the top of BUILD.bazel.
 # rules_rust tells rustdoc of no feature: what stands behind one in the docs is run by
-# Cargo alone, and by how much that is more is printed.
+# Cargo alone, and by how much that is more is printed where all is compared.
 bare=(--package actix-responses --no-default-features)
-cargo test --quiet --all-targets --no-run 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
+kinds=(--lib --bins --tests)
+left_out='_(example_test|bench)$'
+if [[ -n ${PARITY_ALL:-} ]]; then
+  kinds=(--all-targets)
+  left_out='_example_test$'
+fi
+cargo test --quiet "${kinds[@]}" --no-run 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
+cargo test --doc "${bare[@]}" -- --list >"$work/docs" 2>&1 || { cat "$work/docs" >&2; exit 1; }
 {
-  cargo test --all-targets -- --list 2>&1
-  cargo test --doc "${bare[@]}" -- --list 2>&1
+  cargo test "${kinds[@]}" -- --list 2>&1
+  cat "$work/docs"
 } | sed -n \
   -e 's/^ *Running .*\/\(actix_responses_axum\|spans\)-.*/target elsewhere/p;t' \
   -e 's/^ *Running \(unittests \)\?\([^ ]*\) (.*/target \2/p' \
@@ -132,7 +140,7 @@ awk '
 # Each test writes its list to its log; doctests can't list, so they are run. An
 # example has no harness of tests: its target runs it.
 quiet=(--noshow_progress --ui_event_filters=-info,-warning --test_summary=none)
-bazel query 'kind("rust_test rule", //...)' "${quiet[@]:0:2}" | grep -v '_example_test$' >"$work/targets"
+bazel query 'kind("rust_test rule", //...)' "${quiet[@]:0:2}" | grep -Ev "$left_out" >"$work/targets"
 bazel test "${flags[@]}" "${quiet[@]}" --test_arg=--list --target_pattern_file="$work/targets"
 bazel test "${flags[@]}" "${quiet[@]}" //:doc_test
 logs=$(bazel info "${flags[@]}" bazel-testlogs 2>/dev/null)
@@ -142,7 +150,9 @@ done >"$work/bazel"
 sed -n 's/^test \(.* (line [0-9]*)\).* \.\.\. .*/doc \1/p' "$logs/doc_test/test.log" >>"$work/bazel"
 sed -i 's/^\(doc .* (line [0-9]*)\).*/\1/' "$work/cargo"
 compare tests
-doc_tests() { cargo test --doc "$@" -- --list 2>/dev/null | grep -c ': test$'; }
-echo "examples in docs that Cargo alone runs: $(($(doc_tests) - $(doc_tests "${bare[@]}")))"
+if [[ -n ${PARITY_ALL:-} ]]; then
+  docs=$(cargo test --doc -- --list 2>/dev/null | grep -c ': test$')
+  echo "examples in docs that Cargo alone runs: $((docs - $(grep -c ': test$' "$work/docs")))"
+fi
 
 exit "$failed"
