@@ -22,7 +22,7 @@
 //! - [`testing`]: for the tests of programs: answers without a socket, a recorder, paused time.
 //!
 //! Without features there are [`protocol`], [`sse`] and [`wire`]. The feature `loopback` brings the module of that name, `test-util`
-//! [`testing`], `runtime` all others, `metrics`, `toml` and `zstd` what their names say; `cli` is the command. The guide is there with
+//! [`testing`], `runtime` all others, `metrics`, `redis`, `toml` and `zstd` what their names say; `cli` is the command. The guide is there with
 //! [`loopback`] and [`testing`].
 //!
 //! [`ApiError`] is every way in which a request can end badly; [`ErrorKind`] is what to match on.

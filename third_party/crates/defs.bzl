@@ -9,6 +9,7 @@ load(":cargo.bzl", "CRATES", "DEV_CRATES", "EDITION", "FEATURES", "FEATURE_CRATE
 LIBRARY_FEATURES = [
     "loopback",
     "metrics",
+    "redis",
     "relay",
     "runtime",
     "test-util",
