@@ -4,6 +4,7 @@
 //! - [`ScriptedTransport`] takes the place of HTTP. It plays an [`Exchange`] for each request and keeps what was sent.
 //! - [`Recorder`] is a subscriber that keeps its events, and waits for the end.
 //! - [`config`] keeps all actors on the thread of the test, so that `tokio::time::pause` stops the clock for all of them.
+//! - [`FaultyStore`] is a store of several nodes, each of which can be cut off from it.
 //! - [`events_from_json`] reads what the command prints with `--json`. [`Delivery::of`](crate::actors::Delivery::of) makes of
 //!   events what an actor handles.
 //!
@@ -30,9 +31,12 @@
 
 mod exchange;
 mod recorder;
+mod store;
 mod transport;
 
-pub use self::{exchange::Exchange, recorder::Recorder, transport::ScriptedTransport};
+pub use self::{
+    exchange::Exchange, recorder::Recorder, store::FaultyStore, transport::ScriptedTransport,
+};
 
 use crate::{
     actors::{SupervisorConfig, Workers},

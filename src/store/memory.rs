@@ -66,7 +66,7 @@ pub struct MemoryStore {
     changed: Arc<Notify>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     clients: HashMap<String, Room>,
     bytes: usize,
@@ -77,13 +77,14 @@ struct State {
     swept: Option<Instant>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Room {
     streams: HashMap<String, Kept>,
     aliases: HashMap<String, String>,
     bytes: usize,
 }
 
+#[derive(Clone)]
 struct Kept {
     blocks: Vec<Bytes>,
     about: Bytes,
@@ -176,6 +177,16 @@ impl MemoryStore {
         Self {
             limits,
             state: Arc::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Another store that has the same now.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            limits: self.limits.clone(),
+            state: Arc::new(Mutex::new(self.state().clone())),
             changed: Arc::default(),
         }
     }
