@@ -1,49 +1,39 @@
 //! What a stream's writer has, and how much of it the store has.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Begin, RecorderSettings};
+use super::settings::{Held, RecorderSettings};
 use crate::store::{Append, StreamEnd};
 
 /// The bytes of one append, but for a block that is longer: what a store works on at once.
 const APPEND_BYTES: usize = 256 << 10;
 
-/// The bytes that all recorders of a process keep for the store.
-#[derive(Debug)]
-pub struct Held {
-    bytes: AtomicUsize,
-    limit: usize,
+/// What a writer begins with.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// Of its claim: 1 for a new stream. One that was taken over has that of [`Followed::Orphan`](crate::store::follow::Followed::Orphan).
+    pub epoch: u64,
+    /// How many blocks are there already, by others.
+    pub blocks: u64,
+    /// [`Append::about`](crate::store::Append::about), if there is something to say.
+    pub about: Option<Bytes>,
+    /// [`Append::request`](crate::store::Append::request), if it is not there.
+    pub request: Option<Bytes>,
+    /// [`Append::aliases`](crate::store::Append::aliases).
+    pub aliases: Vec<String>,
 }
 
-impl Held {
-    /// With this limit.
-    pub fn new(limit: usize) -> Self {
-        let bytes = AtomicUsize::new(0);
-        Self { bytes, limit }
-    }
-
-    /// How many they are.
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    fn is_over(&self) -> bool {
-        self.bytes() > self.limit
-    }
-}
-
-impl Default for Held {
-    /// Some hundreds of answers of usual length, twice: a store may be away for minutes.
+impl Default for Begin {
     fn default() -> Self {
-        Self::new(128 << 20)
+        Self {
+            epoch: 1,
+            blocks: 0,
+            about: None,
+            request: None,
+            aliases: Vec::new(),
+        }
     }
 }
 
@@ -120,7 +110,7 @@ impl Log {
             self.blocks.push_back(block);
         }
         let more = self.bytes - before;
-        self.held.bytes.fetch_add(more, Ordering::Relaxed);
+        self.held.add(more);
         self.shrink();
     }
 
@@ -144,7 +134,7 @@ impl Log {
 
     fn let_go(&mut self, bytes: usize) {
         self.bytes -= bytes;
-        self.held.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.held.sub(bytes);
     }
 
     /// Nothing more is written.

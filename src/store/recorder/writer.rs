@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{RecorderSettings, RecorderState, Shared, Waits, answered};
+use super::{
+    settings::{RecorderSettings, Waits, answered},
+    shared::{RecorderState, Shared},
+};
 use crate::store::{Claim, StoreError, StreamKey, StreamStore};
 
 /// For how long it is tried to take a stream out of the store that is given up. Then its readers find it without a writer, as one whose node is gone.
