@@ -8,12 +8,10 @@ use std::{
 };
 
 use metrics::{
-    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
-    counter, describe_counter, describe_histogram, histogram, with_local_recorder,
+    Unit, counter, describe_counter, describe_histogram, histogram, with_local_recorder,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use self::buckets::{Buckets, Histograms};
+use self::series::AllSeries;
 use super::access::Client;
 use crate::{
     actors::{ChunkTimer, MetricsObserver, Milestone, Observer, RequestInfo, RequestNotice},
@@ -21,7 +19,7 @@ use crate::{
     wire::Wire,
 };
 
-mod buckets;
+mod series;
 
 const OVERHEAD: &str = "relay_request_overhead_seconds";
 const FIRST_EVENT: &str = "relay_first_event_seconds";
@@ -77,56 +75,9 @@ pub(super) fn name(wire: Wire) -> &'static str {
     }
 }
 
-/// The exporter's recorder, but for histograms.
-struct Own {
-    exporter: PrometheusRecorder,
-    histograms: Histograms,
-}
-
-impl Recorder for Own {
-    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
-        self.exporter.describe_counter(name, unit, description);
-    }
-
-    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
-        self.exporter.describe_gauge(name, unit, description);
-    }
-
-    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, description: SharedString) {
-        self.histograms.describe(name.as_str(), &description);
-    }
-
-    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        self.exporter.register_counter(key, metadata)
-    }
-
-    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
-        self.exporter.register_gauge(key, metadata)
-    }
-
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        let labels = key.labels().map(|label| (label.key(), label.value()));
-        match self.histograms.get(key.name(), labels) {
-            Some(buckets) => Histogram::from_arc(buckets),
-            None => Histogram::noop(),
-        }
-    }
-}
-
-impl HistogramFn for Buckets {
-    fn record(&self, value: f64) {
-        self.add(value, 1);
-    }
-
-    fn record_many(&self, value: f64, count: usize) {
-        self.add(value, count as u64);
-    }
-}
-
 #[derive(Clone)]
 pub(super) struct Metrics {
-    recorder: Arc<Own>,
-    handle: PrometheusHandle,
+    recorder: Arc<AllSeries>,
     observer: Arc<MetricsObserver>,
     models: Arc<Names>,
     clients: Arc<Names>,
@@ -136,11 +87,7 @@ impl Metrics {
     pub(super) fn new() -> Self {
         let own = [(OVERHEAD, SHORT), (FIRST_EVENT, LONG)];
         let bounds = own.iter().chain(MetricsObserver::BUCKETS);
-        let recorder = Own {
-            exporter: PrometheusBuilder::new().build_recorder(),
-            histograms: Histograms::new(bounds.copied().collect()),
-        };
-        let handle = recorder.exporter.handle();
+        let recorder = AllSeries::new(bounds.copied().collect());
         let observer = with_local_recorder(&recorder, || {
             describe_histogram!(
                 OVERHEAD,
@@ -162,7 +109,6 @@ impl Metrics {
         });
         Self {
             recorder: Arc::new(recorder),
-            handle,
             observer: Arc::new(observer),
             models: Arc::default(),
             clients: Arc::default(),
@@ -188,9 +134,7 @@ impl Metrics {
 
     /// All of it, as Prometheus reads it.
     pub(super) fn text(&self) -> String {
-        let mut text = self.handle.render();
-        self.recorder.histograms.write(&mut text);
-        text
+        self.recorder.text()
     }
 
     /// Who tells what becomes of a request of this client.
@@ -266,39 +210,7 @@ impl fmt::Debug for Metrics {
 
 #[cfg(test)]
 mod tests {
-    use metrics_exporter_prometheus::Matcher;
-
     use super::*;
-
-    #[test]
-    fn histograms_read_as_those_of_the_exporter() {
-        let metrics = Metrics::new();
-        let exporter = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Full(OVERHEAD.to_owned()), SHORT)
-            .unwrap()
-            .build_recorder();
-        let both: [&dyn Recorder; 2] = [&*metrics.recorder, &exporter];
-        for recorder in both {
-            with_local_recorder(recorder, || {
-                let help = "From a request to when its server is asked.";
-                describe_histogram!(OVERHEAD, Unit::Seconds, help);
-                for value in [0.0, 0.0001, 0.000_11, 0.3, 1.0, 7.5] {
-                    histogram!(OVERHEAD, "wire.name" => "a\"b").record(value);
-                }
-                histogram!(OVERHEAD, "wire.name" => "a\"b").record_many(0.0, 1_000);
-                histogram!(OVERHEAD).record_many(0.25, 2);
-            });
-        }
-        let lines = |text: &str| {
-            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-            lines.retain(|line| line.contains(OVERHEAD));
-            lines.sort();
-            lines
-        };
-        let theirs = lines(&exporter.handle().render());
-        assert_eq!(lines(&metrics.text()), theirs);
-        assert!(theirs.len() > 20);
-    }
 
     #[test]
     fn the_first_names_have_labels_of_their_own_and_all_others_share_one() {
