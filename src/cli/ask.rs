@@ -23,6 +23,7 @@ use super::{
     console::{self, Console},
     exit_status::ExitStatus,
     interrupts::Interrupts,
+    kept_answer::KeptAnswer,
     logging,
     printer::{Printer, Shown, View},
     prompt_options::PromptOptions,
@@ -148,6 +149,12 @@ impl Ask {
             Some(id) => SubmitRequest::resume(&**id, self.after),
             None => SubmitRequest::new(self.prompt.prompt(&upstream)?),
         };
+        if upstream.is_embedded() && (self.prompt.background || self.resume.is_some()) {
+            return Err(UsageError::new(
+                "the embedded provider ends with this command, and its answers with it: start `actix-responses loopback`, and give the URL \
+                 that it prints as --base-url",
+            ));
+        }
         upstream.announce();
         system::start()?.block_on(self.answer(request, &upstream))
     }
@@ -166,14 +173,19 @@ impl Ask {
         let view = self.view(terminals, upstream);
         let status = self.status_line(terminals);
         let printer = Printer::new(view, console, status, terminals, shown);
-        let printer = printer.naming(self.prompt.background).start();
+        let is_kept = self.prompt.background || self.resume.is_some();
+        let kept = is_kept.then(|| KeptAnswer::new(self.resume.as_deref(), self.after));
+        let printer = printer.keeping(kept).start();
         let policy = DeliveryPolicy::Wait {
             max_wait: MAX_READER_PAUSE,
         };
         let subscriber = Subscriber::deliveries(printer.clone().recipient()).with_policy(policy);
-        let request = request
+        let mut request = request
             .with_subscriber(subscriber)
             .with_observer(printer.recipient());
+        if is_kept {
+            request = request.with_blocks();
+        }
         let submitted = runtime
             .supervisor()
             .send(request)

@@ -13,6 +13,7 @@ mod files;
 mod harmless;
 mod interrupts;
 mod json_lines;
+mod kept_answer;
 mod logging;
 mod loopback;
 mod models;
@@ -31,6 +32,8 @@ mod usage_error;
 mod width;
 mod wrapping;
 
+use std::io::ErrorKind;
+
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::exit_status::ExitStatus;
@@ -40,7 +43,7 @@ use self::exit_status::ExitStatus;
 /// Exit status: 0 the answer is whole, 1 it failed or is incomplete, 2 wrong usage, 130 stopped by Ctrl-C.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, max_term_width = 100)]
-pub(crate) struct Arguments {
+struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -63,12 +66,35 @@ impl Command {
     }
 }
 
+/// Does what the command line says. Help that can't be written is a failure, as an answer is.
+pub(crate) fn run() -> ExitStatus {
+    let error = match Arguments::try_parse() {
+        Ok(arguments) => return arguments.run(),
+        Err(error) => error,
+    };
+    if !error.use_stderr() && closed_stdout::was_found() {
+        return without_stdout();
+    }
+    match (error.print(), error.use_stderr()) {
+        (_, true) => ExitStatus::Usage,
+        (Err(failed), false) if failed.kind() != ErrorKind::BrokenPipe => {
+            console::complain(&format!("can't write to standard output: {failed}"));
+            ExitStatus::Failure
+        }
+        _ => ExitStatus::Success,
+    }
+}
+
+fn without_stdout() -> ExitStatus {
+    console::complain("can't write to standard output: it is closed");
+    ExitStatus::Failure
+}
+
 impl Arguments {
     /// Does what they say. What can't be done is said on stderr.
-    pub(crate) fn run(self) -> ExitStatus {
+    fn run(self) -> ExitStatus {
         if self.command.is_for_its_output() && closed_stdout::was_found() {
-            console::complain("can't write to standard output: it is closed");
-            return ExitStatus::Failure;
+            return without_stdout();
         }
         let result = match self.command {
             Command::Ask(ask) => ask.run(),

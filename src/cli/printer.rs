@@ -17,6 +17,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     console::{self, Console, Page, Target},
     json_lines,
+    kept_answer::KeptAnswer,
     secrets::Secrets,
     status_line::StatusLine,
     terminals::{self, Terminals},
@@ -45,8 +46,8 @@ pub(super) struct Printer {
     console: Console,
     status: Option<StatusLine>,
     terminals: Terminals,
-    /// Whether the answer's id is printed as soon as it is known.
-    is_naming: bool,
+    /// The answer, if it can be taken up later.
+    kept: Option<KeptAnswer>,
     /// Something was written to stdout.
     has_begun: bool,
     /// Events came since the last tick.
@@ -68,28 +69,26 @@ impl Printer {
             console,
             status,
             terminals,
-            is_naming: false,
+            kept: None,
             has_begun: false,
             is_busy: false,
             shown: Some(shown),
         }
     }
 
-    /// Whether the answer's id is printed as soon as it is known, for who wants to take it up later.
-    pub(super) fn naming(mut self, is_naming: bool) -> Self {
-        self.is_naming = is_naming;
+    /// Tells how the answer can be taken up: its id as soon as it is known, and where it was left when it is interrupted. It needs the
+    /// blocks of deliveries.
+    pub(super) fn keeping(mut self, kept: Option<KeptAnswer>) -> Self {
+        self.kept = kept;
         self
     }
 
-    fn render(&mut self, events: &[ResponseEvent]) -> Page {
+    fn render(&mut self, delivery: &Delivery) -> Page {
         let mut page = Page::default();
-        for event in events.iter().filter(|_| self.is_naming) {
-            if let ResponseEvent::Created(created) = event
-                && let Some(id) = &created.response_id
-            {
-                let said = format!("the answer is {id}; `ask --resume {id}` goes on with it");
-                page.push(Target::Stderr, console::complaint(&said));
-            }
+        let events = delivery.events();
+        let said = self.kept.as_mut().and_then(|it| it.on_delivery(delivery));
+        if let Some(said) = said {
+            page.push(Target::Stderr, console::complaint(&said));
         }
         match &mut self.view {
             View::Text(text) => {
@@ -107,6 +106,11 @@ impl Printer {
                 }
                 page.push(Target::Stdout, lines);
             }
+        }
+        if let (Some(ResponseEvent::Cancelled), Some(kept)) = (events.last(), &self.kept)
+            && let Some(said) = kept.left()
+        {
+            page.push(Target::Stderr, console::complaint(&said));
         }
         page
     }
@@ -205,7 +209,7 @@ impl Handler<Delivery> for Printer {
             status.on_events();
         }
         let end = delivery.events().last().filter(|event| event.is_final());
-        let page = self.render(delivery.events());
+        let page = self.render(&delivery);
         let page = self.with_status(page, end.is_some());
         self.write(page, end.cloned(), ctx);
     }

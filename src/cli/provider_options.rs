@@ -146,9 +146,14 @@ impl Upstream {
         }
     }
 
+    /// Whether the embedded provider is going to answer.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
     /// Says so on stderr if the embedded provider is going to answer.
     pub(super) fn announce(&self) {
-        if self.embedded.is_some() {
+        if self.is_embedded() {
             console::complain(
                 "no key and no base URL, so the embedded provider answers; set OPENAI_API_KEY or give --base-url to ask a \
                  real one",

@@ -50,6 +50,9 @@ fn without_stdout_nothing_is_asked() {
         &["models", "--base-url", &base_url],
         &["decode"],
         &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+        &["ask", "-h"],
     ] {
         let ran = ran(arguments, ">&-");
         assert_eq!(

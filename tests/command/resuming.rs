@@ -59,9 +59,54 @@ fn a_killed_ask_is_gone_on_with() {
         1
     );
 
+    // Behind its last event nothing follows, which is said at once.
+    let asked = provider.requests().len();
+    for after in [events.len() - 1, events.len() + 7] {
+        let ran = resume(&["--after", &after.to_string()]);
+        assert_eq!((ran.status, &*ran.stdout), (Some(1), ""));
+        let said = format!("nothing follows the event {after} of {id}");
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    }
+    assert_eq!(provider.requests().len(), asked + 2);
+
     let ran = run(&["ask", "--base-url", &base_url, "--resume", "resp_unknown"]);
     assert_eq!((ran.status, &*ran.stdout), (Some(1), ""));
     assert!(ran.stderr.contains("not found"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_interrupted_answer_says_how_it_is_gone_on_with() {
+    let provider = provider(Script::new([Reply::default().stall_after_events(18)]));
+    let base_url = provider.base_url();
+    let background = asking(&base_url, &["--background"]);
+    let mut running = Running::start(&mut program(&background));
+    let said = running.until_stderr(|said| said.ends_with('\n'));
+    let begun = running.until_stdout(|text| !text.is_empty());
+    running.signal("INT");
+    let ran = running.finish();
+    assert_eq!(ran.status, Some(130));
+    let typed = ran.stderr[said.len()..].split('`').nth(1);
+    let typed: Vec<_> = typed.expect("a command").split(' ').collect();
+    assert_eq!(typed[..2], ["ask", "--resume"], "{}", ran.stderr);
+    assert_eq!(typed[3..], ["--after", "17"], "{}", ran.stderr);
+
+    let rest = run(&[&typed, &["--base-url", &base_url][..]].concat());
+    assert_eq!((rest.status, &*rest.stderr), (Some(0), ""));
+    let whole = run(&["ask", "--base-url", &base_url, "--resume", typed[2]]);
+    let both = ran.stdout.trim_end_matches('\n').to_owned() + &rest.stdout;
+    assert_eq!(both, whole.stdout, "begun with {begun:?}");
+}
+
+#[test]
+fn the_embedded_provider_keeps_nothing_for_later() {
+    for arguments in [
+        &["ask", "hello", "--background"][..],
+        &["ask", "--resume", "resp_1"],
+    ] {
+        let ran = run(arguments);
+        assert_eq!((ran.status, &*ran.stdout), (Some(2), ""), "{arguments:?}");
+        assert!(ran.stderr.contains("loopback"), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::spec::ResumeFrom;
 use crate::{
     protocol::{
         Id, RateLimitSnapshot, ResponseEvent, ResponseHead,
@@ -43,9 +44,16 @@ impl ForeignBody {
             .extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 
-    /// What to say of a body that held no event. `None` when it may be the beginning of an event stream.
-    pub(super) fn error(&self) -> Option<ApiError> {
+    /// What to say of a body that held no event. `None` when it may be the beginning of an event stream. `from` is where in a response
+    /// it was to begin.
+    pub(super) fn error(&self, from: Option<&ResumeFrom>) -> Option<ApiError> {
         if self.start.is_empty() {
+            if let Some((id, after)) = from.and_then(|it| Some((&it.response_id, it.after?))) {
+                let message = format!(
+                    "nothing follows the event {after} of {id}: its stream ends there, or earlier"
+                );
+                return Some(ApiError::new(ErrorKind::InvalidRequest, message));
+            }
             let message = format!("the server answered {} with an empty body", self.status);
             let mut error = ApiError::new(ErrorKind::UnexpectedStatus, message);
             error.details_mut().status = Some(self.status.as_u16());

@@ -214,6 +214,9 @@ impl StreamActor {
                 Poll::Ready(None) => {
                     body_over = true;
                     let is_foreign = self.decoder.events() == 0;
+                    let from = self.spec.kept.as_ref().and_then(|it| it.from.as_ref());
+                    let read = self.decoder.resume_point().map(|it| it.sequence_number);
+                    let from = from.filter(|from| from.after == read);
                     let (decoder, events) = (&mut self.decoder, &mut self.events);
                     terminal = match &mut self.blocks {
                         None => decoder.end_of_stream(events),
@@ -224,7 +227,7 @@ impl StreamActor {
                         && is_foreign
                         && !self.decoder.has_said_state()
                         && error.kind() != ErrorKind::TooLarge
-                        && let Some(said) = foreign.error()
+                        && let Some(said) = foreign.error(from)
                     {
                         *error = said;
                     }
