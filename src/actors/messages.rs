@@ -1,5 +1,6 @@
 //! What programs say to the supervisor.
 
+mod common;
 mod fallback;
 mod kept;
 mod questions;

@@ -21,6 +21,9 @@ const ENDINGS: [&str; 9] = [
 /// What `Prompt` has the methods of.
 const BY_THEIR_PROMPT: [&str; 2] = ["ReasoningOptions", "RequestOptions"];
 
+/// What `with_request_fields!` sets.
+const OF_REQUESTS: [&str; 6] = ["provider", "headers", "retry", "label", "observer", "span"];
+
 /// What breaks the rule in some files.
 fn broken<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
     let mut broken = Vec::new();
@@ -93,7 +96,11 @@ fn attributes(before: &[&str]) -> String {
 /// The methods of a type whose heads begin so, in the file that has the type.
 fn methods(text: &str, name: &str, head: &str) -> Vec<String> {
     let mut methods = Vec::new();
-    let is_impl = |line: &&str| *line == format!("impl {name} {{");
+    let is_impl = |line: &&str| {
+        let of_name = line.strip_suffix(" {").and_then(|it| it.strip_suffix(name));
+        let generics = of_name.and_then(|it| it.strip_prefix("impl"));
+        generics.is_some_and(|it| it == " " || it.starts_with('<') && it.ends_with("> "))
+    };
     let mut lines = text.lines();
     while lines.by_ref().any(|line| is_impl(&line)) {
         let block: Vec<_> = lines.by_ref().take_while(|line| *line != "}").collect();
@@ -108,7 +115,7 @@ fn methods(text: &str, name: &str, head: &str) -> Vec<String> {
     methods
 }
 
-/// All `with_*` methods of a value, as text.
+/// All `with_*` methods of a value, as text. `with_request_fields!` stands for those that are its.
 fn setters(text: &str, name: &str) -> String {
     let of_value = |method: &String| {
         let parameters = method
@@ -118,7 +125,16 @@ fn setters(text: &str, name: &str) -> String {
         parameters.starts_with("mut self") || parameters.starts_with("self")
     };
     let setters = methods(text, name, "with_").into_iter().filter(of_value);
-    setters.collect::<Vec<_>>().concat()
+    let mut setters: String = setters.collect();
+    let has_common = |line: &str| {
+        let named = line.strip_prefix("with_request_fields!([");
+        let named = named.and_then(|it| Some(it.split_once("] ")?.1));
+        named.and_then(|it| it.strip_suffix(");")) == Some(name)
+    };
+    if text.lines().any(has_common) {
+        setters.extend(OF_REQUESTS.map(|field| format!("self.{field} ")));
+    }
+    setters
 }
 
 /// The parameters that a type is made with.
@@ -166,6 +182,21 @@ fn every_way_to_break_the_rule_is_told() {
         (
             built.replace("self.b", "b"),
             Some("Built has no method that sets `b`"),
+        ),
+        (
+            built.replace("pub b", "pub label") + "with_request_fields!([] Built);\n",
+            None,
+        ),
+        (
+            built.replace("pub b", "pub label") + "with_request_fields!([] Other);\n",
+            Some("Built has no method that sets `label`"),
+        ),
+        (
+            built
+                .replace("impl Built", "impl<Q> Built<Q>")
+                .replace("struct Built", "struct Built<Q>")
+                .replace("self.b", "b"),
+            Some("Built<Q> has no method that sets `b`"),
         ),
         (
             built.replace("(a: u8)", "()"),

@@ -6,11 +6,14 @@ use actix::Message;
 use http::{HeaderMap, Method};
 use tracing::Span;
 
-use super::questions::{Answer, Asked, Submit};
+use super::{
+    common::with_request_fields,
+    questions::{Answer, Asked, Submit},
+};
 use crate::{
     actors::observing::Observer,
     protocol::{DeletedResponse, Id, InputItemList, StoredResponse, error::ApiError},
-    provider::{Provider, checked_header},
+    provider::Provider,
     retry::RetryPolicy,
     secret::redaction::RedactedHeaders,
 };
@@ -56,59 +59,9 @@ impl<Q> AboutResponse<Q> {
             span: Span::current(),
         }
     }
-
-    /// Sets where it goes.
-    #[must_use]
-    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
-        self.provider = Some(provider);
-        self
-    }
-
-    /// Sets headers of this request alone.
-    #[must_use]
-    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Sets a header of this request alone, in place of one of that name.
-    ///
-    /// # Errors
-    /// When it is no header, or one that the transport sets.
-    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
-        let (name, value) = checked_header(name, value)?;
-        self.headers.insert(name, value);
-        Ok(self)
-    }
-
-    /// Sets when it is tried again.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = Some(retry);
-        self
-    }
-
-    /// Sets what it is called in notices and lists; more than 128 characters are cut.
-    #[must_use]
-    pub fn with_label(mut self, label: impl Into<Id>) -> Self {
-        self.label = Some(label.into());
-        self
-    }
-
-    /// Sets who is told what becomes of it: a closure, the recipient of an actor, or another [`Observer`].
-    #[must_use]
-    pub fn with_observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Some(Arc::new(observer));
-        self
-    }
-
-    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
-    #[must_use]
-    pub fn with_span(mut self, span: Span) -> Self {
-        self.span = span;
-        self
-    }
 }
+
+with_request_fields!([<Q>] AboutResponse<Q>);
 
 impl<Q: Default> From<&str> for AboutResponse<Q> {
     fn from(response_id: &str) -> Self {
