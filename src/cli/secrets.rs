@@ -1,6 +1,9 @@
 //! Keeping keys off the screen.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// What is shown in place of a secret.
 const REDACTED: &str = "[redacted]";
@@ -8,28 +11,38 @@ const REDACTED: &str = "[redacted]";
 const MIN_SECRET_BYTES: usize = 4;
 
 /// The keys of a request. The library does not print them; but servers repeat them, for one in the error that refuses them.
+///
+/// Its clones know what any of them learns.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Arc<[String]>);
+pub(super) struct Secrets(Arc<RwLock<Vec<String>>>);
 
 impl Secrets {
     pub(super) fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        Self(
-            secrets
-                .into_iter()
-                .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
-                .collect(),
-        )
+        let new = Self::default();
+        new.learn(secrets);
+        new
+    }
+
+    /// Hides these, too, from now on. What was learned before may still come back from a server.
+    pub(super) fn learn(&self, secrets: impl IntoIterator<Item = String>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for secret in secrets {
+            if secret.len() >= MIN_SECRET_BYTES && !known.contains(&secret) {
+                known.push(secret);
+            }
+        }
     }
 
     /// These, and others.
     pub(super) fn and(&self, others: impl IntoIterator<Item = String>) -> Self {
-        Self::new(self.0.iter().cloned().chain(others))
+        self.learn(others);
+        self.clone()
     }
 
     /// The text without any of them.
     pub(super) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
-        for secret in self.0.iter() {
+        for secret in &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             if text.contains(secret) {
                 text = Cow::Owned(text.replace(secret, REDACTED));
             }
@@ -50,5 +63,8 @@ mod tests {
             "a key [redacted][redacted], an[redacted]"
         );
         assert_eq!(Secrets::default().hide("sk"), "sk");
+        let before = secrets.clone();
+        secrets.learn(["sk-67890".into()]);
+        assert_eq!(before.hide("sk-67890"), "[redacted]");
     }
 }

@@ -36,8 +36,8 @@ const DEFAULT_PORT: u16 = 8484;
 
 /// Relay clients of both APIs to servers of either, until Ctrl-C or SIGTERM
 ///
-/// One line on stdout says the base URL for clients. Without a provider the embedded one answers. SIGHUP reads --config and the
-/// tokens again. Exit status: 0 it has drained after a SIGTERM, or --check found nothing; 2 wrong usage or configuration; 130 stopped by
+/// One line on stdout says the base URL for clients. Without a provider the embedded one answers. SIGHUP reads --config, the
+/// tokens and --key-file again. Exit status: 0 it has drained after a SIGTERM, or --check found nothing; 2 wrong usage or configuration; 130 stopped by
 /// Ctrl-C.
 #[derive(Args)]
 #[command(mut_args(brief))]
@@ -151,8 +151,9 @@ impl Serve {
             let relay = Relay::new(runtime, setting.routes, setting.relay);
             relay.set_tokens(tokens);
             let reload = Reload {
-                config: self.config,
+                secrets: setting.secrets,
                 tokens: setting.tokens,
+                serve: self,
             };
             serve(relay, reload, listeners, drain, &mut interrupts).await
         })
@@ -179,22 +180,12 @@ impl Serve {
             }
             None => {
                 let keys = self.keys()?;
-                let (first, others) = match &*keys {
-                    [] => (None, &[][..]),
-                    [first, others @ ..] => (Some(&**first), others),
-                };
-                let upstream = self.provider.upstream_with_clients_key(first)?;
-                let with_key = |key: &String| {
-                    let upstream = self.provider.upstream_with_clients_key(Some(key))?;
-                    Ok::<_, UsageError>(upstream.provider.into())
-                };
-                let others = others.iter().map(with_key).collect::<Result<_, _>>()?;
-                let target = Target::with_keys(upstream.provider.clone().into(), others);
+                let (upstream, routes) = self.keyed(&keys)?;
                 Setting {
                     runtime: SupervisorConfig::new(upstream.provider.clone()),
                     transport: upstream.transport()?,
                     secrets: upstream.secrets.and(keys),
-                    routes: RouteTable::new(vec![Route::new("*", target)]),
+                    routes,
                     relay: RelayConfig::default(),
                     listen: Vec::new(),
                     tokens: None,
@@ -218,6 +209,28 @@ impl Serve {
 }
 
 impl Serve {
+    /// Whom the options name, and the routes to there with these keys.
+    fn keyed(&self, keys: &[String]) -> Result<(Upstream, RouteTable), UsageError> {
+        let (first, others) = match keys {
+            [] => (None, &[][..]),
+            [first, others @ ..] => (Some(&**first), others),
+        };
+        let upstream = self.provider.upstream_with_clients_key(first)?;
+        let with_key = |key: &String| {
+            let upstream = self.provider.upstream_with_clients_key(Some(key))?;
+            Ok::<_, UsageError>(upstream.provider.into())
+        };
+        let others = others.iter().map(with_key).collect::<Result<_, _>>()?;
+        let target = Target::with_keys(upstream.provider.clone().into(), others);
+        Ok((upstream, RouteTable::new(vec![Route::new("*", target)])))
+    }
+
+    /// Whether `--key-file` can be read again.
+    fn has_key_file(&self) -> bool {
+        let path = self.key_file.as_ref();
+        path.is_some_and(|path| path.as_os_str() != "-")
+    }
+
     /// What `--key-file` holds.
     fn keys(&self) -> Result<Vec<String>, UsageError> {
         let Some(path) = &self.key_file else {
@@ -286,21 +299,36 @@ fn tokens(path: Option<&PathBuf>) -> Result<Option<Tokens>, UsageError> {
 
 /// What SIGHUP reads again.
 struct Reload {
-    config: Option<PathBuf>,
+    serve: Serve,
     tokens: Option<PathBuf>,
+    /// What logs hide.
+    secrets: Secrets,
 }
 
 impl Reload {
+    fn read(&self) -> Result<(Option<RouteTable>, Option<Tokens>), UsageError> {
+        let routes = match &self.serve.config {
+            Some(path) => {
+                let read = configuration(path)?;
+                self.secrets.learn(read.secrets().to_vec());
+                Some(read.routes)
+            }
+            None if self.serve.has_key_file() => {
+                let keys = self.serve.keys()?;
+                self.secrets.learn(keys.iter().cloned());
+                Some(self.serve.keyed(&keys)?.1)
+            }
+            None => None,
+        };
+        Ok((routes, tokens(self.tokens.as_ref())?))
+    }
+
     /// All of it, or nothing.
     fn reload(&self, relay: &Relay) {
-        let read = || {
-            let read = self.config.as_ref().map(configuration).transpose()?;
-            Ok::<_, UsageError>((read, tokens(self.tokens.as_ref())?))
-        };
-        match read() {
-            Ok((read, tokens)) => {
-                if let Some(read) = read {
-                    relay.set_routes(read.routes);
+        match self.read() {
+            Ok((routes, tokens)) => {
+                if let Some(routes) = routes {
+                    relay.set_routes(routes);
                 }
                 relay.set_tokens(tokens);
                 console::complain(

@@ -448,6 +448,48 @@ fn keys_of_a_file_or_of_standard_input_ask_and_are_never_shown() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn hangup_reads_the_keys_again_and_none_is_shown() {
+    let folder = Folder::new();
+    let keys = folder.write("keys", "sk-hunter2-first\n");
+    // It repeats the key that it refuses.
+    let refusal = Reply::json(serde_json::json!({"error": {"message": "bad sk-hunter2-second"}}));
+    let refusal = refusal.with_status(http::StatusCode::UNAUTHORIZED);
+    let server = provider(Script::new([Reply::default(), refusal]));
+    let url = server.base_url();
+    let mut relaying = Relaying::start(&["--base-url", &url, "--key-file", &keys, "-vv"]);
+    let post = |relaying: &Relaying| ask(&relaying.address, "POST", "/v1/responses", "", ASKED);
+    post(&relaying);
+    folder.write("keys", "sk-hunter2-second\n");
+    relaying.running.signal("HUP");
+    let read_again = |text: &str| text.contains("read again: new requests");
+    relaying.running.until_stderr(read_again);
+    post(&relaying);
+    folder.write("keys", "# none\n");
+    relaying.running.signal("HUP");
+    let nothing =
+        |text: &str| text.contains("nothing has changed") && text.contains("no key in it");
+    relaying.running.until_stderr(nothing);
+    post(&relaying);
+    let requests = server.requests();
+    let sent: Vec<_> = requests
+        .iter()
+        .map(|it| &it.headers["authorization"])
+        .collect();
+    assert_eq!(sent[0], "Bearer sk-hunter2-first");
+    assert!(
+        sent.len() > 2
+            && sent[1..]
+                .iter()
+                .all(|key| *key == "Bearer sk-hunter2-second"),
+        "{sent:?}"
+    );
+    relaying.running.signal("INT");
+    let ran = relaying.running.finish();
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+}
+
 #[test]
 fn short_help_has_what_most_need_and_long_help_all() {
     let [short, long] = ["-h", "--help"].map(|flag| run(&["serve", flag]).stdout);
