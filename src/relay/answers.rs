@@ -1,28 +1,27 @@
 //! Answers: what becomes of a `POST`. A pump fills one, and its readers are the clients.
 
 mod answer;
+mod items;
 mod limits;
+mod list;
 mod log;
 mod piece;
 mod reader;
+mod storage;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
-    borrow::Cow,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
-use self::log::Ledger;
 pub(in crate::relay) use self::{
     answer::{About, Answer},
     limits::Bounds,
@@ -30,18 +29,9 @@ pub(in crate::relay) use self::{
     piece::Piece,
     reader::Reader,
 };
-use super::{
-    access::Client,
-    block::{self, Event},
-    config::RelayConfig,
-    makers::{Made, Makers},
-    resume::object,
-    routing::Maker,
-};
-use crate::store::{MemoryStore, StoreLimits, StreamStore};
-
-/// How many turns a conversation may have that goes on by ids.
-const MAX_TURNS: usize = 1000;
+use self::{list::Lists, log::Ledger, storage::Storage};
+use super::{access::Client, config::RelayConfig, makers::Makers};
+use crate::store::{MemoryStore, StoreError, StoreLimits, StreamInfo, StreamStore};
 
 /// How often it is looked for answers whose time has passed, at most.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -56,9 +46,10 @@ struct Inner {
     bounds: Bounds,
     retention: Duration,
     ledger: Arc<Ledger>,
-    store: Arc<dyn StreamStore>,
+    storage: Arc<Storage>,
     known: Mutex<Known>,
     makers: Makers,
+    lists: Lists,
 }
 
 #[derive(Default)]
@@ -92,18 +83,19 @@ impl Answers {
                 .with_bytes(bounds.bytes);
             Arc::new(MemoryStore::new(limits))
         });
-        Self::with(bounds, config.retention, store)
+        Self::with(bounds, config, store)
     }
 
-    fn with(bounds: Bounds, retention: Duration, store: Arc<dyn StreamStore>) -> Self {
+    fn with(bounds: Bounds, config: &RelayConfig, store: Arc<dyn StreamStore>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 bounds,
-                retention,
+                retention: config.retention,
                 ledger: Arc::default(),
-                store,
+                storage: Arc::new(Storage::new(store, config)),
                 known: Mutex::default(),
                 makers: Makers::default(),
+                lists: Lists::default(),
             }),
         }
     }
@@ -122,13 +114,13 @@ impl Answers {
         let room = known.rooms.entry(client.clone()).or_default();
         let ledgers = [room.ledger.clone(), self.inner.ledger.clone()];
         let bounds = self.inner.bounds.clone();
-        let store = self.inner.store.clone();
+        let storage = self.inner.storage.clone();
         let answer = Arc::new(Answer::new(
             new_id(),
             client.clone(),
             about,
             bounds,
-            store,
+            storage,
             ledgers,
         ));
         room.answers.insert(answer.id_shared(), answer.clone());
@@ -137,8 +129,36 @@ impl Answers {
         answer
     }
 
-    /// The answer of this client with this id, of ours or of a server's; of the latter the newest.
-    pub(in crate::relay) fn find(&self, client: &Client, id: &str) -> Option<Arc<Answer>> {
+    /// The answer of this client with this id, of ours or of a server's; of the latter the newest. It may be one of another node's.
+    pub(in crate::relay) async fn find(
+        &self,
+        client: &Client,
+        id: &str,
+    ) -> Result<Option<Arc<Answer>>, ReadError> {
+        let here = self.find_here(client, id);
+        let storage = &self.inner.storage;
+        let is_here = here.as_ref().is_some_and(|answer| !answer.is_in_store());
+        if is_here || !storage.is_shared {
+            return Ok(here);
+        }
+        let client_there = client.in_store();
+        match storage.asked(storage.store.find(&client_there, id)).await {
+            Ok(info) => Ok(Some(match here {
+                Some(here) if here.id() == info.stream.id => here,
+                _ => self.elsewhere(client, info),
+            })),
+            Err(StoreError::Unknown) => {
+                // Another node deleted it.
+                if let Some(gone) = here {
+                    self.forget(&gone);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn find_here(&self, client: &Client, id: &str) -> Option<Arc<Answer>> {
         let mut known = self.known();
         self.let_go(&mut known);
         let room = known.rooms.get(client)?;
@@ -146,8 +166,14 @@ impl Answers {
         room.answers.get(id).cloned()
     }
 
-    /// All answers of this client, the newest first.
-    pub(in crate::relay) fn list(&self, client: &Client) -> Vec<Arc<Answer>> {
+    /// One that this node does not write. Nobody keeps it but whom it is given to.
+    fn elsewhere(&self, client: &Client, info: StreamInfo) -> Arc<Answer> {
+        let (bounds, storage) = (self.inner.bounds.clone(), self.inner.storage.clone());
+        Arc::new(Answer::elsewhere(info, client.clone(), bounds, storage))
+    }
+
+    /// Those of this client that are here, the newest first.
+    fn list_here(&self, client: &Client) -> Vec<Arc<Answer>> {
         let mut known = self.known();
         self.let_go(&mut known);
         let of_client = known.order.iter().rev();
@@ -166,142 +192,24 @@ impl Answers {
         }
     }
 
-    fn remember(&self, answer: &Answer, text: &str) {
-        if let Some(maker) = answer.maker().cloned() {
-            let answer_id = answer.id_shared();
-            let made = Made {
-                maker,
-                answer: answer_id,
-            };
-            self.inner.makers.remember(answer.client(), text, made);
+    /// Forgets an answer, which runs on for those who read it, here and in the store.
+    pub(in crate::relay) async fn remove(&self, answer: &Answer) -> Result<(), ReadError> {
+        self.forget(answer);
+        let storage = &self.inner.storage;
+        match storage.asked(storage.store.remove(&answer.key())).await {
+            Err(StoreError::Unavailable(_)) if storage.is_shared => Err(ReadError::Unavailable),
+            // One that the store never had is gone all the same.
+            _ => Ok(()),
         }
     }
 
-    /// Remembers who made the items that are done in these blocks: by their ids, and by what is sealed in them.
-    pub(in crate::relay) fn remember_items(
-        &self,
-        answer: &Answer,
-        blocks: impl Iterator<Item = Bytes>,
-    ) {
-        // One delivery may have all of an answer: its deltas are not read for this.
-        let with_items = blocks.filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
-        for block in with_items {
-            let data = block::data(&block);
-            let event = Event::read(&data);
-            let Some(item) = event
-                .item
-                .filter(|_| event.kind() == "response.output_item.done")
-            else {
-                continue;
-            };
-            self.remember_item(answer, item);
+    fn forget(&self, answer: &Answer) {
+        let mut known = self.known();
+        let before = known.order.len();
+        known.order.retain(|other| other.id() != answer.id());
+        if known.order.len() < before {
+            known.forget(answer);
         }
-    }
-
-    fn remember_item(&self, answer: &Answer, item: &RawValue) {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Item<'a> {
-            #[serde(borrow)]
-            id: Option<Cow<'a, str>>,
-            #[serde(borrow)]
-            encrypted_content: Option<Cow<'a, str>>,
-        }
-        let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
-        let texts = [item.id, item.encrypted_content];
-        self.remember_texts(answer, texts.into_iter().flatten());
-    }
-
-    /// Remembers who made what these texts stand for: ids of items, and what is sealed in them.
-    pub(in crate::relay) fn remember_texts<'a>(
-        &self,
-        answer: &Answer,
-        texts: impl Iterator<Item = Cow<'a, str>>,
-    ) {
-        for text in texts {
-            self.remember(answer, &text);
-        }
-    }
-
-    /// Who gave this client an answer or an item with this id, or what is sealed so.
-    pub(in crate::relay) fn maker(&self, client: &Client, text: &str) -> Option<Maker> {
-        let made = self.inner.makers.find(client, text);
-        made.map(|made| made.maker).or_else(|| {
-            let answer = self.find(client, text)?;
-            answer.maker().cloned()
-        })
-    }
-
-    /// Of these items those that stand in answers which this client was given and which are stored.
-    pub(in crate::relay) async fn items_by_id(
-        &self,
-        client: &Client,
-        ids: &[&str],
-    ) -> HashMap<String, Value> {
-        let mut found = HashMap::new();
-        for id in ids {
-            if found.contains_key(*id) {
-                continue;
-            }
-            let made = self.inner.makers.find(client, id);
-            let answer = made.and_then(|made| self.find(client, &made.answer));
-            let Some(answer) = answer.filter(|answer| answer.about().stored) else {
-                continue;
-            };
-            // One that can't be read any more is as one that was never there.
-            let blocks = answer.blocks().await.unwrap_or_default();
-            let output = object::object_of(&answer, &blocks)["output"].take();
-            let Value::Array(output) = output else {
-                continue;
-            };
-            for item in output {
-                if let Some(id) = item["id"].as_str() {
-                    found.insert(id.to_owned(), item);
-                }
-            }
-        }
-        found
-    }
-
-    /// Forgets an answer. It runs on for those who read it.
-    pub(in crate::relay) async fn remove(&self, answer: &Answer) {
-        {
-            let mut known = self.known();
-            let before = known.order.len();
-            known.order.retain(|other| other.id() != answer.id());
-            if known.order.len() < before {
-                known.forget(answer);
-            }
-        }
-        // One that the store never had, or does not give back, is gone all the same.
-        let _ = self.inner.store.remove(&answer.key()).await;
-    }
-
-    /// All items that came before a request which goes on from this answer: of each answer in the chain its input, then its output.
-    /// `None` where one of them is not known, or has no end yet.
-    pub(in crate::relay) async fn items(&self, client: &Client, id: &str) -> Option<Vec<Value>> {
-        let mut id = id.to_owned();
-        let mut turns = Vec::new();
-        loop {
-            let answer = self.find(client, &id)?;
-            if !answer.about().stored || answer.end_so_far().is_none() || turns.len() > MAX_TURNS {
-                return None;
-            }
-            let blocks = answer.blocks().await.ok()?;
-            let mut turn = object::input_items(&answer);
-            if let Some(Value::Array(output)) =
-                object::object_of(&answer, &blocks).get_mut("output")
-            {
-                turn.append(output);
-            }
-            turns.push(turn);
-            let request: Value = serde_json::from_slice(&answer.about().request).ok()?;
-            match &request["previous_response_id"] {
-                Value::String(previous) => id = previous.clone(),
-                _ => break,
-            }
-        }
-        Some(turns.into_iter().rev().flatten().collect())
     }
 
     /// Lets go of those whose time has passed, and of the oldest of too many, or whose requests are too long together.
@@ -362,18 +270,22 @@ impl fmt::Debug for Answers {
     }
 }
 
-/// An id that nobody guesses and that never comes again: 128 random bits.
+/// An id that nobody guesses and that never comes again.
 fn new_id() -> Arc<str> {
+    format!("relay_{}", random_digits()).into()
+}
+
+/// 128 random bits.
+fn random_digits() -> String {
+    use fmt::Write as _;
     let mut random = [0; 16];
     // It fails where the system has no randomness at all; an id that can be guessed is none.
     SystemRandom::new()
         .fill(&mut random)
         .expect("the system's randomness");
-    let mut id = String::with_capacity(38);
-    id.push_str("relay_");
+    let mut digits = String::with_capacity(32);
     for byte in random {
-        use fmt::Write as _;
-        let _ = write!(id, "{byte:02x}");
+        let _ = write!(digits, "{byte:02x}");
     }
-    id.into()
+    digits
 }

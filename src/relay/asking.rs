@@ -139,6 +139,7 @@ impl Asks {
             provider: first.provider.name().to_owned(),
             detached,
             stored: prompt.options.store != Some(false),
+            background: prompt.options.background == Some(true),
             request: body,
         };
         let renames = first.model.is_some();

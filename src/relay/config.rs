@@ -79,8 +79,14 @@ pub struct RelayConfig {
     pub hosts: Vec<String>,
     /// The origins whose pages may ask, such as `https://app.example`: exactly as browsers send them.
     pub origins: Vec<String>,
-    /// Where answers are kept after their end; in memory, if it is not said.
+    /// Where answers are kept: in memory after their end, if it is not said. In one that several nodes share they are written while they run,
+    /// and every node answers for all.
     pub store: Option<Arc<dyn StreamStore>>,
+    /// What this node is called in a store that several share; each process adds digits of its own to it.
+    pub node: Option<String>,
+    /// For how long an answer in such a store is this node's after it wrote last. When it has gone away, another node goes on with the answer,
+    /// or ends it, after this time at the latest.
+    pub claim_time: Duration,
 }
 
 impl Default for RelayConfig {
@@ -104,6 +110,8 @@ impl Default for RelayConfig {
             hosts: Vec::new(),
             origins: Vec::new(),
             store: None,
+            node: None,
+            claim_time: Duration::from_secs(10),
         }
     }
 }
@@ -127,4 +135,6 @@ with_fields!(RelayConfig {
     with_hosts(hosts: Vec<String>),
     with_origins(origins: Vec<String>),
     with_store(store: Arc<dyn StreamStore> => Some(store)),
+    with_node(node: String => Some(node)),
+    with_claim_time(claim_time: Duration),
 });

@@ -110,6 +110,11 @@ impl Body {
                 "store_unavailable",
                 "what is kept of the answer can not be read now",
             ),
+            ReadError::Lost | ReadError::HandedOn => (
+                ErrorKind::Unavailable,
+                "node_lost",
+                "the node that answered is gone, and what was read of it is not what goes on",
+            ),
         };
         let error = ApiError::new(kind, message).with_details(|details| {
             details.code = Some(code.to_owned());

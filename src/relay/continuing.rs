@@ -21,6 +21,9 @@ use crate::{
     wire::Wire,
 };
 
+/// Of how many sealed texts it is looked for who made them: in most conversations the last one tells.
+const MAX_SEALED: usize = 16;
+
 /// What of a request only those can read who made it.
 #[derive(Default)]
 pub(super) struct Continued {
@@ -36,6 +39,8 @@ pub(super) struct Continued {
     earlier: Option<Vec<ResponseItem>>,
     /// The items that references stand for, of those that the relay has yet.
     referenced: HashMap<String, Value>,
+    /// Why some of that is missing, though it may be there.
+    unread: Option<ApiError>,
 }
 
 impl Continued {
@@ -55,22 +60,38 @@ impl Continued {
         if !is_stored && sealed.is_empty() {
             return Self::default();
         }
-        let of_previous = previous.and_then(|id| answers.maker(client, id));
-        let is_known = |id| of_previous.is_some() || answers.find(client, id).is_some();
         // Nobody is given a conversation here: a relay has no route that makes one.
-        let unknown = conversation.map(refusal::no_conversation);
-        let unknown = unknown.or_else(|| {
-            let previous = previous.filter(|id| !is_known(id))?;
-            Some(refusal::no_response(previous))
-        });
-        let unknown = unknown.or_else(|| {
-            let is_unknown = |id: &&&str| answers.maker(client, id).is_none();
-            let id = references.iter().find(is_unknown)?;
-            Some(refusal::no_item(id))
-        });
-        // Of several the last: it is what the answer goes on from at once.
-        let mut others = references.iter().rev().chain(sealed.iter().rev());
-        let maker = of_previous.or_else(|| others.find_map(|text| answers.maker(client, text)));
+        let mut unknown = conversation.map(refusal::no_conversation);
+        let mut of_previous = None;
+        if let Some(id) = previous {
+            match answers.maker_of(client, id).await {
+                Ok(Some(maker)) => of_previous = maker,
+                Ok(None) => drop(unknown.get_or_insert_with(|| refusal::no_response(id))),
+                Err(_) => drop(unknown.get_or_insert_with(refusal::store_unavailable)),
+            }
+        }
+        let mut of_others = None;
+        for id in &references {
+            match answers.maker(client, id).await {
+                // Of several the last: it is what the answer goes on from at once.
+                Ok(Some(maker)) => of_others = Some(maker),
+                Ok(None) => {
+                    unknown.get_or_insert_with(|| refusal::no_item(id));
+                }
+                Err(_) => {
+                    unknown.get_or_insert_with(refusal::store_unavailable);
+                    break;
+                }
+            }
+        }
+        let mut maker = of_previous.or(of_others);
+        for text in sealed.iter().rev().take(MAX_SEALED) {
+            if maker.is_some() {
+                break;
+            }
+            // Whoever made it where the store does not answer, the first target is asked as with all that is not known.
+            maker = answers.maker(client, text).await.unwrap_or_default();
+        }
         let made_here = |target: &Target| {
             let is_maker = |maker: &Maker| target.provider.name() == &*maker.provider;
             maker.as_ref().is_some_and(is_maker)
@@ -89,7 +110,13 @@ impl Continued {
         };
         if is_stored && !matches!(&*targets, [only] if is_kept(only)) {
             if let Some(previous) = previous {
-                let items = answers.items(client, previous).await;
+                let items = match answers.items(client, previous).await {
+                    Ok(items) => items,
+                    Err(_) => {
+                        continued.unread = Some(refusal::store_unavailable());
+                        None
+                    }
+                };
                 continued.earlier = items.and_then(|items| {
                     let items = items.into_iter().map(serde_json::from_value);
                     items.collect::<Result<_, _>>().ok()
@@ -99,7 +126,10 @@ impl Continued {
             let earlier: Vec<_> = earlier.collect();
             let all = earlier.iter().map(|id| &**id).chain(references);
             let references: Vec<&str> = all.collect();
-            continued.referenced = answers.items_by_id(client, &references).await;
+            match answers.items_by_id(client, &references).await {
+                Ok(referenced) => continued.referenced = referenced,
+                Err(_) => continued.unread = Some(refusal::store_unavailable()),
+            }
         }
         continued.maker = maker;
         continued
@@ -165,6 +195,9 @@ impl Continued {
 
     /// Puts in what ids stand for.
     fn put_in(&self, prompt: &mut Prompt) -> Result<(), ApiError> {
+        if let Some(unread) = &self.unread {
+            return Err(unread.clone());
+        }
         if let Some(id) = prompt.options.previous_response_id.take() {
             let mut items = (self.earlier.clone()).ok_or_else(|| refusal::no_response(&id))?;
             items.append(&mut prompt.input);

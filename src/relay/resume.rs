@@ -13,7 +13,6 @@ use actix_web::{
     middleware::from_fn,
     web::{Data, Path, Query, ServiceConfig, delete, get, head, post, resource},
 };
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -90,36 +89,36 @@ async fn answer_of(
     id: &str,
 ) -> Result<Arc<Answer>, HttpResponse> {
     let client = gate::admit(request, shared).map_err(|refusal| refusal.respond())?;
-    match shared.answers.find(&client, id) {
-        Some(answer) => Ok(answer),
-        None => Err(forward::about(request, shared, id)
+    match shared.answers.find(&client, id).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(forward::about(request, shared, id)
             .await
             .unwrap_or_else(|| not_found(id))),
+        Err(error) => Err(unreadable(error)),
     }
 }
 
-/// The blocks of an answer, all that there are.
-async fn blocks_of(answer: &Answer) -> Result<Vec<Bytes>, HttpResponse> {
-    answer.blocks().await.map_err(|error| {
-        let (status, code, message) = match error {
-            ReadError::NotResumable | ReadError::TooSlow => (
-                StatusCode::CONFLICT,
-                "stream_not_resumable",
-                "The response is longer than what is kept of one: it can not be resumed.",
-            ),
-            ReadError::Expired => (
-                StatusCode::NOT_FOUND,
-                "stream_expired",
-                "The response is not kept any longer.",
-            ),
-            ReadError::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store_unavailable",
-                "What is kept of the response can not be read now.",
-            ),
-        };
-        refuse(status, Some(code), message)
-    })
+/// Why what is asked for can't be read, or done.
+fn unreadable(error: ReadError) -> HttpResponse {
+    let (status, code, message) = match error {
+        ReadError::NotResumable | ReadError::TooSlow => (
+            StatusCode::CONFLICT,
+            "stream_not_resumable",
+            "The response is longer than what is kept of one: it can not be resumed.",
+        ),
+        ReadError::Expired => (
+            StatusCode::NOT_FOUND,
+            "stream_expired",
+            "The response is not kept any longer.",
+        ),
+        ReadError::Unavailable | ReadError::Lost | ReadError::HandedOn => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "The store that keeps responses does not answer: one that has ended, or that another node of this relay answers, can \
+             not be read, stopped or gone on with now.",
+        ),
+    };
+    refuse(status, Some(code), message)
 }
 
 #[derive(Deserialize)]
@@ -142,7 +141,7 @@ async fn retrieve(
             .and_then(|id| id.to_str().ok());
         let after = query.starting_after.as_deref().or(last_seen);
         let is_stream = query.stream.as_deref() == Some("true") || last_seen.is_some();
-        let blocks = blocks_of(&answer).await?;
+        let blocks = answer.blocks().await.map_err(unreadable)?;
         if !is_stream {
             return if answer.about().wire == Wire::Responses {
                 Ok(HttpResponse::Ok().json(object::object_of(&answer, &blocks)))
@@ -199,11 +198,12 @@ async fn retrieve(
 async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
     let cancelled = async {
         let answer = answer_of(&request, &shared, &id).await?;
-        if answer.cancel(CANCEL_PATIENCE).await.is_none() {
+        let end = answer.cancel(CANCEL_PATIENCE).await.map_err(unreadable)?;
+        if end.is_none() {
             return Err(pending());
         }
         // One that runs in the background there does not end with our stream.
-        if object::is_in_background(&answer) {
+        if answer.about().background {
             let told = timeout(
                 CANCEL_PATIENCE,
                 told_to_the_server(&request, &shared, &answer),
@@ -252,17 +252,23 @@ async fn told_to_the_server(
 }
 
 async fn remove(request: HttpRequest, shared: Data<Shared>, id: Path<String>) -> HttpResponse {
-    match answer_of(&request, &shared, &id).await {
-        Ok(answer) => {
-            answer.cancel(CANCEL_PATIENCE).await;
-            if let Some(failure) = told_to_the_server(&request, &shared, &answer).await {
-                return failure;
-            }
-            shared.answers.remove(&answer).await;
-            HttpResponse::Ok().json(json!({"id": *id, "object": "response", "deleted": true}))
+    let removed = async {
+        let answer = answer_of(&request, &shared, &id).await?;
+        let end = answer.cancel(CANCEL_PATIENCE).await.map_err(unreadable)?;
+        // Its writer would bring it back.
+        if end.is_none() && answer.info().is_some() {
+            return Err(pending());
         }
-        Err(refusal) => refusal,
-    }
+        if let Some(failure) = told_to_the_server(&request, &shared, &answer).await {
+            return Err(failure);
+        }
+        let removed = shared.answers.remove(&answer).await;
+        removed.map_err(unreadable)?;
+        Ok(HttpResponse::Ok().json(json!({"id": *id, "object": "response", "deleted": true})))
+    };
+    removed
+        .await
+        .unwrap_or_else(|refusal: HttpResponse| refusal)
 }
 
 #[derive(Deserialize)]
@@ -282,11 +288,15 @@ async fn list_input(
         Ok(answer) => answer,
         Err(refusal) => return refusal,
     };
+    let asked = match answer.request().await {
+        Ok(asked) => asked,
+        Err(error) => return unreadable(error),
+    };
     let limit = page.limit.unwrap_or(20);
     if limit == 0 || limit > MAX_PAGE {
         return refuse(StatusCode::BAD_REQUEST, None, "limit is from 1 to 100.");
     }
-    let mut items = object::input_items(&answer);
+    let mut items = object::input_items(&answer, &asked);
     if page.order.as_deref() != Some("asc") {
         items.reverse();
     }

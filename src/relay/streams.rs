@@ -91,7 +91,7 @@ async fn list(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     if !is_watched {
-        return response.json(streams_of(&shared, &client));
+        return response.json(streams_of(&shared, &client, Duration::ZERO).await);
     }
     response
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -110,7 +110,7 @@ fn watched(shared: Arc<Shared>, client: Client) -> impl Stream<Item = Result<Byt
             while left > 0 && !shared.drain.is_draining() {
                 looks.tick().await;
                 left -= 1;
-                let list = streams_of(&shared, &client).to_string();
+                let list = streams_of(&shared, &client, PACE / 2).await.to_string();
                 if list != last {
                     let event = Bytes::from(format!("data: {list}\n\n"));
                     return Some((Ok(event), (looks, left, list)));
@@ -121,16 +121,23 @@ fn watched(shared: Arc<Shared>, client: Client) -> impl Stream<Item = Result<Byt
     })
 }
 
-/// The streams of a client: those that run, then those that have ended, the newest first.
-fn streams_of(shared: &Shared, client: &Client) -> Value {
-    let all = shared.answers.list(client);
-    let total = all.len();
+/// The streams of a client: those that run, then those that have ended, the newest first. `store` is there where that does not answer, and the
+/// streams of other nodes are missing. What is known of those may be so old.
+async fn streams_of(shared: &Shared, client: &Client, may_be_old: Duration) -> Value {
+    let all = shared.answers.list(client, may_be_old).await;
+    let total = all.answers.len();
     let (running, ended): (Vec<_>, Vec<_>) = all
+        .answers
         .into_iter()
         .partition(|answer| answer.end_so_far().is_none());
     let shown = running.iter().chain(&ended).take(LISTED);
     let shown: Vec<_> = shown.map(|answer| row(answer)).collect();
-    json!({"object": "list", "total": total, "running": running.len(), "data": shown})
+    let mut list =
+        json!({"object": "list", "total": total, "running": running.len(), "data": shown});
+    if !all.is_whole {
+        list["store"] = "unavailable".into();
+    }
+    list
 }
 
 fn row(answer: &Answer) -> Value {
@@ -188,6 +195,7 @@ mod tests {
             provider: "nobody".to_owned(),
             detached: false,
             stored: true,
+            background: false,
             request: Bytes::new(),
         };
         relay.shared.answers.begin(&Client::Anonymous, about)
@@ -203,7 +211,7 @@ mod tests {
             answer.set_failure(&long);
             answer.end(End::Failed);
         }
-        let list = streams_of(&relay.shared, &Client::Anonymous);
+        let list = streams_of(&relay.shared, &Client::Anonymous, Duration::ZERO).await;
         assert_eq!([&list["total"], &list["running"]], [LISTED + 11, 1]);
         let rows = list["data"].as_array().expect("rows");
         assert_eq!((rows.len(), &rows[0]["model"]), (LISTED, &json!("runs")));

@@ -10,8 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use tokio::{runtime::Handle, time::Instant};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
 use super::super::{access::Client, routing::Maker};
 use super::{
@@ -19,10 +22,12 @@ use super::{
     log::{End, Ledger, Log, ReadError},
     piece::Piece,
     reader::Reader,
+    storage::Storage,
+    told::{Told, since_1970},
 };
 use crate::{
     protocol::TokenUsage,
-    store::{Append, StoreError, StreamKey, StreamStore},
+    store::{Append, StoreError, StreamInfo, StreamKey},
     wire::Wire,
 };
 
@@ -39,6 +44,8 @@ pub(in crate::relay) struct About {
     pub(in crate::relay) detached: bool,
     /// Not asked for with `store: false`.
     pub(in crate::relay) stored: bool,
+    /// Its server was asked to go on with it by itself.
+    pub(in crate::relay) background: bool,
     /// The body of the request, unpacked: its input is what `input_items` and `previous_response_id` need.
     pub(in crate::relay) request: Bytes,
 }
@@ -50,7 +57,7 @@ impl About {
     }
 }
 
-/// One answer: its log, and what the list shows of it.
+/// One answer: its log, and what the list shows of it. Of one that another node writes it is what that said last.
 pub(in crate::relay) struct Answer {
     id: Arc<str>,
     client: Client,
@@ -63,12 +70,14 @@ pub(in crate::relay) struct Answer {
     attempt: AtomicU32,
     maker: OnceLock<Maker>,
     server_id: OnceLock<String>,
-    ended: OnceLock<Instant>,
+    goes_on: OnceLock<String>,
     usage: OnceLock<TokenUsage>,
     failure: OnceLock<String>,
-    store: Arc<dyn StreamStore>,
+    storage: Arc<Storage>,
     /// The store has the whole of it, and the log lets it go.
     is_in_store: Arc<AtomicBool>,
+    /// What the store had of it when it was looked for, if it is none of this node's.
+    elsewhere: Option<(StreamInfo, Told)>,
 }
 
 impl Answer {
@@ -77,7 +86,7 @@ impl Answer {
         client: Client,
         about: About,
         bounds: Bounds,
-        store: Arc<dyn StreamStore>,
+        storage: Arc<Storage>,
         ledgers: [Arc<Ledger>; 2],
     ) -> Self {
         Self {
@@ -91,12 +100,47 @@ impl Answer {
             attempt: AtomicU32::new(1),
             maker: OnceLock::new(),
             server_id: OnceLock::new(),
-            ended: OnceLock::new(),
+            goes_on: OnceLock::new(),
             usage: OnceLock::new(),
             failure: OnceLock::new(),
-            store,
+            storage,
             is_in_store: Arc::default(),
+            elsewhere: None,
         }
+    }
+
+    /// One that another node writes, or wrote, or this one before it began anew.
+    pub(super) fn elsewhere(
+        info: StreamInfo,
+        client: Client,
+        bounds: Bounds,
+        storage: Arc<Storage>,
+    ) -> Self {
+        let told = Told::read(&info.about);
+        let id = info.stream.id.as_str().into();
+        let mut answer = Self::new(
+            id,
+            client,
+            told.about(),
+            bounds,
+            storage,
+            Default::default(),
+        );
+        answer.began_at = told.began_at();
+        answer.attempt = told.attempt.into();
+        answer.first_block = told.first_block.map_or(0, |waited| waited + 1).into();
+        let set = |known: &OnceLock<String>, said: &Option<String>| {
+            if let Some(said) = said {
+                let _ = known.set(said.clone());
+            }
+        };
+        set(&answer.server_id, &told.server_id);
+        set(&answer.goes_on, &told.goes_on);
+        set(&answer.failure, &told.failure);
+        answer.usage = told.usage.map(OnceLock::from).unwrap_or_default();
+        answer.maker = told.maker().map(OnceLock::from).unwrap_or_default();
+        answer.elsewhere = Some((info, told));
+        answer
     }
 
     /// Ours: `relay_` and random digits.
@@ -130,7 +174,8 @@ impl Answer {
     /// The end: all blocks were pushed, the last of which says how it ended. The first end is the end.
     pub(in crate::relay) fn end(&self, end: End) {
         let blocks = self.log.whole();
-        let kept = blocks.filter(|_| self.about.is_kept() && self.log.is_resumable());
+        let is_kept = self.about.is_kept() && !self.storage.is_shared;
+        let kept = blocks.filter(|_| is_kept && self.log.is_resumable());
         // It lies in the store before anybody is told, where the store does that at once.
         let unfinished = kept
             .filter(|_| self.end_so_far().is_none())
@@ -138,9 +183,7 @@ impl Answer {
                 let mut kept = Box::pin(self.keep(blocks, end));
                 kept.as_mut().now_or_never().is_none().then_some(kept)
             });
-        if self.log.end(end) {
-            let _ = self.ended.set(Instant::now());
-        }
+        self.log.end(end);
         if self.is_in_store.load(Ordering::Acquire) {
             self.log.forget();
         }
@@ -151,7 +194,7 @@ impl Answer {
 
     /// Brings all blocks to the store.
     fn keep(&self, blocks: Vec<Bytes>, end: End) -> impl Future<Output = ()> + Send + use<> {
-        let (store, stream) = (self.store.clone(), self.key());
+        let (store, stream) = (self.storage.store.clone(), self.key());
         let (log, is_in_store) = (self.log.clone(), self.is_in_store.clone());
         let alias = self.server_id.get().cloned();
         async move {
@@ -221,6 +264,11 @@ impl Answer {
         let _ = self.failure.set(code.to_owned());
     }
 
+    /// The id by which its server goes on with it though nobody listens: then another node can.
+    pub(in crate::relay) fn set_goes_on(&self, id: &str) {
+        let _ = self.goes_on.set(id.to_owned());
+    }
+
     pub(super) fn set_server_id(&self, server_id: &str) {
         let _ = self.server_id.set(server_id.to_owned());
     }
@@ -229,53 +277,116 @@ impl Answer {
 
     /// Reads from the block behind `position` on: 0 is the first.
     pub(in crate::relay) fn read(&self, position: u64) -> Reader {
+        if self.elsewhere.is_some() {
+            return Reader::of_store(self.storage.store.tail(&self.key(), position + 1));
+        }
         // It sits down first: the log lets nothing go of what a reader has still to read.
         let reader = Reader::new(self.log.clone(), position);
         match self.is_in_store.load(Ordering::Acquire) {
-            true => Reader::of_store(self.store.tail(&self.key(), position + 1)),
+            true => Reader::of_store(self.storage.store.tail(&self.key(), position + 1)),
             false => reader,
         }
     }
 
-    /// Asks the pump to stop, and waits for the end, for as long.
-    pub(in crate::relay) async fn cancel(&self, patience: Duration) -> Option<End> {
-        self.log.cancel();
-        self.log.ended_within(patience).await
+    /// Asks the pump to stop, wherever it is, and waits for the end, for as long.
+    pub(in crate::relay) async fn cancel(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<End>, ReadError> {
+        match &self.elsewhere {
+            None => {
+                self.log.cancel();
+                Ok(self.log.ended_within(patience).await)
+            }
+            Some((StreamInfo { end: Some(end), .. }, _)) => Ok(Some(*end)),
+            Some((info, _)) => self.cancel_there(info, patience).await,
+        }
     }
 
+    async fn cancel_there(
+        &self,
+        info: &StreamInfo,
+        patience: Duration,
+    ) -> Result<Option<End>, ReadError> {
+        let store = &self.storage.store;
+        let ended = async {
+            store.cancel(&info.stream).await?;
+            let mut tail = store.tail(&info.stream, info.blocks + 1);
+            loop {
+                match tail.next().await {
+                    Some(entries) => {
+                        if let end @ Some(_) = entries?.end {
+                            return Ok(end);
+                        }
+                    }
+                    None => return Ok(None),
+                }
+            }
+        };
+        let ended = timeout(patience, ended).await;
+        ended.unwrap_or(Ok(None))
+    }
+
+    /// How it ended, of one of another node, if that was known when it was looked for.
     pub(in crate::relay) fn end_so_far(&self) -> Option<End> {
-        self.log.end_so_far()
+        match &self.elsewhere {
+            Some((info, _)) => info.end,
+            None => self.log.end_so_far(),
+        }
     }
 
     pub(super) fn ended_at(&self) -> Option<Instant> {
-        self.ended.get().copied()
+        self.log.ended_at()
     }
 
     pub(super) fn forget(&self) {
         self.log.forget();
     }
 
+    pub(super) fn is_in_store(&self) -> bool {
+        self.is_in_store.load(Ordering::Acquire)
+    }
+
+    /// What the store said of it, if it is none of this node's.
+    pub(in crate::relay) fn info(&self) -> Option<&StreamInfo> {
+        self.elsewhere.as_ref().map(|(info, _)| info)
+    }
+
     pub(in crate::relay) fn is_resumable(&self) -> bool {
-        self.is_in_store.load(Ordering::Acquire) || self.log.is_resumable()
+        self.elsewhere.is_some() || self.is_in_store() || self.log.is_resumable()
     }
 
     /// All blocks so far, if none is gone.
     pub(in crate::relay) async fn blocks(&self) -> Result<Vec<Bytes>, ReadError> {
-        if let Some(blocks) = self.log.whole().filter(|_| self.log.is_resumable()) {
-            return Ok(blocks);
-        }
-        // The log lets it go when the store has it.
-        if !self.is_in_store.load(Ordering::Acquire) {
-            return Err(ReadError::NotResumable);
+        if self.elsewhere.is_none() {
+            if let Some(blocks) = self.log.whole().filter(|_| self.log.is_resumable()) {
+                return Ok(blocks);
+            }
+            // The log lets it go when the store has it.
+            if !self.is_in_store() {
+                return Err(ReadError::NotResumable);
+            }
         }
         let stream = self.key();
         let mut blocks = Vec::new();
         loop {
-            let more = self.store.read(&stream, blocks.len() as u64 + 1).await?;
+            let more = self.storage.store.read(&stream, blocks.len() as u64 + 1);
+            let more = self.storage.asked(more).await?;
             let is_last = more.end.is_some() || more.blocks.is_empty();
             blocks.extend(more.blocks);
             if is_last {
                 return Ok(blocks);
+            }
+        }
+    }
+
+    /// The body of its request.
+    pub(in crate::relay) async fn request(&self) -> Result<Bytes, ReadError> {
+        match &self.elsewhere {
+            None => Ok(self.about.request.clone()),
+            Some((info, _)) => {
+                let request = self.storage.store.request(&info.stream);
+                Ok(self.storage.asked(request).await?)
             }
         }
     }
@@ -292,9 +403,11 @@ impl Answer {
 
     /// How many blocks came.
     pub(in crate::relay) fn count(&self) -> u64 {
-        self.log.len()
+        self.info()
+            .map_or_else(|| self.log.len(), |info| info.blocks)
     }
 
+    /// How many read it here.
     pub(in crate::relay) fn readers(&self) -> usize {
         self.log.readers()
     }
@@ -325,6 +438,9 @@ impl Answer {
 
     /// How long it has run, or ran.
     pub(in crate::relay) fn age(&self) -> Duration {
+        if let Some((_, told)) = &self.elsewhere {
+            return told.age();
+        }
         let until = self.ended_at().unwrap_or_else(Instant::now);
         until - self.began
     }
@@ -332,6 +448,31 @@ impl Answer {
     pub(in crate::relay) fn time_to_first_block(&self) -> Option<Duration> {
         let waited = self.first_block.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(waited))
+    }
+}
+
+impl Answer {
+    /// What other nodes are to know of it.
+    fn told(&self) -> Told {
+        Told {
+            is_chat: self.about.wire == Wire::Chat,
+            model: self.about.model.clone(),
+            provider: self.provider().to_owned(),
+            key: self.maker().map(|maker| maker.key),
+            attempt: self.attempt(),
+            detached: self.about.detached,
+            stored: self.about.stored,
+            background: self.about.background,
+            began_at: since_1970(self.began_at),
+            first_block: self
+                .time_to_first_block()
+                .map(|time| time.as_millis() as u64),
+            ran: None,
+            server_id: self.server_id.get().cloned(),
+            goes_on: self.goes_on.get().cloned(),
+            usage: self.usage.get().copied(),
+            failure: self.failure.get().cloned(),
+        }
     }
 }
 

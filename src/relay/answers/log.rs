@@ -32,6 +32,10 @@ pub(in crate::relay) enum ReadError {
     Expired,
     /// The store that has it does not answer.
     Unavailable,
+    /// Another node writes it now, and not what was read here.
+    Lost,
+    /// This node ends, and another one goes on with it.
+    HandedOn,
 }
 
 impl From<StoreError> for ReadError {
@@ -94,6 +98,9 @@ struct State {
     pushed_bytes: u64,
     resumable: bool,
     end: Option<End>,
+    ended_at: Option<Instant>,
+    /// Nothing more comes, and no end: for this reason.
+    gone: Option<ReadError>,
     cancel: bool,
     seats: Vec<Option<Seat>>,
     readers: usize,
@@ -134,6 +141,10 @@ impl State {
         read.map_or(0, |read| self.pushed_bytes - read)
     }
 
+    fn is_over(&self) -> bool {
+        self.end.is_some() || self.gone.is_some()
+    }
+
     fn wake_readers(&mut self) {
         for seat in self.seats.iter_mut().flatten() {
             if let Some(waker) = seat.waker.take() {
@@ -154,6 +165,8 @@ impl Log {
                 pushed_bytes: 0,
                 resumable: true,
                 end: None,
+                ended_at: None,
+                gone: None,
                 cancel: false,
                 seats: Vec::new(),
                 readers: 0,
@@ -167,13 +180,23 @@ impl Log {
         }
     }
 
+    /// The first blocks lie elsewhere, and nobody here reads any.
+    pub(super) fn after(self, blocks: u64) -> Self {
+        {
+            let state = &mut *self.state();
+            (state.len, state.let_go) = (blocks, blocks);
+            (state.resumable, state.had_reader) = (false, true);
+        }
+        self
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn push(&self, pieces: impl IntoIterator<Item = Piece>) {
         let state = &mut *self.state();
-        if state.end.is_some() {
+        if state.is_over() {
             return;
         }
         let before = state.kept_bytes;
@@ -197,13 +220,25 @@ impl Log {
         state.wake_readers();
     }
 
-    pub(super) fn end(&self, end: End) -> bool {
+    /// The first end is the end, of one that goes on elsewhere there is none.
+    pub(super) fn end(&self, end: End) {
         let state = &mut *self.state();
-        let first = state.end.is_none();
-        state.end.get_or_insert(end);
+        if !state.is_over() {
+            state.end = Some(end);
+            state.ended_at = Some(Instant::now());
+        }
         state.wake_readers();
         self.left.notify_waiters();
-        first
+    }
+
+    /// It goes on elsewhere, unless it has ended: nothing comes here any more, and readers are told why at once.
+    pub(super) fn leave(&self, why: ReadError) {
+        let state = &mut *self.state();
+        if !state.is_over() {
+            state.gone = Some(why);
+        }
+        state.wake_readers();
+        self.left.notify_waiters();
     }
 
     pub(super) fn cancel(&self) {
@@ -222,8 +257,26 @@ impl Log {
         self.state().end
     }
 
+    pub(super) fn ended_at(&self) -> Option<Instant> {
+        self.state().ended_at
+    }
+
+    /// Why nothing more comes, though it has not ended.
+    pub(super) fn gone(&self) -> Option<ReadError> {
+        self.state().gone
+    }
+
     pub(super) fn is_resumable(&self) -> bool {
         self.state().resumable
+    }
+
+    /// How many blocks a reader has, and the last of these, where that is kept yet.
+    pub(super) fn last_read(&self, seat: usize) -> (u64, Option<Bytes>) {
+        let state = self.state();
+        let position = state.seats[seat].as_ref().map_or(0, |seat| seat.position);
+        let is_kept = position > state.let_go && position <= state.len;
+        let piece = is_kept.then(|| state.from(position - 1).next()).flatten();
+        (position, piece.and_then(|piece| piece.blocks().next()))
     }
 
     /// How many blocks came.
@@ -294,12 +347,15 @@ impl Log {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Batch, ReadError>>> {
         let state = &mut *self.state();
-        let (len, let_go) = (state.len, state.let_go);
+        let (len, let_go, gone) = (state.len, state.let_go, state.gone);
         let Some(place) = &mut state.seats[seat] else {
             return Poll::Ready(None);
         };
         if place.too_slow {
             return Poll::Ready(Some(Err(ReadError::TooSlow)));
+        }
+        if let Some(why) = gone {
+            return Poll::Ready(Some(Err(why)));
         }
         if place.position < let_go {
             return Poll::Ready(Some(Err(ReadError::NotResumable)));
@@ -422,10 +478,17 @@ impl Log {
             .await;
     }
 
+    /// Resolves when it goes on elsewhere.
+    pub(super) async fn left(&self) -> ReadError {
+        self.until(&self.left, |state| state.gone).await
+    }
+
     /// Resolves when it has ended, for those who wait for that alone.
     pub(super) async fn ended_within(&self, time: Duration) -> Option<End> {
-        let ended = self.until(&self.left, |state| state.end);
-        timeout_at(Instant::now() + time, ended).await.ok()
+        let over = |state: &mut State| state.is_over().then_some(state.end);
+        let ended = self.until(&self.left, over);
+        let ended = timeout_at(Instant::now() + time, ended).await;
+        ended.ok().flatten()
     }
 }
 

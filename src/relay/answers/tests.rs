@@ -19,6 +19,7 @@ fn about(detached: bool) -> About {
         provider: "p".to_owned(),
         detached,
         stored: true,
+        background: false,
         request: Bytes::new(),
     }
 }
@@ -33,7 +34,7 @@ fn small(bounds: impl FnOnce(&mut Bounds)) -> Arc<Answer> {
     let mut own = Bounds::of(&config);
     bounds(&mut own);
     let store = Arc::new(MemoryStore::new(StoreLimits::default()));
-    Answers::with(own, config.retention, store).begin(&Client::Anonymous, about(false))
+    Answers::with(own, &config, store).begin(&Client::Anonymous, about(false))
 }
 
 fn blocks(numbers: std::ops::RangeInclusive<u32>) -> Vec<Bytes> {
@@ -132,13 +133,16 @@ async fn a_client_sees_its_own_answers_by_two_ids_until_their_time_has_passed() 
     let newer = answers.begin(&me, about(false));
     answers.set_alias(&older, "resp_1");
     answers.set_alias(&newer, "resp_1");
-    let found = |client, id: &str| answers.find(client, id).map(|found| found.id().to_owned());
+    let found = |client, id: &str| {
+        let found = answers.find_here(client, id);
+        found.map(|found| found.id().to_owned())
+    };
     assert_eq!(found(&me, "resp_1").as_deref(), Some(newer.id()));
     assert_eq!(found(&me, older.id()).as_deref(), Some(older.id()));
     assert_eq!(found(&other, older.id()), None);
     assert_eq!(found(&other, "resp_1"), None);
-    assert_eq!(answers.list(&me).len(), 2);
-    assert_eq!(answers.list(&other).len(), 0);
+    assert_eq!(answers.list_here(&me).len(), 2);
+    assert_eq!(answers.list_here(&other).len(), 0);
     newer.end(End::Completed);
     tokio::time::advance(RelayConfig::default().retention + Duration::from_secs(2)).await;
     assert_eq!(found(&me, "resp_1"), None);
@@ -155,9 +159,9 @@ async fn a_cancel_is_told_to_the_pump_and_waits_for_the_end() {
         pump.end(End::Cancelled);
     };
     let (end, ()) = tokio::join!(answer.cancel(Duration::from_secs(1)), pump);
-    assert_eq!(end, Some(End::Cancelled));
+    assert_eq!(end, Ok(Some(End::Cancelled)));
     let stuck = small(|_| {});
-    assert_eq!(stuck.cancel(Duration::from_secs(1)).await, None);
+    assert_eq!(stuck.cancel(Duration::from_secs(1)).await, Ok(None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,10 +184,10 @@ async fn requests_of_ended_answers_have_a_bound_together_and_the_oldest_goes_fir
             answer
         })
         .collect();
-    let known = |answer: &Answer| answers.find(&Client::Anonymous, answer.id()).is_some();
+    let known = |answer: &Answer| answers.find_here(&Client::Anonymous, answer.id()).is_some();
     assert!(known(&runs) && !known(&ended[0]) && !known(&ended[1]) && known(&ended[2]));
-    answers.remove(&ended[2]).await;
-    answers.remove(&ended[2]).await;
+    assert_eq!(answers.remove(&ended[2]).await, Ok(()));
+    assert_eq!(answers.remove(&ended[2]).await, Ok(()));
     begin();
     assert!(known(&runs));
 }

@@ -32,6 +32,15 @@ pub(in crate::relay) fn no_conversation(id: &str) -> ApiError {
     )
 }
 
+/// What a request goes on from may be there, but can't be read.
+pub(in crate::relay) fn store_unavailable() -> ApiError {
+    let message = "The store that keeps responses does not answer: what this request goes on from can not be read now.";
+    ApiError::new(ErrorKind::Unavailable, message).with_details(|details| {
+        details.status = Some(503);
+        details.code = Some("store_unavailable".to_owned());
+    })
+}
+
 fn not_found(message: &str, param: &str) -> ApiError {
     invalid(message, Some(param)).with_details(|details| {
         details.status = Some(404);

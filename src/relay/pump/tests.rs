@@ -83,6 +83,7 @@ impl Stage {
             provider: "loopback".to_owned(),
             detached,
             stored: false,
+            background: false,
             request: Bytes::from_static(b"{\"model\":\"mine\"}"),
         };
         let client = Client::Anonymous;
@@ -421,7 +422,7 @@ async fn an_answer_that_is_stopped_says_so_and_frees_the_server() {
     let stage = Stage::of([Exchange::stream(format!("{CREATED}{DELTA}")).held_open()]);
     let (answer, begun) = stage.start(false).await;
     let end = answer.cancel(Duration::from_secs(1)).await;
-    assert_eq!(end, Some(End::Cancelled));
+    assert_eq!(end, Ok(Some(End::Cancelled)));
     let text = text(stage.body_of(&answer, begun)).await;
     assert_eq!(kinds(&text).last().unwrap(), "response.failed");
     assert_eq!(answer.usage(), None, "it is not guessed");

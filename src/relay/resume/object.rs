@@ -158,15 +158,9 @@ fn apply(items: &mut Vec<Value>, kind: &str, event: &mut Map<String, Value>) {
     }
 }
 
-/// Whether the server was asked to go on with it by itself.
-pub(in crate::relay) fn is_in_background(answer: &Answer) -> bool {
-    let body: Value = serde_json::from_slice(&answer.about().request).unwrap_or_default();
-    body["background"] == true
-}
-
 /// The items that a request brought, each with an id.
-pub(in crate::relay) fn input_items(answer: &Answer) -> Vec<Value> {
-    let body: Value = serde_json::from_slice(&answer.about().request).unwrap_or_default();
+pub(in crate::relay) fn input_items(answer: &Answer, request: &[u8]) -> Vec<Value> {
+    let body: Value = serde_json::from_slice(request).unwrap_or_default();
     let items = match &body["input"] {
         Value::String(text) => vec![json!({"type": "message", "role": "user", "content": text})],
         Value::Array(items) => items.clone(),

@@ -38,6 +38,7 @@ fn begin(relay: &Relay, client: &Client, request: &Value, is_detached: bool) -> 
         provider: "nobody".to_owned(),
         detached: is_detached,
         stored: true,
+        background: false,
         request: request.to_string().into(),
     };
     relay.shared.answers.begin(client, about)
@@ -279,7 +280,10 @@ async fn the_items_of_a_request_are_listed_and_those_of_a_chain_of_answers_gone_
         &json!({"previous_response_id": "resp_1", "input": input}),
         false,
     );
-    let items = async |client, id: &str| relay.shared.answers.items(client, id).await;
+    let items = async |client, id: &str| {
+        let items = relay.shared.answers.items(client, id).await;
+        items.expect("a store that answers")
+    };
     assert_eq!(items(&me, second.id()).await, None, "before its end");
     second.push([closing(0)]);
     second.end(End::Completed);
@@ -384,7 +388,7 @@ async fn an_answer_over_its_bound_and_one_that_is_not_kept_any_longer_say_so() {
     gone.push([delta(0)]);
     gone.end(End::Completed);
     let reader = gone.read(0);
-    relay.shared.answers.remove(&gone).await;
+    relay.shared.answers.remove(&gone).await.expect("a store");
     let told = rest(&gone, reader).await;
     assert!(
         told.contains("response.failed") && told.contains("stream_expired"),

@@ -1,0 +1,207 @@
+//! What answers hold that clients bring back: who made it, and the items that ids stand for.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Answer, Answers, ReadError,
+    told::{self, Told},
+};
+use crate::{
+    relay::{
+        access::Client,
+        block::{self, Event},
+        makers::Made,
+        resume::object,
+        routing::Maker,
+    },
+    store::StoreError,
+};
+
+/// How many turns a conversation may have that goes on by ids.
+const MAX_TURNS: usize = 1000;
+
+impl Answers {
+    pub(super) fn remember(&self, answer: &Answer, text: &str) {
+        if let Some(maker) = answer.maker().cloned() {
+            let answer_id = answer.id_shared();
+            let made = Made {
+                maker,
+                answer: answer_id,
+            };
+            self.inner.makers.remember(answer.client(), text, made);
+        }
+    }
+
+    /// Remembers who made the items that are done in these blocks: by their ids, and by what is sealed in them.
+    pub(in crate::relay) fn remember_items(
+        &self,
+        answer: &Answer,
+        blocks: impl Iterator<Item = Bytes>,
+    ) {
+        // One delivery may have all of an answer: its deltas are not read for this.
+        let with_items = blocks.filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
+        for block in with_items {
+            let data = block::data(&block);
+            let event = Event::read(&data);
+            let Some(item) = event
+                .item
+                .filter(|_| event.kind() == "response.output_item.done")
+            else {
+                continue;
+            };
+            self.remember_item(answer, item);
+        }
+    }
+
+    fn remember_item(&self, answer: &Answer, item: &RawValue) {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Item<'a> {
+            #[serde(borrow)]
+            id: Option<Cow<'a, str>>,
+            #[serde(borrow)]
+            encrypted_content: Option<Cow<'a, str>>,
+        }
+        let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
+        let texts = [item.id, item.encrypted_content];
+        self.remember_texts(answer, texts.into_iter().flatten());
+    }
+
+    /// Remembers who made what these texts stand for: ids of items, and what is sealed in them.
+    pub(in crate::relay) fn remember_texts<'a>(
+        &self,
+        answer: &Answer,
+        texts: impl Iterator<Item = Cow<'a, str>>,
+    ) {
+        for text in texts {
+            self.remember(answer, &text);
+        }
+    }
+
+    async fn made(&self, client: &Client, text: &str) -> Result<Option<Made>, ReadError> {
+        let made = self.inner.makers.find(client, text);
+        if made.is_some() || !self.inner.storage.is_shared {
+            return Ok(made);
+        }
+        let storage = &self.inner.storage;
+        let (client_there, alias) = (client.in_store(), told::made(text));
+        let found = storage.store.find(&client_there, &alias);
+        let info = match storage.asked(found).await {
+            Ok(info) => info,
+            Err(StoreError::Unknown) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let answer: Arc<str> = info.stream.id.into();
+        let made = Told::read(&info.about).maker();
+        let made = made.map(|maker| Made { maker, answer });
+        if let Some(made) = &made {
+            self.inner.makers.remember(client, text, made.clone());
+        }
+        Ok(made)
+    }
+
+    /// Who gave this client an item with this id, or what is sealed so.
+    pub(in crate::relay) async fn maker(
+        &self,
+        client: &Client,
+        text: &str,
+    ) -> Result<Option<Maker>, ReadError> {
+        let made = self.made(client, text).await?;
+        Ok(made.map(|made| made.maker))
+    }
+
+    /// Whether this client was given an answer with this id, and who made it, once that is known.
+    pub(in crate::relay) async fn maker_of(
+        &self,
+        client: &Client,
+        id: &str,
+    ) -> Result<Option<Option<Maker>>, ReadError> {
+        if let Some(made) = self.inner.makers.find(client, id) {
+            return Ok(Some(Some(made.maker)));
+        }
+        let answer = self.find(client, id).await?;
+        Ok(answer.map(|answer| answer.maker().cloned()))
+    }
+
+    /// Of these items those that stand in answers which this client was given and which are stored.
+    pub(in crate::relay) async fn items_by_id(
+        &self,
+        client: &Client,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Value>, ReadError> {
+        let mut found = HashMap::new();
+        for id in ids {
+            if found.contains_key(*id) {
+                continue;
+            }
+            let Some(made) = self.made(client, id).await? else {
+                continue;
+            };
+            let answer = self.find(client, &made.answer).await?;
+            let Some(answer) = answer.filter(|answer| answer.about().stored) else {
+                continue;
+            };
+            // One that can't be read any more is as one that was never there.
+            let blocks = if_there(answer.blocks().await)?.unwrap_or_default();
+            let output = object::object_of(&answer, &blocks)["output"].take();
+            let Value::Array(output) = output else {
+                continue;
+            };
+            for item in output {
+                if let Some(id) = item["id"].as_str() {
+                    found.insert(id.to_owned(), item);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// All items that came before a request which goes on from this answer: of each answer in the chain its input, then its output.
+    /// `None` where one of them is not known, or has no end yet.
+    pub(in crate::relay) async fn items(
+        &self,
+        client: &Client,
+        id: &str,
+    ) -> Result<Option<Vec<Value>>, ReadError> {
+        let mut id = id.to_owned();
+        let mut turns = Vec::new();
+        loop {
+            let answer = self.find(client, &id).await?;
+            let answer = answer.filter(|it| it.about().stored && it.end_so_far().is_some());
+            let Some(answer) = answer.filter(|_| turns.len() <= MAX_TURNS) else {
+                return Ok(None);
+            };
+            let read = if_there(answer.blocks().await)?.zip(if_there(answer.request().await)?);
+            let Some((blocks, request)) = read else {
+                return Ok(None);
+            };
+            let mut turn = object::input_items(&answer, &request);
+            if let Some(Value::Array(output)) =
+                object::object_of(&answer, &blocks).get_mut("output")
+            {
+                turn.append(output);
+            }
+            turns.push(turn);
+            let Ok(request) = serde_json::from_slice::<Value>(&request) else {
+                return Ok(None);
+            };
+            match &request["previous_response_id"] {
+                Value::String(previous) => id = previous.clone(),
+                _ => break,
+            }
+        }
+        Ok(Some(turns.into_iter().rev().flatten().collect()))
+    }
+}
+
+/// What was read, unless it is gone; that a store does not answer says nothing of that.
+fn if_there<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match read {
+        Err(ReadError::Unavailable) => Err(ReadError::Unavailable),
+        read => Ok(read.ok()),
+    }
+}
