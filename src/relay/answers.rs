@@ -7,6 +7,7 @@ mod list;
 mod log;
 mod piece;
 mod reader;
+mod recording;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use futures_core::Stream;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
 
@@ -28,10 +30,14 @@ pub(in crate::relay) use self::{
     log::{Batch, End, ReadError},
     piece::Piece,
     reader::Reader,
+    storage::Rescue,
 };
 use self::{list::Lists, log::Ledger, storage::Storage};
 use super::{access::Client, config::RelayConfig, makers::Makers};
-use crate::store::{MemoryStore, StoreError, StoreLimits, StreamInfo, StreamStore};
+use crate::store::{
+    Claim, MemoryStore, StoreError, StoreLimits, StreamInfo, StreamKey, StreamStore,
+    follow::Followed,
+};
 
 /// How often it is looked for answers whose time has passed, at most.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -115,18 +121,57 @@ impl Answers {
         let ledgers = [room.ledger.clone(), self.inner.ledger.clone()];
         let bounds = self.inner.bounds.clone();
         let storage = self.inner.storage.clone();
-        let answer = Arc::new(Answer::new(
-            new_id(),
-            client.clone(),
-            about,
-            bounds,
-            storage,
-            ledgers,
-        ));
+        let answer = Arc::new(
+            Answer::new(new_id(), client.clone(), about, bounds, storage, ledgers).recorded(),
+        );
         room.answers.insert(answer.id_shared(), answer.clone());
         known.request_bytes += answer.about().request.len();
         known.order.push_back(answer.clone());
+        drop(known);
+        self.watch(&answer);
         answer
+    }
+
+    /// Goes on with an answer that its node has left, by the claim to it. It is found in the store, and not here.
+    pub(in crate::relay) fn take_over(
+        &self,
+        client: &Client,
+        claim: &Claim,
+        info: StreamInfo,
+    ) -> Arc<Answer> {
+        let (bounds, storage) = (self.inner.bounds.clone(), self.inner.storage.clone());
+        let ledgers = [Arc::default(), self.inner.ledger.clone()];
+        let answer = Answer::elsewhere(info, client.clone(), bounds, storage);
+        let answer = Arc::new(answer.taken_over(claim, ledgers));
+        self.watch(&answer);
+        answer
+    }
+
+    pub(in crate::relay) fn store(&self) -> &Arc<dyn StreamStore> {
+        &self.inner.storage.store
+    }
+
+    /// Reads a stream of the store that may be written anywhere, from the block with this number on.
+    pub(in crate::relay) fn follow(
+        &self,
+        stream: &StreamKey,
+        from: u64,
+    ) -> impl Stream<Item = Result<Followed, StoreError>> + Send + 'static {
+        self.inner.storage.follow(stream.clone(), from)
+    }
+
+    /// Whether a store that nodes share answers, and takes new streams.
+    pub(in crate::relay) async fn check(&self) -> Result<(), StoreError> {
+        let storage = &self.inner.storage;
+        match storage.is_shared {
+            true => storage.asked(storage.store.check()).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the store has all that it was to have, after so long at the latest.
+    pub(in crate::relay) async fn written_within(&self, time: Duration) -> bool {
+        self.inner.storage.written_within(time).await
     }
 
     /// The answer of this client with this id, of ours or of a server's; of the latter the newest. It may be one of another node's.

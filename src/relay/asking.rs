@@ -180,7 +180,9 @@ impl Asks {
             let is_other = target > 0 || targets[target].model.is_some();
             headers::add_head(&mut response, head, is_other.then_some(&*model));
         }
-        response.insert_header(("x-relay-stream", filled.id()));
+        if filled.can_be_found().await {
+            response.insert_header(("x-relay-stream", filled.id()));
+        }
         response.insert_header(("x-relay-attempt", filled.attempt().to_string()));
         let waited = began.elapsed().as_secs_f64() * 1000.0;
         response.append_header(("server-timing", format!("relay;dur={waited:.1}")));

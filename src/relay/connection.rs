@@ -35,6 +35,7 @@ pub(super) fn body(answer: Arc<Answer>, reader: Reader, keepalive: Duration) -> 
         pump: None,
         keepalive,
         numbers: None,
+        ahead: None,
         last: None,
         read: 0,
         spoke_at: Instant::now(),
@@ -53,6 +54,8 @@ pub(super) struct Body {
     keepalive: Duration,
     /// Of one that was asked for again: each block has its id.
     numbers: Option<Numbers>,
+    /// The client has all up to this number, though the answer does not.
+    ahead: Option<u64>,
     last: Option<Piece>,
     /// How many blocks of the answer came up to here.
     read: u64,
@@ -67,6 +70,12 @@ impl Body {
     /// Gives each block its id. The numbers are those of the blocks before the first that is read.
     pub(super) fn with_ids(mut self, numbers: Numbers) -> Self {
         self.numbers = Some(numbers);
+        self
+    }
+
+    /// Leaves out what the client has, up to this number; never an end.
+    pub(super) fn ahead_by(mut self, number: Option<u64>) -> Self {
+        self.ahead = number;
         self
     }
 
@@ -136,7 +145,7 @@ impl Body {
 }
 
 /// The blocks for one write, in one chunk of HTTP: a further chunk costs as much as copying some hundred bytes.
-fn written(batch: &Batch, numbers: Option<&mut Numbers>) -> Bytes {
+fn written(batch: &Batch, numbers: Option<&mut Numbers>, ahead: Option<u64>) -> Bytes {
     let Some(numbers) = numbers else {
         return match &*batch.pieces {
             [piece] => piece.bytes().clone(),
@@ -149,6 +158,7 @@ fn written(batch: &Batch, numbers: Option<&mut Numbers>) -> Bytes {
     let mut written = Vec::new();
     for (count, block) in (batch.first..).zip(batch.blocks()) {
         match numbers.of(count, &block) {
+            Some(number) if ahead.is_some_and(|it| number <= it) && !ending::is_end(&block) => {}
             Some(number) => written.extend_from_slice(&with_id(&block, number)),
             None => written.extend_from_slice(&block),
         }
@@ -174,9 +184,12 @@ impl Stream for Body {
                 Poll::Ready(Some(Ok(batch))) => {
                     this.spoke_at = Instant::now();
                     this.read = batch.first + batch.count() as u64 - 1;
-                    let written = written(&batch, this.numbers.as_mut());
+                    let written = written(&batch, this.numbers.as_mut(), this.ahead);
                     let mut pieces = batch.pieces;
                     this.last = pieces.pop();
+                    if written.is_empty() {
+                        continue;
+                    }
                     return Poll::Ready(Some(Ok(written)));
                 }
                 Poll::Ready(Some(Err(error))) => {

@@ -7,6 +7,7 @@ use actix_web::{
 };
 
 use super::shared::Shared;
+use crate::store::StoreError;
 
 pub(super) fn routes(app: &mut ServiceConfig) {
     app.service(resource("/healthz").default_service(route().to(healthz)));
@@ -18,14 +19,17 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(shared: Data<Shared>) -> HttpResponse {
-    match shared.drain.is_draining() {
-        false => HttpResponse::Ok()
-            .content_type("text/plain")
-            .body("ready\n"),
-        true => HttpResponse::ServiceUnavailable()
-            .content_type("text/plain")
-            .body("draining\n"),
-    }
+    let (mut response, text) = match shared.drain.is_draining() {
+        true => (HttpResponse::ServiceUnavailable(), "draining\n"),
+        false => match shared.answers.check().await {
+            Ok(()) => (HttpResponse::Ok(), "ready\n"),
+            // It relays as ever, and new answers are this node's alone. Another one would do no better.
+            Err(StoreError::Full) => (HttpResponse::Ok(), "ready, but the store is full\n"),
+            // What it says by itself may name hosts.
+            Err(_) => (HttpResponse::ServiceUnavailable(), "store unavailable\n"),
+        },
+    };
+    response.content_type("text/plain").body(text)
 }
 
 pub(super) async fn metrics(shared: Data<Shared>) -> HttpResponse {

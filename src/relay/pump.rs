@@ -497,8 +497,7 @@ impl Pump {
         if let Some(usage) = usage {
             answer.set_usage(usage);
         }
-        answer.push(out);
-        answer.end(end);
+        answer.close(out, end);
     }
 
     fn send(&mut self, target: usize, out: &mut Vec<Piece>) {
@@ -545,7 +544,7 @@ impl Pump {
 /// A pump that ends without an end, for it panicked or its thread stops, says one.
 impl Drop for Pump {
     fn drop(&mut self) {
-        if self.asked.answer.end_so_far().is_none() {
+        if !self.asked.answer.has_end() {
             self.fail(0, lost());
         }
     }

@@ -13,6 +13,7 @@ use actix_web::{
     middleware::from_fn,
     web::{Data, Path, Query, ServiceConfig, delete, get, head, post, resource},
 };
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -28,6 +29,9 @@ use crate::wire::Wire;
 
 /// How long a cancel waits for the end of its answer.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The code of an answer whose node is gone, and that nobody could go on with.
+pub(in crate::relay) const NODE_LOST: &str = "node_lost";
 
 /// The most items of one page, as OpenAI has it.
 const MAX_PAGE: usize = 100;
@@ -127,6 +131,25 @@ struct Resume {
     starting_after: Option<String>,
 }
 
+/// Behind how many of these blocks a client goes on that has read up to this number; and the number, where it may have read more at a
+/// node that is gone than that had stored: of what is read now it has all up to that, but for the end.
+fn place(answer: &Answer, blocks: &[Bytes], number: u64) -> Option<(u64, Option<u64>)> {
+    let count = blocks.len() as u64;
+    let position = cursor::position_after(blocks, number);
+    let may_be_ahead = match answer.info() {
+        Some(info) if info.end.is_none() => Some(count),
+        // The end may stand in the place of a block that it has.
+        Some(_) if answer.failure() == Some(NODE_LOST) => Some(count.saturating_sub(1)),
+        _ => None,
+    };
+    match (position, may_be_ahead) {
+        (Some(position), Some(ahead)) if position > ahead => Some((ahead, Some(number))),
+        (Some(position), _) => Some((position, None)),
+        (None, Some(ahead)) => Some((ahead, Some(number))),
+        (None, None) => None,
+    }
+}
+
 async fn retrieve(
     request: HttpRequest,
     shared: Data<Shared>,
@@ -153,8 +176,8 @@ async fn retrieve(
                 ))
             };
         }
-        let position = match after {
-            None => 0,
+        let (position, ahead) = match after {
+            None => (0, None),
             Some(after) => {
                 let after: u64 = after.parse().map_err(|_| {
                     refuse(
@@ -163,7 +186,7 @@ async fn retrieve(
                         "starting_after is no number.",
                     )
                 })?;
-                cursor::position_after(&blocks, after).ok_or_else(|| {
+                place(&answer, &blocks, after).ok_or_else(|| {
                     refuse(
                         StatusCode::BAD_REQUEST,
                         None,
@@ -187,7 +210,8 @@ async fn retrieve(
                     answer.read(position),
                     shared.config.keepalive,
                 )
-                .with_ids(numbers),
+                .with_ids(numbers)
+                .ahead_by(ahead),
             ))
     };
     retrieved

@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod configuration;
 mod headers;
+mod nodes;
 mod one_piece;
 mod owners;
 mod page;
@@ -16,6 +17,7 @@ mod sealed;
 mod secrets;
 mod service;
 mod store;
+mod store_down;
 mod support;
 
 use support::RunningRelay;

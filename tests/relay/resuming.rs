@@ -19,14 +19,14 @@ use tokio::{
 use crate::support::{RunningRelay, chunks, header};
 
 /// A connection on which this was asked.
-async fn asked(address: SocketAddr, request: &str) -> TcpStream {
+pub(crate) async fn asked(address: SocketAddr, request: &str) -> TcpStream {
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(request.as_bytes()).await.unwrap();
     client
 }
 
 /// Head and body of an answer, read until so many bytes of the body came or all of it, and whether it was all.
-async fn read(client: &mut TcpStream, enough: usize) -> (String, String, bool) {
+pub(crate) async fn read(client: &mut TcpStream, enough: usize) -> (String, String, bool) {
     let mut raw = Vec::new();
     loop {
         let count = client.read_buf(&mut raw).await.unwrap();
@@ -44,13 +44,13 @@ async fn read(client: &mut TcpStream, enough: usize) -> (String, String, bool) {
 }
 
 /// The whole blocks of a body, without signs of life.
-fn blocks(body: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn blocks(body: &str) -> impl Iterator<Item = &str> {
     let blocks = body.split_inclusive("\n\n");
     blocks.filter(|block| block.ends_with("\n\n") && !block.contains("keepalive"))
 }
 
 /// An answer of 40 blocks.
-fn answer(wire: Wire) -> Vec<String> {
+pub(crate) fn answer(wire: Wire) -> Vec<String> {
     let event = |number: u64, kind: &str, mut data: Value| {
         data["type"] = kind.into();
         data["sequence_number"] = number.into();
@@ -99,9 +99,15 @@ impl Random {
     }
 }
 
-/// Asks, is cut somewhere, comes back, is cut again, and comes back for the rest. What it has then, whether it was let run on, and our id.
-async fn cut_twice(address: SocketAddr, wire: Wire, number: u64) -> (Vec<String>, bool, String) {
+/// Asks one of these, is cut somewhere, comes back to any, is cut again, and comes back for the rest. What it has then, whether it was
+/// let run on, and our id.
+async fn cut_twice(
+    addresses: &[SocketAddr],
+    wire: Wire,
+    number: u64,
+) -> (Vec<String>, bool, String) {
     let mut random = Random(number);
+    let address = addresses[random.below(addresses.len())];
     let whole: usize = answer(wire).iter().map(String::len).sum();
     let is_detached = !number.is_multiple_of(4);
     let (path, body) = match wire {
@@ -140,6 +146,7 @@ async fn cut_twice(address: SocketAddr, wire: Wire, number: u64) -> (Vec<String>
             }
             Some(cursor) => (String::new(), format!("last-event-id: {cursor}\r\n")),
         };
+        let address = addresses[random.below(addresses.len())];
         let mut client = asked(
             address,
             &format!(
@@ -162,39 +169,45 @@ async fn cut_twice(address: SocketAddr, wire: Wire, number: u64) -> (Vec<String>
     (seen, is_detached, id)
 }
 
+/// So many clients are cut twice each and come back to any of these nodes: each has the whole sequence and one end, or the end of one that
+/// nobody wanted any more.
+pub(crate) async fn all_cut_twice(addresses: &[SocketAddr], wire: Wire, clients: u64) {
+    let whole = answer(wire);
+    let clients = (0..clients).map(|number| cut_twice(addresses, wire, number));
+    let mut cancelled = 0;
+    let mut ids = HashSet::new();
+    for (number, (seen, is_detached, id)) in join_all(clients).await.into_iter().enumerate() {
+        assert_eq!(id.len(), "relay_".len() + 32, "{id}");
+        assert!(ids.insert(id), "{number}");
+        if is_detached || seen == whole {
+            assert_eq!(seen, whole, "{number}");
+            continue;
+        }
+        cancelled += 1;
+        // It left, and the server was told so. What it missed is no clean end.
+        let (last, before) = seen.split_last().expect("an end");
+        assert_eq!(before, &whole[..before.len()], "{number}");
+        let data = last.lines().find_map(|line| line.strip_prefix("data: "));
+        let last: Value = serde_json::from_str(data.expect("data")).unwrap();
+        let error = match wire {
+            Wire::Chat => &last["error"],
+            _ => {
+                assert_eq!(last["type"], "response.failed");
+                assert_eq!(last["sequence_number"], before.len());
+                &last["response"]["error"]
+            }
+        };
+        assert_eq!(error["code"], "cancelled", "{last}");
+    }
+    println!("{wire:?}: of those that were not detached {cancelled} were cancelled");
+}
+
 #[actix_rt::test]
 async fn one_that_comes_back_has_a_whole_sequence_without_gap_or_repeat_200_times_under_load() {
     for wire in [Wire::Responses, Wire::Chat] {
-        let whole = answer(wire);
-        let reply = Reply::sse(whole.concat()).with_pace(Duration::from_millis(2));
+        let reply = Reply::sse(answer(wire).concat()).with_pace(Duration::from_millis(2));
         let relay = in_front_of(wire, reply);
-        let clients = (0..100).map(|number| cut_twice(relay.address, wire, number));
-        let mut cancelled = 0;
-        let mut ids = HashSet::new();
-        for (number, (seen, is_detached, id)) in join_all(clients).await.into_iter().enumerate() {
-            assert_eq!(id.len(), "relay_".len() + 32, "{id}");
-            assert!(ids.insert(id), "{number}");
-            if is_detached || seen == whole {
-                assert_eq!(seen, whole, "{number}");
-                continue;
-            }
-            cancelled += 1;
-            // It left, and the server was told so. What it missed is no clean end.
-            let (last, before) = seen.split_last().expect("an end");
-            assert_eq!(before, &whole[..before.len()], "{number}");
-            let data = last.lines().find_map(|line| line.strip_prefix("data: "));
-            let last: Value = serde_json::from_str(data.expect("data")).unwrap();
-            let error = match wire {
-                Wire::Chat => &last["error"],
-                _ => {
-                    assert_eq!(last["type"], "response.failed");
-                    assert_eq!(last["sequence_number"], before.len());
-                    &last["response"]["error"]
-                }
-            };
-            assert_eq!(error["code"], "cancelled", "{last}");
-        }
-        println!("{wire:?}: of 25 that were not detached {cancelled} were cancelled");
+        all_cut_twice(&[relay.address], wire, 100).await;
         assert_eq!(
             relay.upstream.request_count(),
             100,

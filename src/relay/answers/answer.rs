@@ -22,12 +22,16 @@ use super::{
     log::{End, Ledger, Log, ReadError},
     piece::Piece,
     reader::Reader,
-    storage::Storage,
-    told::{Told, since_1970},
+    recording::Recording,
+    storage::{Rescue, Storage, Way},
+    told::{self, Told, since_1970},
 };
 use crate::{
     protocol::TokenUsage,
-    store::{Append, StoreError, StreamInfo, StreamKey},
+    store::{
+        Append, Claim, StoreError, StreamInfo, StreamKey,
+        recorder::{Begin, Recorder},
+    },
     wire::Wire,
 };
 
@@ -76,6 +80,8 @@ pub(in crate::relay) struct Answer {
     storage: Arc<Storage>,
     /// The store has the whole of it, and the log lets it go.
     is_in_store: Arc<AtomicBool>,
+    /// Writes it to a store that nodes share.
+    recording: Option<Recording>,
     /// What the store had of it when it was looked for, if it is none of this node's.
     elsewhere: Option<(StreamInfo, Told)>,
 }
@@ -105,8 +111,45 @@ impl Answer {
             failure: OnceLock::new(),
             storage,
             is_in_store: Arc::default(),
+            recording: None,
             elsewhere: None,
         }
+    }
+
+    /// Writes it to the store while it runs, where other nodes are to see it.
+    pub(super) fn recorded(mut self) -> Self {
+        if self.storage.is_shared && self.about.is_kept() {
+            let begin = Begin {
+                about: Some(self.told().written()),
+                request: Some(self.about.request.clone()),
+                ..Begin::default()
+            };
+            self.record(begin, self.storage.node.clone());
+        }
+        self
+    }
+
+    fn record(&mut self, begin: Begin, node: String) {
+        let (store, settings) = (self.storage.store.clone(), self.storage.settings.clone());
+        let recorder = Recorder::start(store, self.key(), &node, begin, settings);
+        self.recording = Some(Recording::new(recorder));
+    }
+
+    /// One of another node that this one goes on with. Nobody here reads it but by the store.
+    pub(super) fn taken_over(mut self, claim: &Claim, ledgers: [Arc<Ledger>; 2]) -> Self {
+        let Some((info, told)) = self.elsewhere.take() else {
+            return self;
+        };
+        self.about.detached = true;
+        self.began = self.began.checked_sub(told.age()).unwrap_or(self.began);
+        self.log = Arc::new(Log::new(self.log.limits().clone(), ledgers).after(info.blocks));
+        let begin = Begin {
+            epoch: claim.epoch,
+            blocks: info.blocks,
+            ..Begin::default()
+        };
+        self.record(begin, claim.node.clone());
+        self
     }
 
     /// One that another node writes, or wrote, or this one before it began anew.
@@ -164,15 +207,58 @@ impl Answer {
 
     /// Whole blocks for the clients, in order. After the end it does nothing.
     pub(in crate::relay) fn push(&self, pieces: impl IntoIterator<Item = impl Into<Piece>>) {
+        self.note_first();
+        let pieces = pieces.into_iter().map(Into::into);
+        let Some(recording) = &self.recording else {
+            return self.log.push(pieces);
+        };
+        if !recording.is_closed() {
+            let pieces: Vec<Piece> = pieces.collect();
+            recording.push(&pieces);
+            self.log.push(pieces);
+        }
+    }
+
+    fn note_first(&self) {
         if self.first_block.load(Ordering::Relaxed) == 0 {
             let waited = self.began.elapsed().as_millis() as u64 + 1;
             self.first_block.store(waited, Ordering::Relaxed);
         }
-        self.log.push(pieces.into_iter().map(Into::into));
+    }
+
+    /// The last blocks, which say how it ended. In a store that nodes share they lie before anybody reads them, unless that takes too long.
+    pub(in crate::relay) fn close(
+        &self,
+        pieces: impl IntoIterator<Item = impl Into<Piece>>,
+        end: End,
+    ) {
+        let Some(recording) = &self.recording else {
+            self.push(pieces);
+            return self.end_here(end);
+        };
+        let pieces: Vec<Piece> = pieces.into_iter().map(Into::into).collect();
+        if !pieces.is_empty() {
+            self.note_first();
+        }
+        let told = Told {
+            ran: u64::try_from(self.age().as_millis()).ok(),
+            ..self.told()
+        };
+        recording.close(told.written(), pieces, end, &self.log, &self.is_in_store);
     }
 
     /// The end: all blocks were pushed, the last of which says how it ended. The first end is the end.
     pub(in crate::relay) fn end(&self, end: End) {
+        self.close(std::iter::empty::<Piece>(), end);
+    }
+
+    /// Whether it has one, though readers may be told of it later, or goes on elsewhere: nobody else may end it here.
+    pub(in crate::relay) fn has_end(&self) -> bool {
+        let is_closed = self.recording.as_ref().is_some_and(Recording::is_closed);
+        is_closed || self.end_so_far().is_some() || self.log.gone().is_some()
+    }
+
+    fn end_here(&self, end: End) {
         let blocks = self.log.whole();
         let is_kept = self.about.is_kept() && !self.storage.is_shared;
         let kept = blocks.filter(|_| is_kept && self.log.is_resumable());
@@ -251,6 +337,7 @@ impl Answer {
         self.attempt.store(attempt, Ordering::Relaxed);
         if let Some(maker) = maker {
             let _ = self.maker.set(maker);
+            self.tell_others();
         }
     }
 
@@ -271,20 +358,96 @@ impl Answer {
 
     pub(super) fn set_server_id(&self, server_id: &str) {
         let _ = self.server_id.set(server_id.to_owned());
+        if let Some(recording) = &self.recording {
+            recording.add_alias(server_id.to_owned());
+            self.tell_others();
+        }
+    }
+
+    /// Something was made in it that a client may bring back.
+    pub(super) fn add_made(&self, text: &str) {
+        if let Some(recording) = &self.recording {
+            recording.add_alias(told::made(text));
+        }
+    }
+
+    /// Other nodes are to know of it what is known now.
+    pub(in crate::relay) fn tell_others(&self) {
+        if let Some(recording) = &self.recording {
+            recording.set_about(self.told().written());
+        }
+    }
+
+    pub(super) fn recording(&self) -> Option<&Recording> {
+        self.recording.as_ref()
+    }
+
+    /// Whether a client that comes back with its id finds it, on any node that can be asked.
+    pub(in crate::relay) async fn can_be_found(&self) -> bool {
+        match &self.recording {
+            Some(recording) => recording.can_be_found().await,
+            None => true,
+        }
+    }
+
+    /// Resolves when another node has it: the pump stops, and says no end.
+    pub(in crate::relay) async fn lost(&self) {
+        if self.log.left().await != ReadError::Lost {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Gives it to whichever node wants to go on with it; readers here are to ask again. Not one that no other node knows.
+    pub(in crate::relay) fn hand_over(&self) -> bool {
+        if let Some(recording) = &self.recording {
+            recording.release();
+            self.leave(ReadError::HandedOn);
+        }
+        self.recording.is_some()
+    }
+
+    pub(super) fn leave(&self, why: ReadError) {
+        self.log.leave(why);
+    }
+
+    pub(super) fn stop(&self) {
+        self.log.cancel();
+    }
+
+    /// Resolves when nothing more of it is written to a store that nodes share.
+    pub(in crate::relay) async fn finished(&self) {
+        if let Some(recording) = &self.recording {
+            recording.finished().await;
+        }
     }
 
     // What readers and routes do.
 
     /// Reads from the block behind `position` on: 0 is the first.
     pub(in crate::relay) fn read(&self, position: u64) -> Reader {
+        self.read_by(position, None)
+    }
+
+    /// The same by a reader that can do something for an answer whose node is gone.
+    pub(in crate::relay) fn read_by(
+        &self,
+        position: u64,
+        rescue: Option<Box<dyn Rescue>>,
+    ) -> Reader {
+        let way = || Way {
+            storage: self.storage.clone(),
+            stream: self.key(),
+        };
         if self.elsewhere.is_some() {
-            return Reader::of_store(self.storage.store.tail(&self.key(), position + 1));
+            return Reader::following(way().follow(position + 1, rescue));
         }
         // It sits down first: the log lets nothing go of what a reader has still to read.
         let reader = Reader::new(self.log.clone(), position);
-        match self.is_in_store.load(Ordering::Acquire) {
-            true => Reader::of_store(self.storage.store.tail(&self.key(), position + 1)),
-            false => reader,
+        match (self.is_in_store(), self.storage.is_shared) {
+            (false, false) => reader,
+            (false, true) => reader.with_way(way(), rescue),
+            (true, false) => Reader::of_store(self.storage.store.tail(&self.key(), position + 1)),
+            (true, true) => Reader::following(way().follow(position + 1, rescue)),
         }
     }
 

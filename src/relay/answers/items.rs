@@ -79,6 +79,7 @@ impl Answers {
     ) {
         for text in texts {
             self.remember(answer, &text);
+            answer.add_made(&text);
         }
     }
 

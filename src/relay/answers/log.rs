@@ -261,6 +261,10 @@ impl Log {
         self.state().ended_at
     }
 
+    pub(super) fn limits(&self) -> &Bounds {
+        &self.limits
+    }
+
     /// Why nothing more comes, though it has not ended.
     pub(super) fn gone(&self) -> Option<ReadError> {
         self.state().gone

@@ -1,6 +1,8 @@
 //! The store of a relay, as its answers use it.
 
 use std::{
+    future::ready,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,13 +10,20 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
 
-use super::super::config::RelayConfig;
-use crate::store::{StoreError, StoreFuture, StreamStore};
+use super::{super::config::RelayConfig, log::ReadError};
+use crate::store::{
+    Claim, Entries, StoreError, StoreFuture, StreamInfo, StreamKey, StreamStore,
+    follow::{Followed, follow},
+    recorder::RecorderSettings,
+};
 
 /// How long a request waits for the store, for each thing that it asks: a client that is told that it does not answer comes back.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,7 +35,7 @@ pub(super) struct Storage {
     pub(super) is_shared: bool,
     /// Another one for each process, whatever it is called.
     pub(super) node: String,
-    pub(super) claim_time: Duration,
+    pub(super) settings: RecorderSettings,
     /// How many answers are being written.
     writing: AtomicUsize,
     written: Notify,
@@ -42,7 +51,8 @@ impl Storage {
             is_shared: store.is_shared(),
             store,
             node: format!("{name}-{}", super::random_digits()),
-            claim_time: config.claim_time,
+            // A reader that waits for one that is gone waits a quarter longer.
+            settings: RecorderSettings::default().with_ttl(config.claim_time * 4 / 5),
             writing: AtomicUsize::new(0),
             written: Notify::new(),
         }
@@ -52,6 +62,16 @@ impl Storage {
     pub(super) async fn asked<T>(&self, asked: StoreFuture<'_, T>) -> Result<T, StoreError> {
         let said = timeout(PATIENCE, asked).await;
         said.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
+    }
+
+    /// Reads a stream that may be written anywhere, from the block with this number on.
+    pub(super) fn follow(
+        &self,
+        stream: StreamKey,
+        from: u64,
+    ) -> impl Stream<Item = Result<Followed, StoreError>> + Send + 'static {
+        let settings = self.settings.clone();
+        follow(self.store.clone(), stream, from, &self.node, settings)
     }
 
     pub(super) fn begin_writing(self: &Arc<Self>) -> Writing {
@@ -81,5 +101,74 @@ impl Drop for Writing {
         if self.0.writing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.written.notify_waiters();
         }
+    }
+}
+
+/// What comes of an answer that is followed.
+pub(super) type Entered = Pin<Box<dyn Stream<Item = Result<Entries, ReadError>> + Send>>;
+
+/// Who can do something for an answer whose node is gone.
+pub(in crate::relay) trait Rescue: Send {
+    /// This node has become the writer of a stream, which is so far. It returns at once.
+    fn orphan(&self, claim: Claim, info: StreamInfo);
+}
+
+/// How an answer is read wherever it is written.
+pub(super) struct Way {
+    pub(super) storage: Arc<Storage>,
+    pub(super) stream: StreamKey,
+}
+
+impl Way {
+    /// From the block with this number on. Who can do nothing for one that is left by its node reads it no further.
+    pub(super) fn follow(self, from: u64, rescue: Option<Box<dyn Rescue>>) -> Entered {
+        let followed = self.storage.follow(self.stream, from);
+        Box::pin(followed.filter_map(move |followed| {
+            ready(match followed {
+                Ok(Followed::Entries(entries)) => Some(Ok(entries)),
+                Ok(Followed::Orphan { claim, info }) => match &rescue {
+                    Some(rescue) => {
+                        rescue.orphan(claim, info);
+                        None
+                    }
+                    None => Some(Err(ReadError::Lost)),
+                },
+                // It ended with fewer blocks than there were here.
+                Err(StoreError::Conflict { .. }) => Some(Err(ReadError::Lost)),
+                Err(error) => Some(Err(error.into())),
+            })
+        }))
+    }
+
+    /// Behind the block with this number, which is `last`: where another one stands there, it is not the same answer any more.
+    pub(super) fn go_on(
+        self,
+        position: u64,
+        last: Option<Bytes>,
+        rescue: Option<Box<dyn Rescue>>,
+    ) -> Entered {
+        if position == 0 {
+            return self.follow(1, rescue);
+        }
+        let mut last = Some(last);
+        Box::pin(self.follow(position, rescue).map(move |entries| {
+            let mut entries = entries?;
+            let Some(last) = last.take() else {
+                return Ok(entries);
+            };
+            let is_same = entries.first == position && entries.blocks.first() == last.as_ref();
+            if is_same {
+                entries.blocks.remove(0);
+                entries.first += 1;
+            } else if entries.end.is_some() && !entries.blocks.is_empty() {
+                // It ended before, or with another block in this place: that tells how.
+                let before = entries.blocks.len() - 1;
+                entries.blocks.drain(..before);
+                entries.first += before as u64;
+            } else {
+                return Err(ReadError::Lost);
+            }
+            Ok(entries)
+        }))
     }
 }

@@ -1,0 +1,155 @@
+//! An answer that is written to a store that nodes share while it runs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::{
+    Answer, Answers,
+    log::{End, Log, ReadError},
+    piece::Piece,
+};
+use crate::store::{
+    StoreError,
+    recorder::{Recorder, RecorderState},
+};
+
+/// The writer of an answer, and whether all was given to it.
+pub(super) struct Recording {
+    recorder: Recorder,
+    is_closed: AtomicBool,
+}
+
+impl Recording {
+    pub(super) fn new(recorder: Recorder) -> Self {
+        Self {
+            recorder,
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn push(&self, pieces: &[Piece]) {
+        self.recorder.push(pieces.iter().flat_map(Piece::blocks));
+    }
+
+    pub(super) fn set_about(&self, about: Bytes) {
+        self.recorder.set_about(about);
+    }
+
+    pub(super) fn add_alias(&self, alias: String) {
+        self.recorder.add_alias(alias);
+    }
+
+    pub(super) fn release(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.recorder.release();
+    }
+
+    /// Whether other nodes find it, as far as is known within a moment. One that the store does not take is this node's alone; one that the store
+    /// does not answer for is written when it does.
+    pub(super) async fn can_be_found(&self) -> bool {
+        let claimed = self.recorder.claimed().await;
+        matches!(claimed, Ok(()) | Err(StoreError::Unavailable(_)))
+    }
+
+    pub(super) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.recorder.finished()
+    }
+
+    /// The last blocks and the end: the store has them before any reader, unless it takes too long. `log` and `is_in_store` are told then.
+    pub(super) fn close(
+        &self,
+        about: Bytes,
+        pieces: Vec<Piece>,
+        end: End,
+        log: &Arc<Log>,
+        is_in_store: &Arc<AtomicBool>,
+    ) {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.recorder.set_about(about);
+        self.push(&pieces);
+        self.recorder.end(end);
+        let held = Held {
+            recorder: self.recorder.clone(),
+            log: log.clone(),
+            last: Some((pieces, end)),
+        };
+        let is_in_store = is_in_store.clone();
+        let told = async move {
+            held.recorder.ended().await;
+            let recorder = held.recorder.clone();
+            let log = held.log.clone();
+            drop(held);
+            recorder.finished().await;
+            if recorder.state() == RecorderState::Done {
+                is_in_store.store(true, Ordering::Release);
+                log.forget();
+            }
+        };
+        // Without a runtime nobody waits, and readers are told at once.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(told);
+        }
+    }
+}
+
+/// An end that the store is to have first. When it is let go, readers have it, though a thread ended meanwhile.
+struct Held {
+    recorder: Recorder,
+    log: Arc<Log>,
+    last: Option<(Vec<Piece>, End)>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where another node writes it, that says the end.
+        let is_lost = self.recorder.state() == RecorderState::Lost;
+        if let Some((pieces, end)) = self.last.take().filter(|_| !is_lost) {
+            self.log.push(pieces);
+            self.log.end(end);
+        }
+    }
+}
+
+impl Answers {
+    /// Does what the store says to the writer of an answer, for as long as it is written.
+    pub(super) fn watch(&self, answer: &Arc<Answer>) {
+        let Some(recording) = answer.recording() else {
+            return;
+        };
+        let recorder = &recording.recorder;
+        let (lost, finished) = (recorder.lost(), recorder.finished());
+        let cancelled = recorder.cancelled();
+        let writing = self.inner.storage.begin_writing();
+        let (answers, answer) = (self.clone(), answer.clone());
+        tokio::spawn(async move {
+            let _writing = writing;
+            let stops = async {
+                cancelled.await;
+                answer.stop();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                () = lost => {
+                    tracing::warn!(id = answer.id(), "another node has taken an answer over");
+                    // From now on it is one of another node's.
+                    answers.forget(&answer);
+                    answer.leave(ReadError::Lost);
+                }
+                () = finished => {}
+                () = stops => {}
+            }
+        });
+    }
+}
