@@ -7,10 +7,11 @@ EDITION = "2024"
 # What each feature turns on, itself included.
 FEATURES = {
     "cli": ["cli", "loopback", "metrics", "relay", "runtime", "toml", "zstd"],
-    "default": ["cli", "default", "loopback", "metrics", "relay", "runtime", "test-util", "toml", "zstd"],
-    "full": ["cli", "full", "loopback", "metrics", "relay", "runtime", "test-util", "toml", "zstd"],
+    "default": ["cli", "default", "loopback", "metrics", "redis", "relay", "runtime", "test-util", "toml", "zstd"],
+    "full": ["cli", "full", "loopback", "metrics", "redis", "relay", "runtime", "test-util", "toml", "zstd"],
     "loopback": ["loopback"],
     "metrics": ["metrics", "runtime"],
+    "redis": ["redis", "runtime"],
     "relay": ["metrics", "relay", "runtime", "toml", "zstd"],
     "runtime": ["runtime"],
     "test-util": ["runtime", "test-util"],
@@ -32,10 +33,11 @@ CRATES = [
 
 FEATURE_CRATES = {
     "cli": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "default": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
-    "full": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "default": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "redis", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
+    "full": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "clap", "clap_complete", "ctor-lite", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "redis", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "tracing-subscriber", "url", "webpki-roots", "zstd"],
     "loopback": ["flate2", "httparse", "rustix", "socket2", "thiserror", "tokio", "tracing"],
     "metrics": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
+    "redis": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "redis", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "relay": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "actix-web", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "metrics", "metrics-exporter-prometheus", "ring", "rustix", "rustls", "rustls-native-certs", "socket2", "subtle", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "toml", "tracing", "url", "webpki-roots", "zstd"],
     "runtime": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
     "test-util": ["actix", "actix-codec", "actix-http", "actix-rt", "actix-service", "actix-tls", "awc", "backoff", "brotli-decompressor", "flate2", "futures-core", "futures-util", "httparse", "httpdate", "rustix", "rustls", "rustls-native-certs", "socket2", "thiserror", "tokio", "tokio-rustls", "tokio-socks", "tracing", "url", "webpki-roots"],
