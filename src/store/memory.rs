@@ -219,6 +219,9 @@ impl MemoryStore {
                 }
                 (kept.node, kept.epoch) = (node.to_owned(), epoch);
                 kept.claimed_until = now + ttl;
+                if kept.end.is_none() {
+                    kept.touched = now;
+                }
             }
             Err(_) if is_removed => return Err(StoreError::Expired),
             Err(_) => {

@@ -5,6 +5,8 @@ pub mod follow;
 mod memory;
 #[doc(hidden)] // for the simulation, which is a crate of its own
 pub mod recorder;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{
     fmt,
@@ -18,6 +20,8 @@ use futures_core::Stream;
 use thiserror::Error;
 
 pub use self::memory::{MemoryStore, StoreLimits};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisOptions, RedisStore};
 
 /// What a store does takes its time.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -1,12 +1,11 @@
 //! Opening a TCP connection to a host, directly or through a proxy's tunnel.
 
 use std::{
-    cell::Cell,
     error::Error,
     fmt::Display,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -51,7 +50,7 @@ pub(super) async fn dial(
     let dialer = Dialer {
         keep_alive,
         shortage,
-        lacking: Cell::default(),
+        lacking: Mutex::default(),
     };
     let connecting = async {
         match proxy {
@@ -67,13 +66,36 @@ pub(super) async fn dial(
     connected.unwrap_or_else(|_| {
         let via = proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"));
         let message = format!("no connection to {target}{via} within {timeout:?}");
-        Err(match dialer.lacking.take() {
+        Err(match dialer.lacking().take() {
             Some(what) => {
                 TransportError::new(TransportErrorKind::LocalLimit, format!("{message}: {what}"))
             }
             None => TransportError::new(TransportErrorKind::ConnectTimeout, message),
         })
     })
+}
+
+/// Connects to a host that speaks something else than HTTP. No proxy is asked: what speaks so stands nearby.
+#[cfg(feature = "redis")]
+pub(crate) async fn open(
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> Result<TcpStream, TransportError> {
+    let (target, shortage) = (Authority(host, port), Notify::new());
+    dial(target, None, timeout, KeepAlive::default(), &shortage).await
+}
+
+/// Makes a TLS session with that host.
+#[cfg(feature = "redis")]
+pub(crate) async fn secure(
+    stream: TcpStream,
+    host: &str,
+    port: u16,
+    tls: &Arc<ClientConfig>,
+    timeout: Duration,
+) -> Result<TlsStream<TcpStream>, TransportError> {
+    handshake(stream, Authority(host, port), tls, timeout).await
 }
 
 /// Names an I/O error's kind where it says something, as in ": connection refused".
@@ -89,7 +111,7 @@ struct Dialer<'a> {
     keep_alive: KeepAlive,
     shortage: &'a Notify,
     /// What this machine had too little of for a connection.
-    lacking: Cell<Option<String>>,
+    lacking: Mutex<Option<String>>,
 }
 
 impl Dialer<'_> {
@@ -99,7 +121,7 @@ impl Dialer<'_> {
         &self,
         host: Authority<'_>,
         kind: TransportErrorKind,
-        hop: &dyn Display,
+        hop: &(dyn Display + Sync),
     ) -> Result<TcpStream, TransportError> {
         let addresses = self.resolve(host, hop).await?;
         let stream = loop {
@@ -120,8 +142,12 @@ impl Dialer<'_> {
         Ok(stream)
     }
 
+    fn lacking(&self) -> MutexGuard<'_, Option<String>> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn wait_for(&self, what: String) {
-        self.lacking.set(Some(what));
+        *self.lacking() = Some(what);
         self.shortage.notify_waiters();
         time::sleep(LOCAL_PAUSE).await;
     }
@@ -129,7 +155,7 @@ impl Dialer<'_> {
     async fn resolve(
         &self,
         Authority(host, port): Authority<'_>,
-        hop: &dyn Display,
+        hop: &(dyn Display + Sync),
     ) -> Result<Vec<SocketAddr>, TransportError> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);

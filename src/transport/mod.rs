@@ -36,6 +36,8 @@ mod websocket;
 
 pub use self::awc::AwcTransportFactory;
 pub(crate) use self::dial::lacking;
+#[cfg(feature = "redis")]
+pub(crate) use self::dial::{open, secure};
 pub use self::keep_alive::KeepAlive;
 pub use self::pooled::DrainLimits;
 pub(crate) use self::pooled::Pooled;
