@@ -16,7 +16,6 @@ mod sealed;
 #[cfg(feature = "cli")]
 mod secrets;
 mod service;
-mod store;
 mod store_down;
 mod support;
 

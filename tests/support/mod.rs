@@ -12,6 +12,8 @@ mod asking;
 mod command;
 mod folder;
 mod loopback;
+#[cfg(all(unix, feature = "redis"))]
+pub(crate) mod redis_server;
 mod server;
 mod server_process;
 #[cfg(all(unix, feature = "cli"))]

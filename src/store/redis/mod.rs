@@ -21,7 +21,12 @@ use bytes::Bytes;
 
 pub use self::options::RedisOptions;
 use self::{
-    connection::Link, keys::Keys, memory::Memory, options::Address, scripts::Script, watch::Watch,
+    connection::Link,
+    keys::{INBOX_ENTRIES, INBOX_KEPT, Keys},
+    memory::Memory,
+    options::Address,
+    scripts::Script,
+    watch::Watch,
 };
 use super::{
     Append, Claim, Entries, StoreError, StoreFuture, StoreTail, StreamEnd, StreamInfo, StreamKey,

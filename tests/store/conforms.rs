@@ -4,28 +4,41 @@ use std::{pin::pin, time::Duration};
 
 use actix_responses::{
     bytes::Bytes,
-    store::{
-        Append, Claim, Entries, MemoryStore, StoreError, StoreLimits, StreamEnd, StreamKey,
-        StreamStore,
-    },
+    store::{Append, Claim, Entries, StoreError, StoreLimits, StreamEnd, StreamKey, StreamStore},
 };
 use futures_util::{FutureExt as _, StreamExt as _};
 
-const TTL: Duration = Duration::from_secs(30);
+/// A second of the suite. Where time has to be waited for it is shorter.
+#[derive(Clone, Copy)]
+pub(crate) struct Second(pub(crate) Duration);
 
-fn key(client: &str, id: &str) -> StreamKey {
+impl Second {
+    fn times(self, seconds: u32) -> Duration {
+        self.0 * seconds
+    }
+
+    /// How long claims hold.
+    fn ttl(self) -> Duration {
+        self.times(30)
+    }
+}
+
+/// How long those hold where no time passes.
+pub(crate) const TTL: Duration = Duration::from_secs(30);
+
+pub(crate) fn key(client: &str, id: &str) -> StreamKey {
     StreamKey {
         client: client.to_owned(),
         id: id.to_owned(),
     }
 }
 
-fn blocks(numbers: std::ops::RangeInclusive<u64>) -> Vec<Bytes> {
+pub(crate) fn blocks(numbers: std::ops::RangeInclusive<u64>) -> Vec<Bytes> {
     let blocks = numbers.map(|number| format!("data: {number}\n\n").into());
     blocks.collect()
 }
 
-fn after(expected: u64, numbers: std::ops::RangeInclusive<u64>) -> Append {
+pub(crate) fn after(expected: u64, numbers: std::ops::RangeInclusive<u64>) -> Append {
     Append {
         expected,
         blocks: blocks(numbers),
@@ -33,7 +46,7 @@ fn after(expected: u64, numbers: std::ops::RangeInclusive<u64>) -> Append {
     }
 }
 
-fn end(expected: u64) -> Append {
+pub(crate) fn end(expected: u64) -> Append {
     Append {
         expected,
         end: Some(StreamEnd::Completed),
@@ -41,31 +54,30 @@ fn end(expected: u64) -> Append {
     }
 }
 
-async fn claimed(store: &impl StreamStore, stream: &StreamKey) -> Claim {
-    claimed_by(store, stream, "node a", 1).await
-}
-
-async fn claimed_by(store: &impl StreamStore, stream: &StreamKey, node: &str, epoch: u64) -> Claim {
-    let claim = store.claim(stream, node, epoch, TTL).await;
+pub(crate) async fn claimed(store: &impl StreamStore, stream: &StreamKey) -> Claim {
+    let claim = store.claim(stream, "node a", 1, TTL).await;
     claim.expect("a claim of what is new, or one's own")
 }
 
 /// All that a store promises. `make` gives an empty one with these limits; `pass` lets time pass, in the store's sense.
-async fn conforms<S: StreamStore>(make: impl Fn(StoreLimits) -> S, pass: impl AsyncFn(Duration)) {
+pub(crate) async fn conforms<S: StreamStore>(
+    make: impl Fn(StoreLimits) -> S,
+    second: Second,
+    pass: impl AsyncFn(Duration),
+) {
     let limits = StoreLimits::default();
     numbers_blocks_from_one_and_refuses_a_repeat(&make(limits.clone())).await;
     keeps_the_end_in_the_log(&make(limits.clone())).await;
     gives_a_tail_all_that_comes_and_the_end(&make(limits.clone())).await;
     says_a_cancel_to_the_writer_and_takes_no_number_for_it(&make(limits.clone())).await;
-    refuses_who_lost_the_claim(&make(limits.clone()), &pass).await;
+    refuses_who_lost_the_claim(&make(limits.clone()), second, &pass).await;
     shows_a_stream_to_its_client_alone(&make(limits.clone())).await;
     says_expired_to_a_tail_whose_stream_is_gone(&make(limits.clone())).await;
-    let short = limits.clone().with_retention(Duration::from_secs(60));
-    lets_streams_go_by_time(&make(short), &pass).await;
-    let small = limits.clone().with_stream_bytes(40);
+    let short = limits.clone().with_retention(second.times(60));
+    lets_streams_go_by_time(&make(short.clone()), second, &pass).await;
+    keeps_a_stream_whose_writer_waits(&make(short), second, &pass).await;
+    let small = limits.with_stream_bytes(40);
     never_trims_from_the_front(&make(small)).await;
-    let small = limits.with_client_bytes(40).with_bytes(70);
-    lets_the_oldest_ended_go_first(&make(small)).await;
 }
 
 async fn numbers_blocks_from_one_and_refuses_a_repeat(store: &impl StreamStore) {
@@ -134,6 +146,20 @@ async fn gives_a_tail_all_that_comes_and_the_end(store: &impl StreamStore) {
     let (early, late, ()) = tokio::join!(all(1), all(20), write());
     assert_eq!((early, late), (blocks(1..=50), blocks(20..=50)));
     assert_eq!(all(51).await, Vec::<Bytes>::new());
+    // Who is ahead of all that ever comes hears of the end.
+    let mut tail = store.tail(&stream, 60);
+    let last = tail.next().await.expect("the end").expect("entries");
+    assert_eq!((last.first, last.end), (51, Some(StreamEnd::Completed)));
+    let short = key("me", "short");
+    let claim = claimed(store, &short).await;
+    let mut tail = store.tail(&short, 60);
+    assert!(tail.next().now_or_never().is_none());
+    store.append(&claim, after(0, 1..=1)).await.unwrap();
+    tokio::task::yield_now().await;
+    assert!(tail.next().now_or_never().is_none());
+    store.append(&claim, end(1)).await.unwrap();
+    let last = tail.next().await.expect("the end").expect("entries");
+    assert_eq!((last.first, last.end), (2, Some(StreamEnd::Completed)));
 }
 
 async fn says_a_cancel_to_the_writer_and_takes_no_number_for_it(store: &impl StreamStore) {
@@ -163,43 +189,49 @@ async fn says_a_cancel_to_the_writer_and_takes_no_number_for_it(store: &impl Str
     assert_eq!(gone, Err(StoreError::Unknown));
 }
 
-async fn refuses_who_lost_the_claim(store: &impl StreamStore, pass: &impl AsyncFn(Duration)) {
+async fn refuses_who_lost_the_claim(
+    store: &impl StreamStore,
+    second: Second,
+    pass: &impl AsyncFn(Duration),
+) {
     let stream = key("me", "s");
-    let first = claimed(store, &stream).await;
+    let claim_as = async |node, epoch| store.claim(&stream, node, epoch, second.ttl()).await;
+    let first = claim_as("node a", 1).await.expect("a claim of what is new");
     store.append(&first, after(0, 1..=1)).await.unwrap();
-    let other = async |epoch| store.claim(&stream, "node b", epoch, TTL).await;
+    let other = async |epoch| claim_as("node b", epoch).await;
     let held = Err(StoreError::Claimed { epoch: 1 });
     assert_eq!(other(2).await, held, "while its time runs");
-    claimed(store, &stream).await;
-    pass(TTL + Duration::from_secs(1)).await;
+    claim_as("node a", 1).await.expect("one's own again");
+    pass(second.times(31)).await;
     assert_eq!(other(1).await, held, "with no greater epoch");
-    let second = other(2).await.expect("a claim of what is free");
+    let taken = other(2).await.expect("a claim of what is free");
     let lost = Err(StoreError::Claimed { epoch: 2 });
     assert_eq!(store.append(&first, after(1, 2..=2)).await, lost);
-    assert_eq!(store.append(&second, after(1, 2..=2)).await, Ok(2));
+    assert_eq!(store.append(&first, after(7, 8..=8)).await, lost, "first");
+    assert_eq!(store.append(&taken, after(1, 2..=2)).await, Ok(2));
     // Released, it is free at once.
     let released = store.claim(&stream, "node b", 2, Duration::ZERO).await;
     released.expect("a release");
-    let third = store.claim(&stream, "node a", 3, TTL).await;
+    let third = claim_as("node a", 3).await;
     third.expect("a claim of what was released");
     // An append renews.
-    pass(TTL - Duration::from_secs(1)).await;
-    let third = claimed_by(store, &stream, "node a", 3).await;
+    pass(second.times(20)).await;
+    let third = claim_as("node a", 3).await.expect("one's own");
     store.append(&third, after(2, 3..=3)).await.unwrap();
-    pass(TTL - Duration::from_secs(1)).await;
+    pass(second.times(20)).await;
     assert_eq!(other(4).await, Err(StoreError::Claimed { epoch: 3 }));
     let info = store.find("me", "s").await.unwrap();
     assert_eq!(info.epoch, 3);
     assert!(
         info.claimed_for
-            .is_some_and(|left| left <= Duration::from_secs(2))
+            .is_some_and(|left| left <= second.times(10))
     );
-    pass(Duration::from_secs(2)).await;
+    pass(second.times(11)).await;
     let info = store.find("me", "s").await.unwrap();
     assert_eq!(info.claimed_for, None);
     // Nobody else took it: it is still the writer's. Of what has ended nobody becomes it.
     store.append(&third, end(3)).await.unwrap();
-    pass(TTL + Duration::from_secs(1)).await;
+    pass(second.times(31)).await;
     assert_eq!(other(4).await, Err(StoreError::Ended));
 }
 
@@ -248,16 +280,43 @@ async fn says_expired_to_a_tail_whose_stream_is_gone(store: &impl StreamStore) {
     assert_eq!(refused, Err(StoreError::Expired));
 }
 
-async fn lets_streams_go_by_time(store: &impl StreamStore, pass: &impl AsyncFn(Duration)) {
+async fn lets_streams_go_by_time(
+    store: &impl StreamStore,
+    second: Second,
+    pass: &impl AsyncFn(Duration),
+) {
+    let stream = key("me", "s");
+    let claim = claimed(store, &stream).await;
+    let named = Append {
+        aliases: vec!["resp_1".to_owned()],
+        ..after(0, 1..=1)
+    };
+    store.append(&claim, named).await.unwrap();
+    pass(second.times(40)).await;
+    store.append(&claim, end(1)).await.unwrap();
+    pass(second.times(40)).await;
+    store.read(&stream, 1).await.expect("within its time");
+    let found = store.find("me", "resp_1").await;
+    found.expect("its alias stays as long");
+    pass(second.times(40)).await;
+    assert_eq!(store.read(&stream, 1).await, Err(StoreError::Unknown));
+    assert_eq!(store.list("me").await, Ok(vec![]));
+}
+
+/// Its server thinks for longer than a stream is kept.
+async fn keeps_a_stream_whose_writer_waits(
+    store: &impl StreamStore,
+    second: Second,
+    pass: &impl AsyncFn(Duration),
+) {
     let stream = key("me", "s");
     let claim = claimed(store, &stream).await;
     store.append(&claim, after(0, 1..=1)).await.unwrap();
-    pass(Duration::from_secs(40)).await;
-    store.append(&claim, end(1)).await.unwrap();
-    pass(Duration::from_secs(40)).await;
-    store.read(&stream, 1).await.expect("within its time");
-    pass(Duration::from_secs(40)).await;
-    assert_eq!(store.read(&stream, 1).await, Err(StoreError::Unknown));
+    for _ in 0..2 {
+        pass(second.times(40)).await;
+        claimed(store, &stream).await;
+    }
+    store.append(&claim, end(1)).await.expect("its stream");
 }
 
 async fn never_trims_from_the_front(store: &impl StreamStore) {
@@ -274,7 +333,8 @@ async fn never_trims_from_the_front(store: &impl StreamStore) {
     assert_eq!(again, Err(StoreError::TooLarge));
 }
 
-async fn lets_the_oldest_ended_go_first(store: &impl StreamStore) {
+/// Of a store that has bounds for all of a client's streams.
+pub(crate) async fn lets_the_oldest_ended_go_first(store: &impl StreamStore) {
     let write = async |client: &str, id: &str, ends| {
         let claim = claimed(store, &key(client, id)).await;
         let append = Append {
@@ -301,9 +361,4 @@ async fn lets_the_oldest_ended_go_first(store: &impl StreamStore) {
     write("third", "5", None).await.unwrap();
     let over = write("third", "6", ended).await;
     assert_eq!(over, Err(StoreError::TooLarge));
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_store_in_memory_conforms() {
-    conforms(MemoryStore::new, tokio::time::advance).await;
 }
