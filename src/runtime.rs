@@ -21,6 +21,7 @@ use crate::{
         StoredResponse, WholeAnswer, error::ApiError,
     },
     provider::Provider,
+    store::StreamKey,
     transport::{AwcTransportFactory, Transport, TransportError, TransportFactory},
 };
 
@@ -214,6 +215,23 @@ impl Runtime {
         after: Option<u64>,
     ) -> Result<ResponseStream, ApiError> {
         self.submit(SubmitRequest::resume(response_id, after)).await
+    }
+
+    /// Reads a stream of the [store](SupervisorConfig::store) again, from its first event or from where a subscriber had come to before this
+    /// program was started anew: [`ResponseStream::next_sequence`]. See [`SubmitRequest::stored`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) where there is no store, and as [`submit`](Self::submit). That the store does
+    /// not have it comes through the stream: [`ErrorKind::NotFound`](crate::ErrorKind).
+    pub async fn read_stored(
+        &self,
+        stream: StreamKey,
+        cursor: Cursor,
+    ) -> Result<ResponseStream, ApiError> {
+        let (subscriber, receivers) = channel();
+        let request = SubmitRequest::stored(stream);
+        self.submit_stream(request, subscriber.with_cursor(cursor), receivers)
+            .await
     }
 
     /// The same with another policy for when the stream is not polled for long, also while nobody else listens.

@@ -30,6 +30,7 @@ use crate::{
     provider::{Provider, TurnState, checked_header},
     retry::RetryPolicy,
     secret::redaction::RedactedHeaders,
+    store::StreamKey,
 };
 
 /// Asks for an answer. The reply comes when the request is accepted, before anything is sent.
@@ -71,8 +72,12 @@ pub struct SubmitRequest {
     pub span: Span,
     /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
     pub(crate) thread: Option<ThreadId>,
+    /// Under which name its stream is written to the supervisor's [store](super::SupervisorConfig::store). Default none: it is not.
+    pub stored_as: Option<StreamKey>,
     /// The response that is gone on with, in place of a new one.
     pub(crate) resumes: Option<ResumeFrom>,
+    /// The stream that is read again, in place of both.
+    pub(crate) reads: Option<StreamKey>,
 }
 
 impl SubmitRequest {
@@ -94,7 +99,9 @@ impl SubmitRequest {
             warm_up: false,
             span: Span::current(),
             thread: Some(thread::current().id()),
+            stored_as: None,
             resumes: None,
+            reads: None,
         }
     }
 
@@ -111,6 +118,24 @@ impl SubmitRequest {
                 response_id: response_id.into(),
                 after,
             }),
+            ..Self::new(Prompt::default())
+        }
+    }
+
+    /// Reads a stream again that [`with_stored_as`](Self::with_stored_as) has stored, in this process or another: from its first event to
+    /// its end, and live where it is still written. No answer is begun by it. The subscribers get the events that the first ones got, with
+    /// the same numbers, so that one that comes back goes on with [`Cursor::From`](super::Cursor::From) and the number that it had come to.
+    ///
+    /// Where whoever wrote it is gone before the end, one reader takes its place, for all: an answer that its server keeps (`background`,
+    /// `store`) is gone on with there, behind the last event that is stored, by the provider of this request, if that has the name of the
+    /// first; it needs `with_blocks`, headers and retries as any other. Of every other answer the end is
+    /// [`ErrorKind::NodeLost`](crate::ErrorKind). Who took its place goes on until the end, also when nobody listens any more.
+    ///
+    /// The events are equal to the first ones but for what an event's JSON leaves out, of those that were read from no block of the server's:
+    /// the head, what came before another attempt, and an error. To cancel the request stops the writer, wherever it is; to leave it does not.
+    pub fn stored(stream: StreamKey) -> Self {
+        Self {
+            reads: Some(stream),
             ..Self::new(Prompt::default())
         }
     }
@@ -210,6 +235,20 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_live_only(mut self) -> Self {
         self.live_only = true;
+        self
+    }
+
+    /// Has its stream written to the supervisor's [store](super::SupervisorConfig::store) while it runs, under a name that was never used before, and
+    /// lets it go on when its last subscriber has left: [`when_deserted`](Self::when_deserted) may be set to something else behind this. See
+    /// [`stored`](Self::stored) for how it is read again.
+    ///
+    /// What is delivered does not wait for the store, but for the end: that is there first, unless the store does not answer within 100 ms.
+    /// A store that is away gets what is missing when it is back. Observers hear of that, and of what is not stored any more
+    /// ([`Milestone::NotStored`](super::Milestone::NotStored)). What the server sends is stored, and what was asked; no header that was sent, and no key.
+    #[must_use]
+    pub fn with_stored_as(mut self, stream: StreamKey) -> Self {
+        self.stored_as = Some(stream);
+        self.when_deserted = WhenDeserted::KeepGoing;
         self
     }
 

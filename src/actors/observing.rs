@@ -13,7 +13,10 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::RequestId;
-use crate::protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError};
+use crate::{
+    protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError},
+    store::StoreError,
+};
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -171,6 +174,13 @@ pub enum Milestone {
         /// How long after the start of the attempt.
         elapsed: Duration,
     },
+    /// What comes is not in the store, of a request that is [stored](super::SubmitRequest::with_stored_as). Its subscribers do not notice.
+    NotStored {
+        /// Whether it stays so. Else the store does not answer, and what is missing is written when it does.
+        is_over: bool,
+        /// What the store says. `None` where it says nothing, and where another process has the stream.
+        error: Option<StoreError>,
+    },
     /// The next provider of the request is asked from now on ([`Fallback`](super::Fallback)), whom this notice and those behind it name.
     FellBack {
         /// What the request was until now.
@@ -278,6 +288,10 @@ impl Watch {
             resumes: resumes && retry_in.is_some(),
             elapsed: self.started.elapsed(),
         });
+    }
+
+    pub(crate) fn on_not_stored(&self, is_over: bool, error: Option<StoreError>) {
+        self.tell(Milestone::NotStored { is_over, error });
     }
 
     /// Another provider is asked.

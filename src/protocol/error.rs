@@ -158,6 +158,13 @@ kinds! {
     /// The attempt's actor panicked, was killed or lost its thread: retried. Or the supervisor panicked, which ends all requests.
     AttemptLost = "attempt_lost",
         "report it: this is a defect of the program";
+    /// The process that wrote a [stored](crate::actors::SubmitRequest::with_stored_as) stream is gone, and nobody can go on with its answer. Never
+    /// retried.
+    NodeLost = "node_lost",
+        "ask again; an answer with `background` and `store` is gone on with where its server has that";
+    /// The store of a stream did not answer for long. Never retried: that was waited for.
+    StoreUnavailable = "store_unavailable",
+        "see that the store runs and can be reached, and read the stream again";
     /// The runtime shut down. Never retried.
     ShutDown = "shut_down",
         "start the runtime again";

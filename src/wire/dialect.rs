@@ -1,13 +1,16 @@
 //! What a dialect is to those who read its streams.
 
 use super::answer::{Answer, Terminal};
+use serde::{Deserialize, Serialize};
+
 use crate::{
     protocol::{Id, ResponseEvent, StreamAnomalies},
     sse::SseEvent,
 };
 
-/// Which dialect an endpoint speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Which dialect an endpoint speaks. As JSON it is `responses` or `chat`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Wire {
     /// The Responses API (`POST responses`).

@@ -21,6 +21,7 @@ mod received;
 mod responding;
 mod resuming;
 mod retrying;
+mod stored;
 mod streaming;
 mod subscribing;
 mod supervising;

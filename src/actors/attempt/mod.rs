@@ -9,6 +9,7 @@ pub(crate) mod opening;
 pub(crate) mod question;
 mod resuming;
 pub(crate) mod spec;
+pub(crate) mod stored;
 pub(crate) mod stream;
 
 pub use spec::{RequestId, SubscriptionId, WhenDeserted};

@@ -2,10 +2,10 @@
 
 use std::{mem, sync::Arc};
 
-use super::spec::{Attempt, RequestSpec};
+use super::spec::{Attempt, KeptResponse, RequestSpec};
 use crate::{
     actors::audience::{Audience, resumption::Resumption},
-    wire::StreamDecoder,
+    wire::{StreamDecoder, Wire},
 };
 
 /// The decoder of an attempt, and the attempt that the answer begins with which it reads.
@@ -25,9 +25,19 @@ pub(super) fn decoder_for(attempt: &Attempt, audience: &mut Audience) -> (Stream
 }
 
 fn fresh(spec: &RequestSpec) -> StreamDecoder {
-    let decoder = StreamDecoder::new(spec.provider.wire, spec.stream.limits);
+    let kept = spec.kept.get();
+    decoder_of(spec, spec.provider.wire, kept.map(|kept| &**kept))
+}
+
+/// One that has read nothing.
+pub(super) fn decoder_of(
+    spec: &RequestSpec,
+    wire: Wire,
+    kept: Option<&KeptResponse>,
+) -> StreamDecoder {
+    let decoder = StreamDecoder::new(wire, spec.stream.limits);
     let mut decoder = decoder.with_quirks(&spec.provider.quirks);
-    if let Some(kept) = &spec.kept {
+    if let Some(kept) = kept {
         decoder.set_resumable();
         if let Some(from) = &kept.from {
             decoder.begin_after(from.response_id.clone(), from.after);

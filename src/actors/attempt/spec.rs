@@ -1,10 +1,11 @@
 //! What identifies a request and what every attempt at it needs.
 
 use std::{
+    borrow::Cow,
     fmt,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread::ThreadId,
     time::SystemTime,
 };
@@ -26,6 +27,7 @@ use crate::{
     },
     provider::{Accept, Provider, StreamTransport, TurnState},
     retry::{RetryPolicy, Told},
+    store::{StreamKey, StreamStore, recorder::RecorderSettings},
     telemetry::{Attributes, Content, Propagator},
     transport::Turn,
     wire::{ResumePoint, StreamLimits, Wire},
@@ -142,8 +144,11 @@ pub(crate) struct RequestSpec {
     pub(crate) turn_state: Option<TurnState>,
     pub(crate) retry: RetryPolicy,
     pub(crate) stream: StreamOptions,
-    /// Where the response is one that its server keeps and goes on with: how to ask for that.
-    pub(crate) kept: Option<Box<KeptResponse>>,
+    /// Where the response is one that its server keeps and goes on with: how to ask for that. Of a stored stream that is read again the log
+    /// says it.
+    pub(crate) kept: OnceLock<Box<KeptResponse>>,
+    /// The store that its stream is written to, or read from.
+    pub(crate) stored: Option<Box<StoredStream>>,
     /// When [`Timeouts::total`](crate::provider::Timeouts) has passed.
     pub(crate) deadline: Option<Instant>,
     pub(crate) accepted: Instant,
@@ -161,15 +166,16 @@ pub(crate) struct RequestSpec {
 }
 
 /// A response that its server keeps, and that runs on without its stream (`store` and `background`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeptResponse {
     /// What is asked for with its events, as its first request did.
-    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) query: Vec<(Cow<'static, str>, String)>,
     /// Where its first attempt begins, if somebody else has asked for it.
     pub(crate) from: Option<ResumeFrom>,
 }
 
 /// A response that is there already, and the last of its events that is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ResumeFrom {
     pub(crate) response_id: Id,
     pub(crate) after: Option<u64>,
@@ -177,20 +183,23 @@ pub(crate) struct ResumeFrom {
 
 impl KeptResponse {
     /// What is known of it before it has begun. `None` of a response that is not kept, or ends with its stream.
-    pub(crate) fn of(options: &RequestOptions, wire: Wire) -> Option<Box<Self>> {
+    pub(crate) fn of(options: &RequestOptions, wire: Wire) -> OnceLock<Box<Self>> {
         let is_kept = options.background == Some(true) && options.store != Some(false);
-        (is_kept && wire == Wire::Responses).then(|| Box::new(Self::asked_with(options)))
+        match is_kept && wire == Wire::Responses {
+            true => Box::new(Self::asked_with(options)).into(),
+            false => OnceLock::new(),
+        }
     }
 
     /// Its stream, with what these options ask for of its events.
     pub(crate) fn asked_with(options: &RequestOptions) -> Self {
-        let mut query = vec![("stream", "true".to_owned())];
+        let mut query = vec![("stream".into(), "true".to_owned())];
         let include = options.include.iter().flatten();
-        query.extend(include.map(|what| ("include[]", what.clone())));
+        query.extend(include.map(|what| ("include[]".into(), what.clone())));
         let streaming = options.stream_options.as_ref();
         let is_plain = streaming.and_then(|it| it.get("include_obfuscation")?.as_bool());
         if let Some(is_plain) = is_plain {
-            query.push(("include_obfuscation", is_plain.to_string()));
+            query.push(("include_obfuscation".into(), is_plain.to_string()));
         }
         Self { query, from: None }
     }
@@ -203,11 +212,31 @@ impl KeptResponse {
         after: Option<u64>,
     ) -> Result<Url, ApiError> {
         let after = after.map(|after| after.to_string());
-        let query = self.query.iter().map(|(name, value)| (*name, &**value));
+        let query = self.query.iter().map(|(name, value)| (&**name, &**value));
         let after = after.as_deref().map(|after| ("starting_after", after));
         let query: Vec<_> = query.chain(after).collect();
         provider.response_url(id, "", &query)
     }
+}
+
+/// A stream in a store. Its writer has the name of the request, so that no two of a process are one.
+pub(crate) struct StoredStream {
+    pub(crate) store: Arc<dyn StreamStore>,
+    pub(crate) key: StreamKey,
+    pub(crate) settings: RecorderSettings,
+    /// Whether it is there already.
+    pub(crate) is_read_again: bool,
+    /// Whether subscribers get the blocks that are written.
+    pub(crate) delivers_blocks: bool,
+    /// The supervisor, for those who cancel it in the store.
+    pub(crate) cancel: Recipient<StopAsked>,
+}
+
+/// To the supervisor: somebody asks in the store that this request stops.
+pub(crate) struct StopAsked(pub(crate) RequestId);
+
+impl Message for StopAsked {
+    type Result = ();
 }
 
 /// What only streams need.
@@ -304,6 +333,20 @@ impl RequestSpec {
         })
     }
 
+    /// The stored stream that is read, of a request that asks for nothing new.
+    pub(crate) fn read_again(&self) -> Option<&StoredStream> {
+        self.stored.as_deref().filter(|stored| stored.is_read_again)
+    }
+
+    pub(crate) fn is_read_again(&self) -> bool {
+        self.read_again().is_some()
+    }
+
+    /// Whether what is asked for anew is written to a store.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.stored.is_some() && !self.is_read_again()
+    }
+
     /// No attempt follows: what it would send is let go.
     pub(crate) fn let_body_go(&self) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
@@ -327,7 +370,7 @@ impl RequestSpec {
 
     /// Where the response goes on behind this point. `None` where it does not, and of an id that is none.
     pub(crate) fn resume_url(&self, point: &ResumePoint) -> Option<Url> {
-        let kept = self.kept.as_ref()?;
+        let kept = self.kept.get()?;
         let after = Some(point.sequence_number);
         let url = kept.url(&self.provider, &point.response_id, after);
         url.ok()

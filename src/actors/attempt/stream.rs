@@ -27,6 +27,7 @@ use super::{
     opening::{Refusal, open},
     resuming,
     spec::{Attempt, RequestSpec},
+    stored::Replay,
 };
 use crate::{
     actors::{observing::ChunkTimes, workers::load::LoadShare},
@@ -41,6 +42,7 @@ use crate::{
     wire::{StreamDecoder, Terminal, blocks::BlockReader, server_error},
 };
 
+mod replay;
 mod stop;
 mod watched;
 
@@ -57,6 +59,8 @@ pub(crate) struct StreamActor {
     decoder: StreamDecoder,
     /// The attempt that the answer began with, which this one may go on with.
     began_with: u32,
+    /// Whether it goes on with one that broke before.
+    goes_on: bool,
     blocks: Option<Box<BlockReader>>,
     events: Vec<ResponseEvent>,
     request_id: Option<Box<str>>,
@@ -91,6 +95,8 @@ enum Stage {
         /// Until it has held an event.
         foreign: Option<Box<ForeignBody>>,
     },
+    /// In place of both.
+    Stored(Box<Replay>),
     Over,
 }
 
@@ -106,8 +112,11 @@ impl StreamActor {
         lease.watch(&span);
         let request_span = attempt.request_span.clone();
         let spec = attempt.spec.clone();
+        let goes_on = attempt.resumes.is_some();
         let (decoder, began_with) = resuming::decoder_for(&attempt, lease.audience());
-        let blocks = spec.stream.has_blocks.then(|| {
+        // What is written to a store is written with them.
+        let has_blocks = spec.stream.has_blocks || lease.audience().is_recorded();
+        let blocks = has_blocks.then(|| {
             let limits = spec.stream.limits.sse;
             Box::new(BlockReader::new(limits, began_with))
         });
@@ -115,17 +124,24 @@ impl StreamActor {
         let timeouts = &spec.provider.timeouts;
         let head_limit = timeouts.response_head;
         let is_watched = timeouts.progress.is_some() || timeouts.first_event.is_some();
-        let opening = open(attempt, transport.clone(), phase.clone(), head_limit);
+        let stage = match spec.read_again() {
+            Some(stored) if !goes_on => {
+                Stage::Stored(Replay::new(stored.follow(&spec.id.to_string())))
+            }
+            _ => {
+                let opening = open(attempt, transport.clone(), phase.clone(), head_limit);
+                let future = Box::pin(opening);
+                Stage::Opening { future, phase }
+            }
+        };
         Self {
             decoder,
             began_with,
+            goes_on,
             blocks,
             spec,
             lease,
-            stage: Stage::Opening {
-                future: Box::pin(opening),
-                phase,
-            },
+            stage,
             events: Vec::new(),
             request_id: None,
             secrets: Secrets::default(),
@@ -166,6 +182,9 @@ impl StreamActor {
         let foreign = Some(Box::new(ForeignBody::new(status, &headers)));
         head_events(status, headers, &self.secrets, &mut self.events);
         self.stage = Stage::Reading { body, foreign };
+        if self.lease.audience().is_recorded() {
+            self.record_head(now);
+        }
     }
 
     /// Reads what is ready. `Some` is the end; `Pending` is registered with the task.
@@ -214,7 +233,7 @@ impl StreamActor {
                 Poll::Ready(None) => {
                     body_over = true;
                     let is_foreign = self.decoder.events() == 0;
-                    let from = self.spec.kept.as_ref().and_then(|it| it.from.as_ref());
+                    let from = self.spec.kept.get().and_then(|it| it.from.as_ref());
                     let read = self.decoder.resume_point().map(|it| it.sequence_number);
                     let from = from.filter(|from| from.after == read);
                     let (decoder, events) = (&mut self.decoder, &mut self.events);
@@ -330,7 +349,7 @@ impl StreamActor {
     fn phase(&self) -> Phase {
         match &self.stage {
             Stage::Opening { phase, .. } => phase.get(),
-            Stage::Reading { .. } | Stage::Over => Phase::Body,
+            Stage::Reading { .. } | Stage::Stored(_) | Stage::Over => Phase::Body,
         }
     }
 
@@ -395,6 +414,9 @@ impl StreamActor {
             self.clock.resume(now);
         }
         self.congested = congested;
+        if !congested && self.replay(span, now, ctx, cx) {
+            return;
+        }
         let terminal = match congested {
             true => None,
             false => self.read(cx, now),

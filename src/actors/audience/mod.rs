@@ -15,6 +15,7 @@ use url::Url;
 use self::{
     link::{Arrival, Link},
     log::EventLog,
+    recording::{Held, Last, Recording},
     resumption::Resumption,
     subscription::Subscription,
 };
@@ -30,7 +31,10 @@ mod delivery;
 mod link;
 pub(crate) mod listener;
 mod log;
+pub(crate) mod note;
+pub(crate) mod recording;
 pub(crate) mod resumption;
+mod storing;
 mod subscription;
 
 pub use blocks::Block;
@@ -96,6 +100,12 @@ pub(crate) struct Audience {
     pub(crate) watch: Option<Box<Watch>>,
     /// How the next attempt goes on with the answer, until the end.
     pub(crate) resumption: Option<Box<Resumption>>,
+    /// What writes to a store what is delivered.
+    recording: Option<Box<Recording>>,
+    /// The end, while the store has yet to have it.
+    held: Option<Box<Held>>,
+    /// Whether a cursor may be ahead of what there is: the events are those of a stream that ran before, with their numbers.
+    is_read_again: bool,
     ended: bool,
     /// What the answer had cost, as far as that was known, when it was stopped.
     usage: Option<Box<TokenUsage>>,
@@ -121,9 +131,17 @@ impl Audience {
             model: None,
             watch: None,
             resumption: None,
+            recording: None,
+            held: None,
+            is_read_again: false,
             ended: false,
             usage: None,
         }
+    }
+
+    /// Its events come from a store.
+    pub(crate) fn set_read_again(&mut self) {
+        self.is_read_again = true;
     }
 
     /// Adds a subscriber and sends it what it has missed.
@@ -146,7 +164,8 @@ impl Audience {
                 oldest,
             });
         }
-        if next > end || (self.ended && next == end) {
+        let is_ahead = next > end && !self.is_read_again;
+        if is_ahead || (self.ended && next >= end) {
             return Err(SubscribeError::CursorAhead {
                 request: self.request,
                 wanted: next,
@@ -214,27 +233,63 @@ impl Audience {
     /// Publishes the end, after everything before it. It is delivered when a subscriber has taken what precedes it.
     pub(crate) fn end(&mut self, last: &mut Vec<ResponseEvent>, end: ResponseEvent, now: Instant) {
         debug_assert!(end.is_final());
-        if self.ended {
+        if self.ended || self.held.is_some() {
             return;
         }
         // Of what comes with the end it only matters whether it was delivered before.
         if !self.preamble.is_empty() {
             self.note_preamble(last);
         }
-        self.tell_end(&end);
         last.push(end);
-        self.append(without_spare_room(mem::take(last)), now);
+        let events = without_spare_room(mem::take(last));
+        let last = Last {
+            blocks: self.take_blocks(events.len()),
+            events,
+            overtakes: false,
+        };
+        if let Some(last) = self.hold(last) {
+            self.conclude(last, now);
+        }
     }
 
     /// Ends at once: what subscribers have not taken yet is skipped, and the end overtakes it.
     pub(crate) fn cut_short(&mut self, end: ResponseEvent) {
         debug_assert!(end.is_final());
-        if self.ended {
+        if self.ended || self.held.is_some() {
             return;
         }
-        self.tell_end(&end);
-        self.log.push(smallvec![end], None);
-        self.hurry();
+        // What another process can go on with has not ended with this one.
+        if self.resumption.is_some() && matches!(end, ResponseEvent::Failed(_)) {
+            self.hand_over();
+        }
+        let last = Last {
+            events: smallvec![end],
+            blocks: None,
+            overtakes: true,
+        };
+        if let Some(last) = self.hold(last) {
+            self.conclude(last, Instant::now());
+        }
+    }
+
+    /// Publishes the end.
+    fn conclude(&mut self, last: Last, now: Instant) {
+        if let Some(end) = last.events.last() {
+            self.tell_end(end);
+        }
+        if self.is_read_again {
+            // Who asked for more than there is gets the end.
+            let end = self.log.next() + (last.events.len() as u64).saturating_sub(1);
+            for subscription in &mut self.subscriptions {
+                subscription.next = subscription.next.min(end);
+            }
+        }
+        self.log.push(last.events, last.blocks);
+        if last.overtakes {
+            return self.hurry();
+        }
+        self.deliver(now);
+        self.trim();
     }
 
     /// Keeps what the answer has cost so far, for an end that says nothing of it.
@@ -274,6 +329,13 @@ impl Audience {
 
     /// Goes on with subscribers that were waited for. The task is woken when there is more to do.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(held) = &mut self.held
+            && held.poll(cx).is_ready()
+            && let Some(held) = self.held.take()
+        {
+            self.tell_of_store();
+            self.conclude(held.last, now);
+        }
         // Each time something moved, deliveries may have blocked anew, and those have no waker yet.
         while self.poll_blocked(cx, now) {
             self.deliver(now);
@@ -342,7 +404,8 @@ impl Audience {
         self.may_be_blocked
             && self.subscriptions.iter().any(|subscription| {
                 subscription.is_waited_for()
-                    && (self.log.next() - subscription.next >= self.limits.lag_events as u64
+                    && (self.log.next().saturating_sub(subscription.next)
+                        >= self.limits.lag_events as u64
                         || self.log.bytes() > self.limits.log_bytes)
             })
     }
@@ -366,16 +429,22 @@ impl Audience {
 
     /// Whether a subscriber has yet to take something.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.may_be_blocked
-            && self
-                .subscriptions
-                .iter()
-                .any(|subscription| subscription.blocked.is_some())
+        self.held.is_some()
+            || self.may_be_blocked
+                && self
+                    .subscriptions
+                    .iter()
+                    .any(|subscription| subscription.blocked.is_some())
     }
 
     /// When a request whose subscribers have all left is to end, if nobody comes until then.
     pub(crate) fn abandoned_at(&mut self, policy: WhenDeserted, now: Instant) -> Option<Instant> {
-        if !self.had_subscribers || !self.subscriptions.is_empty() || self.ended {
+        let is_over = self.ended || self.held.is_some();
+        if !self.had_subscribers || !self.subscriptions.is_empty() || is_over {
+            return None;
+        }
+        // Others may read it, for whom it was taken over.
+        if self.recording.as_ref().is_some_and(|it| it.is_taken_over) {
             return None;
         }
         let since = *self.deserted_since.get_or_insert(now);
@@ -456,6 +525,7 @@ impl Audience {
 
     fn append(&mut self, events: SmallVec<[ResponseEvent; 1]>, now: Instant) {
         let blocks = self.take_blocks(events.len());
+        let blocks = self.write(&events, blocks);
         self.log.push(events, blocks);
         self.deliver(now);
         self.trim();
@@ -545,9 +615,22 @@ fn without_spare_room(mut batch: Vec<ResponseEvent>) -> SmallVec<[ResponseEvent;
 /// Whoever loses an audience, its subscribers get an end.
 impl Drop for Audience {
     fn drop(&mut self) {
+        // It is not waited for any more.
+        if let Some(held) = self.held.take() {
+            let overtakes = true;
+            self.conclude(
+                Last {
+                    overtakes,
+                    ..held.last
+                },
+                Instant::now(),
+            );
+        }
         if self.ended {
             return self.hurry();
         }
+        // Which is not that of a stored stream: another process goes on with it.
+        self.recording = None;
         self.cut_short(ResponseEvent::Failed(Arc::new(ApiError::request_lost())));
     }
 }

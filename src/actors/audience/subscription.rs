@@ -219,7 +219,7 @@ impl Subscription {
 
     /// How many events of the log it has not been sent.
     pub(super) fn lag_in(&self, log: &EventLog) -> u64 {
-        log.next() - self.next + self.kept.len() as u64
+        log.next().saturating_sub(self.next) + self.kept.len() as u64
     }
 
     /// Ends the subscription because it did not keep up.

@@ -170,6 +170,8 @@ impl Fallback {
             | ErrorKind::Lagged
             | ErrorKind::AttemptLost
             | ErrorKind::ShutDown
+            | ErrorKind::NodeLost
+            | ErrorKind::StoreUnavailable
             | ErrorKind::Cancelled => false,
         }
     }

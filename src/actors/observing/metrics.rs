@@ -122,7 +122,7 @@ impl Observer for MetricsObserver {
         match &notice.milestone {
             Milestone::Accepted => gauge!(LIVE_REQUESTS, labels).increment(1),
             Milestone::Started => counter!(ATTEMPTS, labels).increment(1),
-            Milestone::Head { .. } | Milestone::Limited { .. } => {}
+            Milestone::Head { .. } | Milestone::Limited { .. } | Milestone::NotStored { .. } => {}
             Milestone::FirstEvent { elapsed } => {
                 histogram!(TIME_TO_FIRST_CHUNK, labels).record(*elapsed);
             }

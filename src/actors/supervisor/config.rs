@@ -6,6 +6,7 @@ use crate::{
     actors::{AudienceLimits, Observer, Workers},
     provider::Provider,
     retry::{BreakerPolicy, LimiterPolicy, RetryPolicy},
+    store::StreamStore,
     telemetry::Propagator,
     wire::StreamLimits,
 };
@@ -45,6 +46,8 @@ pub struct SupervisorConfig {
     /// Up to how many bytes each of the instructions, the input and the output are recorded with a request's span, see
     /// [`telemetry`](crate::telemetry). Default 0: nothing of them is.
     pub captured_content_bytes: usize,
+    /// Where streams lie that outlive this process: of requests that [say so](crate::actors::SubmitRequest::with_stored_as). Default none.
+    pub store: Option<Arc<dyn StreamStore>>,
 }
 
 with_fields!(SupervisorConfig {
@@ -62,6 +65,7 @@ with_fields!(SupervisorConfig {
     with_max_compaction_bytes(max_compaction_bytes: usize),
     with_propagator(propagator: impl Propagator + 'static => Some(Arc::new(propagator) as _)),
     with_captured_content_bytes(captured_content_bytes: usize),
+    with_store(store: impl StreamStore + 'static => Some(Arc::new(store) as _)),
 });
 
 impl SupervisorConfig {
@@ -82,6 +86,7 @@ impl SupervisorConfig {
             max_compaction_bytes: 64 * 1024 * 1024,
             propagator: None,
             captured_content_bytes: 0,
+            store: None,
         }
     }
 }

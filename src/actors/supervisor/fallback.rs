@@ -37,7 +37,8 @@ impl StreamSupervisor {
             let message = format!("{} fallbacks (limit `Fallback::MAX`)", fallbacks.len());
             return Err(ApiError::misconfigured(message));
         }
-        if first.kept.as_ref().is_some_and(|kept| kept.from.is_some()) {
+        let is_kept = first.kept.get().is_some_and(|kept| kept.from.is_some());
+        if is_kept || first.is_read_again() {
             let message =
                 "a response that its server keeps is resumed there: no fallback can be asked";
             return Err(ApiError::misconfigured(message.to_owned()));
@@ -50,7 +51,8 @@ impl StreamSupervisor {
             let retry = fallback.retry.or_else(|| own.cloned());
             let mut spec = self.prepare(Some(fallback.provider), fallback.headers, retry, None)?;
             let Provider { wire, quirks, .. } = &*spec.provider;
-            if first.stream.has_blocks && *wire != first.provider.wire {
+            let has_blocks = first.stream.has_blocks || first.is_recorded();
+            if has_blocks && *wire != first.provider.wire {
                 let message = "the blocks of one stream can't come from providers of two wires";
                 return Err(ApiError::misconfigured(message.to_owned()));
             }

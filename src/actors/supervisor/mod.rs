@@ -53,6 +53,7 @@ mod resuming;
 mod retained;
 mod shutdown;
 mod state;
+mod storing;
 mod submit;
 mod tending;
 
@@ -67,7 +68,12 @@ impl StreamSupervisor {
         last_error: Option<Arc<ApiError>>,
         ctx: &mut Context<Self>,
     ) {
-        let Some(mut listener) = self.pace(id, listener, &last_error, ctx) else {
+        let is_reading = self.is_reading(id, &listener);
+        let paced = match is_reading {
+            true => Some(listener),
+            false => self.pace(id, listener, &last_error, ctx),
+        };
+        let Some(mut listener) = paced else {
             return;
         };
         let Some(request) = self.requests.get_mut(&id) else {
@@ -78,7 +84,10 @@ impl StreamSupervisor {
             .pool
             .choose(request.spec.thread)
             .and_then(|(worker, load)| {
-                let is_watched = self.breakers.admit(origin, self.epoch.elapsed())?;
+                let is_watched = match is_reading {
+                    true => false,
+                    false => self.breakers.admit(origin, self.epoch.elapsed())?,
+                };
                 Ok((worker, load, is_watched))
             });
         if let Err(refused) = &placed
@@ -97,6 +106,7 @@ impl StreamSupervisor {
             resumes = audience.next_attempt();
         }
         request.is_resuming = resumes.is_some();
+        request.is_reading = is_reading;
         let number = request.attempts.begin(&request.spec);
         if let Some(observers) = listener.watch() {
             observers.start(number);
@@ -164,7 +174,17 @@ impl StreamSupervisor {
             return;
         };
         let now = Instant::now();
+        if request.is_reading {
+            // It was none at a server.
+            request.attempts.move_on();
+        }
         let standing = request.standing(&mut listener, &error, now);
+        if let Listener::Audience(audience) = &mut listener
+            && closing
+            && standing.resumes
+        {
+            audience.hand_over();
+        }
         error.details_mut().output_delivered = standing.output_delivered;
         let (error, decision) =
             request
@@ -345,7 +365,10 @@ impl Handler<AttemptEnded> for StreamSupervisor {
             can_refresh,
             listener,
         } = message;
-        self.landed(id, &outcome, ctx);
+        let is_reading = self.requests.get(&id).is_some_and(|it| it.is_reading);
+        if !is_reading {
+            self.landed(id, &outcome, ctx);
+        }
         let Some(request) = self
             .requests
             .get_mut(&id)
@@ -369,6 +392,8 @@ impl Handler<AttemptEnded> for StreamSupervisor {
         let origin = &request.spec.origin;
         let now = self.epoch.elapsed();
         match &outcome {
+            // Of a server it says nothing.
+            _ if is_reading => {}
             Outcome::Ended | Outcome::Answered(_) => self.breakers.record(origin, None, now),
             Outcome::Failed(error) => self.breakers.record(origin, Some(error), now),
             Outcome::Stopped | Outcome::Deserted | Outcome::Lost => {

@@ -117,9 +117,15 @@ impl StreamSupervisor {
             span,
             thread,
             resumes,
+            reads,
+            stored_as,
             ..
         } = message;
-        if resumes.is_some() {
+        if stored_as.is_some() {
+            let message = "an answer in one piece is no stream: it can't be stored as one";
+            return Err(ApiError::misconfigured(message.to_owned()));
+        }
+        if resumes.is_some() || reads.is_some() {
             let message =
                 "a response that is there already is retrieved, not asked for in one piece";
             return Err(ApiError::misconfigured(message.to_owned()));

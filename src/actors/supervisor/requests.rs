@@ -38,6 +38,8 @@ pub(super) struct Request {
     pub(super) stopping: Option<Box<Stopping>>,
     /// Whether the attempt that runs goes on with the response of the one before.
     pub(super) is_resuming: bool,
+    /// Whether it reads a stored stream, and asks no server.
+    pub(super) is_reading: bool,
     /// Whether the next attempt is to have another key.
     pub(super) refresh_auth: bool,
     /// How long its next attempt has been put off, because the endpoint is down or this machine has no thread for it.

@@ -28,8 +28,8 @@ impl Request {
         }
         let resumes = audience.resumption.is_some();
         // Nothing else is to be asked for than what was refused.
-        let kept = self.spec.kept.as_ref();
-        let is_all = kept.is_some_and(|kept| kept.from.is_some());
+        let kept = self.spec.kept.get();
+        let is_all = self.spec.is_read_again() || kept.is_some_and(|kept| kept.from.is_some());
         let output_delivered = audience.output_delivered();
         let is_accepted = self.spec.stream.is_background && audience.accepted_at().is_some();
         Standing {

@@ -1,7 +1,7 @@
 //! How a request is accepted.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -91,7 +91,8 @@ impl StreamSupervisor {
             max_attempts: retry.attempts(),
             retry,
             stream: StreamOptions::default(),
-            kept: None,
+            kept: OnceLock::new(),
+            stored: None,
             deadline: total.and_then(|total| now.checked_add(total)),
             accepted: now,
             thread: None,
@@ -137,6 +138,7 @@ impl StreamSupervisor {
             last_attempt: Span::none(),
             stopping: None,
             is_resuming: false,
+            is_reading: false,
             refresh_auth: false,
             spared: Duration::ZERO,
         };
@@ -165,12 +167,15 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             warm_up,
             span: caller,
             thread,
+            stored_as,
             resumes,
+            reads,
             live_only,
         } = message;
         let mut spec = self.prepare(provider, headers, retry.clone(), turn_state)?;
         spec.thread = thread;
-        let is_background = prompt.options.background == Some(true) || resumes.is_some();
+        let is_there = resumes.is_some() || reads.is_some();
+        let is_background = prompt.options.background == Some(true) || is_there;
         if warm_up {
             let Provider {
                 stream_transport,
@@ -179,7 +184,9 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             } = *spec.provider;
             stream_transport.check_warm_up(wire, is_background)?;
         }
+        spec.stored = self.stored_stream(stored_as, reads, blocks, ctx)?;
         match resumes {
+            _ if spec.is_read_again() => spec.method = Method::GET,
             None => {
                 let Provider { wire, quirks, .. } = &*spec.provider;
                 spec.body = wire.request_body(&prompt, quirks)?.into();
@@ -190,7 +197,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
                 spec.method = Method::GET;
                 spec.url = kept.url(&spec.provider, &from.response_id, from.after)?;
                 kept.from = Some(from);
-                spec.kept = Some(Box::new(kept));
+                spec.kept = Box::new(kept).into();
             }
         }
         spec.accept = Accept::EventStream;
@@ -211,6 +218,9 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             limits.log_events = 0;
         }
         let mut audience = Box::new(Audience::new(request, limits));
+        if spec.is_read_again() {
+            audience.set_read_again();
+        }
         let now = Instant::now();
         let subscriptions = subscribers
             .into_iter()
@@ -222,6 +232,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
                 .with_phase(Phase::Prepare)
         })?;
+        self.record(&spec, &mut audience);
         let listener = Listener::Audience(audience);
         let attributes = spec.attributes(listener.operation());
         let span = telemetry::request_span(&caller, &attributes, Some(&prompt));

@@ -139,7 +139,10 @@ impl Handler<StartAttempt> for Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Mutex, time::Duration};
+    use std::{
+        sync::{Mutex, OnceLock},
+        time::Duration,
+    };
 
     use http::{HeaderMap, Method};
     use tokio::{sync::mpsc, time::Instant};
@@ -192,7 +195,8 @@ mod tests {
             turn_state: None,
             retry: RetryPolicy::default(),
             stream: StreamOptions::default(),
-            kept: None,
+            kept: OnceLock::new(),
+            stored: None,
             deadline: None,
             accepted: Instant::now(),
             thread: None,

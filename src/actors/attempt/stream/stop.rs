@@ -6,7 +6,10 @@ use actix::{ActorContext, Context, Handler};
 
 use super::{Stage, StreamActor};
 use crate::{
-    actors::attempt::lease::{Outcome, Stop},
+    actors::attempt::{
+        lease::{Outcome, Stop},
+        resuming,
+    },
     protocol::{
         ResponseEvent,
         error::{ApiError, ErrorKind},
@@ -23,11 +26,19 @@ impl Handler<Stop> for StreamActor {
                 ResponseEvent::Failed(Arc::new(self.break_off(Some(&error))))
             }
             end => {
+                if let Some(stored) = self.replayed() {
+                    stored.ask_to_stop();
+                }
                 self.break_off(None);
                 end
             }
         };
         self.lease.set_outcome(Outcome::Stopped);
+        if self.lease.audience().is_recorded() {
+            // Where the runtime is shut down, another process may go on.
+            let audience = self.lease.audience();
+            resuming::leave(&mut self.decoder, self.began_with, &self.spec, audience);
+        }
         self.lease.audience().cut_short(end);
         ctx.stop();
     }

@@ -13,7 +13,7 @@ use crate::{
             alarm::{SweepDue, SweepsOver},
             opening::Refusal,
         },
-        audience::listener::ForAudience,
+        audience::{listener::ForAudience, note::AttemptNote},
         observing::ChunkTimes,
     },
     protocol::ResponseEvent,
@@ -27,6 +27,23 @@ impl StreamActor {
             let id = id.as_deref().map(|id| self.secrets.hide(id));
             observers.on_head(status.as_u16(), id.as_deref(), now);
         }
+    }
+
+    /// Writes that the answer of this attempt begins, and what its head says.
+    pub(super) fn record_head(&mut self, now: Instant) {
+        let Self { spec, lease, .. } = self;
+        let (number, resumes) = (lease.attempt(), self.goes_on);
+        let id = self.request_id.as_deref();
+        let audience = lease.audience();
+        audience.note_attempt(|| AttemptNote {
+            number,
+            provider: spec.provider.name().to_owned(),
+            wire: spec.provider.wire,
+            request_id: id.map(|id| (&*self.secrets.hide(id)).into()),
+            resumes,
+            kept: spec.kept.get().cloned(),
+        });
+        audience.publish_head(&mut self.events, now);
     }
 
     pub(super) fn tell_refusal(&mut self, refusal: &Refusal) {
