@@ -16,6 +16,7 @@ use actix::Message;
 use http::HeaderMap;
 use tracing::Span;
 
+use self::common::with_request_fields;
 pub use self::fallback::Fallback;
 pub use self::kept::{AboutResponse, CancelResponse, DeleteResponse, ListInputItems, Retrieve};
 pub use self::questions::{Asked, Compact, InOnePiece, ListModels, Submit};
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     protocol::{Id, Prompt, TokenUsage, error::ApiError},
-    provider::{Provider, TurnState, checked_header},
+    provider::{Provider, TurnState},
     retry::RetryPolicy,
     secret::redaction::RedactedHeaders,
     store::StreamKey,
@@ -147,13 +148,6 @@ impl SubmitRequest {
         self
     }
 
-    /// Sets where the request goes.
-    #[must_use]
-    pub fn with_provider(mut self, provider: Arc<Provider>) -> Self {
-        self.provider = Some(provider);
-        self
-    }
-
     /// Adds a provider that is asked when those before it failed for good before any output; at most [`Fallback::MAX`]. [`Fallback`] says
     /// which failures those are, and what it is sent.
     #[must_use]
@@ -169,30 +163,6 @@ impl SubmitRequest {
         self
     }
 
-    /// Sets headers of this request alone.
-    #[must_use]
-    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Sets a header of this request alone, in place of one of that name.
-    ///
-    /// # Errors
-    /// When it is no header, or one that the transport sets.
-    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, ApiError> {
-        let (name, value) = checked_header(name, value)?;
-        self.headers.insert(name, value);
-        Ok(self)
-    }
-
-    /// Sets when it is tried again.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = Some(retry);
-        self
-    }
-
     /// Sets the turn that it belongs to.
     #[must_use]
     pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
@@ -204,20 +174,6 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_when_deserted(mut self, when_deserted: WhenDeserted) -> Self {
         self.when_deserted = when_deserted;
-        self
-    }
-
-    /// Sets what it is called in notices and lists; more than 128 characters are cut.
-    #[must_use]
-    pub fn with_label(mut self, label: impl Into<Id>) -> Self {
-        self.label = Some(label.into());
-        self
-    }
-
-    /// Sets who is told what becomes of it: a closure, the recipient of an actor, or another [`Observer`].
-    #[must_use]
-    pub fn with_observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Some(Arc::new(observer));
         self
     }
 
@@ -251,14 +207,9 @@ impl SubmitRequest {
         self.when_deserted = WhenDeserted::KeepGoing;
         self
     }
-
-    /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`].
-    #[must_use]
-    pub fn with_span(mut self, span: Span) -> Self {
-        self.span = span;
-        self
-    }
 }
+
+with_request_fields!([] SubmitRequest);
 
 /// What is asked, and secrets, are left out.
 impl fmt::Debug for SubmitRequest {
