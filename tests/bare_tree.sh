@@ -10,7 +10,7 @@ tree() {
     --prefix none --format '{p}' | tail -n +2 | cut -d ' ' -f 1 | sort -u
 }
 
-# lacks FEATURES CRATE...: none of the crates comes with the features. A name that the command's tree
+# lacks FEATURES CRATE...: none of the crates comes with the features. A name that the tree of all features
 # does not have either is a mistake. A name is a regular expression.
 lacks() {
   local features=$1 crates name found
@@ -18,7 +18,7 @@ lacks() {
   crates=$(tree "$features")
   echo "features '$features': $(wc -l <<<"$crates") crates"
   for name in "$@"; do
-    grep -qx -- "$name" <<<"$command" || { echo "bare_tree: no crate is called $name" >&2; failed=1; }
+    grep -qx -- "$name" <<<"$all" || { echo "bare_tree: no crate is called $name" >&2; failed=1; }
     if found=$(grep -x -- "$name" <<<"$crates"); then
       echo "bare_tree: features '$features' bring" $found >&2
       failed=1
@@ -26,8 +26,9 @@ lacks() {
   done
 }
 
-command=$(tree cli)
-lacks '' metrics 'actix.*' awc 'tokio.*' mio socket2 'rustls.*' ring backoff 'tracing.*' 'futures.*' url toml 'zstd.*' 'clap.*'
-lacks loopback metrics 'actix.*' awc 'rustls.*' ring backoff url toml 'zstd.*' 'clap.*' tracing-subscriber
-lacks runtime metrics toml 'zstd.*' 'clap.*' tracing-subscriber
+all=$(tree full)
+lacks '' metrics 'actix.*' awc 'tokio.*' mio socket2 'rustls.*' ring backoff 'tracing.*' 'futures.*' url toml 'zstd.*' 'clap.*' redis
+lacks loopback metrics 'actix.*' awc 'rustls.*' ring backoff url toml 'zstd.*' 'clap.*' tracing-subscriber redis
+lacks runtime metrics toml 'zstd.*' 'clap.*' tracing-subscriber redis
+lacks cli redis
 exit "$failed"
