@@ -20,9 +20,9 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::{
-    alarm::{Alarm, SecondLook, step_aside},
+    alarm::{Alarm, SecondLook},
     clock::{Clock, Limit},
-    head::{ForeignBody, head_events},
+    head::ForeignBody,
     lease::{Lease, Outcome},
     opening::{Refusal, open},
     resuming,
@@ -32,25 +32,20 @@ use super::{
 use crate::{
     actors::{observing::ChunkTimes, workers::load::LoadShare},
     protocol::{
-        Id, ResponseEvent,
-        error::{ApiError, ErrorKind, Phase},
+        ResponseEvent,
+        error::{ApiError, Phase},
     },
     retry::RetryAfterOutput,
     secret::Secrets,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
-    wire::{StreamDecoder, Terminal, blocks::BlockReader, server_error},
+    wire::{StreamDecoder, Terminal, blocks::BlockReader},
 };
 
+mod reading;
 mod replay;
 mod stop;
 mod watched;
-
-/// How many chunks are read before what they held is delivered and others on the arbiter get their turn.
-const CHUNKS_AT_ONCE: usize = 64;
-
-/// And how many bytes: chunks are as large as whoever reads the socket makes them.
-const BYTES_AT_ONCE: usize = 256 * 1024;
 
 pub(crate) struct StreamActor {
     spec: Arc<RequestSpec>,
@@ -160,124 +155,6 @@ impl StreamActor {
             first_event_at: None,
             load: Some(load),
         }
-    }
-
-    /// Takes the response's head and publishes what it says.
-    fn on_head(&mut self, response: TransportResponse, now: Instant) {
-        let TransportResponse {
-            status,
-            headers,
-            body,
-        } = response;
-        self.clock.on_head(now);
-        self.tell_head(status, &headers, now);
-        self.request_id = server_error::request_id(&headers).map(Into::into);
-        if let Some(id) = &self.request_id {
-            let id = self
-                .secrets
-                .scrubbed(id)
-                .map_or_else(|| (**id).into(), Id::from);
-            self.decoder.set_request_id(id);
-        }
-        let foreign = Some(Box::new(ForeignBody::new(status, &headers)));
-        head_events(status, headers, &self.secrets, &mut self.events);
-        self.stage = Stage::Reading { body, foreign };
-        if self.lease.audience().is_recorded() {
-            self.record_head(now);
-        }
-    }
-
-    /// Reads what is ready. `Some` is the end; `Pending` is registered with the task.
-    fn read(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Option<Terminal> {
-        let Stage::Reading { body, foreign } = &mut self.stage else {
-            return None;
-        };
-        let events_before = self.events.len();
-        let heads = usize::from(matches!(self.events.first(), Some(ResponseEvent::Head(_))));
-        let went_on_before = self.decoder.went_on();
-        let (mut bytes, mut body_over) = (0, false);
-        let mut terminal = None;
-        for turn in 0.. {
-            if turn == CHUNKS_AT_ONCE || bytes >= BYTES_AT_ONCE {
-                cx.waker().wake_by_ref();
-                break;
-            }
-            match body.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(chunk))) => {
-                    bytes += chunk.len();
-                    if let Some(start) = foreign {
-                        start.keep(&chunk);
-                    }
-                    let (decoder, events) = (&mut self.decoder, &mut self.events);
-                    terminal = match &mut self.blocks {
-                        None => decoder.feed(&chunk, events),
-                        Some(blocks) => blocks.feed(decoder, &chunk, events),
-                    };
-                    // The first event does not wait for what else is ready.
-                    if !self.published && self.events.len() > heads && terminal.is_none() {
-                        match self.lease.audience().has_streams() {
-                            true => step_aside(cx),
-                            false => cx.waker().wake_by_ref(),
-                        }
-                        break;
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    body_over = true;
-                    // What is known already is not replaced by a broken connection.
-                    terminal = match self.decoder.is_finishing_surely() {
-                        true => self.decoder.finish(&mut self.events),
-                        false => Some(Terminal::Failed(error.into())),
-                    };
-                }
-                Poll::Ready(None) => {
-                    body_over = true;
-                    let is_foreign = self.decoder.events() == 0;
-                    let from = self.spec.kept.get().and_then(|it| it.from.as_ref());
-                    let read = self.decoder.resume_point().map(|it| it.sequence_number);
-                    let from = from.filter(|from| from.after == read);
-                    let (decoder, events) = (&mut self.decoder, &mut self.events);
-                    terminal = match &mut self.blocks {
-                        None => decoder.end_of_stream(events),
-                        Some(blocks) => blocks.end_of_stream(decoder, events),
-                    };
-                    if let (Some(Terminal::Failed(error)), Some(foreign)) =
-                        (&mut terminal, foreign.as_ref())
-                        && is_foreign
-                        && !self.decoder.has_said_state()
-                        && error.kind() != ErrorKind::TooLarge
-                        && let Some(said) = foreign.error(from)
-                    {
-                        *error = said;
-                    }
-                }
-                Poll::Pending => break,
-            }
-            if terminal.is_some() {
-                break;
-            }
-        }
-        if foreign.is_some() && self.decoder.events() > 0 {
-            *foreign = None;
-            self.on_first_event(now);
-        }
-        if body_over {
-            self.stage = Stage::Over;
-        }
-        if let Some(turn_state) = &self.spec.turn_state {
-            turn_state.observe_events(&self.events);
-        }
-        if bytes > 0 {
-            self.clock.on_byte(now);
-            self.bytes += bytes as u64;
-        }
-        if self.is_watched {
-            self.look_at(events_before, now);
-        }
-        let went_on = self.decoder.went_on() > went_on_before;
-        let is_finishing = self.decoder.is_finishing();
-        self.clock.on_progress(is_finishing, went_on, now);
-        terminal
     }
 
     /// Ends the attempt: publishes the end if it is one of the whole request, and lets go of the socket.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{BYTES_AT_ONCE, Stage, StreamActor};
+use super::{Stage, StreamActor, reading::BYTES_AT_ONCE};
 use crate::{
     actors::{
         attempt::{
