@@ -7,7 +7,7 @@ use actix_responses::{
     futures_core::Stream,
     store::{
         Entries, StoreError, StoreLimits, StreamEnd, StreamInfo, StreamKey, StreamStore,
-        follow::{Followed, follow},
+        follow::{Followed, follow, follow_lost},
         recorder::{Begin, Held, Recorder, RecorderSettings, RecorderState},
     },
     testing::FaultyStore,
@@ -497,13 +497,19 @@ async fn readers_elsewhere_get_each_block_once_and_the_end() {
     assert_eq!(late.await.unwrap(), Ok((blocks(40..=50), END)));
     let behind = read_all(reader(&elsewhere, 51)).await;
     assert_eq!(behind, Ok((vec![], END)));
-    let ahead = read_all(reader(&elsewhere, 52)).await;
-    assert_eq!(ahead, Err(StoreError::Conflict { blocks: 50 }));
+    // Who has more than there is, and who has as many and no end, gets what says how it ended.
+    for from in [52, 70] {
+        let ahead = read_all(reader(&elsewhere, from)).await;
+        assert_eq!(ahead, Ok((blocks(50..=50), END)));
+    }
+    let store = Arc::new(elsewhere);
+    let lost = follow_lost(store.clone(), key(), 51, "node b", settings());
+    assert_eq!(read_all(Box::pin(lost)).await, Ok((blocks(50..=50), END)));
     let never = StreamKey {
         id: "never".to_owned(),
         ..key()
     };
-    let never = follow(Arc::new(store), never, 1, "node b", settings());
+    let never = follow(store, never, 1, "node b", settings());
     assert_eq!(read_all(Box::pin(never)).await, Err(StoreError::Unknown));
 }
 

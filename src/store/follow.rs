@@ -38,12 +38,34 @@ pub enum Followed {
 /// Reads from the block with this number on, until the end or an error, which is the last item. A store that is away is waited for,
 /// [`RecorderSettings::patience`]; a stream that it lost, until its writer would have written it again.
 ///
-/// [`StoreError::Conflict`]: the stream ended with fewer blocks than this reader has. It had them of a writer that lost its claim before they were
-/// stored.
+/// A reader may have more than the store: of a writer that lost its claim before it was stored. Where the stream ends before what it has, it gets
+/// the last block all the same, which says how it ended.
 pub fn follow(
     store: Arc<dyn StreamStore>,
     stream: StreamKey,
     from: u64,
+    node: &str,
+    settings: RecorderSettings,
+) -> impl Stream<Item = Result<Followed, StoreError>> + Send + 'static {
+    follow_on(store, stream, from, false, node, settings)
+}
+
+/// The same for a reader that read at the writer itself, which lost its claim, and surely did not get the end there.
+pub fn follow_lost(
+    store: Arc<dyn StreamStore>,
+    stream: StreamKey,
+    from: u64,
+    node: &str,
+    settings: RecorderSettings,
+) -> impl Stream<Item = Result<Followed, StoreError>> + Send + 'static {
+    follow_on(store, stream, from, true, node, settings)
+}
+
+fn follow_on(
+    store: Arc<dyn StreamStore>,
+    stream: StreamKey,
+    from: u64,
+    lacks_end: bool,
     node: &str,
     settings: RecorderSettings,
 ) -> impl Stream<Item = Result<Followed, StoreError>> + Send + 'static {
@@ -52,6 +74,7 @@ pub fn follow(
     let follower = Follower {
         node: format!("{node}/{number}"),
         next: from.max(1),
+        lacks_end,
         tail: None,
         was_there: false,
         look_at: Instant::now() + FIRST_LOOK,
@@ -85,6 +108,8 @@ struct Follower {
     settings: RecorderSettings,
     /// The number of the block that comes next.
     next: u64,
+    /// What it has is no end, whatever its number.
+    lacks_end: bool,
     tail: Option<StoreTail>,
     was_there: bool,
     /// When it is looked whether it has a writer, if nothing comes.
@@ -108,9 +133,10 @@ impl Follower {
             let failed = tokio::select! {
                 biased;
                 entries = tail.next() => match entries {
-                    Some(Ok(entries)) => match self.take(entries)? {
-                        Some(entries) => return Ok(Followed::Entries(entries)),
-                        None => continue,
+                    Some(Ok(entries)) => match self.take(entries).await {
+                        Ok(Some(entries)) => return Ok(Followed::Entries(entries)),
+                        Ok(None) => continue,
+                        Err(error) => error,
                     },
                     Some(Err(error)) => error,
                     None => StoreError::Unavailable("it stopped reading".to_owned()),
@@ -126,22 +152,31 @@ impl Follower {
     }
 
     /// What of these entries is new.
-    fn take(&mut self, mut entries: Entries) -> Result<Option<Entries>, StoreError> {
+    async fn take(&mut self, mut entries: Entries) -> Result<Option<Entries>, StoreError> {
         self.is_there();
         self.look_later();
-        let behind = entries.first + entries.blocks.len() as u64;
-        if entries.end.is_some() && behind < self.next {
-            return Err(StoreError::Conflict { blocks: behind - 1 });
-        }
         if entries.first > self.next {
             // Not what was asked for: once more.
             self.tail = None;
             return Ok(None);
         }
+        let has = self.next - 1;
         let known = (self.next - entries.first) as usize;
+        let last = entries.first - 1 + entries.blocks.len() as u64;
+        if entries.end.is_some() && (last < has || (self.lacks_end && last == has)) {
+            let ends = answered(&self.settings, self.store.read(&self.stream, last));
+            let ends = if last == 0 {
+                Entries::default()
+            } else {
+                ends.await?
+            };
+            entries.first = last;
+            entries.blocks = ends.blocks;
+            return Ok(Some(entries));
+        }
         entries.blocks.drain(..known.min(entries.blocks.len()));
         entries.first = self.next;
-        self.next = self.next.max(behind);
+        self.next = self.next.max(last + 1);
         let is_new = !entries.blocks.is_empty() || entries.end.is_some();
         Ok(is_new.then_some(entries))
     }

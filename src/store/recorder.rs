@@ -99,6 +99,15 @@ impl Recorder {
         self.change(|log| log.end(end));
     }
 
+    /// The last blocks with the end, so that nobody sees the ones without the other.
+    pub fn end_with(&self, blocks: impl IntoIterator<Item = Bytes>, end: StreamEnd) {
+        self.handle.shared.say_now();
+        self.change(|log| {
+            log.push(blocks);
+            log.end(end);
+        });
+    }
+
     /// Hands the stream over: what was pushed is written, then the claim given back. [`ended`](Self::ended) waits for it.
     pub fn release(&self) {
         self.handle.shared.say_now();

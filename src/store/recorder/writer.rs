@@ -73,6 +73,7 @@ impl Writer {
             Waits::new(&self.settings),
         );
         tokio::select! {
+            biased;
             () = self.write() => {}
             never = cancelled => match never {},
         }
@@ -180,8 +181,12 @@ impl Writer {
     async fn append(&mut self) -> Result<bool, StoreError> {
         let (append, is_all) = self.shared.log().take();
         let has_end = append.end.is_some();
+        let will_be = append.expected + append.blocks.len() as u64;
         let appended = self.store.append(&self.claim, append);
         let blocks = answered(&self.settings, appended).await?;
+        if blocks != will_be {
+            return Err(StoreError::Conflict { blocks });
+        }
         self.shared.log().is_stored(blocks);
         self.has_more = !is_all;
         self.had_conflict = false;
@@ -252,6 +257,7 @@ impl Writer {
         tokio::pin!(over);
         loop {
             tokio::select! {
+                biased;
                 () = &mut over => return,
                 () = self.shared.work.notified() => {}
             }
