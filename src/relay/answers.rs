@@ -1,9 +1,11 @@
 //! Answers: what becomes of a `POST`. A pump fills one, and its readers are the clients.
 
+mod about;
 mod answer;
 mod items;
 mod limits;
 mod list;
+mod listing;
 mod log;
 mod piece;
 mod reader;
@@ -12,6 +14,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod told;
+mod watching;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,18 +24,22 @@ use std::{
 };
 
 use futures_core::Stream;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::Instant;
 
 pub(in crate::relay) use self::{
-    answer::{About, Answer},
+    about::About,
+    answer::Answer,
     limits::Bounds,
     log::{Batch, End, ReadError},
     piece::Piece,
     reader::Reader,
     storage::Rescue,
 };
-use self::{list::Lists, log::Ledger, storage::Storage};
+use self::{
+    list::Lists,
+    log::Ledger,
+    storage::{Storage, random_digits},
+};
 use super::{access::Client, config::RelayConfig, makers::Makers};
 use crate::store::{
     Claim, MemoryStore, StoreError, StoreLimits, StreamInfo, StreamKey, StreamStore,
@@ -318,19 +325,4 @@ impl fmt::Debug for Answers {
 /// An id that nobody guesses and that never comes again.
 fn new_id() -> Arc<str> {
     format!("relay_{}", random_digits()).into()
-}
-
-/// 128 random bits.
-fn random_digits() -> String {
-    use fmt::Write as _;
-    let mut random = [0; 16];
-    // It fails where the system has no randomness at all; an id that can be guessed is none.
-    SystemRandom::new()
-        .fill(&mut random)
-        .expect("the system's randomness");
-    let mut digits = String::with_capacity(32);
-    for byte in random {
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
 }

@@ -73,7 +73,7 @@ impl Body {
         self
     }
 
-    /// Leaves out what the client has, up to this number; never an end.
+    /// Leaves out what the client has, up to this number; never that it failed, which a node says that knows less of it.
     pub(super) fn ahead_by(mut self, number: Option<u64>) -> Self {
         self.ahead = number;
         self
@@ -158,7 +158,8 @@ fn written(batch: &Batch, numbers: Option<&mut Numbers>, ahead: Option<u64>) -> 
     let mut written = Vec::new();
     for (count, block) in (batch.first..).zip(batch.blocks()) {
         match numbers.of(count, &block) {
-            Some(number) if ahead.is_some_and(|it| number <= it) && !ending::is_end(&block) => {}
+            Some(number) if ahead.is_some_and(|it| number <= it) && !ending::is_failure(&block) => {
+            }
             Some(number) => written.extend_from_slice(&with_id(&block, number)),
             None => written.extend_from_slice(&block),
         }

@@ -48,7 +48,11 @@ pub(super) fn end(wire: Wire, so_far: &SoFar<'_>, event: &ResponseEvent, out: &m
         }
         return;
     }
-    if is_end_of_responses(last.kind()) {
+    let is_end = matches!(
+        last.kind(),
+        "response.completed" | "response.incomplete" | "response.failed"
+    );
+    if is_end {
         return;
     }
     let (status, response, error) = match event {
@@ -91,19 +95,12 @@ pub(super) fn end(wire: Wire, so_far: &SoFar<'_>, event: &ResponseEvent, out: &m
     ));
 }
 
-fn is_end_of_responses(kind: &str) -> bool {
-    matches!(
-        kind,
-        "response.completed" | "response.incomplete" | "response.failed"
-    )
-}
-
-/// Whether a block says that its stream has ended, in either dialect.
-pub(super) fn is_end(block: &[u8]) -> bool {
+/// Whether a block says that its stream has failed, in either dialect.
+pub(super) fn is_failure(block: &[u8]) -> bool {
     let data = block::data(block);
     let event = Event::read(&data);
     let is_error = event.error.is_some_and(|error| error.get() != "null");
-    &*data == b"[DONE]" || is_error || is_end_of_responses(event.kind())
+    is_error || event.kind() == "response.failed"
 }
 
 /// The error of an answer that was stopped.

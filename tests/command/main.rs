@@ -22,7 +22,6 @@ mod relaying;
 mod resuming;
 mod serving;
 mod settings;
-mod storing;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(unix)]

@@ -7,16 +7,20 @@ use actix_responses::{
     loopback::{Loopback, LoopbackOptions, Reply, Script},
     provider::Provider,
     relay::{Relay, RelayConfig, RouteTable},
-    store::StoreLimits,
+    store::{StoreLimits, StreamStore as _},
     testing::FaultyStore,
     wire::Wire,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
-    resuming::{all_cut_twice, answer, asked, blocks, read},
-    support::{RunningRelay, header, post, unchunked},
+    resuming::{all_cut_twice, answer, asked, blocks},
+    support::{RunningRelay, chunks, header, post, unchunked},
 };
 
 /// Two nodes in front of one server, the first's.
@@ -89,21 +93,72 @@ pub(crate) async fn object(relay: &RunningRelay, id: &str) -> Value {
     serde_json::from_str(&body).expect("an object")
 }
 
-/// A stream that was asked for at this node: its connection, its id, and what came of it first.
+/// A connection, and what came on it.
+pub(crate) struct Client {
+    socket: TcpStream,
+    raw: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn get(relay: &RunningRelay, path: &str) -> Self {
+        let host = relay.address;
+        Self::ask(
+            relay,
+            &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"),
+        )
+        .await
+    }
+
+    async fn ask(relay: &RunningRelay, request: &str) -> Self {
+        Self {
+            socket: asked(relay.address, request).await,
+            raw: Vec::new(),
+        }
+    }
+
+    /// The head, and the body so far when that has so many bytes or is whole, and whether it is.
+    async fn read(&mut self, enough: usize) -> (String, String, bool) {
+        loop {
+            if let Some(head) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") {
+                let (body, rest) = chunks(&self.raw[head + 4..]);
+                if rest.is_some() || body.len() >= enough {
+                    let is_all = rest.is_some();
+                    let head = String::from_utf8_lossy(&self.raw[..head]).into_owned();
+                    return (head, String::from_utf8(body).expect("text"), is_all);
+                }
+            }
+            let count = self.socket.read_buf(&mut self.raw).await.expect("a body");
+            assert_ne!(count, 0, "{}", String::from_utf8_lossy(&self.raw));
+        }
+    }
+
+    /// The body so far, when it has so many bytes or is whole, and whether it is.
+    pub(crate) async fn body(&mut self, enough: usize) -> (String, bool) {
+        let (_, body, is_all) = self.read(enough).await;
+        (body, is_all)
+    }
+
+    pub(crate) async fn whole(&mut self) -> String {
+        let whole = timeout(Duration::from_secs(20), self.body(usize::MAX)).await;
+        whole.expect("an end").0
+    }
+}
+
+/// A stream that was asked for at this node, its id, and what came of it first.
 pub(crate) async fn stream(
     relay: &RunningRelay,
     more: &str,
     body: &Value,
     enough: usize,
-) -> (tokio::net::TcpStream, String, String) {
+) -> (Client, String, String) {
     let body = body.to_string();
     let request = format!(
         "POST /v1/responses HTTP/1.1\r\nhost: {}\r\n{more}content-length: {}\r\n\r\n{body}",
         relay.address,
         body.len()
     );
-    let mut client = asked(relay.address, &request).await;
-    let (head, body, _) = read(&mut client, enough).await;
+    let mut client = Client::ask(relay, &request).await;
+    let (head, body, _) = client.read(enough).await;
     let id = header(&head, "x-relay-stream").expect("an id").to_owned();
     (client, id, body)
 }
@@ -151,29 +206,16 @@ async fn another_node_gives_an_answer_in_all_its_forms_while_it_runs_and_after_i
     let seen = blocks(&begun).count();
     let path = format!("/v1/responses/{id}");
     // It runs: what there is of it, and then the rest as it comes.
-    until(async || object(there, &id).await["output"] != json!([])).await;
+    let info = async || nodes.stores[1].find("anonymous", &id).await;
+    until(async || info().await.expect("a stream").blocks >= seen as u64).await;
     assert_eq!(object(there, &id).await["status"], "in_progress");
-    let mut reader = asked(
-        there.address,
-        &format!(
-            "GET {path}?stream=true&starting_after={} HTTP/1.1\r\nhost: {}\r\n\r\n",
-            seen - 1,
-            there.address
-        ),
-    )
-    .await;
-    let ((_, rest, _), (_, own, _)) =
-        tokio::join!(read(&mut reader, usize::MAX), read(&mut client, usize::MAX));
-    let rest: Vec<_> = blocks(&rest).map(data).collect();
-    let own = format!("{begun}{own}");
+    let rest = format!("{path}?stream=true&starting_after={}", seen - 1);
+    let mut reader = Client::get(there, &rest).await;
+    let (rest, own) = tokio::join!(reader.whole(), client.whole());
     assert_eq!(blocks(&own).count(), 40);
-    assert_eq!(
-        rest,
-        whole[seen..]
-            .iter()
-            .map(|block| data(block))
-            .collect::<Vec<_>>()
-    );
+    let rest: Vec<_> = blocks(&rest).map(data).collect();
+    let others = whole[seen..].iter().map(|block| data(block));
+    assert_eq!(rest, others.collect::<Vec<_>>());
     // It has ended, and both know it by both ids.
     for node in [here, there] {
         for id in [&*id, "resp_1"] {
@@ -223,7 +265,7 @@ async fn an_answer_is_stopped_and_deleted_by_another_node() {
     );
     let body: Value = serde_json::from_str(&body).expect("an object");
     assert_eq!((status, &body["status"]), (200, &json!("cancelled")));
-    let (_, rest, _) = read(&mut client, usize::MAX).await;
+    let rest = client.whole().await;
     let last = blocks(&rest).last().map(data).expect("an end");
     assert_eq!(last["response"]["error"]["code"], "cancelled");
     let closed = nodes.upstream().requests()[0].connection;
@@ -251,8 +293,7 @@ async fn an_answer_is_stopped_and_deleted_by_another_node() {
         ask(there, "DELETE", &format!("/v1/responses/{id}")).await.0,
         200
     );
-    let (_, _, is_all) = read(&mut client, usize::MAX).await;
-    assert!(is_all);
+    client.whole().await;
     assert_eq!(
         ask(here, "GET", &format!("/v1/responses/{id}")).await.0,
         404
@@ -314,6 +355,8 @@ async fn a_conversation_goes_on_on_another_node() {
     assert_eq!(status, 200, "{body}");
     let first: Value = serde_json::from_str(&body).expect("an object");
     let item = &first["output"][0]["id"];
+    let again = json!({"model": "m", "input": "x", "previous_response_id": first["id"]});
+    let again = again.to_string();
     let second = json!({"model": "m", "input": "two", "previous_response_id": first["id"]});
     let (status, _, body) = post(there, "/v1/responses", "", &second.to_string()).await;
     assert_eq!(status, 200, "{body}");
@@ -333,14 +376,14 @@ async fn a_conversation_goes_on_on_another_node() {
         .collect();
     assert_eq!((messages[0], messages[1]), (1, 3));
     assert!(messages[2] >= 5, "{messages:?}");
+    // What can't be looked up is not unknown.
+    nodes.stores[1].set_down(true);
+    let (status, _, body) = post(there, "/v1/responses", "", &again).await;
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("store_unavailable"), "{body}");
+    nodes.stores[1].set_down(false);
     // Another client has none of it.
-    let (status, _, body) = post(
-        there,
-        "/v1/responses",
-        "x-api-key: other\r\n",
-        &json!({"model": "m", "input": "x", "previous_response_id": first["id"]}).to_string(),
-    )
-    .await;
+    let (status, _, body) = post(there, "/v1/responses", "x-api-key: other\r\n", &again).await;
     assert_eq!(status, 400, "{body}");
     assert!(body.contains("previous_response_not_found"), "{body}");
 }

@@ -99,7 +99,22 @@
 //! | resuming never starts a run | `one_that_comes_back_has_a_whole_sequence_without_gap_or_repeat_200_times_under_load` |
 //! | a background request over a server that has none is a 400 | `an_answer_in_the_background_is_passed_on_to_a_server_that_has_them_and_a_400_over_chat` |
 //! | what runs at a shutdown gets the grace, then ends with `server_shutting_down` | `a_drain_says_503_refuses_what_is_new_and_ends_what_runs_with_server_shutting_down`, `a_drain_ends_the_relays_own_answers_and_not_the_runtime_of_its_program` |
-//! | Redis, several nodes, one end over all of them | not here: the only store is memory |
+//!
+//! # Several nodes on one store
+//!
+//! Two relays of one process on one store, which fails as it is told; with processes, Redis and its failures it is `tests/nodes`.
+//!
+//! | promise | tests |
+//! |---|---|
+//! | who is cut comes back to any node: whole sequences, one end, nothing twice | `one_that_is_cut_and_comes_back_to_any_node_has_the_whole_and_one_end_100_times` |
+//! | any node answers: the object, the replay by a number or `Last-Event-ID`, the input, by our id and the server's; nobody else's | `another_node_gives_an_answer_in_all_its_forms_while_it_runs_and_after_its_end` |
+//! | a cancel reaches the node that answers within a second, a deletion goes everywhere | `an_answer_is_stopped_and_deleted_by_another_node`, `a_reader_of_an_answer_that_is_deleted_elsewhere_is_told_that_it_expired` |
+//! | the list has the answers of all nodes, and who watches it costs the store a question a second | `the_list_has_the_answers_of_all_nodes_once` |
+//! | a conversation goes on on any node, for its client alone | `a_conversation_goes_on_on_another_node` |
+//! | the end lies in the store before it is told; a store that does not answer holds it up for 100 ms and nothing else | `the_end_lies_in_the_store_before_it_is_told`, `a_slow_store_holds_an_end_up_for_a_moment_and_nothing_else` |
+//! | a store that is down: relaying goes on, what can't be read is 503, readiness says so, and what is missing comes when it is back | `while_the_store_is_down_relaying_goes_on_and_what_is_missing_comes_when_it_is_back`, `a_reader_elsewhere_waits_for_a_store_that_is_away_with_signs_of_life` |
+//! | what a full store does not take has no `x-relay-stream` | `what_a_full_store_does_not_take_is_relayed_and_says_no_id` |
+//! | a node that lost its claim stops, and its readers have the one end | `of_an_answer_that_is_lost_to_another_node_readers_here_have_one_end_and_the_server_is_free`, `who_read_more_than_was_stored_has_the_end_alone` |
 //!
 //! # Who may
 //!

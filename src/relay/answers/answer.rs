@@ -18,6 +18,7 @@ use tokio::{
 
 use super::super::{access::Client, routing::Maker};
 use super::{
+    about::About,
     limits::Bounds,
     log::{End, Ledger, Log, ReadError},
     piece::Piece,
@@ -34,32 +35,6 @@ use crate::{
     },
     wire::Wire,
 };
-
-/// What is known of an answer when it begins.
-#[derive(Clone)]
-pub(in crate::relay) struct About {
-    /// The dialect that the client speaks: what its blocks are.
-    pub(in crate::relay) wire: Wire,
-    /// As the client named it.
-    pub(in crate::relay) model: String,
-    /// Who is asked first. [`Answer::set_attempt`] says who answers.
-    pub(in crate::relay) provider: String,
-    /// `x-relay-detach: true`, or a response in the background: it runs on without readers.
-    pub(in crate::relay) detached: bool,
-    /// Not asked for with `store: false`.
-    pub(in crate::relay) stored: bool,
-    /// Its server was asked to go on with it by itself.
-    pub(in crate::relay) background: bool,
-    /// The body of the request, unpacked: its input is what `input_items` and `previous_response_id` need.
-    pub(in crate::relay) request: Bytes,
-}
-
-impl About {
-    /// Whether it is kept for the retention time after its end.
-    pub(in crate::relay) fn is_kept(&self) -> bool {
-        self.detached || self.stored
-    }
-}
 
 /// One answer: its log, and what the list shows of it. Of one that another node writes it is what that said last.
 pub(in crate::relay) struct Answer {
@@ -84,6 +59,8 @@ pub(in crate::relay) struct Answer {
     recording: Option<Recording>,
     /// What the store had of it when it was looked for, if it is none of this node's.
     elsewhere: Option<(StreamInfo, Told)>,
+    /// How that ended, as was read since.
+    ended_there: OnceLock<End>,
 }
 
 impl Answer {
@@ -113,6 +90,7 @@ impl Answer {
             is_in_store: Arc::default(),
             recording: None,
             elsewhere: None,
+            ended_there: OnceLock::new(),
         }
     }
 
@@ -182,6 +160,7 @@ impl Answer {
         set(&answer.failure, &told.failure);
         answer.usage = told.usage.map(OnceLock::from).unwrap_or_default();
         answer.maker = told.maker().map(OnceLock::from).unwrap_or_default();
+        answer.ended_there = info.end.map(OnceLock::from).unwrap_or_default();
         answer.elsewhere = Some((info, told));
         answer
     }
@@ -478,8 +457,8 @@ impl Answer {
             loop {
                 match tail.next().await {
                     Some(entries) => {
-                        if let end @ Some(_) = entries?.end {
-                            return Ok(end);
+                        if let Some(end) = entries?.end {
+                            return Ok(Some(*self.ended_there.get_or_init(|| end)));
                         }
                     }
                     None => return Ok(None),
@@ -490,10 +469,10 @@ impl Answer {
         ended.unwrap_or(Ok(None))
     }
 
-    /// How it ended, of one of another node, if that was known when it was looked for.
+    /// How it ended; of one of another node, as far as was read.
     pub(in crate::relay) fn end_so_far(&self) -> Option<End> {
         match &self.elsewhere {
-            Some((info, _)) => info.end,
+            Some(_) => self.ended_there.get().copied(),
             None => self.log.end_so_far(),
         }
     }
@@ -536,6 +515,9 @@ impl Answer {
             let more = self.storage.store.read(&stream, blocks.len() as u64 + 1);
             let more = self.storage.asked(more).await?;
             let is_last = more.end.is_some() || more.blocks.is_empty();
+            if let (Some(end), Some(_)) = (more.end, &self.elsewhere) {
+                let _ = self.ended_there.set(end);
+            }
             blocks.extend(more.blocks);
             if is_last {
                 return Ok(blocks);

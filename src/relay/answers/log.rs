@@ -401,7 +401,8 @@ impl Log {
     }
 
     fn let_go_of_what_was_read(&self, state: &mut State) {
-        if state.resumable {
+        // Readers that go over to another node look at what they read last.
+        if state.resumable || state.gone.is_some() {
             return;
         }
         let read = state.seats.iter().flatten().map(|seat| seat.position).min();

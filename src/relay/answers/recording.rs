@@ -9,8 +9,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::{
-    Answer, Answers,
-    log::{End, Log, ReadError},
+    log::{End, Log},
     piece::Piece,
 };
 use crate::store::{
@@ -58,6 +57,10 @@ impl Recording {
     pub(super) async fn can_be_found(&self) -> bool {
         let claimed = self.recorder.claimed().await;
         matches!(claimed, Ok(()) | Err(StoreError::Unavailable(_)))
+    }
+
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     pub(super) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -118,38 +121,5 @@ impl Drop for Held {
             self.log.push(pieces);
             self.log.end(end);
         }
-    }
-}
-
-impl Answers {
-    /// Does what the store says to the writer of an answer, for as long as it is written.
-    pub(super) fn watch(&self, answer: &Arc<Answer>) {
-        let Some(recording) = answer.recording() else {
-            return;
-        };
-        let recorder = &recording.recorder;
-        let (lost, finished) = (recorder.lost(), recorder.finished());
-        let cancelled = recorder.cancelled();
-        let writing = self.inner.storage.begin_writing();
-        let (answers, answer) = (self.clone(), answer.clone());
-        tokio::spawn(async move {
-            let _writing = writing;
-            let stops = async {
-                cancelled.await;
-                answer.stop();
-                std::future::pending::<()>().await;
-            };
-            tokio::select! {
-                biased;
-                () = lost => {
-                    tracing::warn!(id = answer.id(), "another node has taken an answer over");
-                    // From now on it is one of another node's.
-                    answers.forget(&answer);
-                    answer.leave(ReadError::Lost);
-                }
-                () = finished => {}
-                () = stops => {}
-            }
-        });
     }
 }

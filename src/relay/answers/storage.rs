@@ -1,6 +1,7 @@
 //! The store of a relay, as its answers use it.
 
 use std::{
+    fmt::Write as _,
     future::ready,
     pin::Pin,
     sync::{
@@ -13,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout, timeout_at},
@@ -50,7 +52,7 @@ impl Storage {
         Self {
             is_shared: store.is_shared(),
             store,
-            node: format!("{name}-{}", super::random_digits()),
+            node: format!("{name}-{}", random_digits()),
             // A reader that waits for one that is gone waits a quarter longer.
             settings: RecorderSettings::default().with_ttl(config.claim_time * 4 / 5),
             writing: AtomicUsize::new(0),
@@ -102,6 +104,20 @@ impl Drop for Writing {
             self.0.written.notify_waiters();
         }
     }
+}
+
+/// 128 random bits.
+pub(super) fn random_digits() -> String {
+    let mut random = [0; 16];
+    // It fails where the system has no randomness at all; an id that can be guessed is none.
+    SystemRandom::new()
+        .fill(&mut random)
+        .expect("the system's randomness");
+    let mut digits = String::with_capacity(32);
+    for byte in random {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 /// What comes of an answer that is followed.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{super::routing::Maker, answer::About};
+use super::{super::routing::Maker, about::About};
 use crate::{protocol::TokenUsage, wire::Wire};
 
 /// What lies beside an answer in a store that nodes share: no key, and nothing of what was asked but the model.
