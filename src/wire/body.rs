@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use crate::protocol::{
-    RequestOptions,
+    RequestOptions, ResponseItem, Tool,
     error::{ApiError, ErrorKind, Phase},
 };
 
@@ -37,12 +37,29 @@ pub(super) fn refuse_infinite(options: &RequestOptions) -> Result<(), ApiError> 
     Ok(())
 }
 
+/// How many bytes a body may have, roughly, so that its buffer is made once: a conversation of megabytes would else be moved from one to the
+/// next. Every eighth character may need an escape.
+pub(super) fn room_for(
+    items: &[ResponseItem],
+    tools: &[Tool],
+    instructions: &Option<String>,
+) -> usize {
+    let tools = tools.iter().map(|tool| tool.raw().get().len() + 1);
+    let instructions = instructions.as_ref().map_or(0, String::len);
+    let items = items.iter().map(ResponseItem::written_bytes);
+    let texts = instructions + items.chain(tools).sum::<usize>();
+    SHORT_BODY + texts + texts / 8
+}
+
+/// A short question fits.
+const SHORT_BODY: usize = 256;
+
 /// Writes one JSON object, field by field in the order of the calls.
 pub(super) fn write_object(
+    room: usize,
     write: impl FnOnce(&mut Fields<'_>) -> Result<(), ApiError>,
 ) -> Result<Bytes, ApiError> {
-    // A short question fits, so that the buffer does not grow step by step.
-    let mut body = Vec::with_capacity(256);
+    let mut body = Vec::with_capacity(room);
     let mut serializer = serde_json::Serializer::new(&mut body);
     let mut fields = Fields {
         map: serializer.serialize_map(None).map_err(unwritable)?,

@@ -229,3 +229,60 @@ fn large_request_is_held_a_few_times() {
         );
     }
 }
+
+/// The whole process, with what it has without a request: a file of 20 MB is read, sent and waited for.
+#[cfg(target_os = "linux")]
+#[test]
+fn conversation_of_a_file_is_held_twice_at_most() {
+    use std::{
+        io::{BufRead as _, BufReader, Read as _},
+        net::TcpListener,
+    };
+
+    const BYTES: usize = 20_000_000;
+    /// What the program has without a request; built with optimisation it is a third of this.
+    const IDLE: u64 = 30 << 20;
+    let user =
+        |content: String| format!(r#"{{"type":"message","role":"user","content":{content}}}"#);
+    let text = |bytes: usize| format!(r#""{}""#, "some words \\n".repeat(bytes / 13));
+    let picture = format!(
+        r#"[{{"type":"input_image","image_url":"data:image/png;base64,{}"}}]"#,
+        "iVBORw0KGgo+".repeat(BYTES / 12)
+    );
+    let folder = Folder::new();
+    for (what, items) in [
+        ("text", user(text(BYTES))),
+        ("picture", user(picture)),
+        ("items", vec![user(text(2_000)); BYTES / 2_060].join(",")),
+    ] {
+        let file = folder.write(what, format!("[{items}]"));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let arguments = [
+            "ask",
+            "--model=m",
+            "--base-url",
+            &base_url,
+            "--input",
+            &file,
+        ];
+        let asking = Running::start(&mut program(&arguments));
+        let mut request = BufReader::new(listener.accept().unwrap().0);
+        let mut length = 0;
+        let mut line = String::new();
+        while request.read_line(&mut line).unwrap() > 2 {
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        assert!(length > BYTES as u64 * 9 / 10, "{what}: {length}");
+        let read = std::io::copy(&mut request.by_ref().take(length), &mut std::io::sink());
+        assert_eq!(read.unwrap(), length, "{what}");
+        let peak = peak_memory(asking.id());
+        assert!(peak < IDLE + length * 21 / 10, "{what}: {peak}");
+        let refusal = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        request.get_mut().write_all(refusal.as_bytes()).unwrap();
+        assert_eq!(asking.finish().status, Some(1), "{what}");
+    }
+}

@@ -27,6 +27,23 @@ impl Content {
         }
     }
 
+    pub(super) fn read(raw: &RawValue) -> serde_json::Result<Self> {
+        if raw.get().starts_with('"') {
+            return serde_json::from_str(raw.get()).map(Self::Text);
+        }
+        let parts: Vec<&RawValue> = serde_json::from_str(raw.get())?;
+        let parts = parts.into_iter().map(ContentPart::from_walked);
+        Ok(Self::Parts(parts.collect()))
+    }
+
+    /// Bytes that it is written with, roughly.
+    pub(super) fn written_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Parts(parts) => parts.iter().map(ContentPart::written_bytes).sum(),
+        }
+    }
+
     /// The parts; none when it is a string.
     pub fn parts(&self) -> &[ContentPart] {
         match self {
@@ -54,6 +71,9 @@ impl From<Vec<ContentPart>> for Content {
     }
 }
 
+/// What a part has besides its text, in the usual case: `{"type":"output_text","text":"","annotations":[],"logprobs":[]},`.
+const PART_BYTES: usize = 64;
+
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -68,14 +88,7 @@ impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // `#[serde(untagged)]` would buffer the value and lose the text of unknown parts.
         let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
-        if raw.get().starts_with('"') {
-            serde_json::from_str(raw.get()).map(Self::Text)
-        } else {
-            let parts: Result<Vec<&RawValue>, _> = serde_json::from_str(raw.get());
-            parts
-                .map(|parts| Self::Parts(parts.into_iter().map(ContentPart::from_walked).collect()))
-        }
-        .map_err(Error::custom)
+        Self::read(&raw).map_err(Error::custom)
     }
 }
 
@@ -161,6 +174,19 @@ objects! {
 }
 
 impl ContentPart {
+    /// Bytes that it is written with, roughly.
+    pub(super) fn written_bytes(&self) -> usize {
+        let text = match self {
+            Self::InputImage(part) => part.image_url.as_ref().map_or(0, String::len),
+            Self::InputFile(part) => part.file_data.as_ref().map_or(0, String::len),
+            Self::InputAudio(part) => part.input_audio.as_ref().map_or(0, |raw| raw.get().len()),
+            Self::Refusal(part) => part.refusal.len(),
+            Self::Unknown(raw) => raw.get().len(),
+            part => part.text().map_or(0, str::len),
+        };
+        PART_BYTES + text
+    }
+
     /// A part of a message to the model.
     pub fn input_text(text: impl Into<String>) -> Self {
         Self::InputText(TextPart::new(text))

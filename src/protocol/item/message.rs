@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     content::{Content, ContentPart, TextPart},
@@ -107,6 +107,38 @@ impl MessageItem {
             extra: Map::new(),
             untagged: false,
         }
+    }
+
+    /// Reads the JSON of one. Its content is read where it stands: a picture of megabytes is not there once more in the meantime.
+    pub(super) fn read(json: &str, untagged: bool) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(default)]
+            id: Option<String>,
+            role: Role,
+            #[serde(borrow, default)]
+            content: Option<&'a RawValue>,
+            #[serde(default)]
+            status: Option<String>,
+            #[serde(default)]
+            phase: Option<String>,
+            #[serde(flatten)]
+            extra: Map<String, Value>,
+        }
+
+        let mut fields: Fields<'_> = serde_json::from_str(json).ok()?;
+        if !untagged {
+            fields.extra.remove("type");
+        }
+        Some(Self {
+            id: fields.id,
+            role: fields.role,
+            content: fields.content.map(Content::read).transpose().ok()?,
+            status: fields.status,
+            phase: fields.phase,
+            extra: fields.extra,
+            untagged,
+        })
     }
 
     /// All text of the message, joined; empty when it has none.

@@ -46,6 +46,9 @@ use self::tagged::{Tag, tagged};
 use super::RawJson;
 use crate::json::tree::items_fit;
 
+/// What an item has besides its texts, in the usual case: its type, ids and status.
+const ITEM_BYTES: usize = 192;
+
 tagged! {
     /// One item of a request's input or a response's output.
     ResponseItem {
@@ -134,14 +137,39 @@ impl ResponseItem {
         let tag = Tag::of(text)?;
         match tag.name.as_deref() {
             Some(COMPACTION_SUMMARY) => serde_json::from_str(text).ok().map(Self::Compaction),
+            Some("message") => MessageItem::read(text, false).map(Self::Message),
             Some(name) => Self::parse(name, text),
             None => {
                 tag.role?;
-                let mut message: MessageItem = serde_json::from_str(text).ok()?;
-                message.untagged = true;
-                Some(Self::Message(message))
+                MessageItem::read(text, true).map(Self::Message)
             }
         }
+    }
+
+    /// Bytes that it is written with, roughly: its texts without their escapes, and what stands around them in the usual case. What is seldom
+    /// large is not looked at.
+    pub(crate) fn written_bytes(&self) -> usize {
+        let text_of = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let texts = match self {
+            Self::Message(item) => item.content.as_ref().map_or(0, Content::written_bytes),
+            Self::Reasoning(item) => {
+                let parts = [&item.summary, &item.content]
+                    .into_iter()
+                    .flatten()
+                    .flatten();
+                let parts: usize = parts.map(ContentPart::written_bytes).sum();
+                parts + text_of(&item.encrypted_content)
+            }
+            Self::FunctionCall(item) => item.arguments.len(),
+            Self::CustomToolCall(item) => item.input.len(),
+            Self::FunctionCallOutput(item) | Self::CustomToolCallOutput(item) => {
+                item.output.written_bytes()
+            }
+            Self::Compaction(item) => text_of(&item.encrypted_content),
+            Self::Unknown(raw) => raw.get().len(),
+            _ => 0,
+        };
+        ITEM_BYTES + texts
     }
 
     /// A message of the person or program that asks.

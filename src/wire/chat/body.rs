@@ -19,7 +19,7 @@ use crate::{
         error::ApiError,
     },
     wire::{
-        body::{invalid, refuse_infinite, required_model, write_object},
+        body::{invalid, refuse_infinite, required_model, room_for, write_object},
         quirks::Quirks,
     },
 };
@@ -65,7 +65,8 @@ pub(crate) fn body_of(
     let model = required_model(&options.model)?;
     refuse_infinite(options)?;
     let messages = messages(prompt, quirks)?;
-    write_object(|fields| {
+    let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
+    write_object(room, |fields| {
         fields.put("model", model)?;
         if is_stream {
             fields.put("stream", &true)?;

@@ -10,7 +10,7 @@ use self::input::Input;
 use crate::{
     protocol::{CompactionInput, OutputFormat, Prompt, error::ApiError},
     wire::{
-        body::{named_model, refuse_infinite, required_model, write_object},
+        body::{named_model, refuse_infinite, required_model, room_for, write_object},
         quirks::Quirks,
     },
 };
@@ -143,7 +143,8 @@ fn stream_options(options: &crate::protocol::RequestOptions) -> Option<Value> {
 fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiError> {
     let options = &prompt.options;
     refuse_infinite(options)?;
-    write_object(|fields| {
+    let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
+    write_object(room, |fields| {
         fields.put_some("model", &written.model)?;
         if written.is_stream {
             fields.put("stream", &true)?;
@@ -194,7 +195,8 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
 pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Result<Bytes, ApiError> {
     let model = required_model(&input.model)?;
     let store = input.store.or(quirks.default_store);
-    write_object(|fields| {
+    let room = room_for(&input.input, &input.tools, &input.instructions);
+    write_object(room, |fields| {
         fields.put("model", model)?;
         fields.put_some("instructions", &text(&input.instructions))?;
         fields.put(

@@ -389,3 +389,40 @@ fn a_compaction_asks_for_no_stream() {
         r#"{"model":"m","input":[{"role":"user","content":"a"}]}"#
     );
 }
+
+#[test]
+fn room_is_for_the_whole_body_and_little_more() {
+    let code = "for row in &table {\n    total += row[\"count\"];\n}\n".repeat(20);
+    let items = [
+        ResponseItem::user_text(code.as_str()),
+        ResponseItem::assistant_text("some words ".repeat(40)),
+        ResponseItem::function_call_output("call_1", code.as_str()),
+        serde_json::from_value(json!({
+            "type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "why"}], "encrypted_content": "gA".repeat(900),
+        }))
+        .unwrap(),
+        serde_json::from_value(json!({
+            "type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,".to_owned() + &"iVBO".repeat(50_000)}],
+        }))
+        .unwrap(),
+        serde_json::from_value(json!({"type": "of_tomorrow", "x": "y".repeat(5_000)})).unwrap(),
+    ];
+    for (at, item) in items.iter().enumerate() {
+        let prompt = changed(|prompt| {
+            prompt.input = vec![item.clone(); 30];
+            prompt.instructions = Some("do ".repeat(1_000));
+            prompt.tools = vec![Tool::from_raw(RawJson::from(
+                json!({"type": "t", "x": "y".repeat(3_000)}),
+            ))];
+        });
+        let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
+        let written = Wire::Responses
+            .request_body(&prompt, &Quirks::default())
+            .unwrap()
+            .len();
+        assert!(
+            written <= room && room < written * 3 / 2 + 1_000,
+            "{at}: room of {room} for {written}"
+        );
+    }
+}
