@@ -57,22 +57,8 @@ async fn the_store_in_redis_conforms() {
     }
 }
 
-#[tokio::test]
-async fn it_conforms_on_a_server_of_a_cluster() {
-    let (port, bus) = (free_port().to_string(), free_port().to_string());
-    let arguments = ["--port", &port, "--cluster-port", &bus];
-    let cluster = [
-        "--cluster-enabled",
-        "yes",
-        "--cluster-require-full-coverage",
-        "no",
-    ];
-    let Some(server) = RedisServer::start_with(&[arguments, cluster].concat()).await else {
-        return;
-    };
-    server
-        .ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
-        .await;
+/// Resolves when a server's cluster has all slots.
+async fn is_up(server: &RedisServer) {
     let is_up = async {
         while !server
             .tell(&["CLUSTER", "INFO"])
@@ -85,7 +71,61 @@ async fn it_conforms_on_a_server_of_a_cluster() {
     timeout(Duration::from_secs(20), is_up)
         .await
         .expect("a cluster");
+}
+
+#[tokio::test]
+async fn it_conforms_on_a_server_of_a_cluster() {
+    let (port, bus) = (free_port().to_string(), free_port().to_string());
+    let arguments = ["--port", &port, "--cluster-port", &bus];
+    let cluster = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-require-full-coverage",
+        "no",
+    ];
+    let Some(server) = RedisServer::start_with(&[&arguments[..], &cluster].concat()).await else {
+        return;
+    };
+    server
+        .ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+        .await;
+    is_up(&server).await;
     conforms_at(&server).await;
+}
+
+#[tokio::test]
+async fn it_goes_where_a_cluster_has_its_keys() {
+    let mut ports = Vec::new();
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let (port, bus) = (free_port().to_string(), free_port().to_string());
+        let arguments = ["--port", &port, "--cluster-port", &bus];
+        let cluster = ["--cluster-enabled", "yes"];
+        let Some(server) = RedisServer::start_with(&[&arguments[..], &cluster].concat()).await
+        else {
+            return;
+        };
+        servers.push(server);
+        ports.push((port, bus));
+    }
+    let [named, other] = <[_; 2]>::try_from(servers).ok().unwrap();
+    other.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let (port, bus) = &ports[1];
+    named
+        .ask(&["CLUSTER", "MEET", "127.0.0.1", port, bus])
+        .await;
+    is_up(&named).await;
+    is_up(&other).await;
+    let store = named.store(RedisOptions::default());
+    let stream = key("me", "s");
+    let mut tail = store.tail(&stream, 1);
+    assert_eq!(tail.next().await, Some(Err(StoreError::Unknown)));
+    let claim = claimed(&store, &stream).await;
+    let mut tail = store.tail(&stream, 1);
+    assert!(tail.next().now_or_never().is_none());
+    store.append(&claim, after(0, 1..=1)).await.unwrap();
+    assert_eq!(tail.next().await.unwrap().unwrap().blocks, blocks(1..=1));
+    assert_eq!(other.ask(&["DBSIZE"]).await, redis::Value::Int(3));
 }
 
 fn unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {

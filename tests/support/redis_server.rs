@@ -129,10 +129,10 @@ fn named() -> Option<OsString> {
     );
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
-    // Not by a macro, whose text is shown of tests that fail alone.
-    let _ = writeln!(
-        std::io::stderr(),
-        "LEFT OUT: {test}, which needs a server of Redis: set RESPONSES_REDIS_SERVER=redis-server, or its path"
+    let said = format!(
+        "LEFT OUT: {test}, which needs a server of Redis: set RESPONSES_REDIS_SERVER=redis-server, or its path\n"
     );
+    // Not by a macro, whose text is shown of tests that fail alone.
+    let _ = std::io::stderr().write_all(said.as_bytes());
     None
 }

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    keys,
     options::{Address, Place, RedisOptions},
     scripts::Script,
     values,
@@ -28,6 +29,9 @@ const WAITING_COMMANDS: usize = 1024;
 
 /// How many bytes are written at once, of commands that came together.
 const WRITTEN_BYTES: usize = 64 << 10;
+
+/// How often a cluster may say that the keys are elsewhere, until there is a connection.
+const REDIRECTIONS: usize = 4;
 
 /// How much of what a server says of an error is passed on.
 const ERROR_CHARS: usize = 200;
@@ -53,6 +57,12 @@ enum State {
         retry: u32,
         why: StoreError,
     },
+}
+
+enum Opened {
+    Here(Live),
+    /// At the server that it names.
+    Elsewhere(String),
 }
 
 enum Way {
@@ -255,8 +265,20 @@ impl Link {
         over
     }
 
+    /// Where the server is one of a cluster that has the keys elsewhere, goes there.
     async fn open(&self) -> Result<Live, String> {
-        match &self.address.place {
+        let mut place = self.address.place.clone();
+        for _ in 0..REDIRECTIONS {
+            match self.open_at(&place).await? {
+                Opened::Here(live) => return Ok(live),
+                Opened::Elsewhere(to) => place = place.moved(&to).ok_or("it moves to nowhere")?,
+            }
+        }
+        Err("its cluster sends from one server to another".to_owned())
+    }
+
+    async fn open_at(&self, place: &Place) -> Result<Opened, String> {
+        match place {
             #[cfg(unix)]
             Place::Unix(path) => {
                 let connected = tokio::net::UnixStream::connect(path).await;
@@ -284,7 +306,7 @@ impl Link {
     async fn set_up(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<Live, String> {
+    ) -> Result<Opened, String> {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_pipeline_buffer_size(WAITING_COMMANDS)
@@ -293,23 +315,33 @@ impl Link {
         let made = MultiplexedConnection::new_with_config(login, stream, config).await;
         let (mut connection, driver) = made.map_err(|error| self.said(&error))?;
         let driver = Arc::new(Driver(tokio::spawn(driver)));
-        let mut load = pipe();
+        let mut asked = pipe();
         for script in Script::ALL {
-            load.cmd("SCRIPT").arg("LOAD").arg(script.source());
+            asked.cmd("SCRIPT").arg("LOAD").arg(script.source());
         }
-        let digests = connection.send_packed_commands(&load, 0, Script::ALL.len());
-        let digests = digests.await.map_err(|error| self.said(&error))?;
-        let digests = digests.into_iter().map(|digest| match digest {
+        // Whether the keys are here.
+        let home = keys::inbox(&self.options.prefix, "");
+        asked.cmd("HGET").arg(home).arg("");
+        let answers = connection.send_packed_commands(&asked, 0, asked.len());
+        let mut answers = answers.await.map_err(|error| self.said(&error))?;
+        if let Some(Value::ServerError(error)) = answers.pop() {
+            let error = RedisError::from(error);
+            return match error.redirect_node() {
+                Some((to, _)) => Ok(Opened::Elsewhere(to.to_owned())),
+                None => Err(self.said(&error)),
+            };
+        }
+        let digests = answers.into_iter().map(|digest| match digest {
             Value::ServerError(error) => Err(self.said(&error.into())),
             digest => values::text(&digest)
                 .map(str::to_owned)
                 .ok_or_else(|| "it is no server of Redis".to_owned()),
         });
-        Ok(Live {
+        Ok(Opened::Here(Live {
             connection,
             digests: digests.collect::<Result<_, _>>()?,
             driver,
-        })
+        }))
     }
 
     fn checked(&self, answer: Value) -> Result<Value, StoreError> {
@@ -321,8 +353,8 @@ impl Link {
 
     /// The server answers, and does not do it.
     fn refused(&self, error: &RedisError) -> StoreError {
-        // One that has become a replica: its name may lead to the new primary.
-        if error.code() == Some("READONLY") {
+        // It has become a replica, or the keys went elsewhere: the next connection goes where they are.
+        if matches!(error.code(), Some("READONLY" | "MOVED")) {
             *self.state() = State::Idle;
         }
         self.unavailable(&self.said(error))

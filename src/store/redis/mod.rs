@@ -42,9 +42,12 @@ const MOVES: usize = 3;
 
 /// Keeps streams in Redis 7, or what speaks as it does: for all nodes that know its address, and for those that come after them.
 ///
-/// All keys of one store lie in one slot of a cluster, and so on one server; where that is another one than the URL says, its commands are
-/// refused. Nothing is asked of the server but its data, `TIME`, `INFO memory` and scripts: it may forbid `CONFIG`. It should let nothing go for want of memory
+/// All keys of one store lie in one slot of a cluster, and so on one server, which is gone to when the one that the URL names says so: a cluster
+/// carries as much of a store as that one server does. Nothing is asked of the server but its data, `TIME`, `INFO memory` and scripts: it may forbid `CONFIG`. It should let nothing go for want of memory
 /// (`maxmemory-policy noeviction`); of a stream of which it did, nobody gets a part.
+///
+/// A user of its own may be allowed `~{responses}*`, by whatever prefix, with `+@connection +time +info +eval +evalsha +script|load +get +set +hget
+/// +hmget +hset +pexpire +del +sadd +smembers +zadd +zrange +zrem +zremrangebyrank +xadd +xlen +xtrim +xrange +xread`, and needs no more.
 ///
 /// What it acknowledges is as durable as the server is: one that loses the last second when it is killed loses it here, too, and writers that
 /// still run write it again. It is meant to be made once for a process. Its connections are opened when they are needed.

@@ -12,7 +12,7 @@ use crate::{protocol::error::ApiError, retry::ExponentialBackoff, transport::Tls
 #[non_exhaustive]
 pub struct RedisOptions {
     /// What all keys begin with, in braces: they lie in one slot of a cluster. Stores with different prefixes see nothing of each other.
-    /// Without braces in it. Default `responses`.
+    /// No braces in it. Default `responses`.
     pub prefix: String,
     /// How long a stream is kept after what came last; up to a sixteenth longer. Default 10 minutes.
     pub retention: Duration,
@@ -116,6 +116,20 @@ pub(super) struct Address {
 pub(super) enum Place {
     Tcp(String, u16),
     Unix(PathBuf),
+}
+
+impl Place {
+    /// The place that a server of a cluster names as `host:port`, without a host where it is its own.
+    pub(super) fn moved(&self, to: &str) -> Option<Self> {
+        let (host, port) = to.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let host = match (host, self) {
+            ("", Self::Tcp(host, _)) => host,
+            ("", Self::Unix(_)) => return None,
+            (host, _) => host,
+        };
+        Some(Self::Tcp(host.to_owned(), port))
+    }
 }
 
 impl fmt::Display for Place {
