@@ -59,6 +59,11 @@ impl Audience {
         blocks.filter(|_| delivers_blocks)
     }
 
+    /// Whether the end waits for the store.
+    pub(crate) fn holds_end(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Tells observers that the store does not have what it should.
     pub(super) fn tell_of_store(&mut self) {
         let news = self.recording.as_mut().and_then(|it| it.news());

@@ -224,6 +224,11 @@ impl State {
         }
     }
 
+    /// Whether its end waits for a store.
+    pub(super) fn holds_end(&self) -> bool {
+        matches!(self, Self::Ended { audience, .. } if audience.holds_end())
+    }
+
     pub(super) fn phase(&self) -> RequestPhase {
         match self {
             Self::Changing | Self::Running(_) => RequestPhase::Running,

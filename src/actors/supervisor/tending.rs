@@ -51,7 +51,8 @@ impl StreamSupervisor {
         for id in deserted {
             self.stop(id, StopReason::Cancelled, ctx);
         }
-        if self.closing.is_some() && self.tended.is_empty() {
+        let closing = self.closing.as_ref();
+        if closing.is_some_and(|it| it.grace_is_over || self.tended.is_empty()) {
             self.close_if_idle(ctx);
         }
         if let Some(next) = next {

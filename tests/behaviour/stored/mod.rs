@@ -600,3 +600,57 @@ async fn what_can_not_be_is_said() {
     assert_eq!(names(&away), ["store_unavailable"]);
     assert!(before.elapsed() >= Duration::from_secs(30));
 }
+
+#[actix_rt::test]
+async fn blocks_are_read_again_as_they_came_and_are_delivered_to_those_alone_who_ask() {
+    async fn blocks(mut stream: ResponseStream) -> Vec<(Vec<u8>, u32)> {
+        let mut blocks = Vec::new();
+        while let Some(delivery) = stream.next_delivery().await {
+            blocks.extend(delivery.blocks().map(|it| (it.bytes.to_vec(), it.attempt)));
+        }
+        blocks
+    }
+    let store = memory();
+    // The first attempt comes to no output.
+    let first = Process::start(&store, [part(0..2), part(0..5).held_open()]);
+    let mut stream = first.runtime.submit(stored(background())).await.unwrap();
+    take(&mut stream, 5).await;
+    sleep(Duration::from_millis(50)).await;
+    first.kill();
+    drop(stream);
+    let second = Process::start(&store, [part(0..EVENTS)]);
+    let reading = SubmitRequest::stored(key()).with_blocks();
+    let read = blocks(second.runtime.submit(reading).await.unwrap()).await;
+    let body = |attempt: u32, range: std::ops::Range<usize>| {
+        let answer = as_deltas(3).into_iter().map(event);
+        let answer = answer.skip(range.start).take(range.len());
+        answer.map(move |block| (block.into_bytes(), attempt))
+    };
+    // It goes on at once where the stream broke, within one attempt.
+    let expected: Vec<_> = body(1, 0..EVENTS).collect();
+    assert_eq!(read, expected);
+    let plain = second.runtime.read_stored(key(), Cursor::Start).await;
+    assert_eq!(blocks(plain.unwrap()).await, []);
+}
+
+#[test]
+fn a_runtime_with_a_thread_of_its_own_hands_over_before_that_ends() {
+    let store = memory();
+    let way = process::Way::to(&store);
+    let exchanges = [part(0..5).held_open()];
+    let transport = crate::support::transport::ScriptedTransport::new(exchanges);
+    let config = actix_responses::testing::config().with_store(way);
+    let runtime = actix_responses::Runtime::spawn_with_transport(config, transport).unwrap();
+    let tokio = tokio::runtime::Builder::new_current_thread();
+    let tokio = { tokio }.enable_all().build().unwrap();
+    let left = tokio.block_on(async {
+        let mut stream = runtime.submit(stored(background())).await.unwrap();
+        take(&mut stream, 5).await;
+        runtime.shutdown(Duration::ZERO).await;
+        let ended = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::ShutDown);
+        info(&store).await
+    });
+    assert_eq!((left.claimed_for, left.end), (None, None));
+    assert!(left.blocks >= 5, "{left:?}");
+}
