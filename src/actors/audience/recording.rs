@@ -129,10 +129,7 @@ impl Recording {
             }
         }
         match events.last().and_then(stream_end) {
-            Some(end) => {
-                self.recorder.push(blocks);
-                self.recorder.end(end);
-            }
+            Some(end) => self.recorder.end_with(blocks, end),
             None => self.recorder.push(blocks),
         }
     }
