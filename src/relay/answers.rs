@@ -194,7 +194,7 @@ impl Answers {
             return Ok(here);
         }
         let client_there = client.in_store();
-        match storage.asked(storage.store.find(&client_there, id)).await {
+        match storage.find(&client_there, id).await {
             Ok(info) => Ok(Some(match here {
                 Some(here) if here.id() == info.stream.id => here,
                 _ => self.elsewhere(client, info),

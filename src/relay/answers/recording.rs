@@ -80,8 +80,8 @@ impl Recording {
             return;
         }
         self.recorder.set_about(about);
-        self.push(&pieces);
-        self.recorder.end(end);
+        let blocks = pieces.iter().flat_map(Piece::blocks);
+        self.recorder.end_with(blocks, end);
         let held = Held {
             recorder: self.recorder.clone(),
             log: log.clone(),

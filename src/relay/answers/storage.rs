@@ -17,18 +17,21 @@ use futures_util::StreamExt as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{super::config::RelayConfig, log::ReadError};
 use crate::store::{
     Claim, Entries, StoreError, StoreFuture, StreamInfo, StreamKey, StreamStore,
-    follow::{Followed, follow},
+    follow::{Followed, follow, follow_lost},
     recorder::RecorderSettings,
 };
 
 /// How long a request waits for the store, for each thing that it asks: a client that is told that it does not answer comes back.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A writer brings an id that its client was told to the store a moment later. So long it is looked for once more, before it is unknown.
+const A_MOMENT: Duration = Duration::from_millis(60);
 
 /// Where answers are kept, and who this node is there.
 pub(super) struct Storage {
@@ -64,6 +67,17 @@ impl Storage {
     pub(super) async fn asked<T>(&self, asked: StoreFuture<'_, T>) -> Result<T, StoreError> {
         let said = timeout(PATIENCE, asked).await;
         said.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
+    }
+
+    /// The stream with this id, or this alias.
+    pub(super) async fn find(&self, client: &str, id: &str) -> Result<StreamInfo, StoreError> {
+        match self.asked(self.store.find(client, id)).await {
+            Err(StoreError::Unknown) => {
+                sleep(A_MOMENT).await;
+                self.asked(self.store.find(client, id)).await
+            }
+            found => found,
+        }
     }
 
     /// Reads a stream that may be written anywhere, from the block with this number on.
@@ -136,24 +150,9 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// From the block with this number on. Who can do nothing for one that is left by its node reads it no further.
+    /// From the block with this number on.
     pub(super) fn follow(self, from: u64, rescue: Option<Box<dyn Rescue>>) -> Entered {
-        let followed = self.storage.follow(self.stream, from);
-        Box::pin(followed.filter_map(move |followed| {
-            ready(match followed {
-                Ok(Followed::Entries(entries)) => Some(Ok(entries)),
-                Ok(Followed::Orphan { claim, info }) => match &rescue {
-                    Some(rescue) => {
-                        rescue.orphan(claim, info);
-                        None
-                    }
-                    None => Some(Err(ReadError::Lost)),
-                },
-                // It ended with fewer blocks than there were here.
-                Err(StoreError::Conflict { .. }) => Some(Err(ReadError::Lost)),
-                Err(error) => Some(Err(error.into())),
-            })
-        }))
+        entered(self.storage.follow(self.stream, from), rescue)
     }
 
     /// Behind the block with this number, which is `last`: where another one stands there, it is not the same answer any more.
@@ -166,8 +165,16 @@ impl Way {
         if position == 0 {
             return self.follow(1, rescue);
         }
+        let Storage {
+            store,
+            node,
+            settings,
+            ..
+        } = &*self.storage;
+        let (store, settings) = (store.clone(), settings.clone());
+        let followed = follow_lost(store, self.stream, position, node, settings);
         let mut last = Some(last);
-        Box::pin(self.follow(position, rescue).map(move |entries| {
+        Box::pin(entered(followed, rescue).map(move |entries| {
             let mut entries = entries?;
             let Some(last) = last.take() else {
                 return Ok(entries);
@@ -187,4 +194,24 @@ impl Way {
             Ok(entries)
         }))
     }
+}
+
+/// Who can do nothing for an answer that is left by its node reads it no further.
+fn entered(
+    followed: impl Stream<Item = Result<Followed, StoreError>> + Send + 'static,
+    rescue: Option<Box<dyn Rescue>>,
+) -> Entered {
+    Box::pin(followed.filter_map(move |followed| {
+        ready(match followed {
+            Ok(Followed::Entries(entries)) => Some(Ok(entries)),
+            Ok(Followed::Orphan { claim, info }) => match &rescue {
+                Some(rescue) => {
+                    rescue.orphan(claim, info);
+                    None
+                }
+                None => Some(Err(ReadError::Lost)),
+            },
+            Err(error) => Some(Err(error.into())),
+        })
+    }))
 }
