@@ -102,6 +102,7 @@ REQUIRED_FEATURES = {
     "fuzz_regressions": ["runtime"],
     "limits": ["runtime", "loopback"],
     "loopback": ["runtime", "loopback"],
+    "nodes_simulation": ["test-util"],
     "providers": ["runtime"],
     "recording": ["test-util"],
     "relay": ["relay", "loopback"],
