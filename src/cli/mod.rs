@@ -24,6 +24,7 @@ mod question;
 mod secrets;
 mod serve;
 mod status_line;
+mod store_options;
 mod system;
 mod terminals;
 mod text_view;

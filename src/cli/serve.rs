@@ -4,6 +4,7 @@ use std::{
     env,
     fs::File,
     io::{self, ErrorKind as IoErrorKind, Write as _},
+    mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
     path::PathBuf,
     time::Duration,
@@ -14,10 +15,13 @@ use actix_responses::{
     actors::{SupervisorConfig, Workers},
     duration::parse_limit,
     provider::{BearerAuth, Provider},
-    relay::{self, Configuration, OnePiece, Relay, RelayConfig, Route, RouteTable, Target, Tokens},
+    relay::{
+        self, Configuration, OnePiece, Relay, RelayConfig, Route, RouteTable, StoreConfig, Target,
+        Tokens,
+    },
     transport::{AwcTransportFactory, ProxyConfig},
 };
-use clap::{Arg, ArgAction, Args, ValueEnum};
+use clap::{Arg, ArgAction, Args};
 
 use super::{
     console,
@@ -27,6 +31,7 @@ use super::{
     logging,
     provider_options::{ProviderOptions, Upstream},
     secrets::Secrets,
+    store_options::{StoreOptions, watch_start},
     system,
     usage_error::UsageError,
 };
@@ -54,10 +59,6 @@ pub(super) struct Serve {
     #[arg(long)]
     check: bool,
 
-    /// Where answers are kept for clients that come back
-    #[arg(long, value_enum, default_value_t)]
-    store: Store,
-
     /// How long running streams have to end after a SIGTERM [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     grace: Option<Duration>,
@@ -76,6 +77,9 @@ pub(super) struct Serve {
 
     #[command(flatten)]
     access: AccessOptions,
+
+    #[command(flatten)]
+    store: StoreOptions,
 
     #[command(flatten)]
     provider: ProviderOptions,
@@ -102,13 +106,6 @@ struct AccessOptions {
     origins: Vec<String>,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum Store {
-    /// In memory: they end with the process
-    #[default]
-    Memory,
-}
-
 /// Whom the relay asks, and how it behaves.
 struct Setting {
     runtime: SupervisorConfig,
@@ -118,6 +115,7 @@ struct Setting {
     listen: Vec<String>,
     tokens: Option<PathBuf>,
     allow_anonymous: bool,
+    store: StoreConfig,
     secrets: Secrets,
     /// The embedded provider serves as long as this lives.
     upstream: Option<Upstream>,
@@ -125,7 +123,6 @@ struct Setting {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitStatus, UsageError> {
-        let Store::Memory = self.store;
         let setting = self.setting()?;
         let tokens = tokens(setting.tokens.as_ref())?;
         if self.check {
@@ -148,6 +145,9 @@ impl Serve {
                 grace: setting.relay.grace,
                 notice: setting.relay.drain_notice,
             };
+            if let Some(store) = setting.relay.store.clone() {
+                actix_rt::spawn(async move { watch_start(&*store).await });
+            }
             let relay = Relay::new(runtime, setting.routes, setting.relay);
             relay.set_tokens(tokens);
             let reload = Reload {
@@ -175,6 +175,7 @@ impl Serve {
                     listen: read.listen,
                     tokens: read.tokens_file,
                     allow_anonymous: read.allow_anonymous,
+                    store: read.store,
                     upstream: None,
                 }
             }
@@ -190,6 +191,7 @@ impl Serve {
                     listen: Vec::new(),
                     tokens: None,
                     allow_anonymous: false,
+                    store: StoreConfig::default().with_tls(upstream.tls.clone()),
                     upstream: Some(upstream),
                 }
             }
@@ -204,6 +206,10 @@ impl Serve {
         }
         setting.tokens = access.tokens.clone().or(setting.tokens);
         setting.allow_anonymous |= access.allow_anonymous;
+        let store = mem::take(&mut setting.store);
+        let (store, secrets) = self.store.open(store, &mut setting.relay)?;
+        setting.relay.store = store;
+        setting.secrets = setting.secrets.and(secrets);
         Ok(setting)
     }
 }
@@ -276,11 +282,10 @@ fn brief(argument: Arg) -> Arg {
         "client_cert",
         "client_key",
         "max_attempts",
-        "store",
         "one_piece",
     ];
     let heading = argument.get_help_heading().unwrap_or_default();
-    let is_rare = ["Timeouts", "Connection"]
+    let is_rare = ["Timeouts", "Connection", "Several nodes"]
         .iter()
         .any(|rare| heading.starts_with(rare))
         || of_servers.contains(&argument.get_id().as_str());
@@ -332,7 +337,7 @@ impl Reload {
                 }
                 relay.set_tokens(tokens);
                 console::complain(
-                    "read again: new requests go by the new routes, keys and tokens; the knobs of [relay] change with a new start",
+                    "read again: new requests go by the new routes, keys and tokens; what [relay] and [store] say changes with a new start",
                 );
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! `relay.toml`: the providers of a catalog, the routes to them, and what the relay itself may do.
 
 mod reading;
+mod store;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use self::reading::{Entry, Fallback, File, KeySource, Place};
+use self::reading::{Entry, Fallback, File, KeySource, Place, Time};
+pub use self::store::StoreConfig;
 use super::{
     config::RelayConfig,
     routing::{Route, RouteTable, Target},
@@ -44,6 +46,8 @@ pub struct Configuration {
     pub allow_anonymous: bool,
     /// How servers are met.
     pub tls: TlsConfig,
+    /// Where answers are kept. It is for the program to open it.
+    pub store: StoreConfig,
     /// The keys, so that a program can keep them off its screen.
     secrets: Vec<String>,
 }
@@ -85,6 +89,7 @@ impl Configuration {
         let routes = reader.routes();
         reader.check_keys();
         let tls = reader.tls();
+        let (relay, store) = reader.store();
         let (Some(tls), []) = (tls, &*reader.wrong) else {
             return Err(misconfigured(reader.wrong.join("\n")));
         };
@@ -92,7 +97,7 @@ impl Configuration {
         let folder = path.parent().unwrap_or(Path::new(""));
         Ok(Self {
             routes: RouteTable::new(routes),
-            relay: file.relay.config(),
+            relay,
             listen: file.relay.listen.clone().unwrap_or_default().0,
             tokens_file: file
                 .relay
@@ -104,6 +109,7 @@ impl Configuration {
                 }),
             allow_anonymous: file.relay.allow_anonymous,
             tls,
+            store,
             secrets,
         })
     }
@@ -124,6 +130,7 @@ impl fmt::Debug for Configuration {
             .field("tokens_file", &self.tokens_file)
             .field("allow_anonymous", &self.allow_anonymous)
             .field("tls", &self.tls)
+            .field("store", &self.store)
             .finish_non_exhaustive()
     }
 }
@@ -368,6 +375,31 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The knobs of the relay, and where its answers are kept.
+    fn store(&mut self) -> (RelayConfig, StoreConfig) {
+        let mut relay = self.file.relay.config();
+        let mut store = StoreConfig::default();
+        let Some(said) = &self.file.store else {
+            return (relay, store);
+        };
+        let (at, said) = (said.span().start, said.get_ref());
+        relay.node.clone_from(&said.node);
+        if let Some(Time(time)) = said.claim_time {
+            relay.claim_time = time;
+        }
+        let opened = StoreConfig::of(said, &self.place, self.lookup).and_then(|read| {
+            store = read;
+            store
+                .open(&relay)
+                .map_err(|error| error.message().to_owned())
+        });
+        if let Err(what) = opened {
+            self.complain(at, &format!("[store]: {what}"));
+        }
+        self.secrets.extend(store.secrets());
+        (relay, store)
     }
 
     fn complain(&mut self, at: usize, what: &str) {

@@ -49,7 +49,7 @@ use self::shared::Shared;
 pub use self::{
     access::Tokens,
     config::{OnePiece, RelayConfig},
-    configuration::Configuration,
+    configuration::{Configuration, StoreConfig},
     routing::{Route, RouteTable, Target},
     service::Serving,
 };

@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 use crate::support::{Folder, Running, run};
 
 /// What is typed ahead of the tab, and the word that is completed.
-const WORDS: [(&str, &str); 4] = [
+const WORDS: [(&str, &str); 5] = [
     ("actix-responses comple", "completions"),
     ("actix-responses ask --max-out", "--max-output-tokens"),
     ("actix-responses serve --tok", "--tokens"),
+    ("actix-responses serve --claim", "--claim-time"),
     ("actix-responses ask --wire ch", "chat"),
 ];
 

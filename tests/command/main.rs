@@ -22,6 +22,7 @@ mod relaying;
 mod resuming;
 mod serving;
 mod settings;
+mod storing;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(unix)]

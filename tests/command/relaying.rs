@@ -512,6 +512,8 @@ fn short_help_has_what_most_need_and_long_help_all() {
         "--idle-timeout",
         "--tcp-keepalive",
         "--client-cert",
+        "--store-file",
+        "--claim-time",
         "--query",
         "--max-attempts",
     ] {

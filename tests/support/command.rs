@@ -18,7 +18,7 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_actix-responses"));
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy().to_ascii_lowercase();
-        let says_something = ["openai_", "proxy", "rust_log", "ssl_c"];
+        let says_something = ["openai_", "proxy", "rust_log", "ssl_c", "responses_store"];
         if says_something.iter().any(|part| text.contains(part)) {
             command.env_remove(name);
         }

@@ -65,6 +65,7 @@ pub(super) struct File {
     /// By the name of the provider that they are for.
     #[serde(default)]
     pub(super) keys: BTreeMap<String, Spanned<KeySource>>,
+    pub(super) store: Option<Spanned<StoreKnobs>>,
     #[serde(rename = "providers")]
     _providers: Option<IgnoredAny>,
 }
@@ -110,13 +111,28 @@ pub(super) struct KeySource {
     pub(super) file: Option<String>,
 }
 
+/// One of the first three says where it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoreKnobs {
+    pub(super) url: Option<String>,
+    pub(super) url_env: Option<String>,
+    pub(super) url_file: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) answer_bytes: Option<usize>,
+    pub(super) full_at_percent: Option<u8>,
+    pub(super) ca_file: Option<String>,
+    pub(super) node: Option<String>,
+    pub(super) claim_time: Option<Time>,
+}
+
 /// A text, or several.
 #[derive(Clone, Default)]
 pub(super) struct Texts(pub(super) Vec<String>);
 
 /// A time, such as `"15s"`.
 #[derive(Clone, Copy)]
-pub(super) struct Time(Duration);
+pub(super) struct Time(pub(super) Duration);
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +196,7 @@ impl Knobs {
 
 impl File {
     /// What stands beside the providers.
-    pub(super) const KEYS: &'static [&'static str] = &["relay", "route", "keys"];
+    pub(super) const KEYS: &'static [&'static str] = &["relay", "route", "keys", "store"];
 
     pub(super) fn read(place: &Place<'_>) -> Result<Self, ApiError> {
         toml::from_str(place.text).map_err(|error| {
