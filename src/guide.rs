@@ -8,6 +8,7 @@
 //! | [`testing`] | tests without a server and without waiting |
 //! | [`axum`] | streaming to a browser |
 //! | [`relay`] | one service in front of many clients and many servers, as a program and in one's own |
+//! | [`several_nodes`] | several nodes as one, with Redis: answers that outlive their process |
 //! | [`telemetry`] | spans, and what a service measures |
 //! | [`migrating`] | from async-openai, and from a loop over eventsource-stream |
 //! | [`supply_chain`] | what `cargo deny` says of a program that embeds this crate |
@@ -32,6 +33,10 @@ pub mod axum {}
 #[cfg(feature = "relay")]
 #[doc = include_str!("guide/relay.md")]
 pub mod relay {}
+
+#[cfg(feature = "relay")]
+#[doc = include_str!("guide/several_nodes.md")]
+pub mod several_nodes {}
 
 #[doc = include_str!("guide/telemetry.md")]
 pub mod telemetry {}

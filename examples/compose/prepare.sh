@@ -8,7 +8,7 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 password=$(random)
 # What the store asks of Redis, and nothing else; below the prefix of its keys.
-commands="+auth +hello +ping +select +client|setinfo +client|setname +info +time +get +set +del +pexpire +hget +hset +hmget +sadd
+commands="+auth +hello +ping +select +info +time +get +set +del +pexpire +hget +hset +hmget +sadd
   +smembers +zadd +zrange +zrem +zremrangebyrank +xadd +xlen +xtrim +xrange +xread +eval +evalsha +script|load"
 printf 'user default off\nuser relay on >%s ~{responses}:* -@all %s\n' "$password" "$(xargs <<<"$commands")" >users.acl
 printf 'redis://relay:%s@redis\n' "$password" >store-url
