@@ -110,7 +110,9 @@ fn watched(shared: Arc<Shared>, client: Client) -> impl Stream<Item = Result<Byt
             while left > 0 && !shared.drain.is_draining() {
                 looks.tick().await;
                 left -= 1;
-                let list = streams_of(&shared, &client, PACE / 2).await.to_string();
+                let list = streams_of(&shared, &client, PACE * 9 / 10)
+                    .await
+                    .to_string();
                 if list != last {
                     let event = Bytes::from(format!("data: {list}\n\n"));
                     return Some((Ok(event), (looks, left, list)));
