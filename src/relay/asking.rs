@@ -32,7 +32,7 @@ use super::{
     resume::cursor::Numbers,
     routing::{Route, Target},
     shared::Shared,
-    whole,
+    takeover, whole,
 };
 use crate::{ApiError, actors::SubmitRequest, protocol::Prompt, wire::Wire};
 
@@ -163,6 +163,7 @@ impl Asks {
             is_codex: is_codex(of_us) && form == Form::Stream,
             form,
             question: question(request, asking, shared, prompt),
+            rescue: takeover::rescue(shared, &client, request),
             _running: Some(running),
         };
         shared.metrics.overhead(wire, began.elapsed());

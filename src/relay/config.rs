@@ -69,7 +69,9 @@ pub struct RelayConfig {
     pub retention: Duration,
     /// The most bytes of answers that are kept for those who come back; the oldest ended ones go first.
     pub retention_bytes: usize,
-    /// How long running streams have to end after a shutdown has begun.
+    /// How long running streams have to end after a shutdown has begun. Then those that run in the background at their server, and lie in a store
+    /// that nodes share, are handed on: their bodies are cut, without an end, and clients that come back to another node go on there. All
+    /// others end with `server_shutting_down`.
     pub grace: Duration,
     /// How long readiness says 503 before the listener closes.
     pub drain_notice: Duration,

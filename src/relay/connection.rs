@@ -1,7 +1,7 @@
 //! The body of an answer as one client gets it: the answer's blocks, and signs of life between them.
 
 use std::{
-    convert::Infallible,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -168,7 +168,7 @@ fn written(batch: &Batch, numbers: Option<&mut Numbers>, ahead: Option<u64>) -> 
 }
 
 impl Stream for Body {
-    type Item = Result<Bytes, Infallible>;
+    type Item = io::Result<Bytes>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -192,6 +192,12 @@ impl Stream for Body {
                         continue;
                     }
                     return Poll::Ready(Some(Ok(written)));
+                }
+                // It is cut, so that the client comes back, to another node.
+                Poll::Ready(Some(Err(ReadError::HandedOn))) => {
+                    this.ended = true;
+                    let error = "another node goes on with the answer";
+                    return Poll::Ready(Some(Err(io::Error::other(error))));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.ended = true;

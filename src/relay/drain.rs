@@ -53,12 +53,7 @@ impl Drain {
         request: &HttpRequest,
         permit: StreamPermit,
     ) -> Result<Arc<Running>, Refusal> {
-        self.running.fetch_add(1, Ordering::AcqRel);
-        let running = Arc::new(Running {
-            drain: self.clone(),
-            body_bytes: AtomicUsize::new(0),
-            _permit: permit,
-        });
+        let running = self.begin(permit);
         if self.is_draining() {
             let mut refusal = Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -70,6 +65,16 @@ impl Drain {
         }
         request.extensions_mut().insert(running.clone());
         Ok(running)
+    }
+
+    /// Begins what no request asks for; it runs for as long as somebody holds this.
+    pub(super) fn begin(self: &Arc<Self>, permit: StreamPermit) -> Arc<Running> {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Running {
+            drain: self.clone(),
+            body_bytes: AtomicUsize::new(0),
+            _permit: permit,
+        })
     }
 
     /// Those that still run are to end now.

@@ -33,6 +33,7 @@ mod routing;
 mod service;
 mod shared;
 mod streams;
+mod takeover;
 mod watched;
 mod whole;
 
@@ -75,6 +76,7 @@ impl Relay {
                 drain: Arc::default(),
                 metrics: metrics::Metrics::new(),
                 answers,
+                takeovers: takeover::places::Takeovers::default(),
             }),
         }
     }
@@ -94,8 +96,8 @@ impl Relay {
         self.shared.access.set_tokens(tokens);
     }
 
-    /// From now on readiness is 503, and no request for an answer is taken; those that run have `grace` to end. Then they end
-    /// in their dialect, with `server_shutting_down`, and what they say is waited for a moment. It returns at once when nothing runs. The
+    /// From now on readiness is 503, and no request for an answer is taken; those that run have `grace` to end. Then they are handed on or
+    /// end, as [`RelayConfig::grace`] says, and what they say is waited for a moment, as is the store. It returns at once when nothing runs. The
     /// runtime goes on, for others may use it.
     ///
     /// The listener stays open: close it a while later ([`RelayConfig::drain_notice`]), so that those who send traffic have looked at readiness.
@@ -106,6 +108,8 @@ impl Relay {
             // A client that does not read is not waited for.
             drain.emptied_within(drain::LAST_WORDS).await;
         }
+        // Nor is a store that does not answer.
+        self.shared.answers.written_within(drain::LAST_WORDS).await;
     }
 
     /// How many requests for an answer are being answered; of those whose client has left, the ones that go on without it.

@@ -86,6 +86,11 @@ impl Preamble {
         !self.held.is_empty()
     }
 
+    /// Whether blocks go out under other ids or numbers than they came with.
+    pub(super) fn maps(&self) -> bool {
+        self.mapping.is_some()
+    }
+
     /// Whether what is held came from this attempt.
     pub(super) fn holds_of(&self, origin: Origin) -> bool {
         self.holds() && self.origin == Some(origin)

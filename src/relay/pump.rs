@@ -17,11 +17,12 @@ use tokio::{
 };
 
 mod driver;
+pub(super) mod going_on;
 mod one_piece;
 
 pub(super) use self::driver::Driver;
 use super::{
-    answers::{Answer, Answers, End, Piece, Reader},
+    answers::{Answer, Answers, End, Piece, Reader, Rescue},
     config::RelayConfig,
     drain::{self, Running},
     ending,
@@ -69,6 +70,8 @@ pub(super) struct Asked {
     pub(super) is_codex: bool,
     /// Makes the request for a target.
     pub(super) question: Box<dyn Ask>,
+    /// What its client's reader does where the answer has come to another node, and that is gone.
+    pub(super) rescue: Option<Box<dyn Rescue>>,
     /// It is one of its client's streams for as long as it is filled.
     pub(super) _running: Option<Arc<Running>>,
 }
@@ -121,47 +124,15 @@ struct Head {
 /// Asks, and waits for the first block, a failure, or as long as a client waits for its head.
 ///
 /// Dropping the future leaves the answer as a reader does: upstream is cancelled.
-pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
-    let reader = asked.answer.read(0);
+pub(super) async fn start(shared: &Shared, mut asked: Asked) -> Begun {
+    let reader = asked.answer.read_by(0, asked.rescue.take());
     let (begin, begun) = oneshot::channel();
-    let about = asked.answer.about();
-    let rendering = Rendering::new(
-        about.wire,
-        asked.answer.id().replace("relay_", "resp_"),
-        about.model.clone(),
-        about.request.clone(),
-    );
-    let pump = Pump {
-        runtime: shared.runtime.clone(),
-        answers: shared.answers.clone(),
-        config: shared.config.clone(),
-        rendering,
-        begin: Some(begin),
-        patience: (asked.form == Form::Stream)
-            .then(|| Instant::now() + shared.config.head_patience),
-        held_since: None,
-        head: None,
-        response_id: None,
-        maker: None,
-        attempt: 1,
-        is_told: false,
-        dropped: Vec::new(),
-        object: None,
-        out: Vec::new(),
-        asked,
-    };
-    let left = Rc::<Cell<_>>::default();
-    let (answer, drain) = (pump.asked.answer.clone(), shared.drain.clone());
-    let read = answer.clone();
-    let leaving = async move {
-        tokio::select! {
-            () = answer.cancelled() => Leaving::Stopped,
-            () = answer.deserted() => Leaving::Deserted,
-            () = drain.over() => Leaving::ShutDown,
-        }
-    };
-    let run = pump.run(left.clone());
-    let driver = driver::start(run, leaving, left, move || read.readers());
+    let patience =
+        (asked.form == Form::Stream).then(|| Instant::now() + shared.config.head_patience);
+    let rendering = rendering(&asked.answer);
+    let mut pump = Pump::new(shared, asked, rendering);
+    (pump.begin, pump.patience) = (Some(begin), patience);
+    let driver = pump.start(shared, Pump::run);
     match begun.await {
         Ok(Ok(Head {
             head,
@@ -181,6 +152,19 @@ pub(super) async fn start(shared: &Shared, asked: Asked) -> Begun {
     }
 }
 
+fn rendering(answer: &Answer) -> Rendering {
+    let about = answer.about();
+    Rendering::new(
+        about.wire,
+        answer.id().replace("relay_", "resp_"),
+        about.model.clone(),
+        about.request.clone(),
+    )
+}
+
+/// Who says why an answer is filled no further, once it is not.
+type Left = Rc<Cell<Option<Leaving>>>;
+
 struct Pump {
     asked: Asked,
     runtime: Runtime,
@@ -198,6 +182,8 @@ struct Pump {
     maker: Option<Maker>,
     attempt: u32,
     is_told: bool,
+    /// Nothing came yet of what is gone on with.
+    is_taking_up: bool,
     dropped: Vec<String>,
     /// See [`Streaming::object`].
     object: Option<Bytes>,
@@ -213,6 +199,8 @@ enum Leaving {
     Deserted,
     /// The relay ends.
     ShutDown,
+    /// Another node goes on with it.
+    Lost,
 }
 
 /// What becomes of a target.
@@ -223,13 +211,56 @@ enum Next {
     Failed(ApiError),
 }
 
+/// Resolves when there is a reason; whoever has one polls it.
+async fn leaving(left: Left) -> Leaving {
+    poll_fn(|_| left.take().map_or(Poll::Pending, Poll::Ready)).await
+}
+
 impl Pump {
-    async fn run(mut self, left: Rc<Cell<Option<Leaving>>>) {
-        let mut leaving = pin!(poll_fn(|_| match left.take() {
-            Some(why) => Poll::Ready(why),
-            // It is polled when there is one.
-            None => Poll::Pending,
-        }));
+    fn new(shared: &Shared, asked: Asked, rendering: Rendering) -> Self {
+        Self {
+            runtime: shared.runtime.clone(),
+            answers: shared.answers.clone(),
+            config: shared.config.clone(),
+            rendering,
+            begin: None,
+            patience: None,
+            held_since: None,
+            head: None,
+            response_id: None,
+            maker: None,
+            attempt: 1,
+            is_told: false,
+            is_taking_up: false,
+            dropped: Vec::new(),
+            object: None,
+            out: Vec::new(),
+            asked,
+        }
+    }
+
+    fn start<F: Future<Output = ()> + 'static>(
+        self,
+        shared: &Shared,
+        run: impl FnOnce(Self, Left) -> F,
+    ) -> Driver {
+        let left = Left::default();
+        let (answer, drain) = (self.asked.answer.clone(), shared.drain.clone());
+        let read = answer.clone();
+        let leaving = async move {
+            tokio::select! {
+                () = answer.cancelled() => Leaving::Stopped,
+                () = answer.deserted() => Leaving::Deserted,
+                () = answer.lost() => Leaving::Lost,
+                () = drain.over() => Leaving::ShutDown,
+            }
+        };
+        let run = run(self, left.clone());
+        driver::start(run, leaving, left, move || read.readers())
+    }
+
+    async fn run(mut self, left: Left) {
+        let mut leaving = pin!(leaving(left));
         let mut before = None;
         for target in 0..self.asked.targets.len() {
             let question = (self.asked.question)(&self.asked.targets[target], target);
@@ -349,6 +380,7 @@ impl Pump {
 
     fn take(&mut self, target: usize, delivery: &Delivery) -> Option<Next> {
         let mut out = std::mem::take(&mut self.out);
+        self.is_taking_up &= delivery.blocks().next().is_none();
         let was_open = self.rendering.is_open();
         let (mut begins, mut has_items) = (false, false);
         for event in delivery.events() {
@@ -413,6 +445,12 @@ impl Pump {
                 self.out = out;
                 None
             }
+            // Unless it is the server that says that its answer failed.
+            Some(ResponseEvent::Failed(error))
+                if self.is_taking_up && error.details().response.is_none() =>
+            {
+                Some(Next::Failed((*error).clone()))
+            }
             Some(event) => {
                 self.finish(target, &event, out);
                 Some(Next::Done)
@@ -439,6 +477,13 @@ impl Pump {
                 self.rendering.open(&mut out);
                 self.finish(target, &ResponseEvent::Cancelled, out);
             }
+            // Its readers go on from the store.
+            Leaving::Lost => {}
+            // Another node goes on with it, and its clients come back to that.
+            Leaving::ShutDown
+                if self.begin.is_none()
+                    && self.asked.answer.goes_on().is_some()
+                    && self.asked.answer.hand_over() => {}
             Leaving::ShutDown => self.fail(target, drain::shutting_down()),
         }
         Next::Done
@@ -518,12 +563,22 @@ impl Pump {
         self.is_told = self.rendering.is_open();
         let answer = &self.asked.answer;
         answer.set_attempt(self.attempt, self.maker.clone().filter(|_| self.is_told));
+        if answer.about().background {
+            answer.set_goes_on(self.goes_on());
+        }
         let id = self.rendering.own_id().or(self.response_id.as_deref());
         if let Some(id) = id
             && (self.is_told || answer.server_id().is_none())
         {
             self.answers.set_alias(answer, id);
         }
+    }
+
+    /// Where the answer goes on though nobody listens, as its clients see it.
+    fn goes_on(&self) -> Option<(&str, &Maker)> {
+        let is_kept = self.asked.answer.about().stored && self.rendering.is_as_it_came();
+        let id = self.response_id.as_deref().filter(|_| is_kept)?;
+        Some((id, self.maker.as_ref()?))
     }
 
     /// The head is known: that of the attempt that answers.

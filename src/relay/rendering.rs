@@ -76,6 +76,17 @@ impl Rendering {
         }
     }
 
+    /// All that follows goes behind these blocks, which clients have: the first, the last, and how many there are.
+    pub(super) fn go_on(&mut self, first: Option<Bytes>, last: Option<Bytes>, blocks: u64) {
+        self.preamble.open(&mut Vec::new());
+        (self.first, self.last, self.sent) = (first, last.map(Piece::from), blocks);
+    }
+
+    /// Whether what clients were sent is what the server sent, under its own ids and numbers.
+    pub(super) fn is_as_it_came(&self) -> bool {
+        self.encoder.is_none() && !self.preamble.maps()
+    }
+
     /// What follows comes from this target, in this dialect.
     pub(super) fn set_target(
         &mut self,

@@ -24,6 +24,7 @@ use super::{
     answers::{Answer, ReadError},
     connection, failure, forward, gate, routes,
     shared::Shared,
+    takeover,
 };
 use crate::wire::Wire;
 
@@ -89,12 +90,15 @@ fn not_found(id: &str) -> HttpResponse {
 /// The answer that a request is about, if it is this client's. What is none of this relay's may be the server's to answer.
 async fn answer_of(
     request: &HttpRequest,
-    shared: &Shared,
+    shared: &Data<Shared>,
     id: &str,
 ) -> Result<Arc<Answer>, HttpResponse> {
     let client = gate::admit(request, shared).map_err(|refusal| refusal.respond())?;
     match shared.answers.find(&client, id).await {
-        Ok(Some(answer)) => Ok(answer),
+        Ok(Some(answer)) => {
+            takeover::found(shared, request, &answer);
+            Ok(answer)
+        }
         Ok(None) => Err(forward::about(request, shared, id)
             .await
             .unwrap_or_else(|| not_found(id))),
@@ -199,6 +203,7 @@ async fn retrieve(
         for (count, block) in (1..).zip(&blocks[..position as usize]) {
             numbers.of(count, block);
         }
+        let rescue = takeover::rescue(&shared, answer.client(), &request);
         Ok(HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "text/event-stream"))
             .insert_header((header::CACHE_CONTROL, "no-cache"))
@@ -207,7 +212,7 @@ async fn retrieve(
             .streaming(
                 connection::body(
                     answer.clone(),
-                    answer.read(position),
+                    answer.read_by(position, rescue),
                     shared.config.keepalive,
                 )
                 .with_ids(numbers)
@@ -240,7 +245,7 @@ async fn cancel(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
         }
         // One that is not kept is cancelled all the same.
         let blocks = answer.blocks().await.unwrap_or_default();
-        Ok(HttpResponse::Ok().json(object::object_of(&answer, &blocks)))
+        Ok(HttpResponse::Ok().json(object::object_with(&answer, &blocks, end)))
     };
     cancelled
         .await

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{
     access::Access, answers::Answers, config::RelayConfig, drain::Drain, metrics::Metrics,
-    routing::RouteTable,
+    routing::RouteTable, takeover::places::Takeovers,
 };
 use crate::Runtime;
 
@@ -17,6 +17,7 @@ pub(super) struct Shared {
     pub(super) drain: Arc<Drain>,
     pub(super) metrics: Metrics,
     pub(super) answers: Answers,
+    pub(super) takeovers: Takeovers,
 }
 
 impl Shared {

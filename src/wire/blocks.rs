@@ -169,7 +169,8 @@ impl BlockReader {
             let before = out.len();
             let bytes = &chunk[at..at + split.taken];
             terminal = decoder.feed(bytes, out);
-            is_repeated = is_repeated && terminal.is_none() && decoder.is_catching_up();
+            // Nor is one handed on that shows that others are missing.
+            is_repeated = is_repeated && decoder.is_catching_up();
             if is_repeated {
                 at += split.taken;
                 continue;

@@ -18,6 +18,8 @@ mod secrets;
 mod service;
 mod store_down;
 mod support;
+#[cfg(feature = "test-util")]
+mod takeover;
 
 use support::RunningRelay;
 

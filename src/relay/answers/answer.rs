@@ -1,9 +1,9 @@
 //! One answer.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -25,7 +25,7 @@ use super::{
     reader::Reader,
     recording::Recording,
     storage::{Rescue, Storage, Way},
-    told::{self, Told, since_1970},
+    told::{self, GoesOn, Told, since_1970},
 };
 use crate::{
     protocol::TokenUsage,
@@ -49,7 +49,7 @@ pub(in crate::relay) struct Answer {
     attempt: AtomicU32,
     maker: OnceLock<Maker>,
     server_id: OnceLock<String>,
-    goes_on: OnceLock<String>,
+    goes_on: Mutex<Option<GoesOn>>,
     usage: OnceLock<TokenUsage>,
     failure: OnceLock<String>,
     storage: Arc<Storage>,
@@ -83,7 +83,7 @@ impl Answer {
             attempt: AtomicU32::new(1),
             maker: OnceLock::new(),
             server_id: OnceLock::new(),
-            goes_on: OnceLock::new(),
+            goes_on: Mutex::default(),
             usage: OnceLock::new(),
             failure: OnceLock::new(),
             storage,
@@ -156,8 +156,8 @@ impl Answer {
             }
         };
         set(&answer.server_id, &told.server_id);
-        set(&answer.goes_on, &told.goes_on);
         set(&answer.failure, &told.failure);
+        answer.goes_on = Mutex::new(told.goes_on.clone());
         answer.usage = told.usage.map(OnceLock::from).unwrap_or_default();
         answer.maker = told.maker().map(OnceLock::from).unwrap_or_default();
         answer.ended_there = info.end.map(OnceLock::from).unwrap_or_default();
@@ -330,9 +330,22 @@ impl Answer {
         let _ = self.failure.set(code.to_owned());
     }
 
-    /// The id by which its server goes on with it though nobody listens: then another node can.
-    pub(in crate::relay) fn set_goes_on(&self, id: &str) {
-        let _ = self.goes_on.set(id.to_owned());
+    /// The server that goes on with it though nobody listens, and by which id: then another node can. Until output begins it may be another.
+    pub(in crate::relay) fn set_goes_on(&self, goes_on: Option<(&str, &Maker)>) {
+        let goes_on = goes_on.map(|(id, maker)| GoesOn::new(id, maker));
+        let before = mem::replace(&mut *self.known_to_go_on(), goes_on.clone());
+        if before != goes_on {
+            self.tell_others();
+        }
+    }
+
+    fn known_to_go_on(&self) -> MutexGuard<'_, Option<GoesOn>> {
+        self.goes_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Self::set_goes_on`].
+    pub(in crate::relay) fn goes_on(&self) -> Option<(String, Maker)> {
+        self.known_to_go_on().as_ref().map(GoesOn::parts)
     }
 
     pub(super) fn set_server_id(&self, server_id: &str) {
@@ -376,13 +389,13 @@ impl Answer {
         }
     }
 
-    /// Gives it to whichever node wants to go on with it; readers here are to ask again. Not one that no other node knows.
+    /// Gives it to whichever node wants to go on with it, if others can see it; readers here are to ask again.
     pub(in crate::relay) fn hand_over(&self) -> bool {
-        if let Some(recording) = &self.recording {
-            recording.release();
+        let is_released = self.recording.as_ref().is_some_and(Recording::release);
+        if is_released {
             self.leave(ReadError::HandedOn);
         }
-        self.recording.is_some()
+        is_released
     }
 
     pub(super) fn leave(&self, why: ReadError) {
@@ -393,16 +406,10 @@ impl Answer {
         self.log.cancel();
     }
 
-    /// Resolves when nothing more of it is written to a store that nodes share.
-    pub(in crate::relay) async fn finished(&self) {
-        if let Some(recording) = &self.recording {
-            recording.finished().await;
-        }
-    }
-
     // What readers and routes do.
 
     /// Reads from the block behind `position` on: 0 is the first.
+    #[cfg(test)]
     pub(in crate::relay) fn read(&self, position: u64) -> Reader {
         self.read_by(position, None)
     }
@@ -614,7 +621,7 @@ impl Answer {
                 .map(|time| time.as_millis() as u64),
             ran: None,
             server_id: self.server_id.get().cloned(),
-            goes_on: self.goes_on.get().cloned(),
+            goes_on: self.known_to_go_on().clone(),
             usage: self.usage.get().copied(),
             failure: self.failure.get().cloned(),
         }

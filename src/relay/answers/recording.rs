@@ -47,9 +47,13 @@ impl Recording {
         self.recorder.add_alias(alias);
     }
 
-    pub(super) fn release(&self) {
-        self.is_closed.store(true, Ordering::Release);
+    /// Another node may write it, unless the store has no part of it that could be gone on with.
+    pub(super) fn release(&self) -> bool {
+        if self.recorder.state().is_over() || self.is_closed.swap(true, Ordering::AcqRel) {
+            return false;
+        }
         self.recorder.release();
+        true
     }
 
     /// Whether other nodes find it, as far as is known within a moment. One that the store does not take is this node's alone; one that the store
@@ -61,10 +65,6 @@ impl Recording {
 
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
-    }
-
-    pub(super) fn finished(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.recorder.finished()
     }
 
     /// The last blocks and the end: the store has them before any reader, unless it takes too long. `log` and `is_in_store` are told then.

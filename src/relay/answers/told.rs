@@ -29,10 +29,37 @@ pub(in crate::relay) struct Told {
     pub(super) first_block: Option<u64>,
     pub(super) ran: Option<u64>,
     pub(super) server_id: Option<String>,
-    /// The id by which its server goes on with it without us.
-    pub(super) goes_on: Option<String>,
+    /// Where it goes on without us.
+    pub(super) goes_on: Option<GoesOn>,
     pub(super) usage: Option<TokenUsage>,
     pub(super) failure: Option<String>,
+}
+
+/// A server that goes on with an answer though nobody listens, the place of the key that made it, and by which id.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::relay) struct GoesOn {
+    id: String,
+    provider: String,
+    key: usize,
+}
+
+impl GoesOn {
+    pub(super) fn new(id: &str, maker: &Maker) -> Self {
+        Self {
+            id: id.to_owned(),
+            provider: maker.provider.to_string(),
+            key: maker.key,
+        }
+    }
+
+    pub(super) fn parts(&self) -> (String, Maker) {
+        let maker = Maker {
+            provider: self.provider.as_str().into(),
+            key: self.key,
+        };
+        (self.id.clone(), maker)
+    }
 }
 
 impl Told {

@@ -6,7 +6,10 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::*;
+use super::{
+    going_on::{Before, end_lost, go_on, lost as node_lost},
+    *,
+};
 use crate::{
     actors::RequestPhase,
     protocol::Prompt,
@@ -110,9 +113,66 @@ impl Stage {
             form: Form::Stream,
             is_codex: self.is_codex,
             question: Box::new(question),
+            rescue: None,
             _running: None,
         };
         (answer, start(&self.relay.shared, asked).await)
+    }
+
+    /// An answer of which another node had these blocks, gone on with behind the last of them.
+    fn go_on(&self, had: &[&'static str]) -> Arc<Answer> {
+        let about = About {
+            wire: Wire::Responses,
+            model: "mine".to_owned(),
+            provider: "loopback".to_owned(),
+            detached: true,
+            stored: true,
+            background: true,
+            request: Bytes::from_static(b"{}"),
+        };
+        let answer = self.relay.shared.answers.begin(&Client::Anonymous, about);
+        let had: Vec<_> = had.iter().map(|block| Bytes::from(*block)).collect();
+        let before = Before {
+            first: had.first().cloned(),
+            last: had.last().cloned(),
+            blocks: had.len() as u64,
+        };
+        let after = before.last.as_ref().and_then(|last| {
+            let event: Value = serde_json::from_slice(&block::data(last)).unwrap();
+            event["sequence_number"].as_u64()
+        });
+        answer.push(had);
+        let retry = RetryPolicy::default().with_max_attempts(self.attempts);
+        let question = move |target: &Target, _: usize| {
+            Ok(Question {
+                in_one_piece: false,
+                request: SubmitRequest::resume("resp_1", after)
+                    .with_provider(target.provider.clone())
+                    .with_retry(retry.clone()),
+                own_key: true,
+                dropped: Vec::new(),
+                renderer: None,
+            })
+        };
+        let asked = Asked {
+            answer: answer.clone(),
+            targets: self.targets.clone(),
+            form: Form::Stream,
+            is_codex: false,
+            question: Box::new(question),
+            rescue: None,
+            _running: None,
+        };
+        let last = self.targets.len() - 1;
+        go_on(&self.relay.shared, asked, last, before);
+        answer
+    }
+
+    /// All of it, when it has ended.
+    async fn whole(&self, answer: Arc<Answer>) -> String {
+        let reader = answer.read(0);
+        let body = connection::body(answer, reader, self.relay.shared.config.keepalive);
+        text(body).await
     }
 
     async fn body(&self) -> Body {
@@ -492,5 +552,130 @@ async fn a_chat_server_answers_a_client_of_responses_and_the_other_way_round() {
             }
             _ => assert!(text.ends_with("data: [DONE]\n\n"), "{text}"),
         }
+    }
+}
+
+/// What the transport was asked for.
+fn asked(stage: &Stage) -> Vec<String> {
+    let shown = |request: &Arc<crate::transport::TransportRequest>| {
+        format!("{} {}", request.method, request.url)
+    };
+    stage.transport.requests().iter().map(shown).collect()
+}
+
+const AFTER_DELTA: &str =
+    "GET http://scripted.test/v1/responses/resp_1?stream=true&starting_after=1";
+
+#[actix_rt::test]
+async fn what_another_node_began_goes_on_behind_its_last_block_byte_for_byte() {
+    let more = DELTA.replace(":1,", ":2,");
+    let end = COMPLETED.replace(":2,", ":3,");
+    let rest = format!("{more}{end}");
+    let expected = format!("{CREATED}{DELTA}{rest}");
+    // What the server repeats is dropped; what it breaks is gone on with; nothing is held.
+    let repeated = Exchange::stream(format!("{DELTA}{rest}"));
+    let broken = [Exchange::stream(more.clone()), Exchange::stream(end)];
+    for script in [vec![repeated], broken.to_vec()] {
+        let mut stage = Stage::of(script);
+        stage.attempts = 2;
+        let text = stage.whole(stage.go_on(&[CREATED, DELTA])).await;
+        assert_eq!(text, expected);
+        let asked = asked(&stage);
+        assert_eq!(asked[0], AFTER_DELTA);
+        assert!(asked.iter().all(|asked| asked.starts_with("GET ")));
+    }
+    // Before any output, too, and under the name that the client knows.
+    let mut stage = Stage::new(
+        &[Wire::Responses; 2],
+        [Exchange::stream(format!("{DELTA}{COMPLETED}"))],
+    );
+    stage.attempts = 2;
+    let text = stage.whole(stage.go_on(&[CREATED])).await;
+    let renamed = COMPLETED.replace("theirs", "mine");
+    assert_eq!(text, format!("{CREATED}{DELTA}{renamed}"));
+}
+
+#[actix_rt::test]
+async fn what_its_server_does_not_go_on_with_is_lost_and_says_why() {
+    let skips = DELTA.replace(":1,", ":3,");
+    for (reply, code, why) in [
+        (Exchange::status(404), "node_lost", "Not Found"),
+        (Exchange::status(401), "node_lost", "Unauthorized"),
+        (Exchange::stream(""), "node_lost", ""),
+        (Exchange::stream(skips), "node_lost", ""),
+        // It went on, and broke.
+        (
+            Exchange::stream(DELTA.replace(":1,", ":2,")),
+            "truncated",
+            "",
+        ),
+    ] {
+        let stage = Stage::of([reply]);
+        let answer = stage.go_on(&[CREATED, DELTA]);
+        let text = stage.whole(answer.clone()).await;
+        let rest = text.strip_prefix(&format!("{CREATED}{DELTA}")).unwrap();
+        let last = events(rest).pop().unwrap();
+        assert_eq!(last["type"], "response.failed", "{rest}");
+        let number = if code == "node_lost" { 2 } else { 3 };
+        assert_eq!(last["sequence_number"], number);
+        let error = &last["response"]["error"];
+        assert_eq!(error["code"], code, "{rest}");
+        assert!(error["message"].as_str().unwrap().contains(why), "{rest}");
+        assert_eq!(answer.end_so_far(), Some(End::Failed));
+        assert_eq!(answer.failure(), Some(code));
+    }
+}
+
+#[actix_rt::test]
+async fn what_goes_on_is_stopped_like_every_answer() {
+    let stage = Stage::of([Exchange::silence()]);
+    let answer = stage.go_on(&[CREATED, DELTA]);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(stage.transport.open_requests(), 1);
+    let end = answer.cancel(Duration::from_secs(1)).await;
+    assert_eq!(end, Ok(Some(End::Cancelled)));
+    stage.is_freed_within_a_second().await;
+    let text = stage.whole(answer).await;
+    assert_eq!(events(&text).pop().unwrap()["sequence_number"], 2);
+}
+
+#[actix_rt::test]
+async fn what_nobody_goes_on_with_has_one_end_in_its_dialect() {
+    let stage = Stage::of([]);
+    let chat = chunks();
+    for (wire, had) in [
+        (Wire::Responses, vec![CREATED.to_owned(), DELTA.to_owned()]),
+        (Wire::Responses, vec![]),
+        (Wire::Chat, vec![chat[0].clone()]),
+    ] {
+        let about = About {
+            wire,
+            model: "mine".to_owned(),
+            provider: "loopback".to_owned(),
+            detached: true,
+            stored: true,
+            background: true,
+            request: Bytes::new(),
+        };
+        let answer = stage.relay.shared.answers.begin(&Client::Anonymous, about);
+        let had: Vec<_> = had.into_iter().map(Bytes::from).collect();
+        answer.push(had.clone());
+        let before = Before {
+            first: had.first().cloned(),
+            last: had.last().cloned(),
+            blocks: had.len() as u64,
+        };
+        let event = ResponseEvent::Failed(node_lost("why").into());
+        end_lost(&answer, before, &event);
+        let text = stage.whole(answer).await;
+        let last = events(&text).pop().unwrap();
+        let error = match wire {
+            Wire::Chat => &last["error"],
+            _ => &last["response"]["error"],
+        };
+        assert_eq!(error["code"], "node_lost", "{text}");
+        assert!(text.starts_with(std::str::from_utf8(&had.concat()).unwrap()));
+        let begins = text.matches("response.created").count();
+        assert_eq!(begins > 0, wire == Wire::Responses, "{text}");
     }
 }

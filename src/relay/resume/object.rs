@@ -10,6 +10,11 @@ use super::{
 
 /// The closing object of a Responses answer, or what can be told of one that has none yet.
 pub(in crate::relay) fn object_of(answer: &Answer, blocks: &[Bytes]) -> Value {
+    object_with(answer, blocks, answer.end_so_far())
+}
+
+/// The same of one of which it is known how it ended.
+pub(in crate::relay) fn object_with(answer: &Answer, blocks: &[Bytes], end: Option<End>) -> Value {
     let mut object = Value::Null;
     let mut items: Vec<Value> = Vec::new();
     let mut is_closed = false;
@@ -50,7 +55,6 @@ pub(in crate::relay) fn object_of(answer: &Answer, blocks: &[Bytes]) -> Value {
     if !has_output {
         members.insert("output".to_owned(), items.into());
     }
-    let end = answer.end_so_far();
     if end == Some(End::Cancelled) {
         // A stream has no other event for that than one that fails.
         members.insert("error".to_owned(), Value::Null);

@@ -1,0 +1,237 @@
+//! Answers whose node is gone: another one goes on with them where their server does, or says that they are lost.
+//!
+//! Whoever reads an answer of another node brings a [`Rescuer`]: the claim that lapses is found by readers, and they have the key.
+
+pub(super) mod places;
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use actix_web::{HttpRequest, http::header::HeaderMap, web::Data};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use super::{
+    access::Client,
+    answers::{Answer, Rescue},
+    block::{self, Event},
+    headers,
+    pump::{
+        Asked, Form, Question,
+        going_on::{self, Before, end_lost, lost},
+    },
+    routing::Target,
+    shared::Shared,
+};
+use crate::{
+    actors::SubmitRequest,
+    protocol::{Prompt, ResponseEvent},
+    provider::Provider,
+    store::{Claim, StoreError, StreamInfo, follow::Followed},
+    wire::Wire,
+};
+
+/// How long it is looked for a wish to stop an answer that nobody can go on with: whoever stopped it is not to read that it was lost.
+const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
+
+/// How much longer than a claim holds a stream is watched that was found without a writer: a follower looks twice before it takes one.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Takes over what a request finds without a node, with what that shows of keys.
+#[derive(Clone)]
+pub(super) struct Rescuer {
+    shared: Arc<Shared>,
+    client: Client,
+    headers: Arc<HeaderMap>,
+}
+
+/// Who does something for an answer whose node is gone, when its reader finds it; nobody where nodes share nothing.
+pub(super) fn rescue(
+    shared: &Data<Shared>,
+    client: &Client,
+    request: &HttpRequest,
+) -> Option<Box<dyn Rescue>> {
+    let is_shared = shared.answers.store().is_shared();
+    is_shared.then(|| Box::new(Rescuer::new(shared, client, request)) as _)
+}
+
+/// A request is about this answer, which may have no node: it is given the time that a reader gives it. It returns at once.
+pub(super) fn found(shared: &Data<Shared>, request: &HttpRequest, answer: &Answer) {
+    if let Some(info) = answer.info()
+        && info.end.is_none()
+        && info.claimed_for.is_none()
+    {
+        Rescuer::new(shared, answer.client(), request).watch(info);
+    }
+}
+
+impl Rescue for Rescuer {
+    fn orphan(&self, claim: Claim, info: StreamInfo) {
+        actix_rt::spawn(self.clone().take_over(claim, info));
+    }
+}
+
+impl Rescuer {
+    fn new(shared: &Data<Shared>, client: &Client, request: &HttpRequest) -> Self {
+        let mut headers = request.headers().clone();
+        // That is how far the client has read, and not how far this node has.
+        headers.remove("last-event-id");
+        Self {
+            shared: shared.clone().into_inner(),
+            client: client.clone(),
+            headers: Arc::new(headers),
+        }
+    }
+
+    fn watch(self, info: &StreamInfo) {
+        let stream = info.stream.clone();
+        if !self.shared.takeovers.watch(&stream) {
+            return;
+        }
+        let from = info.blocks + 1;
+        let time = self.shared.config.claim_time + WATCH;
+        actix_rt::spawn(async move {
+            let follow = self.shared.answers.follow(&stream, from);
+            // Whatever else comes is from a writer.
+            let first = timeout(time, pin!(follow).next()).await;
+            self.shared.takeovers.watched(&stream);
+            if let Ok(Some(Ok(Followed::Orphan { claim, info }))) = first {
+                self.take_over(claim, info).await;
+            }
+        });
+    }
+
+    async fn take_over(self, claim: Claim, info: StreamInfo) {
+        // Where the store fails now, the claim lapses, and readers find the stream again.
+        let Ok(before) = self.before(&info).await else {
+            return;
+        };
+        tracing::info!(
+            id = info.stream.id,
+            epoch = claim.epoch,
+            "an answer is taken over"
+        );
+        let answer = self.shared.answers.take_over(&self.client, &claim, info);
+        match self.way(&answer, &before) {
+            Ok(way) => self.go_on(answer, before, way).await,
+            Err(why) => {
+                let cancelled = timeout(LOOK_FOR_CANCEL, answer.cancelled()).await;
+                let event = match cancelled {
+                    Ok(()) => ResponseEvent::Cancelled,
+                    Err(_) => ResponseEvent::Failed(lost(why).into()),
+                };
+                end_lost(&answer, before, &event);
+            }
+        }
+    }
+
+    /// What there is of a stream that nobody else writes to.
+    async fn before(&self, info: &StreamInfo) -> Result<Before, StoreError> {
+        let store = self.shared.answers.store();
+        let block = async |number: u64| {
+            if number == 0 {
+                return Ok(None);
+            }
+            let entries = store.read(&info.stream, number).await?;
+            Ok::<_, StoreError>(entries.blocks.into_iter().next())
+        };
+        Ok(Before {
+            first: block(info.blocks.min(1)).await?,
+            last: block(info.blocks).await?,
+            blocks: info.blocks,
+        })
+    }
+
+    /// Who is asked for the rest of an answer, and how; or why nobody can be.
+    fn way(&self, answer: &Answer, before: &Before) -> Result<Way, &'static str> {
+        let (id, maker) = answer
+            .goes_on()
+            .ok_or("it did not run in the background at its server")?;
+        let last = before.last.as_ref().map(|last| block::data(last));
+        let last = last.map(|data| Event::read(&data).sequence_number);
+        let after = last
+            .flatten()
+            .ok_or("its server does not number its events")?;
+        let nowhere = "no route leads to its server any more";
+        let route = self.shared.routes().find(&answer.about().model);
+        let route = route.filter(|route| !route.lowers_tools).ok_or(nowhere)?;
+        let targets = route.targets.clone();
+        let made_here = |target: &Target| {
+            let is_asked = target.provider.wire == Wire::Responses;
+            is_asked.then(|| target.made_with(&maker, true)).flatten()
+        };
+        let mut makers = targets.iter().enumerate();
+        let (place, provider) = makers
+            .find_map(|(place, target)| Some((place, made_here(target)?)))
+            .ok_or(nowhere)?;
+        let headers = headers::to_server(&self.headers, &targets[place], &self.shared.access);
+        Ok(Way {
+            targets,
+            place,
+            provider,
+            headers,
+            response_id: id,
+            after,
+        })
+    }
+
+    async fn go_on(self, answer: Arc<Answer>, before: Before, way: Way) {
+        let Ok(permit) = self.shared.access.begin_stream(&self.client) else {
+            let why = "its client has as many streams as it may have";
+            let event = ResponseEvent::Failed(lost(why).into());
+            return end_lost(&answer, before, &event);
+        };
+        let running = self.shared.drain.begin(permit);
+        let seat = tokio::select! {
+            seat = self.shared.takeovers.place() => seat,
+            () = answer.lost() => return,
+            () = answer.cancelled() => return end_lost(&answer, before, &ResponseEvent::Cancelled),
+            () = self.shared.drain.over() => {
+                answer.hand_over();
+                return;
+            }
+        };
+        // What was asked says what the server is to tell.
+        let body = answer.request().await.unwrap_or_default();
+        let prompt = Prompt::from_body(body).unwrap_or_default();
+        let observer = self.shared.metrics.observer(&self.client);
+        let (targets, place) = (way.targets.clone(), way.place);
+        let question = move |target: &Target, _: usize| {
+            // It is held for as long as the answer is filled.
+            let _held = &seat;
+            let mut request = SubmitRequest::resume(way.response_id.clone(), Some(way.after))
+                .with_provider(way.provider.clone())
+                .with_headers(way.headers.clone())
+                .with_observer(observer.clone());
+            request.prompt = prompt.clone();
+            Ok(Question {
+                request,
+                own_key: !target.passes_key(),
+                dropped: Vec::new(),
+                renderer: None,
+                in_one_piece: false,
+            })
+        };
+        let asked = Asked {
+            answer,
+            targets,
+            form: Form::Stream,
+            is_codex: false,
+            question: Box::new(question),
+            rescue: None,
+            _running: Some(running),
+        };
+        going_on::go_on(&self.shared, asked, place, before);
+    }
+}
+
+/// How an answer is gone on with.
+struct Way {
+    targets: Vec<Target>,
+    /// Which of them has it.
+    place: usize,
+    /// With the key that made it.
+    provider: Arc<Provider>,
+    headers: http::HeaderMap,
+    response_id: String,
+    after: u64,
+}

@@ -1,0 +1,457 @@
+//! Several nodes with one store, of which some go away: over sockets.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_responses::{
+    Runtime,
+    loopback::{Loopback, LoopbackOptions, Reply, Script},
+    provider::Provider,
+    relay::{Relay, RelayConfig, RouteTable, Serving, serve},
+    store::{StoreLimits, StreamEnd, StreamStore as _},
+    testing::FaultyStore,
+};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    resuming::{asked, blocks},
+    support::{chunks, header},
+};
+
+/// Short, for the time is a real one.
+const CLAIM_TIME: Duration = Duration::from_millis(800);
+
+/// Within it everybody knows: the claim's time, what a follower waits beside it, and what a machine with much to do needs.
+const KNOWN_WITHIN: Duration = Duration::from_secs(4);
+
+struct Node {
+    address: SocketAddr,
+    relay: Relay,
+    store: FaultyStore,
+    server: Serving,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.server.stop());
+    }
+}
+
+struct Nodes {
+    upstream: Loopback,
+    store: FaultyStore,
+}
+
+impl Nodes {
+    /// A server, and a store.
+    fn before(options: LoopbackOptions) -> Self {
+        Self {
+            upstream: Loopback::start(options).unwrap(),
+            store: FaultyStore::new(StoreLimits::default()),
+        }
+    }
+
+    /// A server whose answers take about two seconds.
+    fn slow() -> Self {
+        Self::before(LoopbackOptions::default().with_pace(Duration::from_millis(150)))
+    }
+
+    fn node(&self) -> Node {
+        let provider = Provider::new("loopback", &self.upstream.base_url()).unwrap();
+        let runtime = Runtime::start(provider.clone()).unwrap();
+        let store = self.store.other_node();
+        let config = RelayConfig::default()
+            .with_store(Arc::new(store.clone()))
+            .with_claim_time(CLAIM_TIME);
+        let relay = Relay::new(runtime, RouteTable::single(provider), config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = serve(vec![listener], &relay, 1).unwrap();
+        Node {
+            address,
+            relay,
+            store,
+            server,
+        }
+    }
+
+    /// How often the server was asked for a new answer.
+    fn posts(&self) -> usize {
+        let requests = self.upstream.requests();
+        let posts = requests
+            .iter()
+            .filter(|one| one.method == "POST" && one.path.ends_with("/responses"));
+        posts.count()
+    }
+
+    /// How often it was asked to go on.
+    fn resumed(&self) -> usize {
+        let requests = self.upstream.requests();
+        let goes_on = |query: &String| query.contains("starting_after=");
+        let gets = requests
+            .iter()
+            .filter(|one| one.query.as_ref().is_some_and(goes_on));
+        gets.count()
+    }
+}
+
+impl Node {
+    /// A request for an answer, and its first blocks.
+    async fn ask(&self, more: Value, head: &str, enough: usize) -> (Client, String, String) {
+        let mut body = json!({"model": "m", "input": "hi", "stream": true});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let body = body.to_string();
+        let request = format!(
+            "POST /v1/responses HTTP/1.1\r\nhost: {}\r\n{head}content-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut client = Client::asked(self.address, &request).await;
+        let (head, body, _) = client.read(enough).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+        let id = header(&head, "x-relay-stream").expect("an id").to_owned();
+        (client, id, body)
+    }
+
+    /// All that follows of an answer, without the ids; `None` where the body was cut.
+    async fn rest(&self, id: &str, after: Option<usize>) -> Option<Vec<String>> {
+        let after = after.map_or(String::new(), |after| format!("&starting_after={after}"));
+        let request = format!(
+            "GET /v1/responses/{id}?stream=true{after} HTTP/1.1\r\nhost: {}\r\n\r\n",
+            self.address
+        );
+        let mut client = Client::asked(self.address, &request).await;
+        let (head, body, is_whole) = client.read(usize::MAX).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+        is_whole.then(|| {
+            let all = blocks(&body).map(|block| {
+                let (fields, _) = block.trim_end().rsplit_once("\nid: ").expect("an id");
+                format!("{fields}\n\n")
+            });
+            all.collect()
+        })
+    }
+
+    async fn exchange(&self, method: &str, path: &str) -> (u16, Value) {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            self.address
+        );
+        let mut client = asked(self.address, &request).await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
+    }
+}
+
+/// A connection, and all that came on it.
+struct Client {
+    stream: TcpStream,
+    raw: Vec<u8>,
+}
+
+impl Client {
+    async fn asked(address: SocketAddr, request: &str) -> Self {
+        Self {
+            stream: asked(address, request).await,
+            raw: Vec::new(),
+        }
+    }
+
+    /// The head and the body, when so much of it came or it has ended, and whether it is whole.
+    async fn read(&mut self, enough: usize) -> (String, String, bool) {
+        loop {
+            let count = self.stream.read_buf(&mut self.raw).await.unwrap_or(0);
+            let head = self.raw.windows(4).position(|four| four == b"\r\n\r\n");
+            let Some(head) = head else {
+                assert!(count > 0, "{}", String::from_utf8_lossy(&self.raw));
+                continue;
+            };
+            let (body, rest) = chunks(&self.raw[head + 4..]);
+            if rest.is_some() || count == 0 || body.len() >= enough {
+                let is_whole = rest.is_some();
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                return (text(&self.raw[..head]), text(&body), is_whole);
+            }
+        }
+    }
+
+    async fn to_the_end(&mut self) -> (String, bool) {
+        let (_, body, is_whole) = self.read(usize::MAX).await;
+        (body, is_whole)
+    }
+}
+
+/// The data of a block.
+fn event(block: &str) -> Value {
+    let data = block.lines().find_map(|line| line.strip_prefix("data: "));
+    serde_json::from_str(data.expect("data")).unwrap()
+}
+
+/// That a whole answer is there: its events are numbered without a gap, and the last one is the end.
+#[track_caller]
+fn assert_whole(blocks: &[String]) {
+    for (number, block) in blocks.iter().enumerate() {
+        assert_eq!(event(block)["sequence_number"], number, "{blocks:?}");
+    }
+    let last = event(blocks.last().expect("a block"));
+    assert_eq!(last["type"], "response.completed", "{last}");
+}
+
+/// That an answer has one end, which says so.
+#[track_caller]
+fn assert_ended_by(blocks: &[String], code: &str) {
+    let ends = blocks
+        .iter()
+        .filter(|block| event(block)["type"] == "response.failed");
+    assert_eq!(ends.count(), 1, "{blocks:?}");
+    let last = event(blocks.last().unwrap());
+    assert_eq!(last["response"]["error"]["code"], code, "{last}");
+    assert_eq!(last["sequence_number"], blocks.len() - 1);
+}
+
+/// What it has of what came when a client was asked, and what comes elsewhere.
+fn joined(body: &str, rest: Vec<String>) -> Vec<String> {
+    blocks(body).map(str::to_owned).chain(rest).collect()
+}
+
+fn in_background() -> Value {
+    json!({"background": true})
+}
+
+#[actix_rt::test]
+async fn an_answer_in_the_background_goes_on_at_another_node_with_one_post() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (client, id, body) = first.ask(in_background(), "", 200).await;
+    let seen = blocks(&body).count();
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    drop(client);
+    let rest = second
+        .rest(&id, Some(seen - 1))
+        .await
+        .expect("a whole body");
+    assert_whole(&joined(&body, rest));
+    assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
+    // From its beginning, on a node that never had to do with it, byte for byte as the server has it.
+    let all = nodes.node().rest(&id, None).await.unwrap();
+    assert_whole(&all);
+    let response = event(&all[0])["response"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (_, object) = second
+        .exchange("GET", &format!("/v1/responses/{response}"))
+        .await;
+    assert_eq!(object["status"], "completed", "{object}");
+}
+
+#[actix_rt::test]
+async fn what_its_server_does_not_keep_is_lost_for_every_reader_within_the_claims_time() {
+    let nodes = Nodes::slow();
+    let (first, others) = (nodes.node(), [nodes.node(), nodes.node()]);
+    let (_client, id, _) = first.ask(json!({}), "x-relay-detach: true\r\n", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    let since = Instant::now();
+    let [one, other] = others.each_ref().map(|node| node.rest(&id, None));
+    let (one, other) = tokio::join!(one, other);
+    assert!(since.elapsed() < KNOWN_WITHIN, "{:?}", since.elapsed());
+    let one = one.expect("a whole body");
+    assert_ended_by(&one, "node_lost");
+    assert_eq!(Some(one), other);
+    assert_eq!((nodes.posts(), nodes.resumed()), (1, 0));
+}
+
+#[actix_rt::test]
+async fn of_nodes_that_find_it_at_once_one_goes_on() {
+    let nodes = Nodes::slow();
+    let first = nodes.node();
+    let others: Vec<_> = (0..4).map(|_| nodes.node()).collect();
+    let (_client, id, _) = first.ask(in_background(), "", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    let readers = others
+        .iter()
+        .flat_map(|node| [node.rest(&id, None), node.rest(&id, None)]);
+    let all = futures_util::future::join_all(readers).await;
+    for blocks in &all {
+        let blocks = blocks.as_ref().expect("a whole body");
+        assert_whole(blocks);
+        assert_eq!(Some(blocks), all[0].as_ref());
+    }
+    assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
+    let answer = |number: usize| {
+        let kind = if number == 0 {
+            "response.created"
+        } else {
+            "response.output_text.delta"
+        };
+        let data = json!({"type": kind, "sequence_number": number, "item_id": "m", "output_index": 0, "content_index": 0, "delta": "a",
+            "response": {"id": "resp_1", "status": "in_progress", "output": []}});
+        format!("event: {kind}\ndata: {data}\n\n")
+    };
+    let text: String = (0..100).map(answer).collect();
+    let script = Script::new([
+        Reply::sse(text).with_pace(Duration::from_millis(50)),
+        Reply::error(StatusCode::NOT_FOUND),
+    ]);
+    let nodes = Nodes::before(LoopbackOptions::default().with_script(script));
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 400).await;
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    let blocks = second.rest(&id, None).await.unwrap();
+    assert_ended_by(&blocks, "node_lost");
+    let last = event(blocks.last().unwrap());
+    let message = last["response"]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("not found"), "{message}");
+    assert_eq!(nodes.resumed(), 1);
+}
+
+#[actix_rt::test]
+async fn one_that_only_asks_how_it_stands_takes_it_over_too() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    let ended = async {
+        loop {
+            let (_, object) = second.exchange("GET", &format!("/v1/responses/{id}")).await;
+            if object["status"] != "in_progress" {
+                return object;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let object = timeout(Duration::from_secs(15), ended)
+        .await
+        .expect("an end");
+    assert_eq!(object["status"], "completed", "{object}");
+    assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
+}
+
+#[actix_rt::test]
+async fn one_that_is_stopped_after_its_node_went_away_is_stopped_at_its_server_too() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    let path = format!("/v1/responses/{id}/cancel");
+    let cancelled = async {
+        loop {
+            let (status, object) = second.exchange("POST", &path).await;
+            match status {
+                200 => return object,
+                503 => assert_eq!(object["error"]["code"], "cancel_pending"),
+                other => panic!("{other} {object}"),
+            }
+        }
+    };
+    let object = timeout(Duration::from_secs(15), cancelled)
+        .await
+        .expect("an end");
+    assert_eq!(object["status"], "cancelled", "{object}");
+    let requests = nodes.upstream.requests();
+    let told = |path: &str| path.ends_with("/cancel");
+    assert!(requests.iter().any(|one| told(&one.path)), "{requests:?}");
+}
+
+#[actix_rt::test]
+async fn a_node_that_is_shut_down_hands_on_what_can_go_on_and_ends_the_rest() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (mut client, id, _) = first.ask(in_background(), "", 200).await;
+    let detach = "x-relay-detach: true\r\n";
+    let (mut other, other_id, _) = first.ask(json!({}), detach, 200).await;
+    let drained = first.relay.drain(Duration::ZERO);
+    let (drained, cut, ended) = tokio::join!(
+        timeout(Duration::from_secs(10), drained),
+        client.to_the_end(),
+        other.to_the_end()
+    );
+    drained.expect("it ends");
+    // Its client is told of no end.
+    assert!(!cut.1, "{cut:?}");
+    assert!(!cut.0.contains("response.failed"), "{cut:?}");
+    let had = blocks(&cut.0).count();
+    let rest = second.rest(&id, Some(had - 1)).await.unwrap();
+    assert_whole(&joined(&cut.0, rest));
+    assert_eq!((nodes.posts(), nodes.resumed()), (2, 1));
+    // The other one has the same end for its client and in the store, which has it before the process may go.
+    assert!(ended.1, "{ended:?}");
+    first.store.set_down(true);
+    let there = second.rest(&other_id, None).await.unwrap();
+    assert_ended_by(&there, "server_shutting_down");
+    assert_eq!(joined(&ended.0, Vec::new()), there);
+}
+
+#[actix_rt::test]
+async fn a_node_that_was_away_for_too_long_stops_and_its_readers_go_on() {
+    for (more, head) in [
+        (in_background(), ""),
+        (json!({}), "x-relay-detach: true\r\n"),
+    ] {
+        let goes_on = more["background"] == true;
+        let nodes = Nodes::slow();
+        let (first, second) = (nodes.node(), nodes.node());
+        let (mut client, id, _) = first.ask(more, head, 200).await;
+        sleep(Duration::from_millis(200)).await;
+        first.store.set_down(true);
+        let reader = actix_rt::spawn(async move { client.to_the_end().await });
+        let elsewhere = async {
+            sleep(Duration::from_millis(1100)).await;
+            second.rest(&id, None).await.expect("a whole body")
+        };
+        let back = async {
+            // When another node has it.
+            let store = nodes.store.clone();
+            while store.find("anonymous", &id).await.unwrap().epoch < 2 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            first.store.set_down(false);
+        };
+        let (elsewhere, ()) = tokio::join!(elsewhere, back);
+        let (body, is_whole) = reader.await.unwrap();
+        assert!(is_whole, "{body}");
+        let here = joined(&body, Vec::new());
+        if goes_on {
+            assert_whole(&elsewhere);
+            assert_eq!(here, elsewhere);
+        } else {
+            assert_ended_by(&elsewhere, "node_lost");
+            // It may have had more than the store.
+            let ends = here.iter().filter(|block| block.contains("node_lost"));
+            assert_eq!(ends.count(), 1, "{here:?}");
+            assert_eq!(here.last(), elsewhere.last());
+        }
+        let info = nodes.store.find("anonymous", &id).await.unwrap();
+        let end = if goes_on {
+            StreamEnd::Completed
+        } else {
+            StreamEnd::Failed
+        };
+        assert_eq!((info.end, info.blocks), (Some(end), elsewhere.len() as u64));
+        assert_eq!(nodes.posts(), 1);
+    }
+}
