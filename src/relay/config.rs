@@ -83,6 +83,8 @@ pub struct RelayConfig {
     pub origins: Vec<String>,
     /// Where answers are kept: in memory after their end, if it is not said. In one that several nodes share they are written while they run,
     /// and every node answers for all.
+    /// An answer that is neither in the background nor asked for with `x-relay-detach: true` is stopped when the last of those leaves who read
+    /// it at the node that writes it: readers at other nodes do not keep it.
     pub store: Option<Arc<dyn StreamStore>>,
     /// What this node is called in a store that several share; each process adds digits of its own to it.
     pub node: Option<String>,
