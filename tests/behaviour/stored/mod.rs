@@ -257,7 +257,7 @@ async fn every_answer_is_read_again_with_the_events_and_the_end_that_it_had() {
             let exchanges = match restarts {
                 false => exchanges.clone(),
                 true if wire == Wire::Chat => break,
-                true => vec![vec![part(0..4)], exchanges.clone()].concat(),
+                true => [vec![part(0..4)], exchanges.clone()].concat(),
             };
             let change = |config: &mut actix_responses::actors::SupervisorConfig| {
                 provider(config, |provider| provider.wire = wire);
@@ -458,10 +458,9 @@ async fn a_reader_that_cancels_stops_the_writer_and_one_that_leaves_does_not() {
 }
 
 /// What observers are told of a store.
-fn told() -> (
-    Arc<Mutex<Vec<(bool, Option<StoreError>)>>>,
-    impl Fn(&RequestNotice) + Send + Sync + 'static,
-) {
+type Told = Arc<Mutex<Vec<(bool, Option<StoreError>)>>>;
+
+fn told() -> (Told, impl Fn(&RequestNotice) + Send + Sync + 'static) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let observer = {
         let told = told.clone();
