@@ -511,6 +511,7 @@ async fn a_store_that_is_away_holds_nobody_up_and_gets_what_it_misses() {
 async fn the_end_is_stored_before_anybody_sees_it() {
     let store = memory();
     let process = Process::start(&store, [part(0..EVENTS)]);
+    process.way.slow();
     let recorder = Recorder::start();
     let request = stored(prompt()).with_subscriber(recorder.subscriber());
     let mut stream = process.runtime.submit(request).await.unwrap();
@@ -636,6 +637,7 @@ async fn blocks_are_read_again_as_they_came_and_are_delivered_to_those_alone_who
 fn a_runtime_with_a_thread_of_its_own_hands_over_before_that_ends() {
     let store = memory();
     let way = process::Way::to(&store);
+    way.slow();
     let exchanges = [part(0..5).held_open()];
     let transport = crate::support::transport::ScriptedTransport::new(exchanges);
     let config = actix_responses::testing::config().with_store(way);

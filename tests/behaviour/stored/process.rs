@@ -37,6 +37,10 @@ const OPEN: u8 = 0;
 const DOWN: u8 = 1;
 /// The store says nothing, or the process does not exist any more.
 const GONE: u8 = 2;
+/// The store takes its time.
+const SLOW: u8 = 3;
+
+const DELAY: Duration = Duration::from_millis(20);
 
 impl Way {
     pub(super) fn to(store: &MemoryStore) -> Self {
@@ -54,6 +58,10 @@ impl Way {
         self.state.store(DOWN, Ordering::SeqCst);
     }
 
+    pub(super) fn slow(&self) {
+        self.state.store(SLOW, Ordering::SeqCst);
+    }
+
     pub(super) fn vanish(&self) {
         self.state.store(GONE, Ordering::SeqCst);
     }
@@ -64,6 +72,10 @@ impl Way {
     ) -> StoreFuture<'a, T> {
         match self.state.load(Ordering::SeqCst) {
             OPEN => Box::pin(ask),
+            SLOW => Box::pin(async {
+                tokio::time::sleep(DELAY).await;
+                ask.await
+            }),
             DOWN => Box::pin(ready(Err(StoreError::Unavailable("refused".into())))),
             _ => Box::pin(pending()),
         }
@@ -87,7 +99,7 @@ impl StreamStore for Way {
 
     fn append<'a>(&'a self, claim: &'a Claim, append: Append) -> StoreFuture<'a, u64> {
         match self.state.load(Ordering::SeqCst) {
-            OPEN => self.store.append(claim, append),
+            OPEN | SLOW => self.on(async { self.store.append(claim, append).await }),
             _ => self.on(pending()),
         }
     }
