@@ -12,6 +12,8 @@ use crate::{
 
 /// For how long a claim must have been free: see `RecorderSettings`.
 const GRACE: Duration = Duration::from_secs(2);
+/// When it is looked whether an end is still there.
+const LINGER: Duration = Duration::from_secs(2);
 /// A writer tries again so soon, and a command takes so long at most.
 const RETRY: Duration = Duration::from_millis(2100);
 /// From when all is well until who reads has its end: the claim, the grace, and the tries around them.
@@ -245,10 +247,12 @@ fn of_readers(about: &About<'_>, findings: &mut Findings) {
             .first()
             .is_some_and(|(_, error)| matches!(error, StoreError::Unknown | StoreError::Expired));
         let was_never = about.writers.is_empty();
-        // Begun, and gone before the store had it.
-        let unclaimed = !about.record.heard.iter().any(
-            |heard| matches!(heard.event, Event::Claimed { stream, .. } if stream == about.stream),
-        );
+        // The store had not heard of it.
+        let unclaimed = !about.record.heard.iter().any(|heard| {
+            let is_claim =
+                matches!(heard.event, Event::Claimed { stream, .. } if stream == about.stream);
+            is_claim && heard.at < client.came
+        });
         let is_excused = was_never || unclaimed || about.is_gone() || !about.losses.is_empty();
         findings.check(
             "who reads when all is well has an end in time",
@@ -360,7 +364,11 @@ fn of_living_writers(plan: &Plan, about: &About<'_>, findings: &mut Findings) {
     let lived = writer.died.is_none() && writer.is_owner && about.to_be_removed.is_none();
     // What is lost a while after the end nobody has any more.
     let lost_late = about.lost_since(over + Duration::from_secs(1));
-    if !lived || lost_late || about.is_given_up {
+    // Nor what was lost right behind it, while its node had no way to the store for as long as it has patience.
+    let looks = (0..28).map(|second| over + LINGER + Duration::from_secs(second));
+    let mut looks = looks.map(|at| about.is_well(writer.node, at, at + RETRY));
+    let is_cut = !about.losses.is_empty() && !looks.any(|is_well| is_well);
+    if !lived || lost_late || is_cut || about.is_given_up {
         return;
     }
     let is_whole = about.stored.as_ref().is_ok_and(|stored| {
