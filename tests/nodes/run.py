@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Several nodes as people run them: real processes, a real Redis, and clients that are cut.
 
-    tests/nodes/run.py [--long] [--only NAME]... [--list] [PROGRAM]     the program, else the debug build's
+    tests/nodes/run.py [--long] [--times N] [--only NAME]... [--list] [PROGRAM]     the program, else the debug build's
 
 Needs redis-server, and Python 3.11; `ip netns` and root for the cut network, nginx for what stands in front. It ends with 77 where nothing
 can be checked, and says at the end what it left out.
@@ -24,7 +24,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 async def one(name, scenario, arguments):
     started = time.monotonic()
-    said = await asyncio.wait_for(scenario(arguments), 600 if arguments.long else 120)
+    for _ in range(arguments.times):
+        said = await asyncio.wait_for(scenario(arguments), 600 if arguments.long else 120)
     print(f"nodes: {name}: {said} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
@@ -60,6 +61,7 @@ def main():
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     arguments = parser.parse_args()
@@ -67,8 +69,8 @@ def main():
     if arguments.list:
         return print("\n".join(scenarios))
     arguments.program = pathlib.Path(arguments.program).resolve()
-    if not shutil.which("redis-server"):
-        print("nodes: left out as a whole: there is no redis-server")
+    if not shutil.which("redis-server") or sys.version_info < (3, 11):
+        print("nodes: left out as a whole: it needs redis-server, and Python 3.11")
         sys.exit(77)
     chosen = {name: scenarios[name] for name in arguments.only or scenarios}
     random.seed(arguments.seed)
