@@ -176,6 +176,8 @@ async def behind_nginx(arguments):
                 reading = asyncio.create_task(kept.begin(front))
                 while len(kept.events) < 5:
                     await asyncio.sleep(0.01)
+                # What came in the last 20 ms is not stored yet.
+                await asyncio.sleep(0.2)
                 await cluster.nodes[0].end()
                 try:
                     await reading
