@@ -124,7 +124,9 @@ class Answer:
         self.headers = dict(headers)
         self.path = "/v1/chat/completions" if chat else "/v1/responses"
         said = {"messages": [{"role": "user", "content": prompt}]} if chat else {"input": prompt}
-        self.body = {"model": "m", "stream": True, **said, **more}
+        # In half of the cases the server speaks Chat, too; in the others it is asked over the bridge.
+        model = "chat" if chat and random.random() < 0.5 else "m"
+        self.body = {"model": model, "stream": True, **said, **more}
         self.id = None
         self.server_id = None
         self.after = None
