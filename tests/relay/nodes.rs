@@ -364,7 +364,7 @@ async fn a_conversation_goes_on_on_another_node() {
     let reference = json!({"type": "item_reference", "id": item});
     let third = json!({"model": "m", "previous_response_id": second["id"], "input": [reference,
         {"role": "user", "content": "three"}]});
-    let (status, _, body) = post(here, "/v1/responses", "", &third.to_string()).await;
+    let (status, _, body) = post(there, "/v1/responses", "", &third.to_string()).await;
     assert_eq!(status, 200, "{body}");
     let asked = nodes.upstream().requests();
     let messages: Vec<usize> = asked

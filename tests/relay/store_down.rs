@@ -142,16 +142,17 @@ async fn a_slow_store_holds_an_end_up_for_a_moment_and_nothing_else() {
 
 #[actix_rt::test]
 async fn the_end_lies_in_the_store_before_it_is_told() {
-    let nodes = Nodes::start(
-        Script::always(Reply::sse(answer(Wire::Responses).concat())),
-        Wire::Responses,
-    );
+    let nodes = Nodes::start(paced(Duration::from_millis(5)), Wire::Responses);
     let [here, there] = &nodes.nodes;
-    for _ in 0..20 {
+    nodes.stores[0].set_delays([Duration::from_millis(30)]);
+    let mut at_once = 0;
+    for _ in 0..10 {
         let (_client, id, body) = stream(here, "", &asks(), usize::MAX).await;
         assert_eq!(blocks(&body).count(), 40);
-        assert_eq!(object(there, &id).await["status"], "completed");
+        at_once += usize::from(object(there, &id).await["status"] == "completed");
     }
+    // On a machine that is busy it may have taken longer than an end is held up.
+    assert!(at_once >= 7, "{at_once}");
 }
 
 /// Where another node has taken an answer over, which is still running here.
