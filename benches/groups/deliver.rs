@@ -45,6 +45,43 @@ enum Way {
     Mpsc,
 }
 
+const WAYS: [(Way, &str); 3] = [
+    (Way::Ours, "ours"),
+    (Way::Broadcast, "broadcast"),
+    (Way::Mpsc, "mpsc"),
+];
+
+/// The same for a process whose instructions are counted.
+pub fn work(name: &str, subscribers: usize, burst: usize, rounds: u64) {
+    let (way, _) = WAYS
+        .into_iter()
+        .find(|(_, known)| *known == name)
+        .expect("a way");
+    let chunks = Input::resp_text().chunks(Delivery::Event).into();
+    let script = Scripted { chunks, burst };
+    System::new().block_on(async {
+        let runtime = runtime_of(&script).await;
+        for _ in 0..rounds {
+            send(way, &runtime, &script, subscribers).await;
+        }
+    });
+}
+
+async fn runtime_of(script: &Scripted) -> Runtime {
+    let provider = Provider::new("none", "http://localhost").expect("a provider");
+    let mut config = SupervisorConfig::new(provider);
+    config.workers = Workers::Current;
+    settled(Runtime::with_transport(config, script.clone()).expect("a runtime")).await
+}
+
+async fn send(way: Way, runtime: &Runtime, script: &Scripted, subscribers: usize) -> Vec<Tally> {
+    match way {
+        Way::Ours => ours(runtime, subscribers).await,
+        Way::Broadcast => broadcast_to(script, subscribers).await,
+        Way::Mpsc => mpsc_to(script, subscribers).await,
+    }
+}
+
 pub fn run(criterion: &mut Criterion<CpuTime>) {
     let input = Input::resp_text();
     let chunks: Arc<[Bytes]> = input.chunks(Delivery::Event).into();
@@ -57,28 +94,12 @@ pub fn run(criterion: &mut Criterion<CpuTime>) {
                 chunks: chunks.clone(),
                 burst,
             };
-            let runtime = system.block_on(async {
-                let mut config = SupervisorConfig::new(
-                    Provider::new("none", "http://localhost").expect("a provider"),
-                );
-                config.workers = Workers::Current;
-                settled(Runtime::with_transport(config, script.clone()).expect("a runtime")).await
-            });
-            for (way, name) in [
-                (Way::Ours, "ours"),
-                (Way::Broadcast, "broadcast"),
-                (Way::Mpsc, "mpsc"),
-            ] {
+            let runtime = system.block_on(runtime_of(&script));
+            for (way, name) in WAYS {
                 let id = BenchmarkId::new(name, format!("{subscribers}/burst_{burst}"));
                 group.bench_function(id, |bencher| {
                     bencher.iter(|| {
-                        let tallies = system.block_on(async {
-                            match way {
-                                Way::Ours => ours(&runtime, subscribers).await,
-                                Way::Broadcast => broadcast_to(&script, subscribers).await,
-                                Way::Mpsc => mpsc_to(&script, subscribers).await,
-                            }
-                        });
+                        let tallies = system.block_on(send(way, &runtime, &script, subscribers));
                         let expected = Tally {
                             deltas: input.deltas,
                             bytes: input.text.len(),

@@ -5,6 +5,7 @@
 //! done once. The listing of each run stays in the target folder, for `callgrind_annotate`.
 
 use std::{
+    collections::HashMap,
     env, fs,
     process::{Command, Stdio},
     rc::Rc,
@@ -12,11 +13,14 @@ use std::{
 
 use actix_responses::actors::Workers;
 use actix_rt::System;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
+    bodies,
     clients::{Client, Clients},
+    deliver,
     support::{
+        bodies::BODIES,
         decoders::{Decoder, Tally},
         inputs::{Delivery, Input},
         records,
@@ -49,6 +53,15 @@ pub fn work_if_asked() -> bool {
     };
     let rounds: u64 = rounds.parse().expect("a number of rounds");
     match group {
+        "body" => {
+            let work = bodies::Work::new(who, input);
+            (0..rounds).for_each(|_| work.once());
+        }
+        "deliver" => {
+            let [subscribers, burst] =
+                [input, delivery].map(|number| number.parse().expect("a number"));
+            deliver::work(who, subscribers, burst, rounds);
+        }
         "decode" => {
             let decoder = Decoder::ALL
                 .into_iter()
@@ -134,25 +147,90 @@ pub fn run() {
     for client in [Client::Ours, Client::AwcRaw] {
         count("lifecycle", client.name(), "small", Delivery::Event);
     }
+    for body in BODIES {
+        for way in bodies::WAYS {
+            let work = format!("body {way} {body} -");
+            record(
+                &work,
+                &json!({ "per_body": per_round(&work, Cache::Left).instructions }),
+            );
+        }
+    }
+    let events = Input::resp_text().events.len() as f64;
+    for burst in [64, 4, 1] {
+        for way in ["ours", "broadcast"] {
+            let work = format!("deliver {way} 100 {burst}");
+            let cost = per_round(&work, Cache::Simulated);
+            record(
+                &work,
+                &json!({
+                    "per_event": cost.instructions / events,
+                    "first_level_misses_per_event": cost.first_level_misses / events,
+                    "last_level_misses_per_event": cost.last_level_misses / events,
+                }),
+            );
+        }
+    }
 }
 
 fn count(group: &str, who: &str, input: &str, delivery: Delivery) {
-    let events = input_named(input).events.len() as u64;
+    let events = input_named(input).events.len() as f64;
     let work = format!("{group} {who} {input} {}", delivery.name());
-    let (few, more) = (callgrind(&work, FEW_ROUNDS), callgrind(&work, MORE_ROUNDS));
-    let per_event = (more - few) as f64 / ((MORE_ROUNDS - FEW_ROUNDS) * events) as f64;
+    let per_event = per_round(&work, Cache::Left).instructions / events;
+    record(&work, &json!({ "per_event": per_event }));
+}
+
+fn record(work: &str, cost: &Value) {
     records::write(
-        &format!("instructions {work}"),
-        &json!({ "per_event": per_event }),
+        &format!("instructions {}", work.trim_end_matches(" -")),
+        cost,
     );
 }
 
-fn callgrind(work: &str, rounds: u64) -> u64 {
+/// Whether callgrind models a cache: two levels of this machine's sizes.
+#[derive(Clone, Copy, PartialEq)]
+enum Cache {
+    Left,
+    Simulated,
+}
+
+/// What a round costs.
+struct Cost {
+    instructions: f64,
+    first_level_misses: f64,
+    last_level_misses: f64,
+}
+
+fn per_round(work: &str, cache: Cache) -> Cost {
+    let [few, more] = [FEW_ROUNDS, MORE_ROUNDS].map(|rounds| callgrind(work, rounds, cache));
+    let of = |names: &[&str]| {
+        let sum = |totals: &HashMap<String, u64>| -> f64 {
+            names
+                .iter()
+                .map(|name| totals.get(*name).copied().unwrap_or(0) as f64)
+                .sum()
+        };
+        (sum(&more) - sum(&few)) / (MORE_ROUNDS - FEW_ROUNDS) as f64
+    };
+    Cost {
+        instructions: of(&["Ir"]),
+        first_level_misses: of(&["I1mr", "D1mr", "D1mw"]),
+        last_level_misses: of(&["ILmr", "DLmr", "DLmw"]),
+    }
+}
+
+/// The totals of a run, by callgrind's names.
+fn callgrind(work: &str, rounds: u64, cache: Cache) -> HashMap<String, u64> {
     let folder = target::target_folder().join("callgrind");
     fs::create_dir_all(&folder).expect("a folder for listings");
     let listing = folder.join(format!("{}.{rounds}", work.replace(' ', ".")));
+    let simulated = match cache {
+        Cache::Left => "no",
+        Cache::Simulated => "yes",
+    };
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--trace-children=no"])
+        .arg(format!("--cache-sim={simulated}"))
         .arg(format!("--callgrind-out-file={}", listing.display()))
         .arg(env::current_exe().expect("the program's path"))
         .env(WORK, format!("{work} {rounds}"))
@@ -160,10 +238,16 @@ fn callgrind(work: &str, rounds: u64) -> u64 {
         .expect("valgrind");
     let messages = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{work}: {messages}");
-    let collected = messages
-        .lines()
-        .find_map(|line| line.split("Collected : ").nth(1));
-    collected
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or_else(|| panic!("{messages}"))
+    let listed = fs::read_to_string(listing).expect("a listing");
+    let line = |name: &str| listed.lines().find_map(|line| line.strip_prefix(name));
+    let names = line("events: ")
+        .expect("names of counts")
+        .split_whitespace();
+    let totals = line("summary: ")
+        .or_else(|| line("totals: "))
+        .expect("counts");
+    let totals = totals
+        .split_whitespace()
+        .map(|count| count.parse().expect("a count"));
+    names.map(str::to_owned).zip(totals).collect()
 }

@@ -1,4 +1,4 @@
-//! The timed groups: `decode`, `deliver`, `end_to_end`, `lifecycle`, `first_event` and `completion`; and `instructions`, which
+//! The timed groups: `decode`, `deliver`, `body`, `end_to_end`, `lifecycle`, `first_event` and `completion`; and `instructions`, which
 //! valgrind counts.
 //!
 //! That nothing is measured which the optimiser has left out, and nobody wins by doing less, is seen to before and during
@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
 mod clients;
 mod cpu;
 mod decode;
@@ -49,6 +50,7 @@ fn main() {
     let mut cpu = configured(Criterion::default().with_measurement(CpuTime));
     decode::run(&mut cpu);
     deliver::run(&mut cpu);
+    bodies::run(&mut cpu);
     let server = Rc::new(Server::start());
     end_to_end::run(&mut cpu, &server);
     let mut wall = configured(Criterion::default());

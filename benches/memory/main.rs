@@ -1,13 +1,22 @@
-//! `allocations` for each event, and `idle`: what an open stream costs on which nothing happens.
+//! `allocations` for each event and of bodies, and what is held: by an open stream on which nothing happens (`idle`), by a body that
+//! is sent again (`body`), by requests that have ended (`retained`), by an event as large as it may be (`large_event`); and
+//! how both and the CPU time grow (`growth`).
 //!
-//! Nothing is timed here, so an allocator that counts does no harm. Each case of `idle` runs in a process of its own.
+//! An allocator that counts does no harm to what is timed here. Each case of what is held runs in a process of its own.
 
+mod bodies;
+mod growth;
+mod held;
+mod large_events;
+mod retained;
+#[path = "../groups/scripted.rs"]
+mod scripted;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::{
     alloc::System as SystemAllocator,
-    env, fs,
+    env,
     process::{Command, Stdio},
     rc::Rc,
     time::Duration,
@@ -27,19 +36,22 @@ use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::time::sleep;
 
-use self::support::{
-    clock,
-    decoders::{Decoder, Tally},
-    inputs::{Delivery, Input},
-    records,
-    server::{Server, serve_if_asked},
+use self::{
+    held::{heap_bytes, resident_bytes},
+    support::{
+        clock,
+        decoders::{Decoder, Tally},
+        inputs::{Delivery, Input},
+        records,
+        server::{Server, serve_if_asked},
+    },
 };
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<SystemAllocator> = &INSTRUMENTED_SYSTEM;
 
-/// Set for the process of one case of `idle`: who, and how many streams.
-const CASE: &str = "ACTIX_RESPONSES_BENCH_IDLE";
+/// Set for the process of one case: its group, and which it is.
+const CASE: &str = "ACTIX_RESPONSES_BENCH_CASE";
 
 /// How long nothing happens while the CPU time is measured.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -52,16 +64,28 @@ fn main() {
         return;
     }
     if let Ok(case) = env::var(CASE) {
-        return run_idle_case(&case);
+        return run_case(&case);
     }
     if records::is_wanted("allocations") {
         count_allocations();
+        bodies::count();
     }
-    if records::is_wanted("idle") && !records::is_trial() {
-        for streams in [1_000, 10_000] {
-            for who in ["awc", "ours", "reqwest"] {
-                idle(who, streams);
-            }
+    if records::is_trial() {
+        return;
+    }
+    let mut cases = Vec::new();
+    for streams in [1_000, 10_000] {
+        cases.extend(["awc", "ours", "reqwest"].map(|who| format!("idle {who} {streams}")));
+    }
+    cases.push("body sent_and_retried".to_owned());
+    cases.extend(["small", "resp_text"].map(|input| format!("retained {input}")));
+    cases.extend(large_events::SHAPES.map(|(shape, ..)| format!("large_event {shape}")));
+    for (what, counts) in growth::CASES {
+        cases.extend(counts.iter().map(|count| format!("growth {what}_{count}")));
+    }
+    for case in cases {
+        if case.split(' ').next().is_some_and(records::is_wanted) {
+            in_a_process_of_its_own(&case);
         }
     }
 }
@@ -100,17 +124,31 @@ fn count_allocations() {
     }
 }
 
-fn idle(who: &str, streams: u64) {
+fn in_a_process_of_its_own(case: &str) {
     let output = Command::new(env::current_exe().expect("the program's path"))
-        .env(CASE, format!("{who} {streams}"))
+        .env(CASE, case)
+        // glibc else keeps what a large text has left, and its next use would not be seen.
+        .env("MALLOC_MMAP_THRESHOLD_", "131072")
         .stderr(Stdio::inherit())
         .output()
         .expect("a process");
     let output = String::from_utf8_lossy(&output.stdout);
     match serde_json::from_str::<Value>(output.trim()) {
-        Ok(record) => records::write(&format!("idle {who} {streams}"), &record),
-        Err(_) => println!("idle {who} {streams}: left out: {}", output.trim()),
+        Ok(record) => records::write(case, &record),
+        Err(_) => println!("{case}: left out: {}", output.trim()),
     }
+}
+
+fn run_case(case: &str) {
+    let (group, which) = case.split_once(' ').expect("a case");
+    let record = match group {
+        "body" => System::new().block_on(bodies::sent_and_retried()),
+        "retained" => System::new().block_on(retained::run(which)),
+        "growth" => System::new().block_on(growth::run(which)),
+        "large_event" => large_events::run(which),
+        _ => return run_idle_case(which),
+    };
+    println!("{record}");
 }
 
 fn run_idle_case(case: &str) {
@@ -166,19 +204,6 @@ async fn hold<T>(streams: u64, open: impl AsyncFn(&str) -> T) -> Value {
         "resident_bytes": resident,
         "cpu_us_per_second": cpu * 1e6 / streams as f64,
     })
-}
-
-fn heap_bytes() -> usize {
-    let stats = ALLOCATOR.stats();
-    // A reallocation counts as bytes allocated or deallocated already.
-    stats.bytes_allocated - stats.bytes_deallocated
-}
-
-/// Pages in memory; 0 where the system does not say.
-fn resident_bytes() -> usize {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let resident = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    resident.unwrap_or(0) * rustix::param::page_size()
 }
 
 async fn open_awc(url: &str, streams: u64) {

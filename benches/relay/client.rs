@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::mpsc,
     task::{AbortHandle, spawn_local},
     time::{sleep, timeout},
 };
@@ -69,31 +70,78 @@ pub struct Open {
 impl Open {
     /// Opens streams, `gap` apart, and waits until each has had a block.
     pub async fn streams(asked: &Asked, streams: usize, gap: Duration) -> Self {
-        let seen = Rc::<Seen>::default();
-        let mut open = Self {
-            seen: seen.clone(),
-            tasks: Vec::new(),
-        };
+        let mut open = Self::none();
         for _ in 0..streams {
-            let (asked, seen) = (asked.clone(), seen.clone());
-            let task = spawn_local(async move {
-                if let Err(error) = read(&asked, &seen).await {
-                    *seen.failed.borrow_mut() = Some(error);
-                }
-            });
-            open.tasks.push(task.abort_handle());
+            open.read(asked.address, asked.request(true), |_| ());
             sleep(gap).await;
         }
+        open.begun(&asked.model, streams).await;
+        open
+    }
+
+    /// The same, and each is read at another node, too.
+    pub async fn followed(
+        asked: &Asked,
+        streams: usize,
+        gap: Duration,
+        other: SocketAddr,
+    ) -> [Self; 2] {
+        let [mut own, mut followed] = [Self::none(), Self::none()];
+        let (told, mut ids) = mpsc::unbounded_channel();
+        for _ in 0..streams {
+            let told = told.clone();
+            own.read(asked.address, asked.request(true), move |head| {
+                let id = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("x-relay-stream: "));
+                // Nobody waits any more when it failed.
+                _ = told.send(id.map(str::to_owned));
+            });
+            sleep(gap).await;
+        }
+        own.begun(&asked.model, streams).await;
+        for _ in 0..streams {
+            let id = ids
+                .recv()
+                .await
+                .flatten()
+                .expect("an answer that can be read again");
+            let request =
+                format!("GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: {other}\r\n\r\n");
+            followed.read(other, request.into_bytes(), |_| ());
+            sleep(gap).await;
+        }
+        followed.begun(&asked.model, streams).await;
+        [own, followed]
+    }
+
+    fn none() -> Self {
+        Self {
+            seen: Rc::default(),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, address: SocketAddr, request: Vec<u8>, told: impl FnOnce(&str) + 'static) {
+        let seen = self.seen.clone();
+        let task = spawn_local(async move {
+            if let Err(error) = read(address, &request, told, &seen).await {
+                *seen.failed.borrow_mut() = Some(error);
+            }
+        });
+        self.tasks.push(task.abort_handle());
+    }
+
+    async fn begun(&self, model: &str, streams: usize) {
         let begun = async {
-            while seen.first.borrow().len() < streams {
-                if let Some(error) = seen.failed.borrow_mut().take() {
-                    panic!("{}: {error}", asked.model);
+            while self.seen.first.borrow().len() < streams {
+                if let Some(error) = self.seen.failed.borrow_mut().take() {
+                    panic!("{model}: {error}");
                 }
                 sleep(Duration::from_millis(1)).await;
             }
         };
         timeout(PATIENCE, begun).await.expect("streams that begin");
-        open
     }
 }
 
@@ -103,11 +151,18 @@ impl Drop for Open {
     }
 }
 
-async fn read(asked: &Asked, seen: &Seen) -> io::Result<()> {
-    let mut stream = TcpStream::connect(asked.address).await?;
+/// Reads without end; `told` is the first that comes, with the head.
+async fn read(
+    address: SocketAddr,
+    request: &[u8],
+    told: impl FnOnce(&str),
+    seen: &Seen,
+) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let sent = clock::monotonic();
-    stream.write_all(&asked.request(true)).await?;
+    stream.write_all(request).await?;
+    let mut told = Some(told);
     let mut buffer = vec![0; 16 << 10];
     let (mut is_head, mut is_first) = (true, true);
     loop {
@@ -118,6 +173,9 @@ async fn read(asked: &Asked, seen: &Seen) -> io::Result<()> {
             return Err(io::Error::other(format!("it ended: {read}")));
         }
         is_head = false;
+        if let Some(told) = told.take() {
+            told(&String::from_utf8_lossy(read));
+        }
         let now = clock::monotonic();
         for at in memchr::memchr_iter(MARK, read) {
             seen.blocks.set(seen.blocks.get() + 1);

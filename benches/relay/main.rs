@@ -14,6 +14,7 @@ mod nginx;
 mod process;
 #[path = "../support/records.rs"]
 mod records;
+mod redis;
 mod relay;
 #[path = "../support/target.rs"]
 mod target;
@@ -29,8 +30,8 @@ fn main() {
     if upstream::serve_if_asked() || relay::serve_if_asked() {
         return;
     }
-    let [relay, litellm] = ["relay", "litellm"].map(records::is_wanted);
-    if !relay && !litellm {
+    let [relay, redis, litellm] = ["relay", "redis", "litellm"].map(records::is_wanted);
+    if !relay && !redis && !litellm {
         return;
     }
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -43,6 +44,9 @@ fn main() {
     LocalSet::new().block_on(&runtime.expect("a runtime"), async {
         if relay {
             measures::run(records::is_trial()).await;
+        }
+        if redis {
+            measures::redis(records::is_trial()).await;
         }
         if litellm && !records::is_trial() {
             measures::litellm().await;

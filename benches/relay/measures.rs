@@ -12,21 +12,21 @@ use crate::{
     litellm::Litellm,
     nginx::Nginx,
     process::{Process, cpu, resident},
-    records, relay, upstream,
+    records, redis, relay, upstream,
 };
 
-const ROUNDS: usize = 5;
+pub const ROUNDS: usize = 5;
 /// How long streams run before they are looked at, and then.
-const WARM_UP: Duration = Duration::from_millis(300);
-const WINDOW: Duration = Duration::from_millis(1_200);
+pub const WARM_UP: Duration = Duration::from_millis(300);
+pub const WINDOW: Duration = Duration::from_millis(1_200);
 /// 50 events a second.
-const PACE: &str = "every 20000 1";
-const GAP: Duration = Duration::from_millis(1);
+pub const PACE: &str = "every 20000 1";
+pub const GAP: Duration = Duration::from_millis(1);
 /// How many connections ask for whole answers.
 const CONNECTIONS: usize = 16;
 
 /// Blocks and how they come: name, streams, model.
-const LOADS: [(&str, usize, &str); 4] = [
+pub const LOADS: [(&str, usize, &str); 4] = [
     ("packet 1", 1, "every 1000 1"),
     ("packet 200", 200, "every 20000 1"),
     ("burst 1", 1, "every 1000 31"),
@@ -80,6 +80,15 @@ pub async fn litellm() {
     }
 }
 
+/// What answers cost that nodes share.
+pub async fn redis(is_trial: bool) {
+    let upstream = upstream::start();
+    match is_trial {
+        true => redis::try_once(&upstream).await,
+        false => redis::run(&upstream).await,
+    }
+}
+
 /// Only whether all of it works.
 async fn try_once(upstream: &Process) {
     let short = Duration::from_millis(50);
@@ -104,7 +113,7 @@ async fn try_once(upstream: &Process) {
     }
 }
 
-fn asked(whom: &Process, model: &str) -> Asked {
+pub fn asked(whom: &Process, model: &str) -> Asked {
     Asked {
         address: whom.address(),
         path: "responses",
@@ -113,7 +122,7 @@ fn asked(whom: &Process, model: &str) -> Asked {
 }
 
 /// The CPU time of a proxy for each block while streams run, in nanoseconds.
-async fn steady(asked: &Asked, streams: usize, proxy: u32, window: Duration) -> f64 {
+pub async fn steady(asked: &Asked, streams: usize, proxy: u32, window: Duration) -> f64 {
     let open = Open::streams(asked, streams, GAP).await;
     sleep(WARM_UP).await;
     let (blocks, before) = (open.seen.blocks.get(), cpu(proxy));
@@ -327,14 +336,14 @@ async fn growth(upstream: &Process) {
     write("memory of a stalled stream", &[memory]);
 }
 
-fn over(ones: &[f64], others: &[f64]) -> Vec<f64> {
+pub fn over(ones: &[f64], others: &[f64]) -> Vec<f64> {
     ones.iter()
         .zip(others)
         .map(|(one, other)| one / other)
         .collect()
 }
 
-fn write(name: &str, values: &[f64]) {
+pub fn write(name: &str, values: &[f64]) {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     if values.is_empty() {

@@ -4,6 +4,7 @@
 //! A time is the median of criterion's samples. The spread of a ratio goes from the lower quartile of the one over the upper
 //! quartile of the other to the reverse.
 
+mod held;
 mod measured;
 mod plot;
 mod relay;

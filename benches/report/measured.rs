@@ -110,6 +110,13 @@ impl Measured {
         self.records.get(name)?.get(field)?.as_f64()
     }
 
+    /// The field of all records whose name begins so, by what follows in the name.
+    pub fn records(&self, prefix: &str, field: &str) -> impl Iterator<Item = (&str, f64)> {
+        self.records.iter().filter_map(move |(name, record)| {
+            Some((name.strip_prefix(prefix)?, record.get(field)?.as_f64()?))
+        })
+    }
+
     /// Everything, for those who want to know more than the ratios.
     pub fn table(&self) -> String {
         let mut text = String::from("| benchmark | median | quartiles |\n|---|---|---|\n");

@@ -97,4 +97,16 @@ pub fn rows(measured: &Measured, rows: &mut Vec<Row>) {
         let name = format!("bridge {how} 200");
         row(what, Bound::AtMost(2.5), "x", &name, 1.0);
     }
+    for (how, cut) in [
+        ("packet", "one packet a block"),
+        ("burst", "bursts of 8 KiB"),
+    ] {
+        let what =
+            format!("answers in Redis, {cut}, 200 streams: the relay's CPU over answers in memory");
+        let name = format!("redis over memory {how} 200");
+        row(what, Bound::AtMost(1.5), "x", &name, 1.0);
+    }
+    let what = "answers in Redis, 100 streams of 50 events a second: from the server to a reader at another node, p99";
+    let name = "redis read elsewhere 100 p99";
+    row(what.to_owned(), Bound::AtMost(50.0), " ms", name, 1e-6);
 }

@@ -57,7 +57,12 @@ impl Input {
 
     /// A short answer: 20 deltas and response objects without tools.
     pub fn small() -> Self {
-        Self::responses_text("small", 20, 0)
+        Self::responses_of("small", 20)
+    }
+
+    /// An answer of so many text deltas and response objects without tools.
+    pub fn responses_of(name: &'static str, deltas: usize) -> Self {
+        Self::responses_text(name, deltas, 0)
     }
 
     fn responses_text(name: &'static str, deltas: usize, tools: usize) -> Self {

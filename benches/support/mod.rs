@@ -1,5 +1,6 @@
 //! What the benchmarks share.
 
+pub mod bodies;
 pub mod clock;
 pub mod decoders;
 pub mod inputs;
