@@ -431,6 +431,24 @@ async fn a_node_that_was_away_for_too_long_stops_and_its_readers_go_on() {
             }
             first.store.set_down(false);
         };
+        // What it asked the server for is let go, long before the server would have said all.
+        let freed = async {
+            let asked = nodes.upstream.requests()[0].connection;
+            let is_open = || {
+                nodes
+                    .upstream
+                    .connection(asked)
+                    .is_some_and(|one| one.closed.is_none())
+            };
+            while is_open() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let back = async {
+            back.await;
+            let freed = timeout(Duration::from_secs(1), freed).await;
+            freed.expect("it stops");
+        };
         let (elsewhere, ()) = tokio::join!(elsewhere, back);
         let (body, is_whole) = reader.await.unwrap();
         assert!(is_whole, "{body}");
