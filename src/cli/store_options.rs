@@ -38,13 +38,16 @@ pub(super) struct StoreOptions {
     claim_time: Option<Duration>,
 }
 
+/// A store that is not in memory, and what of its place is a secret.
+type Opened = (Option<Arc<dyn StreamStore>>, Vec<String>);
+
 impl StoreOptions {
     /// Puts what is given in place of what a file says, and makes the store; nothing in place of memory. It is not asked anything yet.
     pub(super) fn open(
         &self,
         mut store: StoreConfig,
         relay: &mut RelayConfig,
-    ) -> Result<(Option<Arc<dyn StreamStore>>, Vec<String>), UsageError> {
+    ) -> Result<Opened, UsageError> {
         if self.node.is_some() {
             relay.node.clone_from(&self.node);
         }

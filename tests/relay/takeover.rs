@@ -189,7 +189,7 @@ impl Client {
         }
     }
 
-    async fn to_the_end(&mut self) -> (String, bool) {
+    async fn read_whole(&mut self) -> (String, bool) {
         let (_, body, is_whole) = self.read(usize::MAX).await;
         (body, is_whole)
     }
@@ -387,8 +387,8 @@ async fn a_node_that_is_shut_down_hands_on_what_can_go_on_and_ends_the_rest() {
     let drained = first.relay.drain(Duration::ZERO);
     let (drained, cut, ended) = tokio::join!(
         timeout(Duration::from_secs(10), drained),
-        client.to_the_end(),
-        other.to_the_end()
+        client.read_whole(),
+        other.read_whole()
     );
     drained.expect("it ends");
     // Its client is told of no end.
@@ -418,7 +418,7 @@ async fn a_node_that_was_away_for_too_long_stops_and_its_readers_go_on() {
         let (mut client, id, _) = first.ask(more, head, 200).await;
         sleep(Duration::from_millis(200)).await;
         first.store.set_down(true);
-        let reader = actix_rt::spawn(async move { client.to_the_end().await });
+        let reader = actix_rt::spawn(async move { client.read_whole().await });
         let elsewhere = async {
             sleep(Duration::from_millis(1100)).await;
             second.rest(&id, None).await.expect("a whole body")

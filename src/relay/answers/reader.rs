@@ -21,8 +21,11 @@ use crate::store::StoreTail;
 pub(in crate::relay) struct Reader {
     source: Source,
     /// How it goes on where another node has taken the answer over.
-    way: Option<Box<(Way, Option<Box<dyn Rescue>>)>>,
+    way: Option<Box<WayOn>>,
 }
+
+/// Where it is followed, and who rescues it there.
+type WayOn = (Way, Option<Box<dyn Rescue>>);
 
 enum Source {
     Log {

@@ -82,8 +82,10 @@ impl StoreConfig {
             }
             _ => return Err("`url`, `url_env` and `url_file` are more than one".to_owned()),
         };
-        let mut tls = TlsConfig::default();
-        tls.extra_ca_file = said.ca_file.as_deref().map(|file| place.beside(file));
+        let tls = TlsConfig {
+            extra_ca_file: said.ca_file.as_deref().map(|file| place.beside(file)),
+            ..TlsConfig::default()
+        };
         let store = Self {
             url,
             prefix: said.prefix.clone(),
