@@ -226,42 +226,69 @@ pub(super) enum Arguments<'a> {
 impl<'a> Arguments<'a> {
     /// Some servers open each call by an empty object, or say its arguments twice: one of them counts.
     pub(super) fn of(text: &'a str) -> Self {
-        let mut found = Vec::new();
         let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+        let (mut first, mut found) = ("", 0);
+        let mut glued = Glued::default();
         loop {
-            match values.next() {
-                Some(Ok(value)) => found.push(value.get()),
+            let json = match values.next() {
+                Some(Ok(value)) => value.get(),
                 Some(Err(error)) if error.is_eof() => return Self::Cut,
                 Some(Err(_)) => return Self::One(text),
                 None => break,
+            };
+            match found {
+                // Nearly always the only one, which nothing is compared with.
+                0 => first = json,
+                1 => [first, json].into_iter().for_each(|json| glued.take(json)),
+                _ => glued.take(json),
             }
+            if glued.kept.len() > MAX_GLUED {
+                return Self::One(text);
+            }
+            found += 1;
         }
-        if found.len() < 2 {
-            return Self::One(text);
+        match &glued.kept[..] {
+            _ if found < 2 => Self::One(text),
+            [] => Self::One(first),
+            [one] => Self::One(*one),
+            _ => Self::Several(glued.kept),
         }
+    }
+}
+
+/// How many calls a server may glue into one. A model makes some, and each becomes an item; what holds more is the model's own mistake.
+const MAX_GLUED: usize = 32;
+
+/// Up to how many bytes values are compared by what they say. Longer ones, whose trees may take a hundred times that, are by their texts.
+const MAX_COMPARED_BYTES: usize = 64 * 1024;
+
+/// The values of glued arguments that say something else than the one before.
+#[derive(Default)]
+struct Glued<'a> {
+    kept: Vec<&'a str>,
+    /// The last of them, if it was read.
+    last: Option<Value>,
+}
+
+impl<'a> Glued<'a> {
+    fn take(&mut self, json: &'a str) {
+        let is_short = json.len() <= MAX_COMPARED_BYTES;
         // What is too large for a tree says something.
-        let parsed: Vec<Option<Value>> = found.iter().map(|json| tree(json)).collect();
-        let says_nothing = |value: &Option<Value>| match value {
+        let value = is_short.then(|| tree(json)).flatten();
+        let says_nothing = match &value {
             Some(Value::Null) => true,
             Some(Value::String(text)) => text.is_empty(),
             Some(Value::Array(values)) => values.is_empty(),
             Some(Value::Object(members)) => members.is_empty(),
             _ => false,
         };
-        let is_same = |a: usize, b: usize| match (&parsed[a], &parsed[b]) {
-            (None, None) => found[a] == found[b],
-            (a, b) => a == b,
+        let is_same = |before: &&str| match (&self.last, &value) {
+            (None, None) => *before == json,
+            (last, value) => last == value,
         };
-        let mut kept: Vec<usize> = Vec::new();
-        for (at, value) in parsed.iter().enumerate() {
-            if !says_nothing(value) && kept.last().is_none_or(|last| !is_same(*last, at)) {
-                kept.push(at);
-            }
-        }
-        match &kept[..] {
-            [] => Self::One(found[0]),
-            [at] => Self::One(found[*at]),
-            _ => Self::Several(kept.into_iter().map(|at| found[at]).collect()),
+        if !says_nothing && !self.kept.last().is_some_and(is_same) {
+            self.kept.push(json);
+            self.last = value;
         }
     }
 }
@@ -330,6 +357,25 @@ pub(super) fn with_member(json: &str, name: &str, value: &str) -> RawJson {
 mod tests {
     use super::*;
     use crate::json::walk::elements;
+
+    #[test]
+    fn as_many_calls_are_taken_apart_as_a_model_makes() {
+        let glued = |count: usize| {
+            let values = (0..count).map(|at| format!(r#"{{"a":{at}}}"#));
+            values.collect::<String>()
+        };
+        let most = glued(MAX_GLUED);
+        let found = Arguments::of(&most);
+        assert!(matches!(found, Arguments::Several(calls) if calls.len() == MAX_GLUED));
+        for text in [glued(MAX_GLUED + 1), glued(100_000)] {
+            assert_eq!(Arguments::of(&text), Arguments::One(&text));
+        }
+        let long = format!(r#"{{"a":"{}"}}"#, "b".repeat(MAX_COMPARED_BYTES));
+        let text = format!("{{}}{long}{{}} {long}");
+        assert_eq!(Arguments::of(&text), Arguments::One(&long));
+        let text = "{} ".repeat(100_000);
+        assert_eq!(Arguments::of(&text), Arguments::One("{}"));
+    }
 
     #[test]
     fn the_texts_of_an_item_are_those_that_are_streamed() {
