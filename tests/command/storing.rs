@@ -1,8 +1,5 @@
 //! `serve --store`: where its answers are kept.
 
-#[cfg(feature = "redis")]
-use std::net::TcpListener;
-
 use crate::support::{Folder, Running, program, run};
 
 const PROVIDER: &str = "[providers.local]\nbase_url = 'http://127.0.0.1:9/v1'\n";
@@ -103,10 +100,13 @@ fn a_file_says_it_with_its_line_and_flags_go_before_it() {
     }
 }
 
-#[cfg(feature = "redis")]
+#[cfg(all(unix, feature = "redis"))]
 #[test]
 fn a_store_that_is_down_holds_nobody_up_and_is_told_of_once() {
-    use std::{io::Read as _, io::Write as _, net::TcpStream};
+    use std::{
+        io::{Read as _, Write as _},
+        net::{TcpListener, TcpStream},
+    };
 
     // Nobody listens there any more.
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");

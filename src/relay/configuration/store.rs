@@ -82,9 +82,9 @@ impl StoreConfig {
             }
             _ => return Err("`url`, `url_env` and `url_file` are more than one".to_owned()),
         };
-        let tls = TlsConfig {
-            extra_ca_file: said.ca_file.as_deref().map(|file| place.beside(file)),
-            ..TlsConfig::default()
+        let tls = match &said.ca_file {
+            Some(file) => TlsConfig::default().with_extra_ca_file(place.beside(file)),
+            None => TlsConfig::default(),
         };
         let store = Self {
             url,
