@@ -90,6 +90,7 @@ REQUIRED_FEATURES = {
     "conversation": ["runtime", "loopback"],
     "own_transport": ["runtime", "loopback"],
     "response_stream": ["runtime", "loopback"],
+    "restart": ["runtime", "loopback"],
     "subscriber": ["runtime", "loopback"],
     "tokio_tasks": ["runtime", "loopback"],
     "watching": ["runtime", "loopback"],

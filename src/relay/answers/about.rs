@@ -11,7 +11,7 @@ pub(in crate::relay) struct About {
     pub(in crate::relay) wire: Wire,
     /// As the client named it.
     pub(in crate::relay) model: String,
-    /// Who is asked first. [`Answer::set_attempt`] says who answers.
+    /// Who is asked first. [`Answer::set_attempt`](super::Answer::set_attempt) says who answers.
     pub(in crate::relay) provider: String,
     /// `x-relay-detach: true`, or a response in the background: it runs on without readers.
     pub(in crate::relay) detached: bool,
