@@ -72,6 +72,8 @@ use crate::{
 /// | `too_large` | no | the limit is the program's |
 /// | `lagged` | no | it is a subscriber's |
 /// | `attempt_lost` | no | it is a defect of the program |
+/// | `node_lost` | no | its answer had begun, and its request was sent |
+/// | `store_unavailable` | no | what was to be read again lies nowhere else |
 /// | `shut_down` | no | nothing is to follow |
 /// | `cancelled` | no | nothing is to follow |
 ///
