@@ -250,7 +250,7 @@ impl<'a> Arguments<'a> {
         match &glued.kept[..] {
             _ if found < 2 => Self::One(text),
             [] => Self::One(first),
-            [one] => Self::One(*one),
+            [one] => Self::One(one),
             _ => Self::Several(glued.kept),
         }
     }
