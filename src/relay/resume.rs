@@ -148,6 +148,8 @@ fn place(answer: &Answer, blocks: &[Bytes], number: u64) -> Option<(u64, Option<
     };
     match (position, may_be_ahead) {
         (Some(position), Some(ahead)) if position > ahead => Some((ahead, Some(number))),
+        // Of a stream that is being written again nothing says yet whether its first block has the number 0.
+        (Some(position), Some(_)) if blocks.is_empty() => Some((position, Some(number))),
         (Some(position), _) => Some((position, None)),
         (None, Some(ahead)) => Some((ahead, Some(number))),
         (None, None) => None,
