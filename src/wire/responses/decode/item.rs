@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, value::RawValue};
 
 use super::delta::DeltaKind;
@@ -232,7 +233,7 @@ impl<'a> Arguments<'a> {
         loop {
             let json = match values.next() {
                 Some(Ok(value)) => value.get(),
-                Some(Err(error)) if error.is_eof() => return Self::Cut,
+                Some(Err(error)) if error.is_eof() || ends_in_number(text) => return Self::Cut,
                 Some(Err(_)) => return Self::One(text),
                 None => break,
             };
@@ -242,13 +243,10 @@ impl<'a> Arguments<'a> {
                 1 => [first, json].into_iter().for_each(|json| glued.take(json)),
                 _ => glued.take(json),
             }
-            if glued.kept.len() > MAX_GLUED {
-                return Self::One(text);
-            }
             found += 1;
         }
         match &glued.kept[..] {
-            _ if found < 2 => Self::One(text),
+            _ if found < 2 || glued.kept.len() > MAX_GLUED => Self::One(text),
             [] => Self::One(first),
             [one] => Self::One(one),
             _ => Self::Several(glued.kept),
@@ -262,7 +260,20 @@ const MAX_GLUED: usize = 32;
 /// Up to how many bytes values are compared by what they say. Longer ones, whose trees may take a hundred times that, are by their texts.
 const MAX_COMPARED_BYTES: usize = 64 * 1024;
 
-/// The values of glued arguments that say something else than the one before.
+/// Whether JSON that can't be read ends within a number: what would be right with one more digit, as far as it goes. To the parser that is no
+/// end that is missing.
+#[cold]
+fn ends_in_number(text: &str) -> bool {
+    let with_digit = || {
+        let text = format!("{text}0");
+        let mut values = serde_json::Deserializer::from_str(&text).into_iter::<IgnoredAny>();
+        let error = values.find_map(Result::err);
+        error.is_none_or(|error| error.is_eof())
+    };
+    text.ends_with(['-', '+', '.', 'e', 'E']) && with_digit()
+}
+
+/// The values of glued arguments that say something else than the one before. One more than are taken apart is kept, and no others.
 #[derive(Default)]
 struct Glued<'a> {
     kept: Vec<&'a str>,
@@ -272,6 +283,9 @@ struct Glued<'a> {
 
 impl<'a> Glued<'a> {
     fn take(&mut self, json: &'a str) {
+        if self.kept.len() > MAX_GLUED {
+            return;
+        }
         let is_short = json.len() <= MAX_COMPARED_BYTES;
         // What is too large for a tree says something.
         let value = is_short.then(|| tree(json)).flatten();
@@ -369,12 +383,33 @@ mod tests {
         assert!(matches!(found, Arguments::Several(calls) if calls.len() == MAX_GLUED));
         for text in [glued(MAX_GLUED + 1), glued(100_000)] {
             assert_eq!(Arguments::of(&text), Arguments::One(&text));
+            for cut in ["{\"a\":", "{", "{\"a", "{\"a\":[-"] {
+                let text = format!("{text}{cut}");
+                assert_eq!(Arguments::of(&text), Arguments::Cut, "{cut}");
+            }
+            let text = format!("{text}a");
+            assert_eq!(Arguments::of(&text), Arguments::One(&text));
         }
         let long = format!(r#"{{"a":"{}"}}"#, "b".repeat(MAX_COMPARED_BYTES));
         let text = format!("{{}}{long}{{}} {long}");
         assert_eq!(Arguments::of(&text), Arguments::One(&long));
         let text = "{} ".repeat(100_000);
         assert_eq!(Arguments::of(&text), Arguments::One("{}"));
+    }
+
+    #[test]
+    fn arguments_are_cut_wherever_they_end_in_the_middle() {
+        let whole = r#"{"a":-1.5e+3,"b":[true,"\u00e9\"",null]}"#;
+        assert_eq!(Arguments::of(whole), Arguments::One(whole));
+        for (end, _) in whole.char_indices().skip(1) {
+            let text = &whole[..end];
+            assert_eq!(Arguments::of(text), Arguments::Cut, "{text}");
+            let text = format!("{whole}{text}");
+            assert_eq!(Arguments::of(&text), Arguments::Cut, "{text}");
+        }
+        for text in ["{\"a\":b-", "{\"a\":--", "{\"a\":1.}", "e"] {
+            assert_eq!(Arguments::of(text), Arguments::One(text));
+        }
     }
 
     #[test]
