@@ -21,7 +21,7 @@ pub struct RedisOptions {
     /// How many percent of the server's `maxmemory` are in use when it is full for new streams; those that run go on. A server without
     /// a `maxmemory` is never full by this. Default 80.
     pub full_at_percent: u8,
-    /// The same in bytes of `used_memory`, for a server that says no `maxmemory`. Default none.
+    /// The same in bytes of `used_memory`, also for a server that says no `maxmemory`; of the two marks the lower one holds. Default none.
     pub full_at_bytes: Option<u64>,
     /// How long a command may take, waiting for a connection included. Then the store is unavailable, and its connection is given up.
     /// Default 800 ms: who asks another node to stop has an answer within a second.
