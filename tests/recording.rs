@@ -128,7 +128,8 @@ async fn what_comes_together_is_written_together_and_the_end_at_once() {
 #[tokio::test(start_paused = true)]
 async fn streams_are_written_at_the_same_moments() {
     let store = store();
-    let recorder = start(&store, Begin::default());
+    let began = Instant::now();
+    let recorder = start_with(&store, Begin::default(), settings().with_ticks_from(began));
     recorder.claimed().await.unwrap();
     for offset in [3, 20, 11] {
         pass(offset).await;
@@ -140,6 +141,8 @@ async fn streams_are_written_at_the_same_moments() {
             pass(1).await;
         }
         assert!(since.elapsed() <= Duration::from_millis(20));
+        // `pass` looks at the same moment, or a millisecond later.
+        assert!(began.elapsed().as_millis() % 20 <= 1);
     }
     // 3 -> 20, 40 -> 60 (or at once, on the tick), 71 -> 80.
     assert_eq!(stored(&store).await.blocks.len(), 6);
@@ -445,6 +448,96 @@ async fn all_recorders_together_keep_no_more_than_their_bound() {
     let given_up = recorders.iter().filter(|one| one.state().is_over());
     assert!((1..10).contains(&given_up.count()));
     drop(recorders);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_has_of_others_is_no_reason_to_give_one_up() {
+    let (store, held) = (store(), Arc::new(Held::new(1000)));
+    let start = |id: &str| {
+        let stream = StreamKey {
+            id: id.to_owned(),
+            ..key()
+        };
+        let settings = settings().with_held(held.clone());
+        let store = Arc::new(store.clone());
+        Recorder::start(store, stream, "node a", Begin::default(), settings)
+    };
+    let old = start("old");
+    old.push([Bytes::from(vec![b'x'; 990])]);
+    pass(100).await;
+    let young = start("young");
+    young.push([block(1), block(2), block(3)]);
+    pass(100).await;
+    for recorder in [&old, &young] {
+        assert_eq!(recorder.state(), RecorderState::Storing);
+    }
+    // What is held has a bound all the same: twice that of what is missing.
+    let many: Vec<_> = (0..20).map(|number| start(&number.to_string())).collect();
+    for _ in 0..10 {
+        for recorder in &many {
+            recorder.push([Bytes::from(vec![b'x'; 90])]);
+        }
+        pass(30).await;
+        assert!(held.bytes() <= 2000, "{}", held.bytes());
+    }
+    let given_up = many.iter().filter(|one| one.state().is_over());
+    // 1800 bytes at once, of which 1000 may be missing.
+    assert_eq!(given_up.count(), 9);
+    drop((old, young, many));
+    pass(100).await;
+    assert_eq!(held.bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_is_held_too_and_goes_first() {
+    let (store, held) = (store(), Arc::new(Held::new(1000)));
+    let begin = || Begin {
+        about: Some("about".into()),
+        request: Some(vec![b'x'; 600].into()),
+        ..Begin::default()
+    };
+    let start = |begin: Begin, id: &str| {
+        let stream = StreamKey {
+            id: id.to_owned(),
+            ..key()
+        };
+        let settings = settings().with_held(held.clone());
+        let store = Arc::new(store.clone());
+        Recorder::start(store, stream, "node a", begin, settings)
+    };
+    let first = start(begin(), "first");
+    assert_eq!(held.bytes(), 605);
+    pass(100).await;
+    first.set_about("more is known".into());
+    first.push([Bytes::from(vec![b'x'; 100])]);
+    pass(100).await;
+    assert_eq!(held.bytes(), 713);
+    // The store has it: there is room for another's.
+    let second = start(begin(), "second");
+    pass(100).await;
+    assert_eq!(second.state(), RecorderState::Storing);
+    assert_eq!(held.bytes(), 713 + 5);
+    // What is written again has no request then, and all blocks.
+    store.lose_all();
+    pass(2000).await;
+    let stream = StreamKey {
+        id: "first".to_owned(),
+        ..key()
+    };
+    assert_eq!(store.read(&stream, 1).await.unwrap().blocks.len(), 1);
+    assert_eq!(store.request(&stream).await.unwrap().len(), 600);
+    // Where the store is away, only so much is held of what it misses.
+    store.set_down(true);
+    let [third, fourth] = [start(begin(), "third"), start(begin(), "fourth")];
+    pass(100).await;
+    assert!(!third.state().is_over());
+    let given_up = RecorderState::GivenUp(StoreError::TooLarge);
+    assert_eq!(fourth.state(), given_up);
+    assert!(held.bytes() <= 2000);
+    drop((first, second, third, fourth));
+    store.set_down(false);
+    pass(2000).await;
+    assert_eq!(held.bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use super::settings::{Held, RecorderSettings};
+use super::settings::{Held, Load, RecorderSettings};
 use crate::store::{Append, StreamEnd};
 
 /// The bytes of one append, but for a block that is longer: what a store works on at once.
@@ -51,7 +51,10 @@ pub(super) struct Log {
     /// How many blocks are not here: others wrote them, or the store has them and they are too long to be kept.
     gone: u64,
     blocks: VecDeque<Bytes>,
+    /// The bytes of those that are here.
     bytes: usize,
+    /// Of them, those that the store does not have.
+    missing: usize,
     /// How many blocks the store has.
     acked: u64,
     end: Option<StreamEnd>,
@@ -68,6 +71,8 @@ pub(super) struct Log {
     pub(super) is_doubted: bool,
     missing_bytes: usize,
     held: Arc<Held>,
+    /// What `held` knows of this one.
+    told: Load,
 }
 
 impl Log {
@@ -77,23 +82,27 @@ impl Log {
             request: begin.request.is_some(),
             aliases: 0,
         };
-        Self {
+        let mut log = Self {
             gone: begin.blocks,
             blocks: VecDeque::new(),
             bytes: 0,
+            missing: 0,
             acked: begin.blocks,
             end: None,
             about: begin.about,
             request: begin.request,
             aliases: begin.aliases,
             unsent,
-            before: unsent,
+            before: Beside::default(),
             is_released: false,
             is_over: false,
             is_doubted: false,
             missing_bytes: settings.missing_bytes,
             held: settings.held.clone(),
-        }
+            told: Load::default(),
+        };
+        log.bound();
+        log
     }
 
     fn is_closed(&self) -> bool {
@@ -104,51 +113,85 @@ impl Log {
         if self.is_closed() {
             return;
         }
-        let before = self.bytes;
         for block in blocks {
             self.bytes += block.len();
+            self.missing += block.len();
             self.blocks.push_back(block);
         }
-        let more = self.bytes - before;
-        self.held.add(more);
-        self.shrink();
+        self.bound();
     }
 
-    /// Lets go of what the store has, while it is too much; where that is not enough it is given up.
-    fn shrink(&mut self) {
-        while self.bytes > self.missing_bytes || self.held.is_over() {
-            if self.gone < self.acked
+    /// It has grown: gives up where too much is missing in the store.
+    fn bound(&mut self) {
+        self.tell();
+        let misses_too_much = self.missing > self.missing_bytes || self.held.misses_too_much();
+        if misses_too_much && self.told.missing > 0 {
+            self.clear();
+            self.is_over = true;
+        }
+        self.shed();
+    }
+
+    /// Lets go of what the store has, while too much is held: it is only to write again what the store loses.
+    fn shed(&mut self) {
+        while self.told.bytes > self.missing_bytes || self.held.is_over() {
+            if self.request.is_some() && !self.is_missing().request {
+                // A stream that is written again without it can be read to its end, though no other node can go on with it.
+                self.request = None;
+            } else if self.gone < self.acked
                 && let Some(block) = self.blocks.pop_front()
             {
                 self.gone += 1;
-                self.let_go(block.len());
-            } else if self.blocks.is_empty() {
-                return;
+                self.bytes -= block.len();
             } else {
-                self.clear();
-                self.is_over = true;
                 return;
             }
+            self.tell();
         }
     }
 
-    fn let_go(&mut self, bytes: usize) {
-        self.bytes -= bytes;
-        self.held.sub(bytes);
+    /// What of what is beside the blocks the store does not have, as far as is known.
+    fn is_missing(&self) -> Beside {
+        Beside {
+            about: self.unsent.about || self.before.about,
+            request: self.unsent.request || self.before.request,
+            aliases: 0,
+        }
+    }
+
+    fn load(&self) -> Load {
+        let [about, request] =
+            [&self.about, &self.request].map(|beside| beside.as_ref().map_or(0, Bytes::len));
+        let is_missing = self.is_missing();
+        Load {
+            bytes: self.bytes + about + request,
+            missing: self.missing
+                + if is_missing.about { about } else { 0 }
+                + if is_missing.request { request } else { 0 },
+        }
+    }
+
+    fn tell(&mut self) {
+        let load = self.load();
+        self.held.change(self.told, load);
+        self.told = load;
     }
 
     /// Nothing more is written.
     pub(super) fn clear(&mut self) {
         self.gone = self.len();
         self.blocks = VecDeque::new();
-        self.let_go(self.bytes);
+        (self.bytes, self.missing) = (0, 0);
+        (self.about, self.request) = (None, None);
         self.is_released = true;
+        self.tell();
     }
 
     pub(super) fn set_about(&mut self, about: Bytes) {
         if !self.is_closed() {
             self.about = Some(about);
             self.unsent.about = true;
+            self.bound();
         }
     }
 
@@ -226,7 +269,18 @@ impl Log {
     }
 
     pub(super) fn is_stored(&mut self, blocks: u64) {
+        self.nothing_is_sent();
+        self.has(blocks);
+    }
+
+    /// The store has so many blocks.
+    fn has(&mut self, blocks: u64) {
         self.acked = blocks;
+        let here = self.acked.saturating_sub(self.gone) as usize;
+        let missing = self.blocks.range(here.min(self.blocks.len())..);
+        self.missing = missing.map(Bytes::len).sum();
+        self.tell();
+        self.shed();
     }
 
     /// It is not known whether the last append was done: it is repeated, and what was not a repeat is refused.
@@ -234,6 +288,15 @@ impl Log {
         self.unsent.about |= self.before.about;
         self.unsent.request |= self.before.request;
         self.unsent.aliases = self.unsent.aliases.min(self.before.aliases);
+        self.nothing_is_sent();
+    }
+
+    /// Of the last append all is known.
+    fn nothing_is_sent(&mut self) {
+        self.before = Beside {
+            aliases: self.unsent.aliases,
+            ..Beside::default()
+        };
     }
 
     /// The store has so many blocks, and not what was believed. Whether all that follows is here.
@@ -241,14 +304,14 @@ impl Log {
         if blocks < self.acked {
             self.repeat_beside();
         }
-        self.acked = blocks;
+        self.has(blocks);
         self.gone <= blocks && blocks <= self.len()
     }
 
     /// The store lost the stream. Whether all of it is here.
     pub(super) fn repeats_all(&mut self) -> bool {
         self.repeat_beside();
-        self.acked = 0;
+        self.has(0);
         self.gone == 0
     }
 
@@ -258,6 +321,7 @@ impl Log {
             request: self.request.is_some(),
             aliases: 0,
         };
+        self.nothing_is_sent();
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -267,6 +331,6 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.let_go(self.bytes);
+        self.held.change(self.told, Load::default());
     }
 }

@@ -123,14 +123,27 @@ pub(in crate::store) async fn answered<T>(
 #[derive(Debug)]
 pub struct Held {
     bytes: AtomicUsize,
+    missing: AtomicUsize,
     limit: usize,
 }
 
+/// What one recorder keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    pub(super) bytes: usize,
+    /// Of them, those that the store does not have.
+    pub(super) missing: usize,
+}
+
 impl Held {
-    /// With this limit.
+    /// With this limit: of what the store does not have, and of what it has, each. Who comes over the first is given up. Of what the store has
+    /// nobody keeps anything for what it may lose while all together are over the limit.
     pub fn new(limit: usize) -> Self {
-        let bytes = AtomicUsize::new(0);
-        Self { bytes, limit }
+        Self {
+            bytes: AtomicUsize::new(0),
+            missing: AtomicUsize::new(0),
+            limit,
+        }
     }
 
     /// How many they are.
@@ -138,16 +151,22 @@ impl Held {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn sub(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// One keeps more or less than it did.
+    pub(super) fn change(&self, before: Load, after: Load) {
+        let change = |all: &AtomicUsize, before: usize, after: usize| {
+            // What is added wraps around where it is less.
+            all.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        };
+        change(&self.bytes, before.bytes, after.bytes);
+        change(&self.missing, before.missing, after.missing);
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.bytes() > self.limit
+    }
+
+    pub(super) fn misses_too_much(&self) -> bool {
+        self.missing.load(Ordering::Relaxed) > self.limit
     }
 }
 
