@@ -9,7 +9,11 @@ use serde::Deserialize;
 /// An answer that its server keeps, as far as it was shown.
 pub(super) struct KeptAnswer {
     id: Option<Id>,
-    /// The sequence_number of the last event.
+    /// It is gone on with: each attempt is at this one. Else one that begins anew is at another.
+    is_given: bool,
+    /// The sequence_number behind which it is asked for.
+    after: Option<u64>,
+    /// That of the last event.
     last: Option<u64>,
 }
 
@@ -18,22 +22,44 @@ impl KeptAnswer {
     pub(super) fn new(id: Option<&str>, after: Option<u64>) -> Self {
         Self {
             id: id.map(Id::from),
+            is_given: id.is_some(),
+            after,
             last: after,
         }
     }
 
-    /// Notes how far a delivery comes. What is to be said before it, once: the id.
+    /// Notes how far a delivery comes. What is to be said before it, once for each answer: the id.
     pub(super) fn on_delivery(&mut self, delivery: &Delivery) -> Option<String> {
-        let numbers = delivery.blocks().filter_map(|block| number(&block.bytes));
-        self.last = numbers.last().or(self.last);
-        if self.id.is_some() {
-            return None;
+        let mut is_new = false;
+        // What stands before it is of an answer that is void.
+        let mut first = 0;
+        for (at, event) in delivery.events().iter().enumerate() {
+            match event {
+                ResponseEvent::Restarted(_) => {
+                    if !self.is_given {
+                        self.id = None;
+                        is_new = false;
+                    }
+                    self.last = self.after;
+                    first = at + 1;
+                }
+                ResponseEvent::Created(created)
+                    if !self.is_given
+                        && created.response_id.is_some()
+                        && created.response_id != self.id =>
+                {
+                    self.id.clone_from(&created.response_id);
+                    is_new = true;
+                    self.last = None;
+                    first = at;
+                }
+                _ => {}
+            }
         }
-        self.id = delivery.events().iter().find_map(|event| match event {
-            ResponseEvent::Created(created) => created.response_id.clone(),
-            _ => None,
-        });
-        let id = self.id.as_ref()?;
+        let shown = delivery.blocks().filter(|block| block.event >= first);
+        let numbers = shown.filter_map(|block| number(&block.bytes));
+        self.last = numbers.last().or(self.last);
+        let id = self.id.as_ref().filter(|_| is_new)?;
         Some(format!(
             "the answer is {id}; `ask --resume {id}` goes on with it"
         ))

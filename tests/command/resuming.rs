@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 use actix_responses::loopback::{DefaultAnswer, Reply, Script};
+use http::StatusCode;
 
 use crate::support::{Running, asking, program, provider, run};
 
@@ -95,6 +96,60 @@ fn an_interrupted_answer_says_how_it_is_gone_on_with() {
     let whole = run(&["ask", "--base-url", &base_url, "--resume", typed[2]]);
     let both = ran.stdout.trim_end_matches('\n').to_owned() + &rest.stdout;
     assert_eq!(both, whole.stdout, "begun with {begun:?}");
+}
+
+/// An answer whose stream broke at an event, which its server then knows nothing of, and another that hangs.
+fn given_up(cut: usize) -> Script {
+    Script::new([
+        Reply::default().cut_after_events(cut),
+        Reply::error(StatusCode::NOT_FOUND).with_path("/responses/"),
+        Reply::default().stall_after_events(18),
+    ])
+}
+
+#[test]
+fn an_answer_that_begins_anew_is_gone_on_with_by_its_own_id() {
+    // In the second the first answer had no output: it is void in silence.
+    for (cut, is_told) in [(18, true), (2, false)] {
+        let provider = provider(given_up(cut));
+        let base_url = provider.base_url();
+        let arguments = ["--background", "--retry-after-output", "restart"];
+        let mut running = Running::start(&mut program(&asking(&base_url, &arguments)));
+        let is_both = |said: &str| said.matches("goes on with it").count() == 2;
+        let said = running.until_stderr(is_both);
+        running.until_stdout(|text| text.matches("You said").count() == 1 + usize::from(is_told));
+        running.signal("INT");
+        let ran = running.finish();
+        assert_eq!(ran.status, Some(130));
+        assert_eq!(said.contains("restarted"), is_told, "{said}");
+        let words = said.split([' ', ';', '`', '\n']);
+        let mut ids: Vec<_> = words.filter(|word| word.starts_with("resp_")).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 2, "{said}");
+        let typed = ran.stderr[said.len()..].split('`').nth(1);
+        let expected = format!("ask --resume {} --after 17", ids[1]);
+        assert_eq!(typed, Some(&*expected), "{}", ran.stderr);
+        let typed: Vec<_> = expected.split(' ').collect();
+        let rest = run(&[&typed, &["--base-url", &base_url][..]].concat());
+        assert_eq!((rest.status, &*rest.stderr), (Some(0), ""));
+    }
+}
+
+#[test]
+fn an_answer_that_begins_anew_has_no_id_until_it_is_known() {
+    let provider = provider(Script::new([
+        Reply::default().cut_after_events(18),
+        Reply::error(StatusCode::NOT_FOUND).with_path("/responses/"),
+        Reply::default().stall_after_events(0),
+    ]));
+    let base_url = provider.base_url();
+    let arguments = ["--background", "--retry-after-output", "restart"];
+    let mut running = Running::start(&mut program(&asking(&base_url, &arguments)));
+    running.until_stderr(|said| said.contains("attempt 3 begins"));
+    running.signal("INT");
+    let ran = running.finish();
+    assert_eq!(ran.status, Some(130));
+    assert!(!ran.stderr.contains("goes on from here"), "{}", ran.stderr);
 }
 
 #[test]
