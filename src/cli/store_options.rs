@@ -1,11 +1,11 @@
 //! The options that say where answers are kept, and what this node is among others.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_responses::{
     duration::parse_limit,
     relay::{RelayConfig, StoreConfig},
-    store::StreamStore,
+    store::{StoreError, StreamStore},
 };
 use clap::Args;
 
@@ -33,7 +33,7 @@ pub(super) struct StoreOptions {
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
 
-    /// How long after a node's last word another one goes on with its answers [default: 10s]
+    /// How long after a node's last word another one goes on with its answers, once somebody asks for them there [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_limit)]
     claim_time: Option<Duration>,
 }
@@ -82,27 +82,97 @@ impl StoreOptions {
             (None, Some(path)) => StoreConfig::from_file(path)
                 .map(|store| store.url)
                 .map_err(|error| UsageError::at("--store-file", &error)),
-            (None, None) => {
-                let url = env::var(STORE_VARIABLE).ok();
-                Ok(url.filter(|url| !url.trim().is_empty()))
-            }
+            (None, None) => of_variable(env::var_os(STORE_VARIABLE)),
         }
     }
 }
 
+/// What the variable says; nothing where it is blank.
+fn of_variable(url: Option<OsString>) -> Result<Option<String>, UsageError> {
+    let url = url.map(OsString::into_string).transpose();
+    // It may hold a password: it is not quoted.
+    let url = url.map_err(|_| UsageError::new(format!("{STORE_VARIABLE} is no text in UTF-8")))?;
+    Ok(url.filter(|url| !url.trim().is_empty()))
+}
+
 /// Says on stderr once that a store does not answer, and once that it does then. Nothing waits for it.
 pub(super) async fn watch_start(store: &dyn StreamStore) {
-    let Err(error) = store.check().await else {
-        return;
-    };
-    console::complain(&format!(
-        "{error}: answers are relayed, and kept on this node alone until it does"
-    ));
-    let mut pause = tokio::time::interval(PAUSE);
+    watch(async || store.check().await, console::complain).await;
+}
+
+/// Asks until there is an answer.
+async fn watch(check: impl AsyncFn() -> Result<(), StoreError>, mut say: impl FnMut(&str)) {
+    let mut is_away = false;
     loop {
-        pause.tick().await;
-        if store.check().await.is_ok() {
-            return console::complain("the store answers");
+        match check().await {
+            Ok(()) if is_away => return say("the store answers"),
+            Ok(()) => return,
+            // It answers, as `/readyz` says of it, too. What makes room may take days.
+            Err(error @ StoreError::Full) => {
+                return say(&format!(
+                    "{error}: new answers are relayed, and not kept until it has room"
+                ));
+            }
+            Err(error) if !is_away => say(&format!(
+                "{error}: answers are relayed, and kept on this node alone until it does"
+            )),
+            Err(_) => {}
         }
+        is_away = true;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// What is said of a store that gives these answers, and how often it was asked; each takes a moment.
+    async fn told(answers: Vec<Result<(), StoreError>>) -> (Vec<String>, usize) {
+        let count = answers.len();
+        let left = RefCell::new(answers.into_iter());
+        let mut said = Vec::new();
+        let check = async || {
+            tokio::time::sleep(PAUSE * 3).await;
+            left.borrow_mut().next().expect("an answer was enough")
+        };
+        watch(check, |text| said.push(text.to_owned())).await;
+        let asked = count - left.borrow().len();
+        (said, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_full_answers_and_one_that_is_away_is_told_of_once() {
+        let away = || Err(StoreError::Unavailable("refused".to_owned()));
+        let full = "the store is full: new answers are relayed, and not kept until it has room";
+        let is_away = "the store does not answer: refused: answers are relayed, and kept on this node alone until it does";
+        assert_eq!(told(vec![Ok(())]).await, (vec![], 1));
+        let found = told(vec![Err(StoreError::Full)]).await;
+        assert_eq!(found, (vec![full.to_owned()], 1));
+        let began = Instant::now();
+        let found = told(vec![away(), away(), away(), Ok(())]).await;
+        let said = [is_away, "the store answers"].map(str::to_owned);
+        assert_eq!(found, (said.to_vec(), 4));
+        // However long an answer takes, there is a pause behind it.
+        assert_eq!(began.elapsed(), PAUSE * (4 * 3 + 3));
+        let found = told(vec![away(), Err(StoreError::Full)]).await;
+        assert_eq!(found, ([is_away, full].map(str::to_owned).to_vec(), 2));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_no_text_is_refused_and_not_quoted() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let of = |bytes: &[u8]| of_variable(Some(OsString::from_vec(bytes.to_vec())));
+        assert_eq!(of_variable(None), Ok(None));
+        assert_eq!(of(b" \n"), Ok(None));
+        assert_eq!(of(b"memory"), Ok(Some("memory".to_owned())));
+        let refusal = UsageError::new("RESPONSES_STORE is no text in UTF-8");
+        assert_eq!(of(b"redis://:hunter2\xff@localhost"), Err(refusal));
     }
 }
