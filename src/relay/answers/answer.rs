@@ -211,14 +211,14 @@ impl Answer {
         pieces: impl IntoIterator<Item = impl Into<Piece>>,
         end: End,
     ) {
-        let Some(recording) = &self.recording else {
-            self.push(pieces);
-            return self.end_here(end);
-        };
         let pieces: Vec<Piece> = pieces.into_iter().map(Into::into).collect();
         if !pieces.is_empty() {
             self.note_first();
         }
+        let Some(recording) = &self.recording else {
+            self.log.push(pieces);
+            return self.end_here(end);
+        };
         let told = Told {
             ran: u64::try_from(self.age().as_millis()).ok(),
             ..self.told()
