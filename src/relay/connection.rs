@@ -183,7 +183,6 @@ impl Stream for Body {
             }
             match Pin::new(&mut this.reader).poll_next(cx) {
                 Poll::Ready(Some(Ok(batch))) => {
-                    this.spoke_at = Instant::now();
                     this.read = batch.first + batch.count() as u64 - 1;
                     let written = written(&batch, this.numbers.as_mut(), this.ahead);
                     let mut pieces = batch.pieces;
@@ -191,6 +190,7 @@ impl Stream for Body {
                     if written.is_empty() {
                         continue;
                     }
+                    this.spoke_at = Instant::now();
                     return Poll::Ready(Some(Ok(written)));
                 }
                 // It is cut, so that the client comes back, to another node.
