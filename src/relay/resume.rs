@@ -21,18 +21,15 @@ use tokio::time::timeout;
 use self::cursor::Numbers;
 use super::{
     access_log,
-    answers::{Answer, ReadError},
-    connection, failure, forward, gate, routes,
+    answers::{Answer, End, ReadError},
+    connection, ending, failure, forward, gate, routes,
     shared::Shared,
     takeover,
 };
-use crate::wire::Wire;
+use crate::{store::StreamInfo, wire::Wire};
 
 /// How long a cancel waits for the end of its answer.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The code of an answer whose node is gone, and that nobody could go on with.
-pub(in crate::relay) const NODE_LOST: &str = "node_lost";
 
 /// The most items of one page, as OpenAI has it.
 const MAX_PAGE: usize = 100;
@@ -135,21 +132,31 @@ struct Resume {
     starting_after: Option<String>,
 }
 
-/// Behind how many of these blocks a client goes on that has read up to this number; and the number, where it may have read more at a
-/// node that is gone than that had stored: of what is read now it has all up to that, but for the end.
-fn place(answer: &Answer, blocks: &[Bytes], number: u64) -> Option<(u64, Option<u64>)> {
+/// Behind how many of these blocks, which are all so far, a client goes on that has read up to this number; and the number, where it may have
+/// read more at a node that is gone than that had stored: of what is read now it has all up to that, but for the end. `info` is what the store said
+/// before they were read, of one that this node does not write, and `end` is what is known since.
+fn place(
+    info: Option<&StreamInfo>,
+    end: Option<End>,
+    blocks: &[Bytes],
+    number: u64,
+) -> Option<(u64, Option<u64>)> {
     let count = blocks.len() as u64;
     let position = cursor::position_after(blocks, number);
-    let may_be_ahead = match answer.info() {
-        Some(info) if info.end.is_none() => Some(count),
-        // The end may stand in the place of a block that it has.
-        Some(_) if answer.failure() == Some(NODE_LOST) => Some(count.saturating_sub(1)),
+    let is_failure = || blocks.last().is_some_and(|last| ending::is_failure(last));
+    let may_be_ahead = match (info, end) {
+        (None, _) => None,
+        (Some(_), None) => Some(count),
+        // A node that knew less of it wrote its end, which may stand in the place of a block that the client has.
+        (Some(info), Some(_)) if (info.end.is_none() || info.epoch > 1) && is_failure() => {
+            Some(count.saturating_sub(1))
+        }
         _ => None,
     };
     match (position, may_be_ahead) {
         (Some(position), Some(ahead)) if position > ahead => Some((ahead, Some(number))),
-        // Of a stream that is being written again nothing says yet whether its first block has the number 0.
-        (Some(position), Some(_)) if blocks.is_empty() => Some((position, Some(number))),
+        // Nothing says yet whether the first event, which has not come, has the number 0.
+        (Some(0), _) => Some((0, Some(number))),
         (Some(position), _) => Some((position, None)),
         (None, Some(ahead)) => Some((ahead, Some(number))),
         (None, None) => None,
@@ -192,7 +199,7 @@ async fn retrieve(
                         "starting_after is no number.",
                     )
                 })?;
-                place(&answer, &blocks, after).ok_or_else(|| {
+                place(answer.info(), answer.end_so_far(), &blocks, after).ok_or_else(|| {
                     refuse(
                         StatusCode::BAD_REQUEST,
                         None,

@@ -20,7 +20,10 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{super::config::RelayConfig, log::ReadError};
+use super::{
+    super::{config::RelayConfig, ending},
+    log::ReadError,
+};
 use crate::store::{
     Claim, Entries, StoreError, StoreFuture, StreamInfo, StreamKey, StreamStore,
     follow::{Followed, follow, follow_lost},
@@ -155,7 +158,8 @@ impl Way {
         entered(self.storage.follow(self.stream, from), rescue)
     }
 
-    /// Behind the block with this number, which is `last`: where another one stands there, it is not the same answer any more.
+    /// Behind the block with this number, which is `last`: where another one stands there, it is not the same answer any more. Of that only the end is
+    /// given that says that it failed, or that came before: no other end may follow on what was read.
     pub(super) fn go_on(
         self,
         position: u64,
@@ -183,8 +187,10 @@ impl Way {
             if is_same {
                 entries.blocks.remove(0);
                 entries.first += 1;
-            } else if entries.end.is_some() && !entries.blocks.is_empty() {
-                // It ended before, or with another block in this place: that tells how.
+            } else if let Some(ends) = entries.blocks.last()
+                && entries.end.is_some()
+                && (entries.first < position || ending::is_failure(ends))
+            {
                 let before = entries.blocks.len() - 1;
                 entries.blocks.drain(..before);
                 entries.first += before as u64;

@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use super::{About, Answer, Answers, Bounds, End, ReadError};
+use super::{
+    About, Answer, Answers, Bounds, End, ReadError,
+    storage::{Storage, Way},
+};
 use crate::{
     relay::{RelayConfig, access::Client},
-    store::{MemoryStore, StoreLimits},
+    store::{Append, Entries, MemoryStore, StoreLimits, StreamKey, StreamStore as _},
     wire::Wire,
 };
 
@@ -190,4 +193,74 @@ async fn requests_of_ended_answers_have_a_bound_together_and_the_oldest_goes_fir
     assert_eq!(answers.remove(&ended[2]).await, Ok(()));
     begin();
     assert!(known(&runs));
+}
+
+/// What a reader gets that read up to this position, and this block last, where its node lost its claim: the stream of the store ended so.
+async fn gone_on(
+    blocks: &[Bytes],
+    end: End,
+    position: u64,
+    last: Option<&Bytes>,
+) -> Option<Result<Entries, ReadError>> {
+    let store = Arc::new(MemoryStore::new(StoreLimits::default()));
+    let stream = StreamKey {
+        client: "anonymous".to_owned(),
+        id: "relay_1".to_owned(),
+    };
+    let ttl = Duration::from_secs(8);
+    let claim = store.claim(&stream, "other", 2, ttl).await.unwrap();
+    let append = Append {
+        blocks: blocks.to_vec(),
+        end: Some(end),
+        ..Append::default()
+    };
+    store.append(&claim, append).await.unwrap();
+    let storage = Arc::new(Storage::new(store, &RelayConfig::default()));
+    let way = Way { storage, stream };
+    way.go_on(position, last.cloned(), None).next().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_whose_node_lost_its_claim_never_gets_an_end_behind_blocks_that_it_lacks() {
+    let completed = blocks(1..=5);
+    let failed = |before: u32| {
+        let mut all = blocks(1..=before);
+        all.push(Bytes::from_static(
+            b"data: {\"type\":\"response.failed\"}\n\n",
+        ));
+        all
+    };
+    let other = Bytes::from_static(b"data: other\n\n");
+    let all_but = |all: &[Bytes], count: usize, end| {
+        let entries = Entries {
+            first: count as u64 + 1,
+            blocks: all[count..].to_vec(),
+            end: Some(end),
+        };
+        Some(Ok(entries))
+    };
+    // What it read last is there: all that follows.
+    let go_on = gone_on(&completed, End::Completed, 3, Some(&completed[2])).await;
+    assert_eq!(go_on, all_but(&completed, 3, End::Completed));
+    // Another block is, or it is not known which it was: the rest is not the rest of what it has.
+    for last in [Some(&other), None] {
+        let go_on = gone_on(&completed, End::Completed, 3, last).await;
+        assert_eq!(go_on, Some(Err(ReadError::Lost)));
+        // That it failed is true all the same.
+        let go_on = gone_on(&failed(4), End::Failed, 3, last).await;
+        assert_eq!(go_on, all_but(&failed(4), 4, End::Failed));
+    }
+    // It has as many blocks, or more.
+    for position in [3, 7] {
+        let go_on = gone_on(&failed(2), End::Failed, position, Some(&other)).await;
+        assert_eq!(go_on, all_but(&failed(2), 2, End::Failed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_failed_before_its_first_block_had_none() {
+    let answer = answers().begin(&Client::Anonymous, about(false));
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    answer.end(End::Failed);
+    assert_eq!(answer.time_to_first_block(), None);
 }

@@ -13,13 +13,22 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::super::{
-    Relay, RelayConfig, RouteTable,
-    access::Client,
-    answers::{About, Answer, End, Reader},
-    connection,
+use super::{
+    super::{
+        Relay, RelayConfig, RouteTable,
+        access::Client,
+        answers::{About, Answer, End, Reader},
+        connection,
+    },
+    cursor::Numbers,
+    place,
 };
-use crate::{Runtime, provider::Provider, wire::Wire};
+use crate::{
+    Runtime,
+    provider::Provider,
+    store::{StreamInfo, StreamKey},
+    wire::Wire,
+};
 
 fn relay() -> Relay {
     relay_with(RelayConfig::default())
@@ -369,6 +378,30 @@ async fn a_resumed_stream_that_is_silent_is_sent_signs_of_life_between_blocks() 
 }
 
 #[actix_rt::test]
+async fn a_client_that_is_ahead_is_sent_signs_of_life_while_it_has_what_comes() {
+    tokio::time::pause();
+    let relay = relay();
+    let answer = begin(&relay, &Client::Anonymous, &json!({}), false);
+    let body = connection::body(answer.clone(), answer.read(0), Duration::from_secs(15))
+        .with_ids(Numbers::default())
+        .ahead_by(Some(11));
+    let filling = async {
+        for number in 0..12 {
+            answer.push([delta(number)]);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        answer.push([closing(12)]);
+        answer.end(End::Completed);
+    };
+    let body = body.map(|piece| piece.expect("bytes")).collect::<Vec<_>>();
+    let (body, ()) = tokio::join!(body, filling);
+    let body = String::from_utf8(body.concat()).expect("text");
+    assert_eq!(numbers(&body), [12]);
+    let signs = body.matches("data: {\"type\":\"keepalive\"}\n\n").count();
+    assert!((7..=8).contains(&signs), "{signs}");
+}
+
+#[actix_rt::test]
 async fn an_answer_over_its_bound_and_one_that_is_not_kept_any_longer_say_so() {
     let relay = relay_with(RelayConfig::default().with_retention_bytes(4000));
     let app = app!(relay);
@@ -394,6 +427,234 @@ async fn an_answer_over_its_bound_and_one_that_is_not_kept_any_longer_say_so() {
         told.contains("response.failed") && told.contains("stream_expired"),
         "{told}"
     );
+}
+
+/// What the store said of a stream of this many blocks before they were read.
+fn info(end: Option<End>, epoch: u64, blocks: u64) -> StreamInfo {
+    let stream = StreamKey {
+        client: "anonymous".to_owned(),
+        id: "relay_1".to_owned(),
+    };
+    StreamInfo {
+        stream,
+        blocks,
+        end,
+        about: Bytes::new(),
+        epoch,
+        claimed_for: None,
+    }
+}
+
+#[test]
+fn who_comes_back_goes_on_behind_what_it_has_and_never_without_the_end() {
+    const KEEPALIVE: &[u8] = b"data: {\"type\":\"keepalive\"}\n\n";
+    let failed = |number: u64| {
+        block(
+            &json!({"type": "response.failed", "sequence_number": number,
+            "response": {"id": "resp_1", "status": "failed", "error": {"code": "cancelled"}}}),
+        )
+    };
+    let numbered = |count: u64| (0..count).map(delta).collect::<Vec<_>>();
+    let with = |mut blocks: Vec<Bytes>, last: Bytes| {
+        blocks.push(last);
+        blocks
+    };
+    let keepalive = vec![Bytes::from_static(KEEPALIVE)];
+    let chunk = |text: &str| {
+        Bytes::from(format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"
+        ))
+    };
+    let chunks = vec![chunk("a"), chunk("b")];
+    let error =
+        Bytes::from_static(b"data: {\"error\":{\"message\":\"m\",\"code\":\"cancelled\"}}\n\n");
+    let (open, completed, ended) = (None, Some(End::Completed), Some(End::Failed));
+    // The blocks, its end and the epoch when it was found, its end when it was read, the number that the client has: where it goes on.
+    let cases: Vec<(Vec<Bytes>, Option<End>, u64, Option<End>, u64, Option<_>)> = vec![
+        // It runs.
+        (numbered(3), open, 1, open, 1, Some((2, None))),
+        (numbered(3), open, 1, open, 2, Some((3, None))),
+        (numbered(3), open, 1, open, 7, Some((3, Some(7)))),
+        // It is written again, from its beginning.
+        (vec![], open, 1, open, 0, Some((0, Some(0)))),
+        (vec![], open, 1, open, 7, Some((0, Some(7)))),
+        (keepalive.clone(), open, 1, open, 0, Some((0, Some(0)))),
+        (keepalive, open, 1, open, 7, Some((1, Some(7)))),
+        // Its own node ended it: what is not there is not there.
+        (
+            with(numbered(3), closing(3)),
+            completed,
+            1,
+            completed,
+            2,
+            Some((3, None)),
+        ),
+        (
+            with(numbered(3), closing(3)),
+            completed,
+            1,
+            completed,
+            3,
+            Some((4, None)),
+        ),
+        (
+            with(numbered(3), closing(3)),
+            completed,
+            1,
+            completed,
+            4,
+            None,
+        ),
+        (
+            with(numbered(3), failed(3)),
+            ended,
+            1,
+            ended,
+            3,
+            Some((4, None)),
+        ),
+        (with(numbered(3), failed(3)), ended, 1, ended, 4, None),
+        // Another one did, which knew less of it: a cancel, or a failure of its own.
+        (
+            with(numbered(3), failed(3)),
+            ended,
+            2,
+            ended,
+            1,
+            Some((2, None)),
+        ),
+        (
+            with(numbered(3), failed(3)),
+            ended,
+            2,
+            ended,
+            2,
+            Some((3, None)),
+        ),
+        (
+            with(numbered(3), failed(3)),
+            ended,
+            2,
+            ended,
+            3,
+            Some((3, Some(3))),
+        ),
+        (
+            with(numbered(3), failed(3)),
+            ended,
+            2,
+            ended,
+            9,
+            Some((3, Some(9))),
+        ),
+        // It had nothing of it.
+        (
+            with(numbered(1), failed(1)),
+            ended,
+            2,
+            ended,
+            0,
+            Some((1, None)),
+        ),
+        (
+            with(numbered(1), failed(1)),
+            ended,
+            2,
+            ended,
+            1,
+            Some((1, Some(1))),
+        ),
+        (vec![failed(0)], ended, 2, ended, 0, Some((0, Some(0)))),
+        // Between the two looks.
+        (
+            with(numbered(3), failed(3)),
+            open,
+            1,
+            ended,
+            3,
+            Some((3, Some(3))),
+        ),
+        (
+            with(numbered(3), failed(3)),
+            open,
+            1,
+            ended,
+            9,
+            Some((3, Some(9))),
+        ),
+        (
+            with(numbered(3), closing(3)),
+            open,
+            1,
+            completed,
+            3,
+            Some((4, None)),
+        ),
+        // It went on with it to the server's own end.
+        (
+            with(numbered(3), closing(3)),
+            completed,
+            2,
+            completed,
+            3,
+            Some((4, None)),
+        ),
+        (
+            with(numbered(3), closing(3)),
+            completed,
+            2,
+            completed,
+            9,
+            None,
+        ),
+        // Chat: the numbers are our count from 1.
+        (chunks.clone(), open, 1, open, 0, Some((0, Some(0)))),
+        (chunks.clone(), open, 1, open, 2, Some((2, None))),
+        (chunks.clone(), open, 1, open, 5, Some((2, Some(5)))),
+        (
+            with(chunks.clone(), error.clone()),
+            ended,
+            1,
+            ended,
+            3,
+            Some((3, None)),
+        ),
+        (
+            with(chunks.clone(), error.clone()),
+            ended,
+            1,
+            ended,
+            4,
+            None,
+        ),
+        (
+            with(chunks.clone(), error.clone()),
+            ended,
+            2,
+            ended,
+            2,
+            Some((2, None)),
+        ),
+        (
+            with(chunks.clone(), error.clone()),
+            ended,
+            2,
+            ended,
+            3,
+            Some((2, Some(3))),
+        ),
+        (with(chunks, error), open, 1, ended, 9, Some((2, Some(9)))),
+    ];
+    for (row, (blocks, found, epoch, end, number, expected)) in cases.into_iter().enumerate() {
+        let info = info(found, epoch, blocks.len() as u64);
+        let place = place(Some(&info), end, &blocks, number);
+        assert_eq!(place, expected, "row {row}: {number} of {blocks:?}");
+    }
+    // Of its own answers a node has all that clients were sent.
+    let ended = with(numbered(3), failed(3));
+    assert_eq!(place(None, Some(End::Failed), &ended, 3), Some((4, None)));
+    assert_eq!(place(None, Some(End::Failed), &ended, 4), None);
+    assert_eq!(place(None, None, &numbered(3), 3), None);
 }
 
 async fn rest(answer: &Arc<Answer>, reader: Reader) -> String {
