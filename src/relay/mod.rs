@@ -97,17 +97,17 @@ impl Relay {
     }
 
     /// From now on readiness is 503, and no request for an answer is taken; those that run have `grace` to end. Then they are handed on or
-    /// end, as [`RelayConfig::grace`] says, and what they say is waited for a moment, as is the store. It returns at once when nothing runs. The
-    /// runtime goes on, for others may use it.
+    /// end, as [`RelayConfig::grace`] says, and what they say is waited for a moment, as is the store. It returns at once when nothing runs
+    /// and the store has all. The runtime goes on, for others may use it.
     ///
     /// The listener stays open: close it a while later ([`RelayConfig::drain_notice`]), so that those who send traffic have looked at readiness.
     pub async fn drain(&self, grace: Duration) {
         let drain = &self.shared.drain;
-        if !drain.emptied_within(grace).await {
-            drain.end();
-            // A client that does not read is not waited for.
-            drain.emptied_within(drain::LAST_WORDS).await;
-        }
+        drain.emptied_within(grace).await;
+        // What is taken over from now on is handed on at once.
+        drain.end();
+        // A client that does not read is not waited for.
+        drain.emptied_within(drain::LAST_WORDS).await;
         // Nor is a store that does not answer.
         self.shared.answers.written_within(drain::LAST_WORDS).await;
     }

@@ -7,6 +7,7 @@ pub(super) mod places;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, http::header::HeaderMap, web::Data};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
@@ -32,6 +33,9 @@ use crate::{
 
 /// How long it is looked for a wish to stop an answer that nobody can go on with: whoever stopped it is not to read that it was lost.
 const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
+
+/// Among so many of the last blocks the number of the last event is looked for: signs of life of another relay have none.
+const LOOK_BACK: u64 = 16;
 
 /// How much longer than a claim holds a stream is watched that was found without a writer: a follower looks twice before it takes one.
 const WATCH: Duration = Duration::from_secs(2);
@@ -102,7 +106,7 @@ impl Rescuer {
 
     async fn take_over(self, claim: Claim, info: StreamInfo) {
         // Where the store fails now, the claim lapses, and readers find the stream again.
-        let Ok(before) = self.before(&info).await else {
+        let Ok((before, after)) = self.before(&info).await else {
             return;
         };
         tracing::info!(
@@ -111,7 +115,7 @@ impl Rescuer {
             "an answer is taken over"
         );
         let answer = self.shared.answers.take_over(&self.client, &claim, info);
-        match self.way(&answer, &before) {
+        match self.way(&answer, after) {
             Ok(way) => self.go_on(answer, before, way).await,
             Err(why) => {
                 let cancelled = timeout(LOOK_FOR_CANCEL, answer.cancelled()).await;
@@ -124,33 +128,42 @@ impl Rescuer {
         }
     }
 
-    /// What there is of a stream that nobody else writes to.
-    async fn before(&self, info: &StreamInfo) -> Result<Before, StoreError> {
+    /// What there is of a stream that nobody else writes to, and the number of its last event, where its server numbers them.
+    async fn before(&self, info: &StreamInfo) -> Result<(Before, Option<u64>), StoreError> {
         let store = self.shared.answers.store();
-        let block = async |number: u64| {
-            if number == 0 {
-                return Ok(None);
+        let from = (info.blocks + 1).saturating_sub(LOOK_BACK).max(1);
+        let mut last = Vec::new();
+        while from + (last.len() as u64) <= info.blocks {
+            let more = store.read(&info.stream, from + last.len() as u64).await?;
+            if more.blocks.is_empty() {
+                // It is not there any more.
+                return Err(StoreError::Expired);
             }
-            let entries = store.read(&info.stream, number).await?;
-            Ok::<_, StoreError>(entries.blocks.into_iter().next())
+            last.extend(more.blocks);
+        }
+        let first = match from {
+            1 => last.first().cloned(),
+            _ => {
+                let entries = store.read(&info.stream, 1).await?;
+                entries.blocks.into_iter().next()
+            }
         };
-        Ok(Before {
-            first: block(info.blocks.min(1)).await?,
-            last: block(info.blocks).await?,
+        let number = |block: &Bytes| Event::read(&block::data(block)).sequence_number;
+        let after = last.iter().rev().find_map(number);
+        let before = Before {
+            first,
+            last: last.pop(),
             blocks: info.blocks,
-        })
+        };
+        Ok((before, after))
     }
 
     /// Who is asked for the rest of an answer, and how; or why nobody can be.
-    fn way(&self, answer: &Answer, before: &Before) -> Result<Way, &'static str> {
+    fn way(&self, answer: &Answer, after: Option<u64>) -> Result<Way, &'static str> {
         let (id, maker) = answer
             .goes_on()
             .ok_or("it did not run in the background at its server")?;
-        let last = before.last.as_ref().map(|last| block::data(last));
-        let last = last.map(|data| Event::read(&data).sequence_number);
-        let after = last
-            .flatten()
-            .ok_or("its server does not number its events")?;
+        let after = after.ok_or("its server does not number its events")?;
         let nowhere = "no route leads to its server any more";
         let route = self.shared.routes().find(&answer.about().model);
         let route = route.filter(|route| !route.lowers_tools).ok_or(nowhere)?;
@@ -182,16 +195,20 @@ impl Rescuer {
         };
         let running = self.shared.drain.begin(permit);
         let seat = tokio::select! {
-            seat = self.shared.takeovers.place() => seat,
-            () = answer.lost() => return,
-            () = answer.cancelled() => return end_lost(&answer, before, &ResponseEvent::Cancelled),
+            biased;
             () = self.shared.drain.over() => {
                 answer.hand_over();
                 return;
             }
+            () = answer.lost() => return,
+            () = answer.cancelled() => return end_lost(&answer, before, &ResponseEvent::Cancelled),
+            seat = self.shared.takeovers.place() => seat,
         };
-        // What was asked says what the server is to tell.
-        let body = answer.request().await.unwrap_or_default();
+        // What was asked says what the server is to tell: without it the rest would be of another answer, and who finds it next looks again.
+        let Ok(body) = answer.request().await else {
+            answer.hand_over();
+            return;
+        };
         let prompt = Prompt::from_body(body).unwrap_or_default();
         let observer = self.shared.metrics.observer(&self.client);
         let (targets, place) = (way.targets.clone(), way.place);

@@ -534,13 +534,14 @@ impl Answer {
 
     /// The body of its request.
     pub(in crate::relay) async fn request(&self) -> Result<Bytes, ReadError> {
-        match &self.elsewhere {
-            None => Ok(self.about.request.clone()),
-            Some((info, _)) => {
-                let request = self.storage.store.request(&info.stream);
-                Ok(self.storage.asked(request).await?)
-            }
+        // Of one that was taken over it is not here either.
+        let is_there = self.recording.is_some() && self.about.request.is_empty();
+        if self.elsewhere.is_none() && !is_there {
+            return Ok(self.about.request.clone());
         }
+        let stream = self.key();
+        let request = self.storage.store.request(&stream);
+        Ok(self.storage.asked(request).await?)
     }
 
     /// What it cost, if the server said so.
