@@ -189,14 +189,20 @@ impl Answers {
     ) -> Result<Option<Arc<Answer>>, ReadError> {
         let here = self.find_here(client, id);
         let storage = &self.inner.storage;
-        let is_here = here.as_ref().is_some_and(|answer| !answer.is_in_store());
+        let is_whole = |answer: &Arc<Answer>| !answer.is_in_store() && !answer.is_gone();
+        let is_here = here.as_ref().is_some_and(is_whole);
         if is_here || !storage.is_shared {
             return Ok(here);
         }
         let client_there = client.in_store();
         match storage.find(&client_there, id).await {
             Ok(info) => Ok(Some(match here {
-                Some(here) if here.id() == info.stream.id => here,
+                // A store may have gone back behind the end that it had: then it is no node's.
+                Some(here)
+                    if here.id() == info.stream.id && info.end.is_some() && !here.is_gone() =>
+                {
+                    here
+                }
                 _ => self.elsewhere(client, info),
             })),
             Err(StoreError::Unknown) => {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -93,14 +94,18 @@ impl Nodes {
         posts.count()
     }
 
+    fn queries(&self) -> Vec<String> {
+        let requests = self.upstream.requests();
+        requests.into_iter().filter_map(|one| one.query).collect()
+    }
+
     /// How often it was asked to go on.
     fn resumed(&self) -> usize {
-        let requests = self.upstream.requests();
-        let goes_on = |query: &String| query.contains("starting_after=");
-        let gets = requests
+        let queries = self.queries();
+        let goes_on = queries
             .iter()
-            .filter(|one| one.query.as_ref().is_some_and(goes_on));
-        gets.count()
+            .filter(|query| query.contains("starting_after="));
+        goes_on.count()
     }
 }
 
@@ -232,11 +237,24 @@ fn in_background() -> Value {
     json!({"background": true})
 }
 
+/// An event of an answer that a script says.
+fn said(number: u64, kind: &str) -> String {
+    let data = json!({"type": kind, "sequence_number": number, "item_id": "m", "output_index": 0, "content_index": 0, "delta": "a",
+        "response": {"id": "resp_1", "status": kind.trim_start_matches("response."), "output": []}});
+    format!("event: {kind}\ndata: {data}\n\n")
+}
+
+fn deltas(numbers: Range<u64>) -> String {
+    let said = numbers.map(|number| said(number, "response.output_text.delta"));
+    said.collect()
+}
+
 #[actix_rt::test]
 async fn an_answer_in_the_background_goes_on_at_another_node_with_one_post() {
     let nodes = Nodes::slow();
     let (first, second) = (nodes.node(), nodes.node());
-    let (client, id, body) = first.ask(in_background(), "", 200).await;
+    let include = json!({"background": true, "include": ["message.output_text.logprobs"]});
+    let (client, id, body) = first.ask(include, "", 200).await;
     let seen = blocks(&body).count();
     sleep(Duration::from_millis(200)).await;
     first.store.set_down(true);
@@ -247,6 +265,9 @@ async fn an_answer_in_the_background_goes_on_at_another_node_with_one_post() {
         .expect("a whole body");
     assert_whole(&joined(&body, rest));
     assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
+    // It is to tell what was asked for.
+    let asked = "include%5B%5D=message.output_text.logprobs";
+    assert!(nodes.queries().iter().any(|query| query.contains(asked)));
     // From its beginning, on a node that never had to do with it, byte for byte as the server has it.
     let all = nodes.node().rest(&id, None).await.unwrap();
     assert_whole(&all);
@@ -299,17 +320,7 @@ async fn of_nodes_that_find_it_at_once_one_goes_on() {
 
 #[actix_rt::test]
 async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
-    let answer = |number: usize| {
-        let kind = if number == 0 {
-            "response.created"
-        } else {
-            "response.output_text.delta"
-        };
-        let data = json!({"type": kind, "sequence_number": number, "item_id": "m", "output_index": 0, "content_index": 0, "delta": "a",
-            "response": {"id": "resp_1", "status": "in_progress", "output": []}});
-        format!("event: {kind}\ndata: {data}\n\n")
-    };
-    let text: String = (0..100).map(answer).collect();
+    let text = said(0, "response.created") + &deltas(1..100);
     let script = Script::new([
         Reply::sse(text).with_pace(Duration::from_millis(50)),
         Reply::error(StatusCode::NOT_FOUND),
@@ -325,6 +336,34 @@ async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
     let message = last["response"]["error"]["message"].as_str().unwrap();
     assert!(message.contains("not found"), "{message}");
     assert_eq!(nodes.resumed(), 1);
+}
+
+#[actix_rt::test]
+async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
+    let signs = "data: {\"type\":\"keepalive\"}\n\n".repeat(2);
+    let begun = said(0, "response.created") + &deltas(1..4) + &signs;
+    let rest = deltas(4..6) + &said(6, "response.completed");
+    let script = Script::new([
+        Reply::sse(begun).stall_after_events(6),
+        Reply::sse(rest).with_path("/responses/resp_1"),
+    ]);
+    let nodes = Nodes::before(LoopbackOptions::default().with_script(script));
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 600).await;
+    while nodes.store.find("anonymous", &id).await.unwrap().blocks < 6 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    first.store.set_down(true);
+    let request = format!(
+        "GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: {}\r\n\r\n",
+        second.address
+    );
+    let mut client = Client::asked(second.address, &request).await;
+    let (body, is_whole) = client.read_whole().await;
+    assert!(is_whole, "{body}");
+    assert_whole(&joined(&body, Vec::new()));
+    let after: Vec<_> = nodes.queries();
+    assert!(after.iter().any(|query| query.contains("starting_after=3")));
 }
 
 #[actix_rt::test]
@@ -404,6 +443,82 @@ async fn a_node_that_is_shut_down_hands_on_what_can_go_on_and_ends_the_rest() {
     let there = second.rest(&other_id, None).await.unwrap();
     assert_ended_by(&there, "server_shutting_down");
     assert_eq!(joined(&ended.0, Vec::new()), there);
+}
+
+#[actix_rt::test]
+async fn of_a_node_that_is_shut_down_while_the_store_is_away_that_goes_on_which_the_store_has() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (mut known, id, _) = first.ask(in_background(), "", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    first.store.set_down(true);
+    let (mut unknown, _, _) = first.ask(in_background(), "", 200).await;
+    let drained = first.relay.drain(Duration::ZERO);
+    let (drained, cut, ended) = tokio::join!(
+        timeout(Duration::from_secs(15), drained),
+        known.read_whole(),
+        unknown.read_whole()
+    );
+    drained.expect("it ends");
+    assert!(!cut.1 && !cut.0.contains("response.failed"), "{cut:?}");
+    // It may have more than the store.
+    let had = blocks(&cut.0).count();
+    let rest = second.rest(&id, Some(had - 1)).await.unwrap();
+    assert_whole(&joined(&cut.0, rest));
+    // Nobody else can go on with the other one, and its client is told.
+    assert!(ended.1, "{ended:?}");
+    assert_ended_by(&joined(&ended.0, Vec::new()), "server_shutting_down");
+}
+
+#[actix_rt::test]
+async fn what_was_handed_over_is_stopped_by_way_of_the_store() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    first.relay.drain(Duration::ZERO).await;
+    let path = format!("/v1/responses/{id}");
+    let (status, refusal) = first.exchange("POST", &format!("{path}/cancel")).await;
+    let told = (status, &refusal["error"]["code"]);
+    assert_eq!(told, (503, &json!("cancel_pending")), "{refusal}");
+    let ended = async {
+        loop {
+            let (_, object) = second.exchange("GET", &path).await;
+            if object["status"] != "in_progress" {
+                return object;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let object = timeout(Duration::from_secs(15), ended)
+        .await
+        .expect("an end");
+    assert_eq!(object["status"], "cancelled", "{object}");
+}
+
+#[actix_rt::test]
+async fn a_node_that_has_drained_goes_on_with_nothing() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 200).await;
+    sleep(Duration::from_millis(200)).await;
+    second.relay.drain(Duration::from_secs(5)).await;
+    first.store.set_down(true);
+    let path = format!("/v1/responses/{id}?stream=true");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", second.address);
+    let reader = Client::asked(second.address, &request).await;
+    let found = async {
+        while nodes.store.find("anonymous", &id).await.unwrap().epoch < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(KNOWN_WITHIN, found).await.expect("it finds it");
+    sleep(Duration::from_millis(200)).await;
+    drop(reader);
+    assert_eq!(nodes.resumed(), 0);
+    let all = nodes.node().rest(&id, None).await.unwrap();
+    assert_whole(&all);
+    assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
 }
 
 #[actix_rt::test]

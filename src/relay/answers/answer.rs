@@ -109,8 +109,10 @@ impl Answer {
 
     fn record(&mut self, begin: Begin, node: String) {
         let (store, settings) = (self.storage.store.clone(), self.storage.settings.clone());
+        // What was taken over is.
+        let is_there = begin.epoch > 1;
         let recorder = Recorder::start(store, self.key(), &node, begin, settings);
-        self.recording = Some(Recording::new(recorder));
+        self.recording = Some(Recording::new(recorder, is_there));
     }
 
     /// One of another node that this one goes on with. Nobody here reads it but by the store.
@@ -445,7 +447,12 @@ impl Answer {
         match &self.elsewhere {
             None => {
                 self.log.cancel();
-                Ok(self.log.ended_within(patience).await)
+                let end = self.log.ended_within(patience).await;
+                // Nobody here stops what went elsewhere.
+                match self.log.gone() {
+                    Some(why) if end.is_none() => Err(why),
+                    _ => Ok(end),
+                }
             }
             Some((StreamInfo { end: Some(end), .. }, _)) => Ok(Some(*end)),
             Some((info, _)) => self.cancel_there(info, patience).await,
@@ -490,6 +497,11 @@ impl Answer {
 
     pub(super) fn forget(&self) {
         self.log.forget();
+    }
+
+    /// Whether nothing more comes here though it did not end: it goes on elsewhere.
+    pub(super) fn is_gone(&self) -> bool {
+        self.log.gone().is_some()
     }
 
     pub(super) fn is_in_store(&self) -> bool {
