@@ -21,8 +21,10 @@ use crate::{
     wire::Wire,
 };
 
-/// Of how many sealed texts it is looked for who made them: in most conversations the last one tells.
+/// Of how many sealed texts it is asked there: in most conversations the last one tells.
 const MAX_SEALED: usize = 16;
+/// Of how many references it is asked at a store that nodes share who made what they stand for, beside those that this node knows.
+const MAX_REFERENCES: usize = 1000;
 
 /// What of a request only those can read who made it.
 #[derive(Default)]
@@ -62,16 +64,34 @@ impl Continued {
         }
         // Nobody is given a conversation here: a relay has no route that makes one.
         let mut unknown = conversation.map(refusal::no_conversation);
+        let is_shared = answers.store().is_shared();
+        // A store that does not answer is waited for once.
+        let mut is_away = false;
         let mut of_previous = None;
         if let Some(id) = previous {
             match answers.maker_of(client, id).await {
                 Ok(Some(maker)) => of_previous = maker,
                 Ok(None) => drop(unknown.get_or_insert_with(|| refusal::no_response(id))),
-                Err(_) => drop(unknown.get_or_insert_with(refusal::store_unavailable)),
+                Err(_) => {
+                    unknown.get_or_insert_with(refusal::store_unavailable);
+                    is_away = true;
+                }
             }
         }
         let mut of_others = None;
+        let (mut asked, mut is_too_much) = (0, false);
         for id in &references {
+            if is_away {
+                break;
+            }
+            if is_shared && !answers.knows_maker(client, id) {
+                is_too_much = asked == MAX_REFERENCES;
+                if is_too_much {
+                    unknown.get_or_insert_with(refusal::too_many_references);
+                    break;
+                }
+                asked += 1;
+            }
             match answers.maker(client, id).await {
                 // Of several the last: it is what the answer goes on from at once.
                 Ok(Some(maker)) => of_others = Some(maker),
@@ -80,17 +100,21 @@ impl Continued {
                 }
                 Err(_) => {
                     unknown.get_or_insert_with(refusal::store_unavailable);
-                    break;
+                    is_away = true;
                 }
             }
         }
         let mut maker = of_previous.or(of_others);
-        for text in sealed.iter().rev().take(MAX_SEALED) {
-            if maker.is_some() {
+        let most = if is_shared { MAX_SEALED } else { usize::MAX };
+        for text in sealed.iter().rev().take(most) {
+            if maker.is_some() || is_away {
                 break;
             }
-            // Whoever made it where the store does not answer, the first target is asked as with all that is not known.
-            maker = answers.maker(client, text).await.unwrap_or_default();
+            match answers.maker(client, text).await {
+                Ok(found) => maker = found,
+                // Whoever made it, the first target is asked as with all that is not known.
+                Err(_) => is_away = true,
+            }
         }
         let made_here = |target: &Target| {
             let is_maker = |maker: &Maker| target.provider.name() == &*maker.provider;
@@ -108,7 +132,12 @@ impl Continued {
         let is_kept = |target: &Target| {
             target.provider.wire == Wire::Responses && (maker.is_none() || made_here(target))
         };
-        if is_stored && !matches!(&*targets, [only] if is_kept(only)) {
+        let is_put_in = is_stored && !matches!(&*targets, [only] if is_kept(only));
+        if is_put_in && is_away {
+            continued.unread = Some(refusal::store_unavailable());
+        } else if is_put_in && is_too_much {
+            continued.unread = Some(refusal::too_many_references());
+        } else if is_put_in {
             if let Some(previous) = previous {
                 let items = match answers.items(client, previous).await {
                     Ok(items) => items,

@@ -16,7 +16,7 @@ use actix_responses::{
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     nodes::{Client, Nodes, ask, data, endless, object, stream, until},
@@ -256,6 +256,62 @@ async fn who_read_more_than_was_stored_has_the_end_alone() {
         assert_eq!((status, told.len()), (200, 1), "{after}: {body}");
         assert_eq!(told[0]["response"]["error"]["code"], "node_lost");
     }
+}
+
+/// One that came back with what its disk had.
+#[actix_rt::test]
+async fn an_answer_of_which_the_store_lost_the_end_is_not_over_where_it_was_written() {
+    let config = RelayConfig::default().with_claim_time(Duration::from_millis(1250));
+    let nodes = Nodes::with(paced(Duration::from_millis(10)), Wire::Responses, config);
+    let [here, _] = &nodes.nodes;
+    let detach = "x-relay-detach: true\r\n";
+    let (mut client, id, _) = stream(here, detach, &asks(), 1).await;
+    let info = async || {
+        let info = nodes.stores[1].find("anonymous", &id).await;
+        info.expect("a stream")
+    };
+    until(async || info().await.blocks > 0).await;
+    nodes.stores[0].remember();
+    client.whole().await;
+    until(async || info().await.end.is_some()).await;
+    // Its writer has looked whether it stays.
+    sleep(Duration::from_secs(3)).await;
+    nodes.stores[0].go_back();
+    assert_eq!(info().await.end, None);
+    let path = format!("/v1/responses/{id}?stream=true&starting_after=38");
+    let (status, body) = ask(here, "GET", &path).await;
+    assert_eq!(status, 200, "{body}");
+    let last = blocks(&body).last().map(data).expect("an end");
+    assert_eq!(last["response"]["error"]["code"], "node_lost");
+}
+
+#[actix_rt::test]
+async fn a_request_waits_once_for_a_store_that_hangs_whatever_it_goes_on_from() {
+    let nodes = Nodes::start(Script::always(Reply::default()), Wire::Responses);
+    let [here, _] = &nodes.nodes;
+    nodes.stores[0].set_delays([Duration::from_secs(20)]);
+    let sealed = |number: usize| json!({"type": "reasoning", "id": format!("rs_{number}"), "summary": [], "encrypted_content": format!("sealed {number}")});
+    let mut input: Vec<Value> = (0..16).map(sealed).collect();
+    input.push(json!({"role": "user", "content": "hi"}));
+    let body = json!({"model": "m", "input": input, "store": false}).to_string();
+    let began = Instant::now();
+    let (status, _, body) = post(here, "/v1/responses", "", &body).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    // It is not asked for all that a request can name.
+    nodes.stores[0].set_delays([]);
+    let reference =
+        |number: usize| json!({"type": "item_reference", "id": format!("msg_{number}")});
+    let input: Vec<_> = (0..5000).map(reference).collect();
+    let before = nodes.stores[0].calls("find");
+    let body = json!({"model": "m", "input": input}).to_string();
+    post(here, "/v1/responses", "", &body).await;
+    let asked = nodes.stores[0].calls("find") - before;
+    assert!((1..=1000).contains(&asked), "{asked}");
 }
 
 #[actix_rt::test]

@@ -24,6 +24,9 @@ use crate::{
 /// How many turns a conversation may have that goes on by ids.
 const MAX_TURNS: usize = 1000;
 
+/// How many answers are read at a store that nodes share for the items that one request refers to.
+const MAX_READ: usize = 1000;
+
 impl Answers {
     pub(super) fn remember(&self, answer: &Answer, text: &str) {
         if let Some(maker) = answer.maker().cloned() {
@@ -105,6 +108,11 @@ impl Answers {
         Ok(made)
     }
 
+    /// Whether this node knows who gave this client this text, without a look at the store.
+    pub(in crate::relay) fn knows_maker(&self, client: &Client, text: &str) -> bool {
+        self.inner.makers.find(client, text).is_some()
+    }
+
     /// Who gave this client an item with this id, or what is sealed so.
     pub(in crate::relay) async fn maker(
         &self,
@@ -135,10 +143,19 @@ impl Answers {
         ids: &[&str],
     ) -> Result<HashMap<String, Value>, ReadError> {
         let mut found = HashMap::new();
+        let most = match self.inner.storage.is_shared {
+            true => MAX_READ,
+            false => usize::MAX,
+        };
+        let mut read = 0;
         for id in ids {
             if found.contains_key(*id) {
                 continue;
             }
+            if read == most {
+                break;
+            }
+            read += 1;
             let Some(made) = self.made(client, id).await? else {
                 continue;
             };

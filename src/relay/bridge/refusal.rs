@@ -32,6 +32,12 @@ pub(in crate::relay) fn no_conversation(id: &str) -> ApiError {
     )
 }
 
+/// More items than are looked for at a store.
+pub(in crate::relay) fn too_many_references() -> ApiError {
+    let message = "The input has more references to items than this node of the relay looks for at once: bring the items themselves.";
+    invalid(message, Some("input"))
+}
+
 /// What a request goes on from may be there, but can't be read.
 pub(in crate::relay) fn store_unavailable() -> ApiError {
     let message = "The store that keeps responses does not answer: what this request goes on from can not be read now.";
