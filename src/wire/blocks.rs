@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Run {
     pub(crate) bytes: Bytes,
     pub(crate) attempt: u32,
+    /// Whether they came out of a store that has them.
+    pub(crate) is_stored: bool,
     pub(crate) blocks: SmallVec<[BlockEnd; 1]>,
 }
 
@@ -46,6 +48,7 @@ impl Run {
         let mut part = Self {
             bytes: Bytes::new(),
             attempt: self.attempt,
+            is_stored: self.is_stored,
             blocks: SmallVec::new(),
         };
         let mut bytes = None;
@@ -107,6 +110,8 @@ pub(crate) struct BlockReader {
     blocks: Blocks,
     /// How many bytes they have.
     bytes: usize,
+    /// How many of the events beside them were read from blocks: none of those that the end made.
+    read: usize,
 }
 
 /// No block of use is shorter; for how many there is room.
@@ -122,6 +127,7 @@ impl BlockReader {
             attempt,
             blocks: Blocks::default(),
             bytes: 0,
+            read: 0,
         }
     }
 
@@ -135,8 +141,6 @@ impl BlockReader {
         let (mut at, mut terminal) = (0, None);
         // Of the blocks that lie behind each other here.
         let mut run = 0..0;
-        // What a body repeats that goes on with another was handed on before.
-        let mut is_repeated = decoder.is_catching_up();
         let mut blocks = SmallVec::new();
         while at < chunk.len() && terminal.is_none() {
             if self.splitter.is_between_blocks() {
@@ -167,11 +171,17 @@ impl BlockReader {
                 Err(error) => return Some(too_large(error)),
             };
             let before = out.len();
+            let was_catching_up = decoder.is_catching_up();
             let bytes = &chunk[at..at + split.taken];
             terminal = decoder.feed(bytes, out);
-            // Nor is one handed on that shows that others are missing.
-            is_repeated = is_repeated && decoder.is_catching_up();
-            if is_repeated {
+            // What a body repeats that goes on with another was handed on before; nor is a block handed on that shows that others are
+            // missing. Some say something new without a number.
+            let is_news = match &terminal {
+                None => out.len() > before,
+                Some(Terminal::Completed(_) | Terminal::Incomplete(_)) => true,
+                Some(Terminal::Failed(_)) => false,
+            };
+            if was_catching_up && decoder.is_catching_up() && !is_news {
                 at += split.taken;
                 continue;
             }
@@ -196,6 +206,7 @@ impl BlockReader {
             at += split.taken;
         }
         self.push(chunk.slice(run), blocks);
+        self.read = out.len();
         let limit = self.limits.max_event_bytes;
         if terminal.is_none() && out.is_empty() && self.bytes > limit {
             // They wait for an event, and for how many of them is nobody's to say.
@@ -228,11 +239,18 @@ impl BlockReader {
         decoder: &mut StreamDecoder,
         out: &mut Vec<ResponseEvent>,
     ) -> Option<Terminal> {
+        let before = out.len();
         let terminal = decoder.end_of_stream(out);
         if let Some(block) = self.splitter.finish()
             && has_whole_data(&block, self.limits)
         {
-            self.push_one(block, out.len());
+            let mut event = out.len();
+            if event > before && decoder.resume_point().is_some() {
+                // Where another body goes on, the end made none.
+                self.read = event;
+                event -= 1;
+            }
+            self.push_one(block, event);
         }
         terminal
     }
@@ -250,9 +268,14 @@ impl BlockReader {
         }
     }
 
+    /// How many of the events that were read since the last time were read from blocks.
+    pub(crate) fn read_events(&self) -> usize {
+        self.read
+    }
+
     /// Takes out what there is.
     pub(crate) fn take(&mut self) -> Blocks {
-        self.bytes = 0;
+        (self.bytes, self.read) = (0, 0);
         mem::take(&mut self.blocks)
     }
 
@@ -269,6 +292,7 @@ impl BlockReader {
         self.blocks.runs.push(Run {
             bytes,
             attempt: self.attempt,
+            is_stored: false,
             blocks,
         });
     }

@@ -5,7 +5,8 @@ use std::{mem, sync::Arc};
 use super::spec::{Attempt, KeptResponse, RequestSpec};
 use crate::{
     actors::audience::{Audience, resumption::Resumption},
-    wire::{StreamDecoder, Wire},
+    provider::Provider,
+    wire::{Quirks, StreamDecoder, Wire},
 };
 
 /// The decoder of an attempt, and the attempt that the answer begins with which it reads.
@@ -26,17 +27,18 @@ pub(super) fn decoder_for(attempt: &Attempt, audience: &mut Audience) -> (Stream
 
 fn fresh(spec: &RequestSpec) -> StreamDecoder {
     let kept = spec.kept.get();
-    decoder_of(spec, spec.provider.wire, kept.map(|kept| &**kept))
+    let Provider { wire, quirks, .. } = &*spec.provider;
+    decoder_of(spec, *wire, quirks, kept.map(|kept| &**kept))
 }
 
 /// One that has read nothing.
 pub(super) fn decoder_of(
     spec: &RequestSpec,
     wire: Wire,
+    quirks: &Quirks,
     kept: Option<&KeptResponse>,
 ) -> StreamDecoder {
-    let decoder = StreamDecoder::new(wire, spec.stream.limits);
-    let mut decoder = decoder.with_quirks(&spec.provider.quirks);
+    let mut decoder = StreamDecoder::new(wire, spec.stream.limits).with_quirks(quirks);
     if let Some(kept) = kept {
         decoder.set_resumable();
         if let Some(from) = &kept.from {

@@ -170,14 +170,22 @@ impl StreamActor {
             match terminal {
                 // Nor does a block go out that quotes the key which was refused; the error says the same without it.
                 Terminal::Failed(_) => blocks.cut_at(|block| self.secrets.are_quoted_in(block)),
-                _ => blocks.complete(self.spec.provider.wire, self.events.len()),
+                _ => {
+                    let written = match &stage {
+                        Stage::Stored(replay) => replay.attempt.as_ref().map(|it| it.wire),
+                        _ => None,
+                    };
+                    let wire = written.unwrap_or(self.spec.provider.wire);
+                    blocks.complete(wire, self.events.len());
+                }
             }
         }
+        let read = self.blocks.as_ref().map_or(0, |it| it.read_events());
         self.hand_over_blocks();
         match terminal {
             Terminal::Failed(mut error) => {
                 let audience = self.lease.audience();
-                audience.publish_before_failure(&mut self.events, now);
+                audience.publish_before_failure(&mut self.events, read, now);
                 self.decoder.complete(&mut error);
                 let details = error.details_mut();
                 if details.request_id.is_none() {
@@ -279,7 +287,10 @@ impl StreamActor {
                     let Refusal {
                         error, rate_limits, ..
                     } = refusal;
-                    let limits = rate_limits.into_iter().map(Arc::new);
+                    // See `record_head`.
+                    let is_numbered = self.goes_on && self.lease.audience().is_recorded();
+                    let limits = rate_limits.into_iter().filter(|_| !is_numbered);
+                    let limits = limits.map(Arc::new);
                     self.events.extend(limits.map(ResponseEvent::RateLimits));
                     return self.fail(error, now, span, ctx);
                 }

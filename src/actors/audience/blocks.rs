@@ -116,23 +116,52 @@ impl Audience {
         }
     }
 
+    /// Those that wait were read from a store.
+    pub(crate) fn note_stored_blocks(&mut self) {
+        for run in self.blocks.iter_mut().flat_map(|blocks| &mut blocks.runs) {
+            run.is_stored = true;
+        }
+    }
+
     /// Another attempt begins: what the one before gave beside its events is not delivered any more.
     pub(crate) fn forget_blocks(&mut self) {
         self.blocks = None;
     }
 
-    /// Publishes what came before a failure. The blocks behind it wait for what follows from that.
-    pub(crate) fn publish_before_failure(&mut self, events: &mut Vec<ResponseEvent>, now: Instant) {
-        let held = self.blocks.as_deref_mut().map(|blocks| {
-            let count = events.len();
-            let held = blocks.of_events(count..usize::MAX);
-            *blocks = blocks.of_events(0..count);
-            held
-        });
+    /// Publishes what came before a failure, of which so many events were read from blocks. The blocks behind it wait for what follows
+    /// from that.
+    pub(crate) fn publish_before_failure(
+        &mut self,
+        events: &mut Vec<ResponseEvent>,
+        read: usize,
+        now: Instant,
+    ) {
+        let mut made = match self.is_recorded() {
+            true => events.split_off(read.min(events.len())),
+            false => Vec::new(),
+        };
+        let held = self.split_blocks(events.len());
         self.publish(events, now);
         if let Some(held) = held {
             self.add_blocks(held);
         }
+        if made.is_empty() {
+            return;
+        }
+        let held = self.split_blocks(made.len());
+        // Whoever reads the blocks again does not end them, and so makes no such events.
+        self.publish_unread(&mut made, now);
+        if let Some(held) = held {
+            self.add_blocks(held);
+        }
+    }
+
+    /// Takes out the blocks behind so many of the events that are published next.
+    fn split_blocks(&mut self, count: usize) -> Option<Blocks> {
+        let blocks = self.blocks.as_deref_mut()?;
+        let held = blocks.of_events(count..usize::MAX);
+        *blocks = blocks.of_events(0..count);
+        Some(held)
     }
 
     /// Events were left out of those that are published next.

@@ -277,6 +277,8 @@ impl Audience {
         if let Some(end) = last.events.last() {
             self.tell_end(end);
         }
+        // It writes on by itself, if it has to; the request that lies with it need not be kept for that.
+        self.recording = None;
         if self.is_read_again {
             // Who asked for more than there is gets the end.
             let end = self.log.next() + (last.events.len() as u64).saturating_sub(1);
@@ -333,7 +335,7 @@ impl Audience {
             && held.poll(cx).is_ready()
             && let Some(held) = self.held.take()
         {
-            self.tell_of_store();
+            self.tell_of_store_at_the_end();
             self.conclude(held.last, now);
         }
         // Each time something moved, deliveries may have blocked anew, and those have no waker yet.

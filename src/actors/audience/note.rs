@@ -28,6 +28,9 @@ pub(crate) struct AttemptNote {
     /// Which server it is at, by the name of its provider.
     pub(crate) provider: String,
     pub(crate) wire: Wire,
+    /// Its provider's [quirk](crate::wire::Quirks::omits_finish_reason).
+    #[serde(default)]
+    pub(crate) omits_finish_reason: Option<bool>,
     /// The server's id of the request.
     pub(crate) request_id: Option<Id>,
     /// Whether it goes on with the answer of those before.

@@ -33,8 +33,8 @@ pub(crate) struct Recording {
     pub(super) is_taken_over: bool,
     /// Whether subscribers get blocks, too.
     pub(super) delivers_blocks: bool,
-    /// Whether the events that come next were read from a head.
-    pub(super) is_head: bool,
+    /// Whether the events that come next were read from no block.
+    pub(super) is_unread: bool,
     /// Whether the store knows it by the server's id.
     is_named: bool,
     /// Whether another process is to go on, and the end is only that of this one.
@@ -91,7 +91,7 @@ impl Recording {
             watcher: watcher.abort_handle(),
             is_taken_over,
             delivers_blocks: stored.delivers_blocks,
-            is_head: false,
+            is_unread: false,
             is_named: false,
             hands_over: false,
             is_behind: false,
@@ -113,9 +113,10 @@ impl Recording {
         });
         // What stands in the blocks of a failure is in its error; whoever read them would ask again what to do of it.
         let blocks = blocks.filter(|_| !is_own);
-        let is_noted = self.is_head || blocks.is_none();
-        let note = is_noted.then(|| block_of(&Note::Events(events.to_vec())));
         let runs = blocks.into_iter().flat_map(|blocks| &blocks.runs);
+        let mut runs = runs.filter(|run| !run.is_stored).peekable();
+        let is_noted = self.is_unread || runs.peek().is_none();
+        let note = is_noted.then(|| block_of(&Note::Events(events.to_vec())));
         let blocks = runs.flat_map(|run| run.parts().map(|(range, _)| run.bytes.slice(range)));
         let blocks = note.flatten().into_iter().chain(blocks);
         if !self.is_named {
@@ -163,6 +164,16 @@ impl Recording {
         };
         self.is_over = true;
         Some((true, error))
+    }
+}
+
+impl Recording {
+    /// The same, where the end is not held any longer: it may have come before the store was found to be behind.
+    pub(super) fn last_news(&mut self) -> Option<(bool, Option<StoreError>)> {
+        let news = self.news();
+        let is_told = news.is_some() || self.is_behind || self.is_over;
+        let is_missing = !is_told && !self.recorder.state().is_over();
+        news.or_else(|| is_missing.then_some((false, None)))
     }
 }
 

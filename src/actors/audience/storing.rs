@@ -7,7 +7,7 @@ use super::{
     note::{AttemptNote, Note},
     recording::{Last, Recording},
 };
-use crate::{protocol::ResponseEvent, wire::blocks::Blocks};
+use crate::{protocol::ResponseEvent, store::StoreError, wire::blocks::Blocks};
 
 impl Audience {
     /// What is delivered from now on is written, too.
@@ -33,14 +33,14 @@ impl Audience {
         }
     }
 
-    /// Publishes what the head of a response says.
-    pub(crate) fn publish_head(&mut self, events: &mut Vec<ResponseEvent>, now: Instant) {
+    /// Publishes events that were read from no block, whatever blocks wait.
+    pub(crate) fn publish_unread(&mut self, events: &mut Vec<ResponseEvent>, now: Instant) {
         if let Some(recording) = &mut self.recording {
-            recording.is_head = true;
+            recording.is_unread = true;
             self.publish(events, now);
         }
         if let Some(recording) = &mut self.recording {
-            recording.is_head = false;
+            recording.is_unread = false;
         }
     }
 
@@ -67,6 +67,16 @@ impl Audience {
     /// Tells observers that the store does not have what it should.
     pub(super) fn tell_of_store(&mut self) {
         let news = self.recording.as_mut().and_then(|it| it.news());
+        self.tell_news(news);
+    }
+
+    /// The same, before the end is published that waited for the store.
+    pub(super) fn tell_of_store_at_the_end(&mut self) {
+        let news = self.recording.as_mut().and_then(|it| it.last_news());
+        self.tell_news(news);
+    }
+
+    fn tell_news(&self, news: Option<(bool, Option<StoreError>)>) {
         if let Some((is_over, error)) = news {
             let (request, why) = (self.request, error.as_ref());
             tracing::warn!(%request, is_over, error = ?why, "a stream is not written to its store");

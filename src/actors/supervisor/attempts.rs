@@ -22,6 +22,8 @@ pub(super) struct Standing {
     pub(super) is_begun: bool,
     /// The server was asked to go on with it, and does not. Of another answer that says nothing.
     pub(super) is_refused: bool,
+    /// It is one that another process began, and its server does not go on with it, or not any more.
+    pub(super) is_lost: bool,
 }
 
 #[derive(Default)]
@@ -63,14 +65,14 @@ impl Attempts {
     }
 
     /// Completes the error of the attempt that has just failed with what it could not know, and asks the policy, which is told
-    /// what there is of the answer, and whether the attempt's auth `can_refresh`. While `closing`, nothing is tried again.
+    /// what there is of the answer, and whether the attempt's auth `can_refresh`. Behind one that `is_last` nothing is tried again.
     pub(crate) fn judge(
         &mut self,
         spec: &RequestSpec,
         mut error: ApiError,
         standing: Standing,
         can_refresh: bool,
-        closing: bool,
+        is_last: bool,
     ) -> (Arc<ApiError>, RetryDecision) {
         spec.complete(&mut error, self.number);
         self.failures.push(AttemptFailure {
@@ -88,7 +90,7 @@ impl Attempts {
             is_refused: standing.is_refused,
             can_refresh: can_refresh && !self.refreshed,
         };
-        let mut decision = match closing {
+        let mut decision = match is_last {
             true => RetryDecision::GiveUp,
             false => spec.retry.decide(&error, context),
         };

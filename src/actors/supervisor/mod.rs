@@ -174,22 +174,27 @@ impl StreamSupervisor {
             return;
         };
         let now = Instant::now();
-        if request.is_reading {
+        let standing = request.standing(&mut listener, &error, now);
+        if request.is_reading && standing.resumes {
             // It was none at a server.
             request.attempts.move_on();
         }
-        let standing = request.standing(&mut listener, &error, now);
+        // What is stored is not read a second time: its events were delivered, and by now it may be this request that writes it.
+        let is_last = closing || (request.spec.is_read_again() && !standing.resumes);
         if let Listener::Audience(audience) = &mut listener
             && closing
             && standing.resumes
         {
             audience.hand_over();
         }
+        if standing.is_lost {
+            resuming::lose(&mut error);
+        }
         error.details_mut().output_delivered = standing.output_delivered;
         let (error, decision) =
             request
                 .attempts
-                .judge(&request.spec, error, standing, can_refresh, closing);
+                .judge(&request.spec, error, standing, can_refresh, is_last);
         let next = request.next_provider(&error, decision, &listener);
         let next = next.filter(|_| !closing);
         if let Some(observers) = listener.watch() {

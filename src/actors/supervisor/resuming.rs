@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{attempts::Standing, requests::Request};
 use crate::{
     actors::audience::{Audience, listener::Listener},
-    protocol::error::ApiError,
+    protocol::error::{ApiError, ErrorKind},
 };
 
 impl Request {
@@ -23,8 +23,10 @@ impl Request {
             return Standing::default();
         };
         let is_refused = self.is_resuming && audience.resumption.is_some() && is_refusal(error);
+        let mut is_lost = false;
         if is_refused || is_too_old(audience, self.spec.retry.resume_window, now) {
-            audience.resumption = None;
+            let given_up = audience.resumption.take();
+            is_lost = given_up.is_some() && self.spec.is_read_again();
         }
         let resumes = audience.resumption.is_some();
         // Nothing else is to be asked for than what was refused.
@@ -37,6 +39,7 @@ impl Request {
             resumes,
             is_begun: !resumes && (output_delivered || is_accepted),
             is_refused: is_refused && !is_all,
+            is_lost,
         }
     }
 }
@@ -54,4 +57,14 @@ fn is_refusal(error: &ApiError) -> bool {
 fn is_too_old(audience: &Audience, window: Option<Duration>, now: Instant) -> bool {
     let accepted_at = audience.accepted_at();
     window.is_some_and(|window| accepted_at.is_some_and(|at| now - at >= window))
+}
+
+/// What became of an answer that another process began and its server does not go on with: in the server's words, with all that it said.
+pub(super) fn lose(error: &mut ApiError) {
+    let details = error.details_mut();
+    details.kind = ErrorKind::NodeLost;
+    details.message = format!(
+        "the process that wrote the stream is gone, and its server does not go on with the answer: {}",
+        details.message
+    );
 }

@@ -20,10 +20,13 @@ impl StreamSupervisor {
             return;
         };
         let waiting = !self.tended.is_empty() && !closing.grace_is_over;
+        if self.live > 0 || waiting {
+            return;
+        }
         // For a moment only: the store is to have their ends, or that another process may go on with them.
         let mut states = self.requests.values().map(|request| &request.state);
         let is_held = self.config.store.is_some() && states.any(State::holds_end);
-        if self.live > 0 || waiting || is_held {
+        if is_held {
             return;
         }
         // The tasks that wait with deliveries end with their arbiters: the end goes round them.

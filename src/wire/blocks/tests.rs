@@ -290,3 +290,56 @@ proptest! {
         prop_assert_eq!(format!("{end:?}"), format!("{plain_end:?}"));
     }
 }
+
+#[test]
+fn what_a_body_repeats_that_goes_on_is_left_out_and_nothing_that_says_more() {
+    let numbered = |number: u64, event: String| {
+        let rest = event.strip_prefix("data: {").expect("an event");
+        format!("data: {{\"sequence_number\":{number},{rest}")
+    };
+    let created = numbered(0, CREATED.split_once('\n').expect("two lines").1.to_owned());
+    let whole =
+        "data: {\"id\":\"r\",\"object\":\"response\",\"status\":\"completed\",\"output\":[]}\n\n";
+    let cut = whole.replace("completed", "incomplete");
+    let note = "data: {\"type\":\"strange\",\"note\":1}\n\n";
+    let late = numbered(9, delta("z"));
+    let [a, b, c] = ["a", "b", "c"].map(delta);
+    let (a, b, c) = (numbered(1, a), numbered(2, b), numbered(3, c));
+    let cases: [(Vec<&str>, Vec<&str>); 8] = [
+        (vec![&c], vec![&c]),
+        (vec![&created, &a, &b, &c], vec![&c]),
+        (vec![whole], vec![whole]),
+        (vec![&a, &b, whole], vec![whole]),
+        (vec![&cut], vec![&cut]),
+        (vec![note, &b, &c], vec![note, &c]),
+        (vec![note, &b, whole], vec![note, whole]),
+        (vec![&b, &late], vec![]),
+    ];
+    for (body, expected) in cases {
+        for bytes in [1, 7, 1_000] {
+            let limits = StreamLimits::default();
+            let mut decoder = StreamDecoder::new(Wire::Responses, limits);
+            decoder.set_resumable();
+            let mut events = Vec::new();
+            let before = [&*created, &a, &b].concat();
+            assert!(decoder.feed(before.as_bytes(), &mut events).is_none());
+            decoder.resume(limits.sse);
+            let mut reader = BlockReader::new(limits.sse, 1);
+            let chunks = self::cut(&body.concat(), bytes);
+            let end = { chunks.iter() }.find_map(|it| reader.feed(&mut decoder, it, &mut events));
+            let is_whole = body.last() == Some(&whole);
+            assert_eq!(
+                matches!(end, Some(Terminal::Completed(_))),
+                is_whole,
+                "{end:?}"
+            );
+            let blocks = reader.take();
+            let of_run = |run: &Run| -> Vec<_> {
+                let parts = run.parts();
+                parts.map(|(range, _)| run.bytes.slice(range)).collect()
+            };
+            let found: Vec<_> = blocks.runs.iter().flat_map(of_run).collect();
+            assert_eq!(found, expected, "{body:?} at {bytes}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! A stream outlives the process that asked for it.
 
+mod going_on;
 mod process;
 
 use std::{
@@ -103,6 +104,14 @@ fn chat(texts: &[&str]) -> Vec<String> {
     texts.chain(ends).collect()
 }
 
+/// A chunk of text with a value that each has anew.
+fn timed(number: usize) -> String {
+    let choice = json!({"index": 0, "delta": {"content": "x"}, "finish_reason": null});
+    let chunk =
+        json!({"id": "chat_1", "model": "m", "choices": [choice], "timings": {"n": number}});
+    format!("data: {chunk}\n\n")
+}
+
 async fn read(process: &Process, cursor: Cursor) -> Events {
     let stream = process.runtime.read_stored(key(), cursor).await;
     stream.expect("an accepted request").collect().await
@@ -190,6 +199,22 @@ async fn every_answer_is_read_again_with_the_events_and_the_end_that_it_had() {
             "chat that is cut",
             Wire::Chat,
             vec![Exchange::stream(chat(&["Hel", "lo"])[..2].concat())],
+            StreamEnd::Failed,
+        ),
+        (
+            "chat that is cut, with a last word",
+            Wire::Chat,
+            vec![Exchange::stream((0..20).map(timed).collect::<String>())],
+            StreamEnd::Failed,
+        ),
+        (
+            "chat that is cut in silence",
+            Wire::Chat,
+            vec![
+                Exchange::stream((0..19).map(timed).collect::<String>())
+                    .wait(Duration::from_secs(1))
+                    .chunk("data: {\"timings\":{\"n\":19}}\n\n"),
+            ],
             StreamEnd::Failed,
         ),
         (

@@ -40,6 +40,14 @@ const GONE: u8 = 2;
 /// The store takes its time.
 const SLOW: u8 = 3;
 
+/// What is written comes late to who follows it.
+const LATE: u8 = 4;
+/// The store has a defect.
+const PANICS: u8 = 5;
+
+/// Longer than a claim and what is waited behind it.
+const LAG: Duration = Duration::from_secs(15);
+
 const DELAY: Duration = Duration::from_millis(20);
 
 impl Way {
@@ -62,6 +70,14 @@ impl Way {
         self.state.store(SLOW, Ordering::SeqCst);
     }
 
+    pub(super) fn lag(&self) {
+        self.state.store(LATE, Ordering::SeqCst);
+    }
+
+    pub(super) fn panic(&self) {
+        self.state.store(PANICS, Ordering::SeqCst);
+    }
+
     pub(super) fn vanish(&self) {
         self.state.store(GONE, Ordering::SeqCst);
     }
@@ -71,7 +87,8 @@ impl Way {
         ask: impl Future<Output = Result<T, StoreError>> + Send + 'a,
     ) -> StoreFuture<'a, T> {
         match self.state.load(Ordering::SeqCst) {
-            OPEN => Box::pin(ask),
+            OPEN | LATE => Box::pin(ask),
+            PANICS => panic!("a scripted panic of a store"),
             SLOW => Box::pin(async {
                 tokio::time::sleep(DELAY).await;
                 ask.await
@@ -99,7 +116,7 @@ impl StreamStore for Way {
 
     fn append<'a>(&'a self, claim: &'a Claim, append: Append) -> StoreFuture<'a, u64> {
         match self.state.load(Ordering::SeqCst) {
-            OPEN | SLOW => self.on(async { self.store.append(claim, append).await }),
+            OPEN | SLOW | LATE => self.on(async { self.store.append(claim, append).await }),
             _ => self.on(pending()),
         }
     }
@@ -110,8 +127,19 @@ impl StreamStore for Way {
 
     fn tail(&self, stream: &StreamKey, from: u64) -> StoreTail {
         let state = self.state.clone();
-        let tail = self.store.tail(stream, from);
-        Box::pin(tail.take_while(move |_| ready(state.load(Ordering::SeqCst) == OPEN)))
+        assert_ne!(state.load(Ordering::SeqCst), PANICS, "a scripted panic");
+        let is_late = state.load(Ordering::SeqCst) == LATE;
+        let tail = self
+            .store
+            .tail(stream, from)
+            .then(move |entries| async move {
+                if is_late {
+                    tokio::time::sleep(LAG).await;
+                }
+                entries
+            });
+        let is_open = move || matches!(state.load(Ordering::SeqCst), OPEN | LATE);
+        Box::pin(tail.take_while(move |_| ready(is_open())))
     }
 
     fn cancel<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()> {

@@ -26,7 +26,7 @@ use crate::{
         error::{ApiError, ErrorKind, Phase},
     },
     store::{Claim, StreamEnd, recorder::Begin},
-    wire::{Terminal, blocks::BlockReader},
+    wire::{Quirks, Terminal, blocks::BlockReader},
 };
 
 impl StreamActor {
@@ -72,6 +72,10 @@ impl StreamActor {
                     return true;
                 }
                 Next::Orphan(claim, blocks) => {
+                    // The store has what was read by now, and does not get it a second time.
+                    self.publish(cx, now);
+                    self.hand_over_blocks();
+                    self.lease.audience().note_stored_blocks();
                     let error = self.take_over(&claim, blocks);
                     self.on_over(Over::Terminal(Terminal::Failed(error)), now, span, ctx);
                     return true;
@@ -131,8 +135,15 @@ impl StreamActor {
         } else {
             self.lease.audience().forget_blocks();
             self.began_with = attempt.number;
-            let kept = attempt.kept.as_deref();
-            self.decoder = resuming::decoder_of(&self.spec, attempt.wire, kept);
+            let (ours, kept) = (&self.spec.provider.quirks, attempt.kept.as_deref());
+            // Those of the provider that wrote it.
+            let quirks = Quirks {
+                omits_finish_reason: attempt
+                    .omits_finish_reason
+                    .unwrap_or(ours.omits_finish_reason),
+                ..Quirks::default()
+            };
+            self.decoder = resuming::decoder_of(&self.spec, attempt.wire, &quirks, kept);
             if self.blocks.is_some() {
                 self.blocks = Some(Box::new(BlockReader::new(limits.sse, attempt.number)));
             }

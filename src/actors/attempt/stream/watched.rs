@@ -29,7 +29,8 @@ impl StreamActor {
         }
     }
 
-    /// Writes that the answer of this attempt begins, and what its head says.
+    /// Writes that the answer of this attempt begins, and what its head says. That of one that goes on says nothing of it: an event without
+    /// a block would have a number that the next has for whoever saw more than the store has.
     pub(super) fn record_head(&mut self, now: Instant) {
         let Self { spec, lease, .. } = self;
         let (number, resumes) = (lease.attempt(), self.goes_on);
@@ -40,10 +41,14 @@ impl StreamActor {
             provider: spec.provider.name().to_owned(),
             wire: spec.provider.wire,
             request_id: id.map(|id| (&*self.secrets.hide(id)).into()),
+            omits_finish_reason: Some(spec.provider.quirks.omits_finish_reason),
             resumes,
             kept: spec.kept.get().cloned(),
         });
-        audience.publish_head(&mut self.events, now);
+        if resumes {
+            self.events.clear();
+        }
+        audience.publish_unread(&mut self.events, now);
     }
 
     pub(super) fn tell_refusal(&mut self, refusal: &Refusal) {
