@@ -1,6 +1,6 @@
 //! The conversation's items as Chat messages.
 
-use std::mem;
+use std::{collections::HashMap, mem};
 
 use serde_json::{Map, Value};
 
@@ -16,6 +16,9 @@ use crate::{
     wire::quirks::Quirks,
 };
 
+/// The role of what a tool has given.
+const TOOL: &str = "tool";
+
 /// Writes the instructions and the conversation as messages.
 pub(super) fn messages<'a>(
     prompt: &'a Prompt,
@@ -23,6 +26,7 @@ pub(super) fn messages<'a>(
 ) -> Result<Vec<Message<'a>>, ApiError> {
     let mut conversation = Conversation {
         messages: Vec::new(),
+        calls: HashMap::new(),
         reasoning: String::new(),
         reasoning_extra: Extra::default(),
         quirks,
@@ -46,14 +50,18 @@ pub(super) fn messages<'a>(
         conversation.add(item, is_replayed)?;
     }
     conversation.place_reasoning();
-    for message in &conversation.messages {
+    let messages = conversation.in_a_row();
+    for message in &messages {
         message.extra.refuse_own(|name| message.writes(name))?;
     }
-    Ok(conversation.messages)
+    Ok(messages)
 }
 
 struct Conversation<'a> {
+    /// Each with the messages of tools behind it.
     messages: Vec<Message<'a>>,
+    /// Which of them each call is in; of several with one id the last.
+    calls: HashMap<&'a str, usize>,
     quirks: &'a Quirks,
     /// Reasoning that waits for the message it led to: its text, and what a server needs back beside that.
     reasoning: String,
@@ -74,12 +82,16 @@ impl<'a> Conversation<'a> {
                     (role, _) => role.as_str(),
                 };
                 let content = message.content.as_ref().map(ChatContent::of).transpose()?;
-                self.messages.push(Message {
+                let message = Message {
                     role,
                     content: Some(content.unwrap_or(ChatContent::Text("".into()))),
                     extra: Extra::of(&message.extra),
                     ..Message::default()
-                });
+                };
+                match role {
+                    TOOL => self.add_behind(self.messages.len().saturating_sub(1), message),
+                    _ => self.messages.push(message),
+                }
                 Ok(())
             }
             ResponseItem::Reasoning(reasoning) => {
@@ -212,14 +224,16 @@ impl<'a> Conversation<'a> {
         extra.refuse_own(|name| matches!(name, "id" | "type" | "function" | "custom"))?;
         let call = Call { id, tool, extra };
         self.open_answer(true).tool_calls.push(call);
+        self.calls.insert(id, self.messages.len() - 1);
         Ok(())
     }
 
     /// The assistant's message that goes on: the last one, for a call or where calls came before; else a new one.
     fn open_answer(&mut self, is_call: bool) -> &mut Message<'a> {
-        let goes_on = self.messages.last().is_some_and(|last| {
-            last.role == "assistant" && (is_call || !last.tool_calls.is_empty())
-        });
+        let goes_on = self
+            .messages
+            .last()
+            .is_some_and(|last| last.is_open_answer() && (is_call || !last.tool_calls.is_empty()));
         if !goes_on {
             // Reasoning in front of this message led to it, not to the one before.
             self.messages.push(Message {
@@ -243,28 +257,37 @@ impl<'a> Conversation<'a> {
             return Err(invalid("an output does not say which call it answers"));
         };
         self.place_reasoning();
-        let has_call =
-            |message: &Message<'_>| message.tool_calls.iter().any(|call| call.id == call_id);
-        let position = match self.messages.iter().rposition(has_call) {
-            Some(call) => {
-                let outputs = self.messages[call + 1..]
-                    .iter()
-                    .take_while(|message| message.role == "tool");
-                call + 1 + outputs.count()
-            }
-            None => self.messages.len(),
+        let output = Message {
+            role: TOOL,
+            content: Some(ChatContent::of_output(output)?),
+            tool_call_id: Some(call_id),
+            extra: Extra::of(extra),
+            ..Message::default()
         };
-        self.messages.insert(
-            position,
-            Message {
-                role: "tool",
-                content: Some(ChatContent::of_output(output)?),
-                tool_call_id: Some(call_id),
-                extra: Extra::of(extra),
-                ..Message::default()
-            },
-        );
+        let call = self.calls.get(call_id).copied();
+        let last = self.messages.len().saturating_sub(1);
+        self.add_behind(call.unwrap_or(last), output);
         Ok(())
+    }
+
+    /// Adds the message of a tool behind this message and those of tools that follow it.
+    fn add_behind(&mut self, position: usize, message: Message<'a>) {
+        match self.messages.get_mut(position) {
+            Some(before) => before.outputs.push(message),
+            None => self.messages.push(message),
+        }
+    }
+
+    /// All messages as they are sent.
+    fn in_a_row(self) -> Vec<Message<'a>> {
+        let outputs = self.messages.iter().map(|message| message.outputs.len());
+        let mut row = Vec::with_capacity(self.messages.len() + outputs.sum::<usize>());
+        for mut message in self.messages {
+            let outputs = mem::take(&mut message.outputs);
+            row.push(message);
+            row.extend(outputs);
+        }
+        row
     }
 
     /// Gives the reasoning that waits to the last message, if that is the assistant's.
@@ -272,7 +295,7 @@ impl<'a> Conversation<'a> {
         let text = mem::take(&mut self.reasoning);
         let extra = mem::take(&mut self.reasoning_extra);
         let last = self.messages.last_mut();
-        let Some(last) = last.filter(|last| last.role == "assistant") else {
+        let Some(last) = last.filter(|last| last.is_open_answer()) else {
             return;
         };
         last.extra.merge(extra);

@@ -21,6 +21,8 @@ pub(super) struct Message<'a> {
     pub(super) tool_calls: Vec<Call<'a>>,
     pub(super) tool_call_id: Option<&'a str>,
     pub(super) extra: Extra<'a>,
+    /// The messages of tools behind it, until all are put in a row.
+    pub(super) outputs: Vec<Self>,
 }
 
 /// What a message says.
@@ -95,6 +97,11 @@ pub(super) struct Custom<'a> {
 }
 
 impl Message<'_> {
+    /// Whether it is the model's, and what the model says next belongs to it: no tool has answered behind it.
+    pub(super) fn is_open_answer(&self) -> bool {
+        self.role == "assistant" && self.outputs.is_empty()
+    }
+
     /// Whether the message writes a field of that name itself.
     pub(super) fn writes(&self, name: &str) -> bool {
         match name {

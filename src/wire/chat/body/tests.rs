@@ -340,6 +340,106 @@ fn an_output_follows_the_message_of_its_call() {
 }
 
 #[test]
+fn outputs_follow_in_the_order_in_which_they_came() {
+    let tool = || json!({"type": "message", "role": "tool", "content": "own"});
+    let user = || json!({"type": "message", "role": "user", "content": "wait"});
+    let of_tool = || json!({"role": "tool", "content": "own"});
+    let calls = |ids: &[&str]| {
+        let calls: Vec<_> = ids.iter().map(|id| chat_call(id)).collect();
+        json!({"role": "assistant", "content": null, "tool_calls": calls})
+    };
+    let said = || json!({"role": "user", "content": "wait"});
+    for (items, expected) in [
+        // Without its call it stays where it is, and those of calls before it go behind it.
+        (
+            json!([
+                call("a"),
+                output("lost"),
+                output("a"),
+                tool(),
+                output("a"),
+                user(),
+                output("a")
+            ]),
+            json!([
+                calls(&["a"]),
+                chat_output("lost"),
+                chat_output("a"),
+                of_tool(),
+                chat_output("a"),
+                chat_output("a"),
+                said()
+            ]),
+        ),
+        (
+            json!([output("lost"), tool(), output("late"), call("late")]),
+            json!([
+                chat_output("lost"),
+                of_tool(),
+                chat_output("late"),
+                calls(&["late"])
+            ]),
+        ),
+        (
+            json!([user(), tool(), call("a")]),
+            json!([said(), of_tool(), calls(&["a"])]),
+        ),
+        // Of several calls with one id the last is meant.
+        (
+            json!([call("a"), user(), call("a"), user(), output("a")]),
+            json!([
+                calls(&["a"]),
+                said(),
+                calls(&["a"]),
+                chat_output("a"),
+                said()
+            ]),
+        ),
+        // What the model says behind an output is another message.
+        (
+            json!([
+                call("a"),
+                output("a"),
+                answer("x"),
+                tool(),
+                answer("y"),
+                call("b")
+            ]),
+            json!([
+                calls(&["a"]), chat_output("a"), {"role": "assistant", "content": "x"}, of_tool(),
+                {"role": "assistant", "content": "y", "tool_calls": [chat_call("b")]},
+            ]),
+        ),
+    ] {
+        assert_eq!(messages_of(items.clone()), expected, "{items}");
+    }
+}
+
+/// Nothing is looked for in, or moved behind, what there is: else these would take minutes.
+#[test]
+fn as_many_outputs_as_may_be_find_their_calls() {
+    const COUNT: usize = 20_000;
+    let ids: Vec<_> = (0..COUNT).map(|number| format!("call_{number}")).collect();
+    let lost: Vec<_> = ids.iter().map(|id| output(id)).collect();
+    let expected: Vec<_> = ids.iter().map(|id| chat_output(id)).collect();
+    assert_eq!(
+        messages_of(lost.clone().into()),
+        Value::from(expected.clone())
+    );
+    let together = ids.iter().map(|id| call(id)).chain(lost.clone());
+    let found = messages_of(together.collect());
+    assert_eq!(found.as_array().expect("messages")[1..], expected);
+    let user = json!({"type": "message", "role": "user", "content": "wait"});
+    let apart = ids.iter().flat_map(|id| [call(id), user.clone()]);
+    let found = messages_of(apart.chain(lost).collect());
+    let found = found.as_array().expect("messages");
+    assert_eq!(found.len(), COUNT * 3);
+    for (messages, output) in found.chunks(3).zip(&expected) {
+        assert_eq!(messages[1], *output);
+    }
+}
+
+#[test]
 fn custom_calls_and_outputs_with_parts_have_their_forms() {
     assert_eq!(
         messages_of(json!([
