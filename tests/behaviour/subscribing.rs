@@ -444,6 +444,36 @@ async fn what_is_kept_of_ended_requests_is_counted_with_their_headers() {
     assert!((20..=32).contains(&kept), "{kept}");
 }
 
+#[actix_rt::test]
+async fn what_is_kept_of_ended_requests_is_counted_with_what_holds_their_events() {
+    const EVENTS: usize = 100;
+    const BOUND: usize = 1024 * 1024;
+    // What lies beside an event that came alone: the request's name, numbers, counts and its place.
+    const BESIDE: usize = 64;
+    let exchanges = (0..200).map(|_| {
+        let mut exchange = Exchange::stream(created());
+        for _ in 0..EVENTS {
+            exchange = exchange.wait(Duration::from_millis(1)).chunk(delta("x"));
+        }
+        exchange.chunk(completed())
+    });
+    let (runtime, _) = start_with(exchanges, |config| config.retain_bytes = BOUND);
+    let mut requests = Vec::new();
+    for _ in 0..200 {
+        let stream = runtime.submit(SubmitRequest::new(prompt())).await.unwrap();
+        requests.push(stream.request());
+        let events: Vec<_> = stream.collect().await;
+        assert!(events.len() >= EVENTS);
+    }
+    settle().await;
+    let mut kept = 0;
+    for request in requests {
+        kept += usize::from(is_kept(&runtime, request).await);
+    }
+    let least = kept * EVENTS * (size_of::<ResponseEvent>() + BESIDE);
+    assert!((BOUND / 2..=BOUND).contains(&least), "{kept} hold {least}");
+}
+
 /// Whatever way it listens, not sixteen of them wait for it.
 #[actix_rt::test]
 async fn large_events_are_read_one_by_one_for_a_subscriber_that_takes_none() {

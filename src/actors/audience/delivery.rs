@@ -30,6 +30,9 @@ pub struct Delivery {
 /// then holds 4 MiB at most, and one larger delivery. As much is read from a body before what it held is delivered.
 const LARGE_BYTES: usize = 256 * 1024;
 
+/// The counts of what is shared, and what the allocator adds.
+const ALLOCATION_BYTES: usize = 32;
+
 /// Consecutive events, as they were published or put together again.
 pub(crate) struct Batch {
     request: RequestId,
@@ -60,6 +63,15 @@ impl Batch {
 
     pub(super) fn end(&self) -> u64 {
         self.first + self.events.len() as u64
+    }
+
+    /// What it holds, itself included.
+    pub(super) fn held_bytes(&self) -> usize {
+        let inline = match self.events.spilled() {
+            true => 0,
+            false => size_of_val(&self.events[..]),
+        };
+        size_of::<Self>() + ALLOCATION_BYTES + self.bytes - inline
     }
 }
 

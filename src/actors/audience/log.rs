@@ -46,6 +46,13 @@ impl EventLog {
         self.bytes
     }
 
+    /// The same with what each batch is besides: of a slow stream as much as half of it again.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let places = self.batches.capacity() * size_of::<Arc<Batch>>();
+        let batches = self.batches.iter().map(|batch| batch.held_bytes());
+        places + batches.sum::<usize>()
+    }
+
     pub(crate) fn push(
         &mut self,
         events: SmallVec<[ResponseEvent; 1]>,

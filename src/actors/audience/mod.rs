@@ -485,7 +485,7 @@ impl Audience {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.log.bytes()
+        self.log.held_bytes()
     }
 
     fn note_preamble(&mut self, events: &mut Vec<ResponseEvent>) {
