@@ -1,12 +1,17 @@
 //! What answers cost that several nodes share in Redis, beside answers in memory.
 
-use std::{env, fs, net::SocketAddr, path::PathBuf};
+use std::{env, fmt::Write as _, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use actix_responses::wire::Wire;
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    time::sleep,
+};
 
 use crate::{
     client::{Open, to_end},
+    clock,
     measures::{GAP, LOADS, PACE, ROUNDS, WARM_UP, WINDOW, asked, over, steady, write},
     process::{Process, cpu, free_address, listens, resident},
     relay,
@@ -15,9 +20,23 @@ use crate::{
 /// How many streams are followed at another node.
 const FOLLOWED: usize = 100;
 
-/// Answers that ended and can be read again, and deltas of each.
-const KEPT: usize = 1_000;
+/// Answers that ended and can be read again, and deltas of each. Twice as many are less than what a node keeps in memory.
+const KEPT: usize = 900;
 const DELTAS: usize = 100;
+
+/// The blocks of an answer before its deltas; one stands behind them.
+const BEGIN: usize = 4;
+
+/// A node holds an answer for 2 s after its end, to write it again if Redis lost it; and its runtime what it knows of a request for 30 s.
+const HELD: Duration = Duration::from_secs(33);
+
+/// How long what was relayed may take to Redis, on a machine that has other work.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Says how many blocks lie there, of all answers.
+const BLOCKS: &str = "local blocks = 0
+for _, log in ipairs(redis.call('KEYS', '{responses}:log:*')) do blocks = blocks + redis.call('XLEN', log) end
+return blocks";
 
 /// A Redis of its own, which ends with this value.
 pub struct Redis {
@@ -43,6 +62,40 @@ impl Redis {
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
+
+    /// Waits until it has so many blocks. A node that gave answers up would cost less.
+    async fn has(&self, blocks: u64) {
+        let until = clock::monotonic() + PATIENCE;
+        loop {
+            let had = self.blocks().await;
+            if had >= blocks {
+                return;
+            }
+            assert!(
+                clock::monotonic() < until,
+                "{had} blocks in Redis of {blocks} that were relayed"
+            );
+            sleep(WARM_UP).await;
+        }
+    }
+
+    /// How many blocks it has.
+    async fn blocks(&self) -> u64 {
+        let mut command = "*3\r\n".to_owned();
+        for word in ["EVAL", BLOCKS, "0"] {
+            let _ = write!(command, "${}\r\n{word}\r\n", word.len());
+        }
+        let asked = async {
+            let mut stream = TcpStream::connect(self.address).await?;
+            stream.write_all(command.as_bytes()).await?;
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).await?;
+            std::io::Result::Ok(line)
+        };
+        let line = asked.await.expect("what Redis says");
+        let count = line.strip_prefix(':').map(str::trim);
+        count.and_then(|count| count.parse().ok()).expect(&line)
+    }
 }
 
 fn program() -> Option<PathBuf> {
@@ -65,6 +118,7 @@ pub async fn run(upstream: &Process) {
 pub async fn try_once(upstream: &Process) {
     if let Some(redis) = Redis::start().await {
         follow(upstream, &redis, 2).await;
+        redis.has(1).await;
     }
 }
 
@@ -77,6 +131,7 @@ async fn blocks(upstream: &Process, redis: &Redis) {
         for _ in 0..ROUNDS {
             theirs.push(steady(&asked(&memory, model), streams, memory.id(), WINDOW).await);
             let asked = asked(&shared, model);
+            let stored = redis.blocks().await;
             let open = Open::streams(&asked, streams, GAP).await;
             sleep(WARM_UP).await;
             let spent =
@@ -84,9 +139,13 @@ async fn blocks(upstream: &Process, redis: &Redis) {
             let (seen, began) = (open.seen.blocks.get(), spent());
             sleep(WINDOW).await;
             let blocks = (open.seen.blocks.get() - seen).max(1) as f64;
-            let [relay, redis] = spent();
-            ours.push((relay - began[0]) / blocks);
-            engine.push((redis - began[1]) / blocks);
+            let now = spent();
+            ours.push((now[0] - began[0]) / blocks);
+            engine.push((now[1] - began[1]) / blocks);
+            let all = open.seen.clone();
+            drop(open);
+            let begun = (streams * BEGIN) as u64;
+            redis.has(stored + begun + all.blocks.get()).await;
         }
         write(&format!("redis cpu {load}"), &ours);
         write(&format!("redis cpu of the engine {load}"), &engine);
@@ -146,16 +205,19 @@ async fn kept(upstream: &Process) {
     let mut each = Vec::new();
     for relay in [&memory, &shared] {
         let asked = asked(relay, &format!("deltas {DELTAS}"));
-        to_end(&asked).await;
-        sleep(WARM_UP).await;
-        let before = [resident(relay.id()), engine()];
-        for _ in 0..KEPT {
-            assert_eq!(to_end(&asked).await, DELTAS as u64);
-        }
-        sleep(WARM_UP).await;
-        let after = [resident(relay.id()), engine()];
+        let some = async || {
+            for _ in 0..KEPT {
+                assert_eq!(to_end(&asked).await, DELTAS as u64);
+            }
+            sleep(HELD).await;
+            [resident(relay.id()), engine()]
+        };
+        // What is held for a while makes room for what is held of the next ones.
+        let before = some().await;
+        let after = some().await;
         each.push([0, 1].map(|at| after[at].saturating_sub(before[at]) as f64 / KEPT as f64));
     }
+    redis.has(2 * (KEPT * (BEGIN + DELTAS + 1)) as u64).await;
     write("redis kept in memory", &[each[0][0]]);
     write("redis kept at the node", &[each[1][0]]);
     write("redis kept by the engine", &[each[1][1]]);
