@@ -25,7 +25,9 @@ if ! command -v cargo-fuzz >/dev/null; then
 fi
 
 export CARGO_TERM_COLOR=never
-cargo fuzz build --sanitizer none
+# As many units as there are for any crate: with one, which is cargo-fuzz's choice, the crate keeps one processor busy for minutes.
+build=(--sanitizer none --codegen-units 16)
+cargo fuzz build "${build[@]}"
 
 mkdir -p target/logs
 # fuzz TARGET: a line of what it did; fails on a finding.
@@ -33,7 +35,7 @@ fuzz() {
   local target=$1 log=target/logs/$1.log found=0 counters covered features runs
   mkdir -p "target/corpus/$target"
   # What is found new goes to the first folder, which is not committed; the seeds are.
-  cargo fuzz run --sanitizer none "$target" "target/corpus/$target" "seeds/$target" -- \
+  cargo fuzz run "${build[@]}" "$target" "target/corpus/$target" "seeds/$target" -- \
     -max_total_time="$seconds" -max_len=2048 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
     -dict=dictionaries/server.dict -print_final_stats=1 >"$log" 2>&1 || found=1
   counters=$(sed -n 's/.*Loaded [0-9]* modules *(\([0-9]*\) inline.*/\1/p' "$log" | head -1)
