@@ -40,16 +40,15 @@ fi
 trap 'bazel shutdown' EXIT
 
 step 'test //...' bazel test "${flags[@]}" //...
-step 'behaviour, 20 times' bazel test "${flags[@]}" --runs_per_test=20 //:behaviour_test
+step 'behaviour, 5 times' bazel test "${flags[@]}" --runs_per_test=5 //:behaviour_test
 step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
 step 'lint' bazel build "${flags[@]}" --keep_going --config=lint //...
 step 'run the command' bazel run "${flags[@]}" //:actix-responses -- ask hello
-# WORKSPACE gives the same targets their crates under other names. All are analysed here, and one of each kind of rule is built and
-# run, without those that need the many crates of the benchmarks; .ci/full runs them all.
+# WORKSPACE gives the same targets their crates under other names, so that all are compiled again: here all are analysed, and what needs
+# few crates is built. .ci/full builds and runs all of it.
 workspace=("${flags[@]}" --config=workspace)
 step 'analyse //... --config=workspace' bazel build "${workspace[@]}" --nobuild //...
-step 'test --config=workspace, one of each kind' bazel test "${workspace[@]}" \
-  //:actix-responses //:doc_test //:command_unit_test //:embedding_test //:fuzz_regressions_test //:subscriber_example_test
+step 'build without features --config=workspace' bazel build "${workspace[@]}" --//:loopback=false --//:runtime=false //:actix_responses
 # Two of the three; .ci/full builds the third, which compiles all crates again under other names.
 step "somebody else's monorepos" env MONOREPOS="smallest our_crates" tests/monorepo.sh "${flags[@]}"
 echo "bazel.sh: $SECONDS s in all"
