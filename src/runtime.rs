@@ -221,8 +221,11 @@ impl Runtime {
     /// program was started anew: [`ResponseStream::next_sequence`]. See [`SubmitRequest::stored`].
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) where there is no store, and as [`submit`](Self::submit). That the store does
-    /// not have it comes through the stream: [`ErrorKind::NotFound`](crate::ErrorKind).
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) where there is no store, and as [`submit`](Self::submit). What goes
+    /// wrong at the store comes through the stream: [`ErrorKind::NotFound`](crate::ErrorKind) where it does not have it, also for the moment before a
+    /// new stream is claimed, some milliseconds; [`NodeLost`](crate::ErrorKind::NodeLost) ten seconds after its writer's last sign of life, if
+    /// nobody can go on; [`StoreUnavailable`](crate::ErrorKind::StoreUnavailable) after 30 s without the store;
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for what was taken out of it as that.
     pub async fn read_stored(
         &self,
         stream: StreamKey,

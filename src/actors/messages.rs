@@ -74,6 +74,7 @@ pub struct SubmitRequest {
     /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
     pub(crate) thread: Option<ThreadId>,
     /// Under which name its stream is written to the supervisor's [store](super::SupervisorConfig::store). Default none: it is not.
+    /// Unlike [`with_stored_as`](Self::with_stored_as), it leaves [`when_deserted`](Self::when_deserted) as it is.
     pub stored_as: Option<StreamKey>,
     /// The response that is gone on with, in place of a new one.
     pub(crate) resumes: Option<ResumeFrom>,
@@ -129,11 +130,17 @@ impl SubmitRequest {
     ///
     /// Where whoever wrote it is gone before the end, one reader takes its place, for all: an answer that its server keeps (`background`,
     /// `store`) is gone on with there, behind the last event that is stored, by the provider of this request, if that has the name of the
-    /// first; it needs `with_blocks`, headers and retries as any other. Of every other answer the end is
-    /// [`ErrorKind::NodeLost`](crate::ErrorKind). Who took its place goes on until the end, also when nobody listens any more.
+    /// first; it needs `with_blocks`, headers and retries as any other. Of every other answer, and where that server does not go on with it, the end
+    /// is [`ErrorKind::NodeLost`](crate::ErrorKind); that the server can't be reached is an end as of any request. Who took its place goes on until
+    /// the end, also when nobody listens any more. A stream is read once: an attempt that fails at that is not repeated.
     ///
     /// The events are equal to the first ones but for what an event's JSON leaves out, of those that were read from no block of the server's:
     /// the head, what came before another attempt, and an error. To cancel the request stops the writer, wherever it is; to leave it does not.
+    /// [`Cursor::Live`](super::Cursor::Live) is the first event, since nothing has been read when the request is accepted.
+    ///
+    /// No server is asked by reading, so observers and spans hear nothing of that but its end, and no cost:
+    /// [`Started`](super::Milestone::Started), [`FirstEvent`](super::Milestone::FirstEvent) and [`Answered`](super::Milestone::Answered) are of an
+    /// answer that is gone on with.
     pub fn stored(stream: StreamKey) -> Self {
         Self {
             reads: Some(stream),
@@ -200,7 +207,11 @@ impl SubmitRequest {
     ///
     /// What is delivered does not wait for the store, but for the end: that is there first, unless the store does not answer within 100 ms.
     /// A store that is away gets what is missing when it is back. Observers hear of that, and of what is not stored any more
-    /// ([`Milestone::NotStored`](super::Milestone::NotStored)). What the server sends is stored, and what was asked; no header that was sent, and no key.
+    /// ([`Milestone::NotStored`](super::Milestone::NotStored)). What the server sends is stored, and what was asked; no header that was sent, and no
+    /// key of the provider's. What the prompt and its tools hold is stored as it is, a key for a tool's server, too.
+    ///
+    /// Of an attempt that goes on with an answer comes no [`Head`](crate::protocol::ResponseEvent::Head), nor what that says: the numbers of the
+    /// events are then those that another process comes to.
     #[must_use]
     pub fn with_stored_as(mut self, stream: StreamKey) -> Self {
         self.stored_as = Some(stream);

@@ -219,6 +219,8 @@ pub(crate) struct Watch {
     /// The number of the attempt that runs or ran last, and when it started.
     attempt: u32,
     started: Instant,
+    /// Whether that reads a stored stream: what is told of an answer's coming and cost is told by whoever asked for it.
+    is_reading: bool,
     is_over: bool,
 }
 
@@ -234,15 +236,19 @@ impl Watch {
             accepted,
             attempt: 0,
             started: accepted,
+            is_reading: false,
             is_over: false,
         };
         watch.tell(Milestone::Accepted);
         Box::new(watch)
     }
 
-    pub(crate) fn start(&mut self, attempt: u32) {
+    pub(crate) fn start(&mut self, attempt: u32, is_reading: bool) {
         (self.attempt, self.started) = (attempt, Instant::now());
-        self.tell(Milestone::Started);
+        self.is_reading = is_reading;
+        if !is_reading {
+            self.tell(Milestone::Started);
+        }
     }
 
     pub(crate) fn on_limited(&self, about: Duration) {
@@ -267,6 +273,9 @@ impl Watch {
 
     /// The first event of a stream has come. What wants to hear of the others is given back.
     pub(crate) fn on_first_event(&self, now: Instant) -> Vec<ChunkTimer> {
+        if self.is_reading {
+            return Vec::new();
+        }
         let elapsed = now.saturating_duration_since(self.started);
         self.tell(Milestone::FirstEvent { elapsed });
         let timers = self.observers.iter();
@@ -328,7 +337,12 @@ impl Watch {
         usage: Option<TokenUsage>,
         model: Option<Id>,
     ) {
-        if let RequestOutcome::Completed | RequestOutcome::Incomplete = outcome {
+        let usage = usage.filter(|_| !self.is_reading);
+        let is_answer = matches!(
+            outcome,
+            RequestOutcome::Completed | RequestOutcome::Incomplete
+        );
+        if is_answer && !self.is_reading {
             self.tell(Milestone::Answered {
                 usage,
                 model: model.clone(),

@@ -209,7 +209,12 @@ impl StreamActor {
                 let model = audience.model();
                 let content = self.spec.content.as_deref();
                 let secrets = &self.secrets;
-                let span = &self.request_span;
+                // What is read again was told of when it came.
+                let none = Span::none();
+                let span = match &stage {
+                    Stage::Stored(_) => &none,
+                    _ => &self.request_span,
+                };
                 telemetry::record_answer(span, &end, first_chunk, events, model, content, secrets);
                 // See `LoadShare`.
                 self.load = None;

@@ -54,7 +54,8 @@ impl Delivery {
     ///
     /// Of an attempt that failed come those that stand before its last delivered event, and no others, unless its failure is the
     /// request's. Of one that follows in silence come all, also those whose events were delivered before and are left out here:
-    /// [`Block::attempt`] tells. A cancel, and an end that this process makes, have none. A delivery in which deltas were left out
+    /// [`Block::attempt`] tells. A cancel, and an end that this process makes, have none; nor has a failure of a
+    /// [stored](crate::actors::SubmitRequest::stored) stream, whose error is stored without them. A delivery in which deltas were left out
     /// ([`DropDeltas`](crate::actors::DeliveryPolicy::DropDeltas)) has none either. The log's bound counts blocks as it does events.
     pub fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
         let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);

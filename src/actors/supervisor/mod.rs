@@ -109,7 +109,7 @@ impl StreamSupervisor {
         request.is_reading = is_reading;
         let number = request.attempts.begin(&request.spec);
         if let Some(observers) = listener.watch() {
-            observers.start(number);
+            observers.start(number, is_reading);
         }
         let span = request.attempt_span(listener.operation(), number, resumes.as_deref());
         // Which is closed no sooner: of a closed one nobody knows any more.

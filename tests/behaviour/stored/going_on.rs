@@ -216,3 +216,71 @@ async fn nothing_of_what_wrote_a_stream_is_left_when_it_is_stored() {
     settle().await;
     assert_eq!(tasks(), before);
 }
+
+/// What observers are told, in short.
+fn milestones() -> (
+    Arc<Mutex<Vec<String>>>,
+    impl Fn(&RequestNotice) + Send + Sync + 'static,
+) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let observer = {
+        let told = told.clone();
+        move |notice: &RequestNotice| {
+            let name = match &notice.milestone {
+                Milestone::Answered { usage, .. } => format!("answered {}", usage.is_some()),
+                Milestone::Ended { usage, .. } => format!("ended {}", usage.is_some()),
+                other => {
+                    let shown = format!("{other:?}");
+                    let end = shown.find([' ', '(', '{']).unwrap_or(shown.len());
+                    shown[..end].to_lowercase()
+                }
+            };
+            told.lock().unwrap().push(name);
+        }
+    };
+    (told, observer)
+}
+
+#[actix_rt::test]
+async fn to_read_a_stream_is_no_answer_and_costs_nothing() {
+    let with_usage = |range: std::ops::Range<usize>| {
+        let mut events = as_deltas(3);
+        events[EVENTS - 1]["response"]["usage"] =
+            json!({"input_tokens": 1, "output_tokens": 2, "total_tokens": 3});
+        Exchange::stream(events.drain(range).map(event).collect::<String>())
+    };
+    let server = [
+        "started",
+        "head",
+        "firstevent",
+        "answered true",
+        "ended true",
+    ];
+    for cut in [EVENTS, 5] {
+        let store = memory();
+        let exchange = match cut {
+            EVENTS => with_usage(0..EVENTS),
+            cut => with_usage(0..cut).held_open(),
+        };
+        let first = Process::start(&store, [exchange]);
+        let mut stream = first.runtime.submit(stored(background())).await.unwrap();
+        take(&mut stream, cut).await;
+        sleep(Duration::from_millis(50)).await;
+        first.kill();
+        drop(stream);
+        let second = Process::start(&store, [with_usage(5..EVENTS)]);
+        let (told, observer) = milestones();
+        let request = SubmitRequest::stored(key()).with_observer(observer);
+        let stream = second.runtime.submit(request).await.unwrap();
+        let read: Events = stream.collect().await;
+        let Some(Ok(ResponseEvent::Completed(end))) = read.last() else {
+            panic!("{read:?}")
+        };
+        assert!(end.token_usage.is_some());
+        let expected = match cut {
+            EVENTS => vec!["accepted", "ended false"],
+            _ => [&["accepted", "failed"], &server[..]].concat(),
+        };
+        assert_eq!(*told.lock().unwrap(), expected, "{cut}");
+    }
+}
