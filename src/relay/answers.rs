@@ -250,7 +250,7 @@ impl Answers {
         }
     }
 
-    /// Forgets an answer, which runs on for those who read it, here and in the store.
+    /// Forgets an answer, here and in the store. It runs on for those who read it here; readers at other nodes are told that it expired.
     pub(in crate::relay) async fn remove(&self, answer: &Answer) -> Result<(), ReadError> {
         self.forget(answer);
         let storage = &self.inner.storage;

@@ -15,10 +15,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{
     answers::{Answer, Batch, Piece, ReadError, Reader},
     ending::{self, SoFar},
+    failure,
     pump::Driver,
     resume::cursor::{Numbers, with_id},
 };
-use crate::{ApiError, ErrorKind, protocol::ResponseEvent, wire::Wire};
+use crate::{protocol::ResponseEvent, wire::Wire};
 
 /// A sign of life. Codex counts only data as one.
 const KEEPALIVE: &[u8] = b"data: {\"type\":\"keepalive\"}\n\n";
@@ -98,36 +99,6 @@ impl Body {
 
     /// The end of a client that is not waited for, for it was too slow, or of whom the answer is kept no longer.
     fn left_behind(&self, error: ReadError) -> Option<Bytes> {
-        let (kind, code, message) = match error {
-            ReadError::TooSlow => (
-                ErrorKind::Lagged,
-                "slow_client",
-                "the client did not read its stream in time; the answer itself may go on",
-            ),
-            ReadError::NotResumable => (
-                ErrorKind::TooLarge,
-                "stream_not_resumable",
-                "the answer is over the bytes that are kept of one",
-            ),
-            ReadError::Expired => (
-                ErrorKind::NotFound,
-                "stream_expired",
-                "the answer is not kept any longer",
-            ),
-            ReadError::Unavailable => (
-                ErrorKind::Unavailable,
-                "store_unavailable",
-                "what is kept of the answer can not be read now",
-            ),
-            ReadError::Lost | ReadError::HandedOn => (
-                ErrorKind::Unavailable,
-                "node_lost",
-                "the node that answered is gone, and what was read of it is not what goes on",
-            ),
-        };
-        let error = ApiError::new(kind, message).with_details(|details| {
-            details.code = Some(code.to_owned());
-        });
         let last = self.last.as_ref().map(Piece::last);
         let so_far = SoFar {
             first: last.as_ref(),
@@ -137,7 +108,7 @@ impl Body {
             model: &self.answer.about().model,
         };
         let mut out = Vec::new();
-        let error = ResponseEvent::Failed(error.into());
+        let error = ResponseEvent::Failed(failure::unread(error).into());
         ending::end(self.answer.about().wire, &so_far, &error, &mut out);
         let joined = out.concat();
         (!joined.is_empty()).then(|| joined.into())

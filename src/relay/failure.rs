@@ -8,7 +8,7 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::headers;
+use super::{answers::ReadError, headers};
 use crate::{ApiError, ErrorKind, retry::RetryPolicy};
 
 /// The answer to a request that failed before anything of an answer was sent: the server's own status, headers and body where it said
@@ -69,6 +69,45 @@ fn told(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> H
         .json(json!({"error": {
             "message": message, "type": "invalid_request_error", "param": param, "code": code,
         }}))
+}
+
+/// Why an answer can be read no further.
+pub(super) fn unread(error: ReadError) -> ApiError {
+    let (kind, code, message) = match error {
+        ReadError::TooSlow => (
+            ErrorKind::Lagged,
+            Some("slow_client"),
+            "the client did not read its stream in time; the answer itself may go on",
+        ),
+        ReadError::NotResumable => (
+            ErrorKind::TooLarge,
+            Some("stream_not_resumable"),
+            "the answer is over the bytes that are kept of one",
+        ),
+        ReadError::Expired => (
+            ErrorKind::NotFound,
+            Some("stream_expired"),
+            "the answer is not kept any longer",
+        ),
+        ReadError::Unavailable => (
+            ErrorKind::StoreUnavailable,
+            None,
+            "what is kept of the answer can not be read now",
+        ),
+        ReadError::Lost => (
+            ErrorKind::NodeLost,
+            None,
+            "the node that answered is gone, and what was read of it is not what goes on",
+        ),
+        ReadError::HandedOn => (
+            ErrorKind::NodeLost,
+            None,
+            "this node ends, and another one goes on with the answer: it can be read there",
+        ),
+    };
+    ApiError::new(kind, message).with_details(|details| {
+        details.code = code.map(str::to_owned);
+    })
 }
 
 /// A wait that a server asks for and no policy waits out.

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
-    answers::Reader,
+    answers::{ReadError, Reader},
     block::{self, Event},
+    ending, failure,
     pump::Form,
 };
 use crate::wire::{ChatCompletion, Wire};
@@ -27,11 +28,9 @@ pub(super) async fn respond(
         _ => Whole::Responses(Object::default()),
     };
     while let Some(batch) = reader.next().await {
-        let Ok(batch) = batch else {
-            return refused(
-                response,
-                &json!({"code": "server_error", "message": "the answer is not kept any longer"}),
-            );
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return unread(response, error),
         };
         for block in batch.blocks() {
             whole.push(&block);
@@ -54,7 +53,11 @@ fn compaction(response: &str) -> Value {
 
 /// The answer in the background has begun: its object as it stands.
 pub(super) async fn begun(mut reader: Reader, mut response: HttpResponseBuilder) -> HttpResponse {
-    while let Some(Ok(batch)) = reader.next().await {
+    while let Some(batch) = reader.next().await {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return unread(response, error),
+        };
         for block in batch.blocks() {
             let data = block::data(&block);
             if let Some(object) = Event::read(&data).response {
@@ -67,12 +70,21 @@ pub(super) async fn begun(mut reader: Reader, mut response: HttpResponseBuilder)
     refused(response, &error)
 }
 
+/// What there is of it can be read no further.
+fn unread(response: HttpResponseBuilder, error: ReadError) -> HttpResponse {
+    let error = failure::unread(error);
+    let error = json!({"code": ending::code(&error), "message": error.message()});
+    refused(response, &error)
+}
+
 fn refused(mut response: HttpResponseBuilder, error: &Value) -> HttpResponse {
     let code = error["code"].as_str().unwrap_or("server_error");
     let status = match code {
         "rate_limit_exceeded" | "insufficient_quota" => StatusCode::TOO_MANY_REQUESTS,
         "context_length_exceeded" | "invalid_prompt" => StatusCode::BAD_REQUEST,
-        "server_shutting_down" | "server_is_overloaded" => StatusCode::SERVICE_UNAVAILABLE,
+        "server_shutting_down" | "server_is_overloaded" | "store_unavailable" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::BAD_GATEWAY,
     };
     let kind = error["type"].as_str().unwrap_or(code);

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    App,
-    body::MessageBody,
+    App, HttpResponse,
+    body::{MessageBody, to_bytes},
     dev::{Service, ServiceResponse},
     http::StatusCode,
     test::{TestRequest, call_service, init_service, read_body},
@@ -19,6 +19,8 @@ use super::{
         access::Client,
         answers::{About, Answer, End, Reader},
         connection,
+        pump::Form,
+        whole,
     },
     cursor::Numbers,
     place,
@@ -420,13 +422,20 @@ async fn an_answer_over_its_bound_and_one_that_is_not_kept_any_longer_say_so() {
     let gone = begin(&relay, &Client::Anonymous, &json!({}), false);
     gone.push([delta(0)]);
     gone.end(End::Completed);
-    let reader = gone.read(0);
+    let (reader, whole) = (gone.read(0), gone.read(0));
     relay.shared.answers.remove(&gone).await.expect("a store");
     let told = rest(&gone, reader).await;
     assert!(
         told.contains("response.failed") && told.contains("stream_expired"),
         "{told}"
     );
+    // Who asked for it in one piece, too.
+    let response = HttpResponse::Ok();
+    let response = whole::respond(whole, Wire::Responses, Form::Whole, response).await;
+    assert_eq!(response.status(), 502);
+    let body = to_bytes(response.into_body()).await.expect("a body");
+    let error: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(error["error"]["code"], "stream_expired");
 }
 
 /// What the store said of a stream of this many blocks before they were read.
