@@ -1,6 +1,6 @@
 //! Two nodes on one store: what one answers the other one knows.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 
 use actix_responses::{
     Runtime,
@@ -101,38 +101,40 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn get(relay: &RunningRelay, path: &str) -> Self {
-        let host = relay.address;
-        Self::ask(
-            relay,
-            &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"),
-        )
-        .await
+        Self::get_at(relay.address, path).await
     }
 
-    async fn ask(relay: &RunningRelay, request: &str) -> Self {
+    pub(crate) async fn get_at(address: SocketAddr, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        Self::asked(address, &request).await
+    }
+
+    pub(crate) async fn asked(address: SocketAddr, request: &str) -> Self {
         Self {
-            socket: asked(relay.address, request).await,
+            socket: asked(address, request).await,
             raw: Vec::new(),
         }
     }
 
-    /// The head, and the body so far when that has so many bytes or is whole, and whether it is.
-    async fn read(&mut self, enough: usize) -> (String, String, bool) {
+    /// The head, and the body so far when that has so many bytes, is whole or was cut, and whether it is whole.
+    pub(crate) async fn read(&mut self, enough: usize) -> (String, String, bool) {
+        let mut is_cut = false;
         loop {
-            if let Some(head) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") {
-                let (body, rest) = chunks(&self.raw[head + 4..]);
-                if rest.is_some() || body.len() >= enough {
-                    let is_all = rest.is_some();
-                    let head = String::from_utf8_lossy(&self.raw[..head]).into_owned();
-                    return (head, String::from_utf8(body).expect("text"), is_all);
-                }
+            let head = self.raw.windows(4).position(|four| four == b"\r\n\r\n");
+            let (body, rest) = chunks(&self.raw[head.map_or(self.raw.len(), |head| head + 4)..]);
+            if let Some(head) = head
+                && (rest.is_some() || body.len() >= enough || is_cut)
+            {
+                let is_all = rest.is_some();
+                let head = String::from_utf8_lossy(&self.raw[..head]).into_owned();
+                return (head, String::from_utf8(body).expect("text"), is_all);
             }
-            let count = self.socket.read_buf(&mut self.raw).await.expect("a body");
-            assert_ne!(count, 0, "{}", String::from_utf8_lossy(&self.raw));
+            assert!(!is_cut, "{}", String::from_utf8_lossy(&self.raw));
+            is_cut = self.socket.read_buf(&mut self.raw).await.unwrap_or(0) == 0;
         }
     }
 
-    /// The body so far, when it has so many bytes or is whole, and whether it is.
+    /// The body so far, when it has so many bytes, is whole or was cut, and whether it is whole.
     pub(crate) async fn body(&mut self, enough: usize) -> (String, bool) {
         let (_, body, is_all) = self.read(enough).await;
         (body, is_all)
@@ -140,7 +142,9 @@ impl Client {
 
     pub(crate) async fn whole(&mut self) -> String {
         let whole = timeout(Duration::from_secs(20), self.body(usize::MAX)).await;
-        whole.expect("an end").0
+        let (body, is_all) = whole.expect("an end");
+        assert!(is_all, "{body}");
+        body
     }
 }
 
@@ -157,7 +161,7 @@ pub(crate) async fn stream(
         relay.address,
         body.len()
     );
-    let mut client = Client::ask(relay, &request).await;
+    let mut client = Client::asked(relay.address, &request).await;
     let (head, body, _) = client.read(enough).await;
     let id = header(&head, "x-relay-stream").expect("an id").to_owned();
     (client, id, body)

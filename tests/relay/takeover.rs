@@ -19,13 +19,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncReadExt as _,
-    net::TcpStream,
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
+    nodes::{Client, data},
     resuming::{asked, blocks},
-    support::{chunks, header},
+    support::header,
 };
 
 /// Short, for the time is a real one.
@@ -132,11 +132,8 @@ impl Node {
     /// All that follows of an answer, without the ids; `None` where the body was cut.
     async fn rest(&self, id: &str, after: Option<usize>) -> Option<Vec<String>> {
         let after = after.map_or(String::new(), |after| format!("&starting_after={after}"));
-        let request = format!(
-            "GET /v1/responses/{id}?stream=true{after} HTTP/1.1\r\nhost: {}\r\n\r\n",
-            self.address
-        );
-        let mut client = Client::asked(self.address, &request).await;
+        let path = format!("/v1/responses/{id}?stream=true{after}");
+        let mut client = Client::get_at(self.address, &path).await;
         let (head, body, is_whole) = client.read(usize::MAX).await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
         is_whole.then(|| {
@@ -162,57 +159,13 @@ impl Node {
     }
 }
 
-/// A connection, and all that came on it.
-struct Client {
-    stream: TcpStream,
-    raw: Vec<u8>,
-}
-
-impl Client {
-    async fn asked(address: SocketAddr, request: &str) -> Self {
-        Self {
-            stream: asked(address, request).await,
-            raw: Vec::new(),
-        }
-    }
-
-    /// The head and the body, when so much of it came or it has ended, and whether it is whole.
-    async fn read(&mut self, enough: usize) -> (String, String, bool) {
-        loop {
-            let count = self.stream.read_buf(&mut self.raw).await.unwrap_or(0);
-            let head = self.raw.windows(4).position(|four| four == b"\r\n\r\n");
-            let Some(head) = head else {
-                assert!(count > 0, "{}", String::from_utf8_lossy(&self.raw));
-                continue;
-            };
-            let (body, rest) = chunks(&self.raw[head + 4..]);
-            if rest.is_some() || count == 0 || body.len() >= enough {
-                let is_whole = rest.is_some();
-                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                return (text(&self.raw[..head]), text(&body), is_whole);
-            }
-        }
-    }
-
-    async fn read_whole(&mut self) -> (String, bool) {
-        let (_, body, is_whole) = self.read(usize::MAX).await;
-        (body, is_whole)
-    }
-}
-
-/// The data of a block.
-fn event(block: &str) -> Value {
-    let data = block.lines().find_map(|line| line.strip_prefix("data: "));
-    serde_json::from_str(data.expect("data")).unwrap()
-}
-
 /// That a whole answer is there: its events are numbered without a gap, and the last one is the end.
 #[track_caller]
 fn assert_whole(blocks: &[String]) {
     for (number, block) in blocks.iter().enumerate() {
-        assert_eq!(event(block)["sequence_number"], number, "{blocks:?}");
+        assert_eq!(data(block)["sequence_number"], number, "{blocks:?}");
     }
-    let last = event(blocks.last().expect("a block"));
+    let last = data(blocks.last().expect("a block"));
     assert_eq!(last["type"], "response.completed", "{last}");
 }
 
@@ -221,9 +174,9 @@ fn assert_whole(blocks: &[String]) {
 fn assert_ended_by(blocks: &[String], code: &str) {
     let ends = blocks
         .iter()
-        .filter(|block| event(block)["type"] == "response.failed");
+        .filter(|block| data(block)["type"] == "response.failed");
     assert_eq!(ends.count(), 1, "{blocks:?}");
-    let last = event(blocks.last().unwrap());
+    let last = data(blocks.last().unwrap());
     assert_eq!(last["response"]["error"]["code"], code, "{last}");
     assert_eq!(last["sequence_number"], blocks.len() - 1);
 }
@@ -271,10 +224,7 @@ async fn an_answer_in_the_background_goes_on_at_another_node_with_one_post() {
     // From its beginning, on a node that never had to do with it, byte for byte as the server has it.
     let all = nodes.node().rest(&id, None).await.unwrap();
     assert_whole(&all);
-    let response = event(&all[0])["response"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let response = data(&all[0])["response"]["id"].as_str().unwrap().to_owned();
     let (_, object) = second
         .exchange("GET", &format!("/v1/responses/{response}"))
         .await;
@@ -332,7 +282,7 @@ async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
     first.store.set_down(true);
     let blocks = second.rest(&id, None).await.unwrap();
     assert_ended_by(&blocks, "node_lost");
-    let last = event(blocks.last().unwrap());
+    let last = data(blocks.last().unwrap());
     let message = last["response"]["error"]["message"].as_str().unwrap();
     assert!(message.contains("not found"), "{message}");
     assert_eq!(nodes.resumed(), 1);
@@ -354,12 +304,9 @@ async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
         sleep(Duration::from_millis(10)).await;
     }
     first.store.set_down(true);
-    let request = format!(
-        "GET /v1/responses/{id}?stream=true HTTP/1.1\r\nhost: {}\r\n\r\n",
-        second.address
-    );
-    let mut client = Client::asked(second.address, &request).await;
-    let (body, is_whole) = client.read_whole().await;
+    let path = format!("/v1/responses/{id}?stream=true");
+    let mut client = Client::get_at(second.address, &path).await;
+    let (body, is_whole) = client.body(usize::MAX).await;
     assert!(is_whole, "{body}");
     assert_whole(&joined(&body, Vec::new()));
     let after: Vec<_> = nodes.queries();
@@ -426,8 +373,8 @@ async fn a_node_that_is_shut_down_hands_on_what_can_go_on_and_ends_the_rest() {
     let drained = first.relay.drain(Duration::ZERO);
     let (drained, cut, ended) = tokio::join!(
         timeout(Duration::from_secs(10), drained),
-        client.read_whole(),
-        other.read_whole()
+        client.body(usize::MAX),
+        other.body(usize::MAX)
     );
     drained.expect("it ends");
     // Its client is told of no end.
@@ -456,8 +403,8 @@ async fn of_a_node_that_is_shut_down_while_the_store_is_away_that_goes_on_which_
     let drained = first.relay.drain(Duration::ZERO);
     let (drained, cut, ended) = tokio::join!(
         timeout(Duration::from_secs(15), drained),
-        known.read_whole(),
-        unknown.read_whole()
+        known.body(usize::MAX),
+        unknown.body(usize::MAX)
     );
     drained.expect("it ends");
     assert!(!cut.1 && !cut.0.contains("response.failed"), "{cut:?}");
@@ -505,8 +452,7 @@ async fn a_node_that_has_drained_goes_on_with_nothing() {
     second.relay.drain(Duration::from_secs(5)).await;
     first.store.set_down(true);
     let path = format!("/v1/responses/{id}?stream=true");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", second.address);
-    let reader = Client::asked(second.address, &request).await;
+    let reader = Client::get_at(second.address, &path).await;
     let found = async {
         while nodes.store.find("anonymous", &id).await.unwrap().epoch < 2 {
             sleep(Duration::from_millis(10)).await;
@@ -533,7 +479,7 @@ async fn a_node_that_was_away_for_too_long_stops_and_its_readers_go_on() {
         let (mut client, id, _) = first.ask(more, head, 200).await;
         sleep(Duration::from_millis(200)).await;
         first.store.set_down(true);
-        let reader = actix_rt::spawn(async move { client.read_whole().await });
+        let reader = actix_rt::spawn(async move { client.body(usize::MAX).await });
         let elsewhere = async {
             sleep(Duration::from_millis(1100)).await;
             second.rest(&id, None).await.expect("a whole body")

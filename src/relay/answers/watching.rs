@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Answer, Answers, ReadError};
+use crate::store::recorder::RecorderState;
 
 impl Answers {
     /// Does what the store says to the writer of an answer, for as long as it is written.
@@ -11,8 +12,8 @@ impl Answers {
             return;
         };
         let recorder = recording.recorder();
-        let (lost, finished) = (recorder.lost(), recorder.finished());
-        let cancelled = recorder.cancelled();
+        let (finished, cancelled) = (recorder.finished(), recorder.cancelled());
+        let recorder = recorder.clone();
         let writing = self.inner.storage.begin_writing();
         let (answers, answer) = (self.clone(), answer.clone());
         tokio::spawn(async move {
@@ -23,15 +24,14 @@ impl Answers {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                biased;
-                () = lost => {
-                    tracing::warn!(id = answer.id(), "another node has taken an answer over");
-                    // From now on it is one of another node's.
-                    answer.leave(ReadError::Lost);
-                    answers.forget(&answer);
-                }
                 () = finished => {}
                 () = stops => {}
+            }
+            if recorder.state() == RecorderState::Lost {
+                tracing::warn!(id = answer.id(), "another node has taken an answer over");
+                // From now on it is one of another node's.
+                answer.leave(ReadError::Lost);
+                answers.forget(&answer);
             }
         });
     }

@@ -59,8 +59,7 @@ pub(in crate::relay) fn end_lost(answer: &Answer, before: Before, event: &Respon
         }
         _ => End::Failed,
     };
-    answer.push(out);
-    answer.end(end);
+    answer.close(out, end);
 }
 
 /// What became of an answer whose node is gone.
@@ -68,9 +67,7 @@ pub(in crate::relay) fn lost(why: &str) -> ApiError {
     let message = format!(
         "the relay's node that had this answer is gone, and no other can go on with it: {why}"
     );
-    ApiError::new(ErrorKind::Truncated, message).with_details(|details| {
-        details.code = Some("node_lost".to_owned());
-    })
+    ApiError::new(ErrorKind::NodeLost, message)
 }
 
 impl Pump {
