@@ -454,6 +454,16 @@ fn info(end: Option<End>, epoch: u64, blocks: u64) -> StreamInfo {
     }
 }
 
+/// The blocks, its end and the epoch when it was found, its end when it was read, the number that the client has: where it goes on.
+type Case = (
+    Vec<Bytes>,
+    Option<End>,
+    u64,
+    Option<End>,
+    u64,
+    Option<(u64, Option<u64>)>,
+);
+
 #[test]
 fn who_comes_back_goes_on_behind_what_it_has_and_never_without_the_end() {
     const KEEPALIVE: &[u8] = b"data: {\"type\":\"keepalive\"}\n\n";
@@ -478,8 +488,7 @@ fn who_comes_back_goes_on_behind_what_it_has_and_never_without_the_end() {
     let error =
         Bytes::from_static(b"data: {\"error\":{\"message\":\"m\",\"code\":\"cancelled\"}}\n\n");
     let (open, completed, ended) = (None, Some(End::Completed), Some(End::Failed));
-    // The blocks, its end and the epoch when it was found, its end when it was read, the number that the client has: where it goes on.
-    let cases: Vec<(Vec<Bytes>, Option<End>, u64, Option<End>, u64, Option<_>)> = vec![
+    let cases: Vec<Case> = vec![
         // It runs.
         (numbered(3), open, 1, open, 1, Some((2, None))),
         (numbered(3), open, 1, open, 2, Some((3, None))),
