@@ -556,6 +556,35 @@ async fn a_long_answer_is_written_in_pieces_without_a_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_long_has_the_time_that_it_takes() {
+    let store = store();
+    let recorder = start(&store, Begin::default());
+    recorder.claimed().await.unwrap();
+    // Of a block, an eighth of a claim's time would be over by then.
+    store.set_delays([Duration::from_secs(3)]);
+    recorder.push([Bytes::from(vec![b'x'; 4 << 20])]);
+    pass(3100).await;
+    assert_eq!(recorder.state(), RecorderState::Storing);
+    assert_eq!(store.calls("append"), 1);
+    recorder.push([block(2)]);
+    pass(1500).await;
+    assert!(matches!(recorder.state(), RecorderState::Behind(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_hears_of_no_answer_that_is_lost() {
+    let store = store();
+    let recorder = start(&store, Begin::default());
+    recorder.push(blocks(1..=1));
+    pass(100).await;
+    store.lose_answers(1);
+    let mut tail = store.tail(&key(), 1);
+    assert!(tail.next().await.unwrap().is_ok());
+    let found = store.find("me", "s").await;
+    assert!(matches!(found, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_over_the_stores_bound_is_given_up() {
     let store = FaultyStore::new(StoreLimits::default().with_stream_bytes(40));
     let recorder = start(&store, Begin::default());
@@ -708,6 +737,34 @@ async fn nobody_is_robbed_of_a_stream_because_the_store_was_away() {
     recorder.end(END);
     for reader in [early, late] {
         assert_eq!(reader.await.unwrap(), Ok((blocks(1..=4), END)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_back_empty_is_written_again_for_those_who_waited() {
+    // Longer than a claim holds, shorter than a reader waits.
+    for outage in [9_000, 20_000, 28_000] {
+        let store = store();
+        let recorder = start(&store, Begin::default());
+        recorder.push(blocks(1..=3));
+        pass(100).await;
+        let elsewhere = store.other_node();
+        let [early, late] = [1, 4].map(|from| tokio::spawn(read_all(reader(&elsewhere, from))));
+        pass(100).await;
+        for node in [&store, &elsewhere] {
+            node.set_down(true);
+        }
+        pass(outage).await;
+        store.lose_all();
+        // Its readers are there first.
+        elsewhere.set_down(false);
+        pass(1500).await;
+        store.set_down(false);
+        pass(1500).await;
+        recorder.push([block(4)]);
+        recorder.end(END);
+        assert_eq!(early.await.unwrap(), Ok((blocks(1..=4), END)), "{outage}");
+        assert_eq!(late.await.unwrap(), Ok((blocks(4..=4), END)), "{outage}");
     }
 }
 

@@ -80,7 +80,8 @@ fn follow_on(
         look_at: Instant::now() + FIRST_LOOK,
         free_since: None,
         tried: None,
-        failing_since: None,
+        silent_since: None,
+        missing_since: None,
         waits: Waits::new(&settings),
         is_over: false,
         store,
@@ -118,8 +119,10 @@ struct Follower {
     free_since: Option<Instant>,
     /// The epoch of a claim whose answer was lost, or of which it is not known what it holds.
     tried: Option<u64>,
-    /// Since when the store does not answer, or does not have the stream.
-    failing_since: Option<Instant>,
+    /// Since when the store does not answer.
+    silent_since: Option<Instant>,
+    /// Since when it answers, and does not have the stream.
+    missing_since: Option<Instant>,
     waits: Waits,
     is_over: bool,
 }
@@ -183,7 +186,7 @@ impl Follower {
 
     fn is_there(&mut self) {
         self.was_there = true;
-        self.failing_since = None;
+        (self.silent_since, self.missing_since) = (None, None);
         self.waits.reset();
     }
 
@@ -237,16 +240,26 @@ impl Follower {
     async fn failed(&mut self, error: StoreError) -> Result<(), StoreError> {
         self.tail = None;
         let now = Instant::now();
-        let (error, patience) = match error {
-            StoreError::Unavailable(_) => (error, self.settings.patience),
-            // A writer that runs finds that the store lost it, and writes it again.
-            StoreError::Unknown | StoreError::Expired if self.was_there => {
-                (StoreError::Expired, self.settings.ttl)
+        let (error, since, patience) = match error {
+            StoreError::Unavailable(_) => {
+                // Its writer could not write it again meanwhile.
+                self.missing_since = None;
+                (error, &mut self.silent_since, self.settings.patience)
+            }
+            // A writer that runs finds that the store lost it, and writes it again. One that was not seen before the store went away may be lost, too.
+            StoreError::Unknown | StoreError::Expired
+                if self.was_there || self.silent_since.is_some() =>
+            {
+                let error = if self.was_there {
+                    StoreError::Expired
+                } else {
+                    error
+                };
+                (error, &mut self.missing_since, self.settings.ttl)
             }
             error => return Err(error),
         };
-        let since = *self.failing_since.get_or_insert(now);
-        if now >= since + patience {
+        if now >= *since.get_or_insert(now) + patience {
             return Err(error);
         }
         // Its writer could not renew its claim either.

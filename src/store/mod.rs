@@ -23,6 +23,14 @@ pub use self::memory::{MemoryStore, StoreLimits};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisOptions, RedisStore};
 
+/// How many bytes a second come to a store at the least: what is long has so much more time.
+const SLOWEST_PER_SECOND: u64 = 1 << 20;
+
+/// How long so many bytes may be on their way.
+fn time_to_send(bytes: usize) -> Duration {
+    Duration::from_millis((bytes as u64).saturating_mul(1000) / SLOWEST_PER_SECOND)
+}
+
 /// What a store does takes its time.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -125,6 +133,14 @@ pub struct Append {
     pub request: Option<Bytes>,
     /// Other ids by which its client finds it. One that another stream of the client has is taken away from that.
     pub aliases: Vec<String>,
+}
+
+impl Append {
+    /// What is long in it.
+    fn bytes(&self) -> usize {
+        let beside = self.about.iter().chain(&self.request);
+        beside.chain(&self.blocks).map(Bytes::len).sum()
+    }
 }
 
 /// Some entries that follow each other.

@@ -61,12 +61,17 @@ struct Faults {
 
 impl Faults {
     fn next(&mut self, name: &'static str) -> (Duration, bool) {
+        let delay = self.next_delay(name);
+        let is_lost = self.lost_answers > 0;
+        self.lost_answers = self.lost_answers.saturating_sub(1);
+        (delay, is_lost)
+    }
+
+    fn next_delay(&mut self, name: &'static str) -> Duration {
         *self.calls.entry(name).or_default() += 1;
         let delay = self.delays.get(self.next_delay).copied();
         self.next_delay = (self.next_delay + 1) % self.delays.len().max(1);
-        let is_lost = self.lost_answers > 0;
-        self.lost_answers = self.lost_answers.saturating_sub(1);
-        (delay.unwrap_or_default(), is_lost)
+        delay.unwrap_or_default()
     }
 }
 
@@ -245,7 +250,7 @@ impl StreamStore for FaultyStore {
     }
 
     fn tail(&self, stream: &StreamKey, from: u64) -> StoreTail {
-        let (delay, _) = locked(&self.link.faults).next("tail");
+        let delay = locked(&self.link.faults).next_delay("tail");
         let tail = self.server.memory().tail(stream, from);
         let broken = Box::pin(self.broken());
         let is_over = false;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-use crate::store::{StoreError, StoreFuture};
+use crate::store::{StoreError, StoreFuture, time_to_send};
 
 /// How a stream is written to a store that others read, and followed there.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ with_fields!(RecorderSettings {
 
 impl RecorderSettings {
     /// For how long a claim must have been free before a reader takes it. A writer whose store was away for long has this time to come back: it is
-    /// above the longest wait between two of its tries.
+    /// above the longest wait between two of its tries, with the one of the store's own before it connects again.
     pub(in crate::store) fn grace(&self) -> Duration {
         self.ttl / 4
     }
@@ -75,9 +75,9 @@ impl RecorderSettings {
         self.ttl / 8
     }
 
-    /// A command that the store has not answered by then is taken for lost.
-    fn answer_within(&self) -> Duration {
-        self.ttl / 8
+    /// A command of so many bytes that the store has not answered by then is taken for lost.
+    fn answer_within(&self, bytes: usize) -> Duration {
+        self.ttl / 8 + time_to_send(bytes)
     }
 }
 
@@ -115,7 +115,16 @@ pub(in crate::store) async fn answered<T>(
     settings: &RecorderSettings,
     answer: StoreFuture<'_, T>,
 ) -> Result<T, StoreError> {
-    let answer = timeout(settings.answer_within(), answer).await;
+    answered_to(settings, 0, answer).await
+}
+
+/// The same of a command that has so many bytes.
+pub(super) async fn answered_to<T>(
+    settings: &RecorderSettings,
+    bytes: usize,
+    answer: StoreFuture<'_, T>,
+) -> Result<T, StoreError> {
+    let answer = timeout(settings.answer_within(bytes), answer).await;
     answer.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
 }
 

@@ -25,7 +25,7 @@ pub enum RecorderState {
     Released,
     /// Another node has the claim: it writes what follows.
     Lost,
-    /// It is not recorded, or not any longer; nobody else writes it. [`StoreError::Expired`]: somebody removed it, or the store lost what is not
+    /// It is not recorded, or not any longer. Nobody else writes it once the store has let it go; until then a reader may take it over. [`StoreError::Expired`]: somebody removed it, or the store lost what is not
     /// here any more either. [`StoreError::TooLarge`]: also for what was missing in the store for too long.
     GivenUp(StoreError),
 }

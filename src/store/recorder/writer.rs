@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    settings::{RecorderSettings, Waits, answered},
+    settings::{RecorderSettings, Waits, answered, answered_to},
     shared::{RecorderState, Shared},
 };
 use crate::store::{Claim, StoreError, StreamKey, StreamStore};
@@ -182,8 +182,9 @@ impl Writer {
         let (append, is_all) = self.shared.log().take();
         let has_end = append.end.is_some();
         let will_be = append.expected + append.blocks.len() as u64;
+        let bytes = append.bytes();
         let appended = self.store.append(&self.claim, append);
-        let blocks = answered(&self.settings, appended).await?;
+        let blocks = answered_to(&self.settings, bytes, appended).await?;
         if blocks != will_be {
             return Err(StoreError::Conflict { blocks });
         }
