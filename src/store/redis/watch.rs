@@ -78,6 +78,8 @@ struct Read {
     readers: Vec<Reader>,
     /// Since when nothing came.
     still: bool,
+    /// From which block on the command asks; nothing where it does not know of this log yet.
+    asked: Option<u64>,
 }
 
 struct Reader {
@@ -129,6 +131,7 @@ impl Watch {
             state,
             readers,
             still,
+            asked: None,
         });
         read_here.readers.push(reader);
         self.attend(table);
@@ -150,9 +153,12 @@ impl Watch {
             table.ran += 1;
             table.running = Some(table.ran);
             let watching = Watching(Arc::clone(self), table.ran);
+            // Where the runtime ends right now, what is spawned is dropped, and looks at the table.
+            drop(table);
             tokio::spawn(watching.run());
         } else if table.is_waiting && !table.is_called {
             table.is_called = true;
+            drop(table);
             let watch = Arc::clone(self);
             // Where that fails it waits until the command comes back by itself.
             tokio::spawn(async move {
@@ -184,11 +190,13 @@ impl Watch {
         }
         command.arg(inbox);
         let mut last = String::new();
-        for read in table.read.values() {
+        for read in table.read.values_mut() {
             let next = read.readers.iter().map(|reader| reader.next).min();
+            let next = next.unwrap_or(1);
+            read.asked = Some(next);
             last.clear();
             // A text takes all that is written to it.
-            let _ = write!(last, "{}-0", next.unwrap_or(1).saturating_sub(1));
+            let _ = write!(last, "{}-0", next.saturating_sub(1));
             command.arg(&last);
         }
         Some(command)
@@ -282,9 +290,14 @@ impl Table {
         let Some(read) = self.read.get_mut(log) else {
             return;
         };
+        // The command that brings this did not ask for these readers.
+        let Some(asked) = read.asked else {
+            return;
+        };
         read.still = false;
-        let first = read.readers.iter().map(|reader| reader.next).min();
-        let entries = match values::entries(entries, first.unwrap_or(1)) {
+        // What one that came since looked at is older than this: it looks again by itself.
+        read.readers.retain(|reader| reader.next >= asked);
+        let entries = match values::entries(entries, asked) {
             Ok(entries) => entries,
             // Whoever reads it finds out what became of it.
             Err(StoreError::TooLarge) => return self.end(log, &StoreError::TooLarge),
@@ -378,6 +391,70 @@ impl Drop for Watching {
             let ran = table.ran;
             *table = Table::default();
             table.ran = ran;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: String) -> Value {
+        Value::BulkString(text.into_bytes())
+    }
+
+    /// What the server says of these blocks of a log.
+    fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<Value> {
+        let entry = |number| {
+            let fields = vec![text("block".to_owned()), text(format!("{number}"))];
+            Value::Array(vec![text(format!("{number}-0")), Value::Array(fields)])
+        };
+        numbers.map(entry).collect()
+    }
+
+    fn reader(next: u64) -> (Reader, Arrivals) {
+        let (arrivals, read) = mpsc::channel(WAITING_ANSWERS);
+        let from = next;
+        let reader = Reader {
+            next,
+            from,
+            arrivals,
+        };
+        (reader, read)
+    }
+
+    #[test]
+    fn a_reader_that_came_meanwhile_ends_nobody() {
+        for (asked, next) in [(None, 1), (Some(4), 1), (Some(4), 4), (Some(4), 6)] {
+            let (first, mut arrivals) = reader(4);
+            let (late, mut arrived_late) = reader(next);
+            let read = Read {
+                state: String::new(),
+                readers: vec![first, late],
+                still: true,
+                asked,
+            };
+            let mut table = Table::default();
+            table.read.insert("log".to_owned(), read);
+            table.deliver("log", entries(4..=5));
+            if asked.is_none() {
+                // The next command asks for what both need.
+                assert_eq!(arrivals.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+                assert_eq!(
+                    arrived_late.try_recv(),
+                    Err(mpsc::error::TryRecvError::Empty)
+                );
+                continue;
+            }
+            let first = arrivals.try_recv().expect("what came").expect("entries");
+            assert_eq!((first.first, first.blocks.len()), (4, 2));
+            let late = arrived_late.try_recv();
+            match next {
+                // It reads on by itself.
+                1 => assert_eq!(late, Err(mpsc::error::TryRecvError::Disconnected)),
+                4 => assert_eq!(late.unwrap().unwrap().blocks.len(), 2),
+                _ => assert_eq!(late, Err(mpsc::error::TryRecvError::Empty)),
+            }
         }
     }
 }
