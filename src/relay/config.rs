@@ -1,6 +1,6 @@
 //! What a relay may do, and how much of it.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
@@ -90,8 +90,20 @@ pub struct RelayConfig {
     pub node: Option<String>,
     /// How long who reads an answer in such a store waits, at the most, for a node that has gone away: then the node that is asked goes on with
     /// the answer, or ends it. One that nobody asks for stays as it was left. A node's claim holds for four fifths of this from what it wrote last:
-    /// one that stands still for longer loses its answers to those who read them elsewhere.
+    /// one that stands still for longer loses its answers to those who read them elsewhere. From 500 ms to 10 minutes: what is below or above is taken
+    /// for these.
     pub claim_time: Duration,
+}
+
+/// Shorter ones are lost to a moment without the processor, longer ones leave readers without an end.
+pub(super) const CLAIM_TIMES: RangeInclusive<Duration> =
+    Duration::from_millis(500)..=Duration::from_secs(600);
+
+impl RelayConfig {
+    pub(super) fn claim_time(&self) -> Duration {
+        self.claim_time
+            .clamp(*CLAIM_TIMES.start(), *CLAIM_TIMES.end())
+    }
 }
 
 impl Default for RelayConfig {

@@ -92,7 +92,7 @@ impl Rescuer {
             return;
         }
         let from = info.blocks + 1;
-        let time = self.shared.config.claim_time + WATCH;
+        let time = self.shared.config.claim_time() + WATCH;
         actix_rt::spawn(async move {
             let follow = self.shared.answers.follow(&stream, from);
             // Whatever else comes is from a writer.

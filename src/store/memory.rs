@@ -267,10 +267,16 @@ impl MemoryStore {
         if kept.end.is_some() {
             return Err(StoreError::Ended);
         }
-        let beside = append.about.iter().chain(&append.request);
-        let more: usize = beside.chain(&append.blocks).map(Bytes::len).sum();
-        let fits_alone = kept.bytes + more <= self.limits.stream_bytes;
-        if !fits_alone || !self.make_room(&mut state, &stream.client, more) {
+        // What was there of it before is gone then.
+        let replaced = [
+            (&append.about, &kept.about),
+            (&append.request, &kept.request),
+        ];
+        let replaced = replaced.map(|(new, old)| new.as_ref().map_or(0, |_| old.len()));
+        let more = append.bytes() as isize - replaced.iter().sum::<usize>() as isize;
+        let fits_alone = kept.bytes.saturating_add_signed(more) <= self.limits.stream_bytes;
+        let room = usize::try_from(more).unwrap_or_default();
+        if !fits_alone || !self.make_room(&mut state, &stream.client, room) {
             let kept = state.kept(stream)?;
             kept.too_large = true;
             kept.blocks = Vec::new();
@@ -279,9 +285,9 @@ impl MemoryStore {
             self.changed.notify_waiters();
             return Err(StoreError::TooLarge);
         }
-        state.add(stream, more as isize);
+        state.add(stream, more);
         let kept = state.kept(stream)?;
-        kept.bytes += more;
+        kept.bytes = kept.bytes.saturating_add_signed(more);
         kept.blocks.extend(append.blocks);
         if let Some(about) = append.about {
             kept.about = about;

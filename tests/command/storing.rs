@@ -52,6 +52,12 @@ fn what_is_no_store_is_refused_with_its_place_and_not_quoted() {
             &["--store=redis://127.0.0.1", "--claim-time=none"],
             "the claim time is from",
         ),
+        // Whatever the store.
+        (&["--claim-time=none"], "the claim time is from"),
+        (
+            &["--store=memory", "--claim-time=400ms"],
+            "the claim time is from",
+        ),
     ] {
         let ran = run(&[&["serve", "--check"], flags].concat());
         assert_eq!(

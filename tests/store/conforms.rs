@@ -77,7 +77,8 @@ pub(crate) async fn conforms<S: StreamStore>(
     lets_streams_go_by_time(&make(short.clone()), second, &pass).await;
     keeps_a_stream_whose_writer_waits(&make(short), second, &pass).await;
     let small = limits.with_stream_bytes(40);
-    never_trims_from_the_front(&make(small)).await;
+    never_trims_from_the_front(&make(small.clone())).await;
+    counts_what_is_beside_the_blocks_once(&make(small)).await;
 }
 
 async fn numbers_blocks_from_one_and_refuses_a_repeat(store: &impl StreamStore) {
@@ -331,6 +332,27 @@ async fn never_trims_from_the_front(store: &impl StreamStore) {
     assert_eq!(store.read(&stream, 1).await, Err(StoreError::TooLarge));
     let again = store.append(&claim, after(4, 5..=5)).await;
     assert_eq!(again, Err(StoreError::TooLarge));
+}
+
+/// A writer repeats it where an answer was lost.
+async fn counts_what_is_beside_the_blocks_once(store: &impl StreamStore) {
+    let stream = key("me", "s");
+    let claim = claimed(store, &stream).await;
+    let beside = |expected, about: usize, request: usize| Append {
+        expected,
+        about: Some(vec![b'a'; about].into()),
+        request: Some(vec![b'r'; request].into()),
+        ..Append::default()
+    };
+    for _ in 0..3 {
+        assert_eq!(store.append(&claim, beside(0, 10, 20)).await, Ok(0));
+    }
+    assert_eq!(store.append(&claim, after(0, 1..=1)).await, Ok(1));
+    // 39 of 40 bytes. What is shorter makes room.
+    assert_eq!(store.append(&claim, beside(1, 2, 19)).await, Ok(1));
+    assert_eq!(store.append(&claim, after(1, 2..=2)).await, Ok(2));
+    let over = store.append(&claim, beside(2, 3, 20)).await;
+    assert_eq!(over, Err(StoreError::TooLarge));
 }
 
 /// Of a store that has bounds for all of a client's streams.

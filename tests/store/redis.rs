@@ -8,7 +8,8 @@ use std::{
 use actix_responses::{
     futures_util::{FutureExt as _, StreamExt as _},
     store::{
-        Append, RedisOptions, RedisStore, StoreError, StoreLimits, StreamEnd, StreamStore as _,
+        Append, Claim, RedisOptions, RedisStore, StoreError, StoreLimits, StreamEnd,
+        StreamStore as _,
     },
     transport::TlsConfig,
 };
@@ -357,6 +358,121 @@ async fn a_full_server_takes_no_new_streams_and_lets_others_go_on() {
     let marked = |percent| server.store(RedisOptions::default().with_full_at_percent(percent));
     assert_eq!(marked(0).check().await, Err(StoreError::Full));
     assert_eq!(marked(90).check().await, Ok(()));
+}
+
+fn number(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, number) = lines.find(|(found, _)| *found == name).expect(name);
+    number.trim().parse().expect("a number")
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_is_not_sent() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let options = RedisOptions::default().with_stream_bytes(1000);
+    let store = server.store(options);
+    let stream = key("me", "s");
+    let claim = claimed(&store, &stream).await;
+    store.append(&claim, after(0, 1..=1)).await.unwrap();
+    let long = |expected| Append {
+        request: Some(vec![b'x'; 4 << 20].into()),
+        ..after(expected, 2..=2)
+    };
+    // The claim comes first, and what is there.
+    let others = Claim {
+        node: "node b".to_owned(),
+        ..claim.clone()
+    };
+    let refused = store.append(&others, long(1)).await;
+    assert_eq!(refused, Err(StoreError::Claimed { epoch: 1 }));
+    let refused = store.append(&claim, long(0)).await;
+    assert_eq!(refused, Err(StoreError::Conflict { blocks: 1 }));
+    let refused = store.append(&claim, long(1)).await;
+    assert_eq!(refused, Err(StoreError::TooLarge));
+    assert_eq!(store.read(&stream, 1).await, Err(StoreError::TooLarge));
+    let stats = server.tell(&["INFO", "stats"]).await;
+    assert!(number(&stats, "total_net_input_bytes") < 100_000, "{stats}");
+}
+
+#[tokio::test]
+async fn an_id_that_is_said_again_is_counted_once() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let store = server.store(RedisOptions::default().with_stream_bytes(200));
+    let claim = claimed(&store, &key("me", "s")).await;
+    for _ in 0..20 {
+        let named = Append {
+            aliases: vec!["resp_1".to_owned()],
+            ..Append::default()
+        };
+        assert_eq!(store.append(&claim, named).await, Ok(0));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_not_stormed() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let store = server.store(RedisOptions::default());
+    let claim = claimed(&store, &key("me", "s")).await;
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let connections = async || {
+        let stats = server.tell(&["INFO", "stats"]).await;
+        number(&stats, "total_connections_received")
+    };
+    let before = connections().await;
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        let appends = (0..10).map(|_| store.append(&claim, after(0, 1..=1)));
+        for refused in futures_util::future::join_all(appends).await {
+            unavailable(refused);
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let opened = connections().await - before;
+    assert!(opened <= 15, "{opened}");
+    server.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(store.append(&claim, after(0, 1..=1)).await, Ok(1));
+}
+
+#[tokio::test]
+async fn the_protocol_is_ours_whatever_the_url_says() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let url = format!("{}?protocol=resp3", server.url());
+    let [one, two] =
+        [(); 2].map(|()| RedisStore::new(&url, RedisOptions::default()).expect("a store"));
+    let stream = key("me", "s");
+    let claim = claimed(&one, &stream).await;
+    let mut tail = two.tail(&stream, 1);
+    for block in 1..=2 {
+        // It has looked, and waits.
+        let nothing = timeout(Duration::from_millis(200), tail.next()).await;
+        assert!(nothing.is_err());
+        let append = after(block - 1, block..=block);
+        one.append(&claim, append).await.unwrap();
+        let came = timeout(SOON, tail.next()).await.expect("what came");
+        assert_eq!(came.unwrap().unwrap().blocks, blocks(block..=block));
+    }
+}
+
+#[test]
+fn what_could_not_work_is_refused() {
+    let options = RedisOptions::default;
+    for wrong in [
+        options().with_listed(usize::MAX),
+        options().with_command_timeout(Duration::MAX),
+        options().with_connect_timeout(Duration::MAX),
+        options().with_command_timeout(Duration::ZERO),
+    ] {
+        assert!(RedisStore::new("redis://127.0.0.1", wrong).is_err());
+    }
 }
 
 /// All of one node's readers wait by one command, and hear soon of what another node writes.

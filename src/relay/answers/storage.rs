@@ -60,7 +60,7 @@ impl Storage {
             store,
             node: format!("{name}-{}", random_digits()),
             // A reader that waits for one that is gone waits a quarter longer.
-            settings: RecorderSettings::default().with_ttl(config.claim_time * 4 / 5),
+            settings: RecorderSettings::default().with_ttl(config.claim_time() * 4 / 5),
             writing: AtomicUsize::new(0),
             written: Notify::new(),
         }
@@ -220,4 +220,19 @@ fn entered(
             Err(error) => Some(Err(error.into())),
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, StoreLimits};
+
+    #[test]
+    fn a_claim_has_a_time_that_can_be_kept_and_waited_for() {
+        for (time, ttl) in [(Duration::ZERO, 400), (Duration::MAX, 480_000)] {
+            let store = Arc::new(MemoryStore::new(StoreLimits::default()));
+            let storage = Storage::new(store, &RelayConfig::default().with_claim_time(time));
+            assert_eq!(storage.settings.ttl, Duration::from_millis(ttl));
+        }
+    }
 }

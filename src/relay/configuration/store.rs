@@ -1,11 +1,11 @@
 //! Where answers are kept: what `[store]` and the command's `--store` say.
 
-use std::{ffi::OsString, fmt, io, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
+use std::{ffi::OsString, fmt, io, path::Path, sync::Arc};
 
 use url::Url;
 
 use super::{
-    super::config::RelayConfig,
+    super::config::{CLAIM_TIMES, RelayConfig},
     reading::{Place, StoreKnobs},
 };
 use crate::{ApiError, ErrorKind, files, store::StreamStore, transport::TlsConfig};
@@ -16,12 +16,12 @@ const MAX_BYTES: u64 = 64 << 10;
 /// The answers end with the process.
 const MEMORY: &str = "memory";
 
-/// Shorter ones are lost to a moment without the processor, longer ones leave readers without an end.
-const CLAIM_TIMES: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(600);
-
 /// How many times in the time of a claim it is tried to connect again, at the least: a writer must be back before a reader that is back already takes
 /// its stream for one without a writer.
-const TRIES_IN_A_CLAIM: u32 = 8;
+const TRIES_IN_A_CLAIM: u32 = 16;
+
+/// A command is given up before the one who waits for it gives it up, after a tenth of a claim's time: so a connection that is dead is seen to be.
+const COMMANDS_IN_A_CLAIM: u32 = 12;
 
 /// Where answers are kept, and how much of each.
 #[derive(Clone, Default)]
@@ -107,16 +107,16 @@ impl StoreConfig {
     /// [`ErrorKind::InvalidConfiguration`]: it is no URL of Redis, or this program was built without it. The URL is not quoted.
     pub fn open(&self, relay: &RelayConfig) -> Result<Option<Arc<dyn StreamStore>>, ApiError> {
         let url = self.url.as_deref().map_or(MEMORY, str::trim);
-        if url == MEMORY {
-            return Ok(None);
-        }
         if !CLAIM_TIMES.contains(&relay.claim_time) {
             let [from, to] = [CLAIM_TIMES.start(), CLAIM_TIMES.end()];
             return Err(misconfigured(format!(
                 "the claim time is from {from:?} to {to:?}"
             )));
         }
-        self.redis(url, relay).map(Some)
+        match url {
+            MEMORY => Ok(None),
+            url => self.redis(url, relay).map(Some),
+        }
     }
 
     #[cfg(feature = "redis")]
@@ -129,6 +129,8 @@ impl StoreConfig {
         if let Some(prefix) = &self.prefix {
             options.prefix.clone_from(prefix);
         }
+        let command = relay.claim_time / COMMANDS_IN_A_CLAIM;
+        options.command_timeout = options.command_timeout.min(command);
         let often = relay.claim_time / TRIES_IN_A_CLAIM;
         options.reconnect.cap = options.reconnect.cap.min(often);
         options.reconnect.base = options.reconnect.base.min(often);
@@ -221,6 +223,8 @@ impl fmt::Debug for StoreConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn of(url: &str) -> StoreConfig {
@@ -266,8 +270,10 @@ mod tests {
     fn a_claim_has_a_time_that_can_be_kept_and_waited_for() {
         for time in [Duration::ZERO, Duration::MAX] {
             let relay = RelayConfig::default().with_claim_time(time);
-            let error = of("redis://127.0.0.1").open(&relay).expect_err("a refusal");
-            assert!(error.message().contains("from 500ms to 600s"), "{error}");
+            for store in [StoreConfig::default(), of("redis://127.0.0.1")] {
+                let error = store.open(&relay).expect_err("a refusal");
+                assert!(error.message().contains("from 500ms to 600s"), "{error}");
+            }
         }
     }
 

@@ -22,13 +22,19 @@ use super::{
     scripts::Script,
     values,
 };
-use crate::{store::StoreError, transport};
+use crate::{
+    store::{StoreError, time_to_send},
+    transport,
+};
 
 /// How many commands wait for the one who writes them; who has more to say waits itself.
 const WAITING_COMMANDS: usize = 1024;
 
 /// How many bytes are written at once, of commands that came together.
 const WRITTEN_BYTES: usize = 64 << 10;
+
+/// A command that is longer holds up what is asked behind it.
+const LONG_BYTES: usize = 256 << 10;
 
 /// How often a cluster may say that the keys are elsewhere, until there is a connection.
 const REDIRECTIONS: usize = 4;
@@ -42,6 +48,8 @@ pub(super) struct Link {
     address: Address,
     options: Arc<RedisOptions>,
     state: Mutex<State>,
+    /// Until then a long command may be on its way: one behind it that has no answer says nothing of the connection.
+    busy_until: Mutex<Option<Instant>>,
 }
 
 enum State {
@@ -93,6 +101,7 @@ impl Link {
             address,
             options,
             state: Mutex::new(State::Idle),
+            busy_until: Mutex::default(),
         }
     }
 
@@ -121,7 +130,7 @@ impl Link {
             Ok(connection.send_packed_command(command).await)
         };
         let answer = self.within(time, &used, asked).await?;
-        self.checked(answer)
+        self.checked(answer, &used)
     }
 
     /// The answers to several commands that nothing comes between on the way.
@@ -137,13 +146,14 @@ impl Link {
         };
         let time = self.options.command_timeout;
         let answers = self.within(time, &used, asked).await?.into_iter();
-        answers.map(|answer| self.checked(answer)).collect()
+        answers.map(|answer| self.checked(answer, &used)).collect()
     }
 
-    /// What a script answers; `fill` adds how many keys there are, the keys and the arguments.
+    /// What a script answers; `fill` adds how many keys there are, the keys and the arguments, which have about so many bytes.
     pub(super) async fn run(
         self: &Arc<Self>,
         script: Script,
+        bytes: usize,
         fill: impl Fn(&mut Cmd),
     ) -> Result<Value, StoreError> {
         let used = OnceLock::new();
@@ -166,9 +176,27 @@ impl Link {
             fill(&mut command);
             Ok(connection.send_packed_command(&command).await)
         };
-        let time = self.options.command_timeout;
+        let time = self.options.command_timeout + time_to_send(bytes);
+        if bytes > LONG_BYTES {
+            self.is_busy_for(time);
+        }
         let answer = self.within(time, &used, asked).await?;
-        self.checked(answer)
+        self.checked(answer, &used)
+    }
+
+    /// Whoever says so gives the connection up himself if he has no answer by then, so a second one does not put it off.
+    fn is_busy_for(&self, time: Duration) {
+        let mut until = self.busy_until();
+        let now = Instant::now();
+        if until.is_none_or(|until| until <= now) {
+            *until = Some(now + time);
+        }
+    }
+
+    fn busy_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.busy_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does it within a time. A connection that broke or did not answer is given up: what was sent may have been done.
@@ -183,22 +211,32 @@ impl Link {
                 self.give_up(used.get());
                 Err(self.unavailable(&reason(&error)))
             }
-            Ok(Ok(Err(error))) => Err(self.refused(&error)),
+            Ok(Ok(Err(error))) => Err(self.refused(&error, used)),
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                self.give_up(used.get());
+                if self
+                    .busy_until()
+                    .is_none_or(|until| until <= Instant::now())
+                {
+                    self.give_up(used.get());
+                }
                 Err(self.unavailable(&format!("no answer within {time:?}")))
             }
         }
     }
 
     fn give_up(&self, used: Option<&Arc<Driver>>) {
+        self.leave(used, State::Idle);
+    }
+
+    /// Not another one, which was opened since.
+    fn leave(&self, used: Option<&Arc<Driver>>, then: State) {
         let mut state = self.state();
         if let (State::Up(live), Some(used)) = (&*state, used)
             && Arc::ptr_eq(&live.driver, used)
         {
-            *state = State::Idle;
+            *state = then;
         }
     }
 
@@ -344,20 +382,26 @@ impl Link {
         }))
     }
 
-    fn checked(&self, answer: Value) -> Result<Value, StoreError> {
+    fn checked(&self, answer: Value, used: &OnceLock<Arc<Driver>>) -> Result<Value, StoreError> {
         match answer {
-            Value::ServerError(error) => Err(self.refused(&error.into())),
+            Value::ServerError(error) => Err(self.refused(&error.into(), used)),
             answer => Ok(answer),
         }
     }
 
     /// The server answers, and does not do it.
-    fn refused(&self, error: &RedisError) -> StoreError {
-        // It has become a replica, or the keys went elsewhere: the next connection goes where they are.
+    fn refused(&self, error: &RedisError, used: &OnceLock<Arc<Driver>>) -> StoreError {
+        let why = self.unavailable(&self.said(error));
+        // It has become a replica, or the keys went elsewhere: the next connection goes where they are, which may not be known there at once.
         if matches!(error.code(), Some("READONLY" | "MOVED")) {
-            *self.state() = State::Idle;
+            let down = State::Down {
+                until: Instant::now() + self.options.reconnect.delay(1),
+                retry: 1,
+                why: why.clone(),
+            };
+            self.leave(used.get(), down);
         }
-        self.unavailable(&self.said(error))
+        why
     }
 
     /// What the server says, without what it should not.

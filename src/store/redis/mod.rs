@@ -102,7 +102,7 @@ impl RedisStore {
         let is_full = self.memory.is_full(&self.link).await?;
         let keys = self.keys(stream);
         let options = self.options();
-        let answer = self.link.run(Script::Claim, |command| {
+        let answer = self.link.run(Script::Claim, 0, |command| {
             command.arg(4).arg(&keys.state).arg(&keys.log);
             command.arg(&keys.aliases).arg(&keys.streams);
             command.arg(node).arg(digits(epoch)).arg(millis(ttl));
@@ -127,7 +127,25 @@ impl RedisStore {
         let aliases: Vec<_> = aliases
             .map(|alias| keys::alias(&options.prefix, client, alias))
             .collect();
-        let answer = self.link.run(Script::Append, |command| {
+        // What could not be taken is not sent: with a bound below nothing the script refuses it when it has looked at the rest.
+        let bytes = append.bytes();
+        let (append, most, bytes) = match bytes > options.stream_bytes {
+            true => (
+                Append {
+                    expected: append.expected,
+                    end: append.end,
+                    ..Append::default()
+                },
+                -1,
+                0,
+            ),
+            false => (
+                append,
+                i64::try_from(options.stream_bytes).unwrap_or(i64::MAX),
+                bytes,
+            ),
+        };
+        let answer = self.link.run(Script::Append, bytes, |command| {
             command.arg(4 + aliases.len());
             command.arg(&keys.state).arg(&keys.log);
             command.arg(&keys.aliases).arg(&keys.streams);
@@ -137,7 +155,7 @@ impl RedisStore {
             command.arg(&claim.node).arg(digits(claim.epoch));
             command.arg(append.expected).arg(millis(claim.ttl));
             command.arg(millis(options.retention));
-            command.arg(options.stream_bytes).arg(&claim.stream.id);
+            command.arg(most).arg(&claim.stream.id);
             command.arg(append.end.map_or("", StreamEnd::as_str));
             for beside in [&append.about, &append.request] {
                 command.arg(u8::from(beside.is_some()));
@@ -231,7 +249,7 @@ impl RedisStore {
             let inbox = values::text(&inbox).ok_or(StoreError::Unknown)?;
             let answer = self
                 .link
-                .run(script, |command| fill(command, inbox))
+                .run(script, 0, |command| fill(command, inbox))
                 .await?;
             if !values::has_moved(&answer) {
                 return values::answer(answer).map(drop);

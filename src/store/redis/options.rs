@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
+use ::redis::{ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo};
 use rustls::ClientConfig;
 
 use crate::{protocol::error::ApiError, retry::ExponentialBackoff, transport::TlsConfig};
@@ -24,11 +24,13 @@ pub struct RedisOptions {
     /// The same in bytes of `used_memory`, also for a server that says no `maxmemory`; of the two marks the lower one holds. Default none.
     pub full_at_bytes: Option<u64>,
     /// How long a command may take, waiting for a connection included. Then the store is unavailable, and its connection is given up.
-    /// Default 800 ms: who asks another node to stop has an answer within a second.
+    /// Default 800 ms: who asks another node to stop has an answer within a second. What is long has a second more for each MiB. A relay takes a
+    /// twelfth of its claim time, where that is shorter: a connection is given up before the one who waits gives up.
     pub command_timeout: Duration,
     /// How long opening a connection may take, with TLS and the password. Default 5 s.
     pub connect_timeout: Duration,
-    /// How soon it is tried to connect again. Who asks meanwhile is refused at once. Default from 100 ms to 2 s.
+    /// How soon it is tried to connect again. Who asks meanwhile is refused at once. Default from 100 ms to 500 ms: with an eighth of the time that a
+    /// claim holds it is to stay below a quarter of that, or a writer whose server was away finds its stream taken by a reader that was back first.
     pub reconnect: ExponentialBackoff,
     /// The streams of one client that [`list`](crate::store::StreamStore::list) gives: the newest. Default 256.
     pub listed: usize,
@@ -64,13 +66,18 @@ impl Default for RedisOptions {
             connect_timeout: Duration::from_secs(5),
             reconnect: ExponentialBackoff::default()
                 .with_base(Duration::from_millis(100))
-                .with_cap(Duration::from_secs(2)),
+                .with_cap(Duration::from_millis(500)),
             listed: 256,
             watched: 10_000,
             tls: TlsConfig::default(),
         }
     }
 }
+
+/// Longer ones are none, and times are added to them.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
+const MOST_LISTED: usize = 1_000_000;
 
 impl RedisOptions {
     /// Refuses what could not work.
@@ -88,6 +95,14 @@ impl RedisOptions {
             (
                 self.command_timeout.is_zero() || self.connect_timeout.is_zero(),
                 "a timeout is zero",
+            ),
+            (
+                self.command_timeout > LONGEST_TIMEOUT || self.connect_timeout > LONGEST_TIMEOUT,
+                "a timeout is above an hour",
+            ),
+            (
+                self.listed > MOST_LISTED,
+                "more than 1,000,000 streams of a client are listed",
             ),
             (
                 self.full_at_percent > 100,
@@ -174,7 +189,9 @@ impl Address {
             }
             false => None,
         };
+        // Whatever the URL says: answers are read as this one gives them.
         let login = info.redis_settings().clone();
+        let login = login.set_protocol(ProtocolVersion::RESP2);
         Ok(Self { place, login, tls })
     }
 }

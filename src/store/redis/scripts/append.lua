@@ -15,11 +15,16 @@ end
 if blocks ~= tonumber(ARGV[3]) then return {'conflict', blocks} end
 if had[5] then return {'ended'} end
 
-local bytes = tonumber(had[6]) + #ARGV[12]
+-- Of what was there before, no byte is counted any longer.
+local function instead(is_given, name, value)
+  if is_given ~= '1' then return 0 end
+  return #value - #(redis.call('HGET', KEYS[1], name) or '')
+end
+local bytes = tonumber(had[6]) + instead(ARGV[9], 'about', ARGV[10]) + instead(ARGV[11], 'request', ARGV[12])
 for block = 13, #ARGV do bytes = bytes + #ARGV[block] end
 for alias = 5, #KEYS do bytes = bytes + #KEYS[alias] end
 local now, retention = clock(), tonumber(ARGV[5])
-if bytes + #ARGV[10] > tonumber(ARGV[6]) then
+if bytes > tonumber(ARGV[6]) then
   redis.call('HSET', KEYS[1], 'over', 1)
   redis.call('XTRIM', KEYS[2], 'MAXLEN', 0)
   redis.call('XADD', KEYS[2], blocks .. '-2', 'over', 1)
@@ -31,6 +36,10 @@ local is_first = blocks == 0
 for block = 13, #ARGV do
   blocks = blocks + 1
   redis.call('XADD', KEYS[2], blocks .. '-0', 'block', ARGV[block])
+end
+for alias = 5, #KEYS do
+  redis.call('SET', KEYS[alias], ARGV[7])
+  if redis.call('SADD', KEYS[3], KEYS[alias]) == 0 then bytes = bytes - #KEYS[alias] end
 end
 local fields = {'blocks', blocks, 'bytes', bytes, 'until', now + ARGV[4]}
 local function set(name, value)
@@ -44,10 +53,6 @@ if ARGV[8] ~= '' then
   redis.call('XADD', KEYS[2], blocks .. '-1', 'end', ARGV[8])
 end
 redis.call('HSET', KEYS[1], unpack(fields))
-for alias = 5, #KEYS do
-  redis.call('SET', KEYS[alias], ARGV[7])
-  redis.call('SADD', KEYS[3], KEYS[alias])
-end
 local kept = had[7]
 if is_first or #KEYS > 4 or ARGV[8] ~= '' then kept = nil end
 keep(now, kept, retention)
