@@ -51,6 +51,7 @@ fn variable_that_is_not_utf8_is_named_and_not_shown() {
         ("OPENAI_API_KEY", ask.clone()),
         ("MY_KEY", ask_with("--api-key-env=MY_KEY")),
         ("RUST_LOG", ask_with("-v")),
+        ("RESPONSES_STORE", vec!["serve", "--check"]),
         ("TEAM_KEY", of_file("a")),
         ("TEAM_NAME", of_file("b")),
         ("GROQ_API_KEY", of_preset("groq")),

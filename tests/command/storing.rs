@@ -71,22 +71,6 @@ fn what_is_no_store_is_refused_with_its_place_and_not_quoted() {
     }
 }
 
-#[cfg(unix)]
-#[test]
-fn a_variable_that_is_no_text_is_not_taken_for_memory() {
-    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
-
-    let mut command = program(&["serve", "--check"]);
-    command.env(
-        "RESPONSES_STORE",
-        OsStr::from_bytes(b"redis://:hunter2\xff@127.0.0.1"),
-    );
-    let ran = Running::start(&mut command).finish();
-    assert_eq!(ran.status, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("RESPONSES_STORE"), "{ran:?}");
-    assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
-}
-
 #[test]
 fn a_file_says_it_with_its_line_and_flags_go_before_it() {
     let folder = Folder::new();
