@@ -93,6 +93,17 @@ impl Blocks {
         }
     }
 
+    /// The same in memory of their own.
+    pub(crate) fn copied(&self) -> Self {
+        let runs = self.runs.iter().map(|run| Run {
+            bytes: Bytes::copy_from_slice(&run.bytes),
+            ..run.clone()
+        });
+        Self {
+            runs: runs.collect(),
+        }
+    }
+
     /// Lets them go with other events.
     pub(crate) fn renumber(&mut self, number: impl Fn(usize) -> usize) {
         let runs = self.runs.iter_mut();

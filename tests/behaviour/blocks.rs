@@ -6,6 +6,7 @@ use actix::{Actor, Context, Handler};
 use actix_responses::{
     ResponseStream, Runtime,
     actors::{Cursor, Delivery, DeliveryPolicy, SubmitRequest, Subscribe, Subscriber},
+    bytes::Bytes,
     protocol::ResponseEvent,
     retry::RetryAfterOutput,
 };
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::support::{
     events::*,
-    prompt, provider, start, start_with, steady_retry,
+    prompt, provider, settle, start, start_with, steady_retry,
     transport::{Exchange, ScriptedTransport},
 };
 
@@ -276,4 +277,29 @@ impl Handler<Delivery> for Taker {
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) {
         let _ = self.0.send(delivery);
     }
+}
+
+#[actix_rt::test]
+async fn what_is_kept_of_a_live_answer_holds_no_chunk() {
+    let chunk = Bytes::from(answer());
+    let (runtime, _) = start([Exchange::stream(chunk.clone())]);
+    let request = SubmitRequest::new(prompt()).with_blocks().with_live_only();
+    let mut stream = runtime.submit(request).await.unwrap();
+    let request = stream.request();
+    let mut given = Vec::new();
+    while let Some(delivery) = stream.next_delivery().await {
+        given.extend(delivery.blocks().flat_map(|block| block.bytes.to_vec()));
+    }
+    assert_eq!(given, chunk);
+    settle().await;
+    // What came last is there for who comes late, by itself.
+    let late = runtime.subscribe(request, Cursor::Live).await;
+    let last = late.unwrap().next_delivery().await.expect("the end");
+    assert!(last.is_final());
+    let last: Vec<_> = last.blocks().map(|block| block.bytes).collect();
+    assert!(
+        !last.is_empty() && given.ends_with(&last.concat()),
+        "{last:?}"
+    );
+    assert!(chunk.is_unique());
 }

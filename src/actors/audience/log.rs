@@ -95,6 +95,23 @@ impl EventLog {
         Some((front.first, &front.events))
     }
 
+    /// Where the newest batch is all that is kept, its blocks are copied out of the chunks that they came in: those are larger, and held as
+    /// long.
+    pub(crate) fn let_chunks_go(&mut self) {
+        if self.batches.len() == 1
+            && let Some(newest) = self.batches.front_mut()
+            && let Some(blocks) = &newest.blocks
+        {
+            let blocks = Box::new(blocks.copied());
+            *newest = Batch::new(
+                self.request,
+                newest.first,
+                newest.events.clone(),
+                Some(blocks),
+            );
+        }
+    }
+
     pub(crate) fn forget_oldest(&mut self) {
         if let Some(batch) = self.batches.pop_front() {
             self.events -= batch.events.len();

@@ -287,11 +287,12 @@ impl Audience {
             }
         }
         self.log.push(last.events, last.blocks);
-        if last.overtakes {
-            return self.hurry();
+        match last.overtakes {
+            true => self.hurry(),
+            false => self.deliver(now),
         }
-        self.deliver(now);
         self.trim();
+        self.log.let_chunks_go();
     }
 
     /// Keeps what the answer has cost so far, for an end that says nothing of it.
