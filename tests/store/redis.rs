@@ -397,6 +397,31 @@ async fn what_could_not_be_taken_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_long_command_that_is_done_keeps_no_dead_connection() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let store = server.store(RedisOptions::default());
+    let claim = claimed(&store, &key("me", "s")).await;
+    let long = Append {
+        request: Some(vec![b'x'; 4 << 20].into()),
+        ..after(0, 1..=1)
+    };
+    assert_eq!(store.append(&claim, long).await, Ok(1));
+    let connections = async || {
+        let stats = server.tell(&["INFO", "stats"]).await;
+        number(&stats, "total_connections_received")
+    };
+    let before = connections().await;
+    server.ask(&["CLIENT", "PAUSE", "1200", "ALL"]).await;
+    unavailable(store.append(&claim, after(1, 2..=2)).await);
+    sleep(Duration::from_millis(500)).await;
+    store.check().await.expect("a server that goes on");
+    // The two that asked here, and the store's.
+    assert_eq!(connections().await - before, 3);
+}
+
+#[tokio::test]
 async fn an_id_that_is_said_again_is_counted_once() {
     let Some(server) = RedisServer::start().await else {
         return;

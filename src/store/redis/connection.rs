@@ -95,6 +95,15 @@ impl Drop for Driver {
     }
 }
 
+/// A long command is on its way.
+struct Busy<'a>(&'a Link);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        *self.0.busy_until() = None;
+    }
+}
+
 impl Link {
     pub(super) fn new(address: Address, options: Arc<RedisOptions>) -> Self {
         Self {
@@ -177,20 +186,21 @@ impl Link {
             Ok(connection.send_packed_command(&command).await)
         };
         let time = self.options.command_timeout + time_to_send(bytes);
-        if bytes > LONG_BYTES {
-            self.is_busy_for(time);
-        }
+        let _busy = (bytes > LONG_BYTES).then(|| self.busy_for(time)).flatten();
         let answer = self.within(time, &used, asked).await?;
         self.checked(answer, &used)
     }
 
-    /// Whoever says so gives the connection up himself if he has no answer by then, so a second one does not put it off.
-    fn is_busy_for(&self, time: Duration) {
+    /// As long as it is held, and for no longer than this. Whoever has it gives the connection up himself if he has no answer by then, so nobody else
+    /// gets it meanwhile.
+    fn busy_for(&self, time: Duration) -> Option<Busy<'_>> {
         let mut until = self.busy_until();
         let now = Instant::now();
-        if until.is_none_or(|until| until <= now) {
-            *until = Some(now + time);
+        if until.is_some_and(|until| until > now) {
+            return None;
         }
+        *until = Some(now + time);
+        Some(Busy(self))
     }
 
     fn busy_until(&self) -> MutexGuard<'_, Option<Instant>> {
