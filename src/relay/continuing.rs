@@ -21,9 +21,11 @@ use crate::{
     wire::Wire,
 };
 
-/// Of how many sealed texts it is asked there: in most conversations the last one tells.
+/// Of how many sealed texts a store that nodes share is asked who made them, beside those that this node knows: in most conversations the
+/// last one tells.
 const MAX_SEALED: usize = 16;
-/// Of how many references it is asked at a store that nodes share who made what they stand for, beside those that this node knows.
+
+/// The same of references to items.
 const MAX_REFERENCES: usize = 1000;
 
 /// What of a request only those can read who made it.
@@ -64,9 +66,13 @@ impl Continued {
         }
         // Nobody is given a conversation here: a relay has no route that makes one.
         let mut unknown = conversation.map(refusal::no_conversation);
-        let is_shared = answers.store().is_shared();
-        // A store that does not answer is waited for once.
+        let mut unread = None;
+        // A store that does not answer is waited for once; what is known here is known without it.
         let mut is_away = false;
+        let is_there = |text: &str| {
+            let is_shared = answers.store().is_shared();
+            is_shared && !answers.knows_maker(client, text)
+        };
         let mut of_previous = None;
         if let Some(id) = previous {
             match answers.maker_of(client, id).await {
@@ -74,21 +80,22 @@ impl Continued {
                 Ok(None) => drop(unknown.get_or_insert_with(|| refusal::no_response(id))),
                 Err(_) => {
                     unknown.get_or_insert_with(refusal::store_unavailable);
+                    unread = Some(refusal::store_unavailable());
                     is_away = true;
                 }
             }
         }
         let mut of_others = None;
-        let (mut asked, mut is_too_much) = (0, false);
+        let mut asked = 0;
         for id in &references {
-            if is_away {
-                break;
-            }
-            if is_shared && !answers.knows_maker(client, id) {
-                is_too_much = asked == MAX_REFERENCES;
-                if is_too_much {
+            if is_there(id) {
+                if is_away {
+                    continue;
+                }
+                if asked == MAX_REFERENCES {
                     unknown.get_or_insert_with(refusal::too_many_references);
-                    break;
+                    unread.get_or_insert_with(refusal::too_many_references);
+                    continue;
                 }
                 asked += 1;
             }
@@ -100,15 +107,22 @@ impl Continued {
                 }
                 Err(_) => {
                     unknown.get_or_insert_with(refusal::store_unavailable);
+                    unread = Some(refusal::store_unavailable());
                     is_away = true;
                 }
             }
         }
         let mut maker = of_previous.or(of_others);
-        let most = if is_shared { MAX_SEALED } else { usize::MAX };
-        for text in sealed.iter().rev().take(most) {
-            if maker.is_some() || is_away {
+        let mut asked = 0;
+        for text in sealed.iter().rev() {
+            if maker.is_some() {
                 break;
+            }
+            if is_there(text) {
+                if is_away || asked == MAX_SEALED {
+                    continue;
+                }
+                asked += 1;
             }
             match answers.maker(client, text).await {
                 Ok(found) => maker = found,
@@ -133,33 +147,30 @@ impl Continued {
             target.provider.wire == Wire::Responses && (maker.is_none() || made_here(target))
         };
         let is_put_in = is_stored && !matches!(&*targets, [only] if is_kept(only));
-        if is_put_in && is_away {
-            continued.unread = Some(refusal::store_unavailable());
-        } else if is_put_in && is_too_much {
-            continued.unread = Some(refusal::too_many_references());
-        } else if is_put_in {
-            if let Some(previous) = previous {
-                let items = match answers.items(client, previous).await {
-                    Ok(items) => items,
-                    Err(_) => {
-                        continued.unread = Some(refusal::store_unavailable());
-                        None
-                    }
-                };
-                continued.earlier = items.and_then(|items| {
-                    let items = items.into_iter().map(serde_json::from_value);
-                    items.collect::<Result<_, _>>().ok()
-                });
-            }
+        if let Some(previous) = previous.filter(|_| is_put_in && unread.is_none()) {
+            let items = match answers.items(client, previous).await {
+                Ok(items) => items,
+                Err(_) => {
+                    unread = Some(refusal::store_unavailable());
+                    None
+                }
+            };
+            continued.earlier = items.and_then(|items| {
+                let items = items.into_iter().map(serde_json::from_value);
+                items.collect::<Result<_, _>>().ok()
+            });
+        }
+        if is_put_in && unread.is_none() {
             let earlier = continued.earlier.iter().flatten().filter_map(reference);
             let earlier: Vec<_> = earlier.collect();
             let all = earlier.iter().map(|id| &**id).chain(references);
             let references: Vec<&str> = all.collect();
             match answers.items_by_id(client, &references).await {
                 Ok(referenced) => continued.referenced = referenced,
-                Err(_) => continued.unread = Some(refusal::store_unavailable()),
+                Err(_) => unread = Some(refusal::store_unavailable()),
             }
         }
+        continued.unread = unread;
         continued.maker = maker;
         continued
     }

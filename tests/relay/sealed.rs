@@ -1,6 +1,6 @@
 //! Requests that go on from answers before: who is asked them, and what becomes of what only its maker can read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_responses::{
     Runtime,
@@ -8,6 +8,8 @@ use actix_responses::{
     loopback::{Loopback, LoopbackOptions, RecordedRequest, Reply, Script},
     provider::{BearerAuth, Provider},
     relay::{Relay, RelayConfig, Route, RouteTable, Target},
+    store::StoreLimits,
+    testing::FaultyStore,
     wire::Wire,
 };
 use http::StatusCode;
@@ -67,9 +69,13 @@ fn keyed(name: &str, server: &Loopback, key: &str) -> Provider {
 }
 
 fn relay_of(upstream: Loopback, routes: Vec<Route>) -> RunningRelay {
+    relay_with(upstream, routes, RelayConfig::default())
+}
+
+fn relay_with(upstream: Loopback, routes: Vec<Route>, config: RelayConfig) -> RunningRelay {
     let runtime = SupervisorConfig::new(Provider::new("none", "http://127.0.0.1:9").unwrap());
     let runtime = Runtime::with_config(runtime).unwrap();
-    let relay = Relay::new(runtime, RouteTable::new(routes), RelayConfig::default());
+    let relay = Relay::new(runtime, RouteTable::new(routes), config);
     RunningRelay::serving(upstream, relay)
 }
 
@@ -131,6 +137,29 @@ async fn sealed_items_go_to_the_provider_that_made_them_and_elsewhere_without_th
         !sent.to_string().contains("seal") && !sent.to_string().contains("msg_2"),
         "{sent}"
     );
+}
+
+#[actix_rt::test]
+async fn who_sealed_an_item_is_known_where_it_came_from_though_the_store_is_away() {
+    let one = server([down(), answer("resp_1b", &[said("msg_1b")])]);
+    let two = server([
+        answer("resp_2", &[sealed("seal"), said("msg_2")]),
+        answer("resp_3", &[said("msg_3")]),
+    ]);
+    let route = Route::new("m", Target::new(provider("one", &one)))
+        .with_fallback(Target::new(provider("two", &two)));
+    let store = FaultyStore::new(StoreLimits::default());
+    let config = RelayConfig::default().with_store(Arc::new(store.clone()));
+    let relay = relay_with(one, vec![route], config);
+    let (status, _, first) =
+        asked(&relay, &json!({"model": "m", "store": false, "input": "a"})).await;
+    assert_eq!((status, &first["id"]), (200, &json!("resp_2")));
+    store.set_down(true);
+    // Of the last one nothing is known here, and the store says nothing.
+    let input = json!([first["output"][0], sealed("elsewhere"), {"role": "user", "content": "b"}]);
+    let next = json!({"model": "m", "store": false, "input": input});
+    let (_, _, second) = asked(&relay, &next).await;
+    assert_eq!(second["id"], "resp_3");
 }
 
 #[actix_rt::test]
