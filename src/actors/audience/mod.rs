@@ -485,8 +485,10 @@ impl Audience {
         self.model.as_ref()
     }
 
+    /// What it keeps of the answer, with an end that is yet to be published.
     pub(crate) fn bytes(&self) -> usize {
-        self.log.held_bytes()
+        let held = self.held.as_ref().map_or(0, |held| held.last.bytes());
+        self.log.held_bytes() + held
     }
 
     fn note_preamble(&mut self, events: &mut Vec<ResponseEvent>) {

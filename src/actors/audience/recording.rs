@@ -52,6 +52,13 @@ pub(super) struct Last {
     pub(super) overtakes: bool,
 }
 
+impl Last {
+    pub(super) fn bytes(&self) -> usize {
+        let blocks = self.blocks.as_ref().map_or(0, |blocks| blocks.weight());
+        blocks + self.events.iter().map(ResponseEvent::weight).sum::<usize>()
+    }
+}
+
 /// An end that the store is to have before subscribers do.
 pub(crate) struct Held {
     stored: Pin<Box<dyn Future<Output = RecorderState> + Send>>,

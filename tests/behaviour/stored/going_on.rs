@@ -1,6 +1,6 @@
 //! What becomes of a stream whose process is gone, however it had stood.
 
-use actix_responses::actors::SupervisorConfig;
+use actix_responses::actors::{GetStatus, SupervisorConfig};
 use tokio::{runtime::Handle, time::timeout};
 
 use super::*;
@@ -215,6 +215,41 @@ async fn nothing_of_what_wrote_a_stream_is_left_when_it_is_stored() {
     sleep(Duration::from_secs(20)).await;
     settle().await;
     assert_eq!(tasks(), before);
+}
+
+#[actix_rt::test]
+async fn an_end_that_waits_for_its_store_is_counted_with_what_is_kept() {
+    const COUNT: usize = 20;
+    let large = || {
+        let mut events = as_deltas(3);
+        events[EVENTS - 1]["response"]["metadata"] = json!({"note": "x".repeat(200 * 1024)});
+        Exchange::stream(events.drain(..).map(event).collect::<String>())
+    };
+    for state in ["open", "gone"] {
+        let exchanges = (0..COUNT).map(|_| large());
+        let store = memory();
+        let process = Process::start_with(&store, exchanges, |config| {
+            config.retain_bytes = 1024 * 1024
+        });
+        if state == "gone" {
+            process.way.vanish();
+        }
+        let mut requests = Vec::new();
+        for number in 0..COUNT {
+            let id = format!("stream_{number}");
+            let request = SubmitRequest::new(prompt()).with_stored_as(StreamKey { id, ..key() });
+            let stream = process.runtime.submit(request).await.unwrap();
+            requests.push(stream.request());
+            let _: Events = stream.collect().await;
+        }
+        sleep(Duration::from_secs(1)).await;
+        let mut kept = 0;
+        for request in requests {
+            let status = process.runtime.supervisor().send(GetStatus { request });
+            kept += usize::from(status.await.unwrap().is_some());
+        }
+        assert!((2..=5).contains(&kept), "{state}: {kept}");
+    }
 }
 
 /// What observers are told, in short.
