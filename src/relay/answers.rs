@@ -235,7 +235,8 @@ impl Answers {
         let mut known = self.known();
         self.let_go(&mut known);
         let of_client = known.order.iter().rev();
-        let of_client = of_client.filter(|answer| answer.client() == client);
+        // What went to another node is there.
+        let of_client = of_client.filter(|answer| answer.client() == client && !answer.is_gone());
         of_client.cloned().collect()
     }
 
