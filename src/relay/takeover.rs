@@ -34,7 +34,8 @@ use crate::{
 /// How long it is looked for a wish to stop an answer that nobody can go on with: whoever stopped it is not to read that it was lost.
 const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
 
-/// Among so many of the last blocks the number of the last event is looked for: signs of life of another relay have none.
+/// Among so many of the last blocks the last event with a number is looked for, and among as many of the first the one with the response:
+/// signs of life of another relay have neither.
 const LOOK_BACK: u64 = 16;
 
 /// How much longer than a claim holds a stream is watched that was found without a writer: a follower looks twice before it takes one.
@@ -142,17 +143,18 @@ impl Rescuer {
             last.extend(more.blocks);
         }
         let first = match from {
-            1 => last.first().cloned(),
-            _ => {
-                let entries = store.read(&info.stream, 1).await?;
-                entries.blocks.into_iter().next()
-            }
+            1 => last.clone(),
+            _ => store.read(&info.stream, 1).await?.blocks,
         };
+        // A sign of life says neither which answer it is of nor where that stands.
+        let begins = |block: &&Bytes| Event::read(&block::data(block)).response.is_some();
+        let begun = first.iter().take(LOOK_BACK as usize).find(begins);
         let number = |block: &Bytes| Event::read(&block::data(block)).sequence_number;
-        let after = last.iter().rev().find_map(number);
+        let numbered = last.iter().rfind(|block| number(block).is_some());
+        let after = numbered.and_then(number);
         let before = Before {
-            first,
-            last: last.pop(),
+            first: begun.or(first.first()).cloned(),
+            last: numbered.or(last.last()).cloned(),
             blocks: info.blocks,
         };
         Ok((before, after))

@@ -291,26 +291,38 @@ async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
 #[actix_rt::test]
 async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
     let signs = "data: {\"type\":\"keepalive\"}\n\n".repeat(2);
-    let begun = said(0, "response.created") + &deltas(1..4) + &signs;
+    let begun = signs.clone() + &said(0, "response.created") + &deltas(1..4) + &signs;
     let rest = deltas(4..6) + &said(6, "response.completed");
-    let script = Script::new([
-        Reply::sse(begun).stall_after_events(6),
-        Reply::sse(rest).with_path("/responses/resp_1"),
-    ]);
-    let nodes = Nodes::before(LoopbackOptions::default().with_script(script));
-    let (first, second) = (nodes.node(), nodes.node());
-    let (_client, id, _) = first.ask(in_background(), "", 600).await;
-    while nodes.store.find("anonymous", &id).await.unwrap().blocks < 6 {
-        sleep(Duration::from_millis(10)).await;
+    for (goes_on, rest) in [
+        (true, Reply::sse(rest)),
+        (false, Reply::error(StatusCode::NOT_FOUND)),
+    ] {
+        let script = Script::new([
+            Reply::sse(begun.clone()).stall_after_events(8),
+            rest.with_path("/responses/resp_1"),
+        ]);
+        let nodes = Nodes::before(LoopbackOptions::default().with_script(script));
+        let (first, second) = (nodes.node(), nodes.node());
+        let (_client, id, _) = first.ask(in_background(), "", 600).await;
+        while nodes.store.find("anonymous", &id).await.unwrap().blocks < 8 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        first.store.set_down(true);
+        let path = format!("/v1/responses/{id}?stream=true");
+        let mut client = Client::get_at(second.address, &path).await;
+        let (body, is_whole) = client.body(usize::MAX).await;
+        assert!(is_whole, "{body}");
+        let all = joined(&body, Vec::new());
+        if goes_on {
+            assert_whole(&all);
+        } else {
+            assert_ended_by(&all, "node_lost");
+            let last = data(all.last().unwrap());
+            assert_eq!(last["response"]["id"], "resp_1");
+        }
+        let queries = nodes.queries();
+        assert!(queries.iter().any(|it| it.contains("starting_after=3")));
     }
-    first.store.set_down(true);
-    let path = format!("/v1/responses/{id}?stream=true");
-    let mut client = Client::get_at(second.address, &path).await;
-    let (body, is_whole) = client.body(usize::MAX).await;
-    assert!(is_whole, "{body}");
-    assert_whole(&joined(&body, Vec::new()));
-    let after: Vec<_> = nodes.queries();
-    assert!(after.iter().any(|query| query.contains("starting_after=3")));
 }
 
 #[actix_rt::test]
@@ -384,6 +396,11 @@ async fn a_node_that_is_shut_down_hands_on_what_can_go_on_and_ends_the_rest() {
     let rest = second.rest(&id, Some(had - 1)).await.unwrap();
     assert_whole(&joined(&cut.0, rest));
     assert_eq!((nodes.posts(), nodes.resumed()), (2, 1));
+    // The node that had it lists what became of it.
+    let (_, list) = first.exchange("GET", "/streams").await;
+    let rows = list["data"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["id"] == *id).expect("it");
+    assert_eq!(row["state"], "completed", "{row}");
     // The other one has the same end for its client and in the store, which has it before the process may go.
     assert!(ended.1, "{ended:?}");
     first.store.set_down(true);
