@@ -16,12 +16,12 @@ use actix_web::{
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use self::cursor::Numbers;
 use super::{
     access_log,
-    answers::{Answer, End, ReadError},
+    answers::{Answer, ReadError},
     connection, ending, failure, forward, gate, routes,
     shared::Shared,
     takeover,
@@ -30,6 +30,11 @@ use crate::{store::StreamInfo, wire::Wire};
 
 /// How long a cancel waits for the end of its answer.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a client is let wait whose answer the store does not have as far as it has read, and how often that is looked at. What is told is
+/// stored within a tenth of a second, unless the store or this machine is slow.
+const CATCH_UP: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The most items of one page, as OpenAI has it.
 const MAX_PAGE: usize = 100;
@@ -133,24 +138,16 @@ struct Resume {
 }
 
 /// Behind how many of these blocks, which are all so far, a client goes on that has read up to this number; and the number, where it may have
-/// read more at a node that is gone than that had stored: of what is read now it has all up to that, but for the end. `info` is what the store said
-/// before they were read, of one that this node does not write, and `end` is what is known since.
-fn place(
-    info: Option<&StreamInfo>,
-    end: Option<End>,
-    blocks: &[Bytes],
-    number: u64,
-) -> Option<(u64, Option<u64>)> {
+/// read more at a node that is gone than that had stored: of what is read now it has all up to that, but for the end. `info` is what the store
+/// says of one that this node does not write; of one that has ended, since then.
+fn place(info: Option<&StreamInfo>, blocks: &[Bytes], number: u64) -> Option<(u64, Option<u64>)> {
     let count = blocks.len() as u64;
     let position = cursor::position_after(blocks, number);
     let is_failure = || blocks.last().is_some_and(|last| ending::is_failure(last));
-    let may_be_ahead = match (info, end) {
-        (None, _) => None,
-        (Some(_), None) => Some(count),
+    let may_be_ahead = match info {
+        Some(info) if info.end.is_none() => Some(count),
         // A node that knew less of it wrote its end, which may stand in the place of a block that the client has.
-        (Some(info), Some(_)) if (info.end.is_none() || info.epoch > 1) && is_failure() => {
-            Some(count.saturating_sub(1))
-        }
+        Some(info) if info.epoch > 1 && is_failure() => Some(count.saturating_sub(1)),
         _ => None,
     };
     match (position, may_be_ahead) {
@@ -163,6 +160,40 @@ fn place(
     }
 }
 
+/// An answer, its blocks so far, and behind which of them a client goes on that has read up to this number.
+///
+/// Who has more than the store mostly read it where it is written, and was told an end that is about to be stored: that is waited for, so
+/// that it is not told again.
+async fn found(
+    request: &HttpRequest,
+    shared: &Data<Shared>,
+    id: &str,
+    after: Option<&str>,
+) -> Result<(Arc<Answer>, Vec<Bytes>, (u64, Option<u64>)), HttpResponse> {
+    let until = Instant::now() + CATCH_UP;
+    loop {
+        let answer = answer_of(request, shared, id).await?;
+        let blocks = answer.blocks().await.map_err(unreadable)?;
+        let Some(after) = after else {
+            return Ok((answer, blocks, (0, None)));
+        };
+        let bad = |what| refuse(StatusCode::BAD_REQUEST, None, what);
+        let number = after
+            .parse()
+            .map_err(|_| bad("starting_after is no number."))?;
+        let place = place(answer.info(), &blocks, number)
+            .ok_or_else(|| bad("starting_after is beyond what was sent of this response."))?;
+        let ran = answer.info().is_some_and(|info| info.end.is_none());
+        let is_ahead = number > 0 && place.1.is_some();
+        // Where it ended between the two looks, the next says whose end that is.
+        let is_known = !ran || !(is_ahead || answer.end_so_far().is_some());
+        if is_known || Instant::now() >= until {
+            return Ok((answer, blocks, place));
+        }
+        sleep(LOOK).await;
+    }
+}
+
 async fn retrieve(
     request: HttpRequest,
     shared: Data<Shared>,
@@ -170,14 +201,14 @@ async fn retrieve(
     query: Query<Resume>,
 ) -> HttpResponse {
     let retrieved = async {
-        let answer = answer_of(&request, &shared, &id).await?;
         let last_seen = request
             .headers()
             .get("last-event-id")
             .and_then(|id| id.to_str().ok());
         let after = query.starting_after.as_deref().or(last_seen);
         let is_stream = query.stream.as_deref() == Some("true") || last_seen.is_some();
-        let blocks = answer.blocks().await.map_err(unreadable)?;
+        let after = after.filter(|_| is_stream);
+        let (answer, blocks, (position, ahead)) = found(&request, &shared, &id, after).await?;
         if !is_stream {
             return if answer.about().wire == Wire::Responses {
                 Ok(HttpResponse::Ok().json(object::object_of(&answer, &blocks)))
@@ -189,25 +220,6 @@ async fn retrieve(
                 ))
             };
         }
-        let (position, ahead) = match after {
-            None => (0, None),
-            Some(after) => {
-                let after: u64 = after.parse().map_err(|_| {
-                    refuse(
-                        StatusCode::BAD_REQUEST,
-                        None,
-                        "starting_after is no number.",
-                    )
-                })?;
-                place(answer.info(), answer.end_so_far(), &blocks, after).ok_or_else(|| {
-                    refuse(
-                        StatusCode::BAD_REQUEST,
-                        None,
-                        "starting_after is beyond what was sent of this response.",
-                    )
-                })?
-            }
-        };
         let mut numbers = Numbers::default();
         for (count, block) in (1..).zip(&blocks[..position as usize]) {
             numbers.of(count, block);

@@ -258,6 +258,35 @@ async fn who_read_more_than_was_stored_has_the_end_alone() {
     }
 }
 
+/// It was told where it was written, which waits for a store that is away no longer than a moment.
+#[actix_rt::test]
+async fn an_end_that_was_told_before_the_store_had_it_is_not_told_again_elsewhere() {
+    let nodes = Nodes::start(paced(Duration::from_millis(20)), Wire::Responses);
+    let [here, there] = &nodes.nodes;
+    let (owner, other) = (&nodes.stores[0], &nodes.stores[1]);
+    let detach = "x-relay-detach: true\r\n";
+    let (mut client, id, _) = stream(here, detach, &asks(), 1).await;
+    let info = async || other.find("anonymous", &id).await.expect("a stream");
+    until(async || info().await.blocks > 0).await;
+    owner.set_down(true);
+    let cancel = format!("/v1/responses/{id}/cancel");
+    let (all, _) = tokio::join!(client.whole(), ask(here, "POST", &cancel));
+    let last = blocks(&all).last().map(data).expect("an end");
+    assert_eq!(last["response"]["error"]["code"], "cancelled");
+    assert_eq!(info().await.end, None);
+    let path = format!(
+        "/v1/responses/{id}?stream=true&starting_after={}",
+        last["sequence_number"]
+    );
+    let up = async {
+        sleep(Duration::from_millis(60)).await;
+        owner.set_down(false);
+    };
+    let ((status, body), ()) = tokio::join!(ask(there, "GET", &path), up);
+    assert_eq!((status, blocks(&body).count()), (200, 0), "{body}");
+    assert_eq!(info().await.end, Some(StreamEnd::Cancelled));
+}
+
 /// One that came back with what its disk had.
 #[actix_rt::test]
 async fn an_answer_of_which_the_store_lost_the_end_is_not_over_where_it_was_written() {
