@@ -46,12 +46,14 @@ fn program() -> Option<PathBuf> {
 }
 
 fn configuration(address: SocketAddr, upstream: SocketAddr) -> String {
+    // Started by root it would become another user, which a sandbox does not have; whoever is not root is not asked.
     let workers = available_parallelism().map_or(1, usize::from);
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|what| format!("    {what}_temp_path {what};\n"));
     let temporary = temporary.concat();
     format!(
         "daemon off;\n\
+         user root;\n\
          worker_processes {workers};\n\
          pid nginx.pid;\n\
          error_log stderr error;\n\
