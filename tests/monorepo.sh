@@ -5,7 +5,8 @@
 #   our_crates   a service with actix-web from a hub of its own, into which go the crates that it shares with us
 #   one_hub      the same service, with one hub of the monorepo's for all
 #
-# Arguments are flags of each command of Bazel's. MONOREPOS names which are built (default: all).
+# Arguments are flags of each command of Bazel's. MONOREPOS names which are built (default: all). With ANALYSED they are analysed, and built
+# is what needs few crates: each has names of its own for all of them, which are compiled again for that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 flags=("$@")
@@ -46,12 +47,18 @@ for way in "${ways[@]}"; do
   cd "$work/$way"
   mkdir third_party
   ln -s "$work/checkout" third_party/actix-responses
-  if [[ $way == smallest ]]; then
-    rm -r services
+  [[ $way != smallest ]] || rm -r services
+  if [[ -n ${ANALYSED:-} ]]; then
+    bazel build "${flags[@]}" --nobuild //...
+    bazel build "${flags[@]}" --@actix_responses//:loopback=false --@actix_responses//:runtime=false @actix_responses
+    answer="hello from the monorepo: analysed"
+  elif [[ $way == smallest ]]; then
     answer=$(bazel run "${flags[@]}" //:ask -- "hello from the monorepo")
   else
     bazel test "${flags[@]}" //...
     answer=$(bazel run "${flags[@]}" //services/answers -- "hello from the monorepo")
+  fi
+  if [[ $way != smallest ]]; then
     # One System and one runtime: each of these is there once, from whichever hub.
     bazel cquery "${flags[@]}" 'kind("rust_library rule", deps(//services/answers))' 2>/dev/null | sed 's/ (.*//' | sort -u |
       sed -n 's/^.*__\(actix\|actix-rt\|bytes\|futures-core\|tokio\)-[0-9][^/]*\/\/.*/\1/p' | sort | uniq -c >"$work/copies"
