@@ -5,8 +5,8 @@
 #   our_crates   a service with actix-web from a hub of its own, into which go the crates that it shares with us
 #   one_hub      the same service, with one hub of the monorepo's for all
 #
-# Arguments are flags of each command of Bazel's. MONOREPOS names which are built (default: all). With ANALYSED they are analysed, and built
-# is what needs few crates: each has names of its own for all of them, which are compiled again for that.
+# Arguments are flags of each command of Bazel's. MONOREPOS names which are built (default: all). With ANALYSED they are analysed, and in
+# the first is built what needs few crates: each has names of its own for all of them, which are compiled again for that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 flags=("$@")
@@ -50,7 +50,8 @@ for way in "${ways[@]}"; do
   [[ $way != smallest ]] || rm -r services
   if [[ -n ${ANALYSED:-} ]]; then
     bazel build "${flags[@]}" --nobuild //...
-    bazel build "${flags[@]}" --@actix_responses//:loopback=false --@actix_responses//:runtime=false @actix_responses
+    [[ $way != smallest ]] ||
+      bazel build "${flags[@]}" --@actix_responses//:loopback=false --@actix_responses//:runtime=false @actix_responses
     answer="hello from the monorepo: analysed"
   elif [[ $way == smallest ]]; then
     answer=$(bazel run "${flags[@]}" //:ask -- "hello from the monorepo")
