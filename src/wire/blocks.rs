@@ -123,10 +123,22 @@ pub(crate) struct BlockReader {
     bytes: usize,
     /// How many of the events beside them were read from blocks: none of those that the end made.
     read: usize,
+    /// Whether there was a block: an answer that was none of blocks has no mark of its end.
+    has_begun: bool,
 }
 
 /// No block of use is shorter; for how many there is room.
 const MIN_BLOCK: usize = 64;
+
+/// Whether a block says something of a body that repeats what another said, which was handed on before: an event, or how it ends, without a number.
+/// One that shows that others are missing does not.
+fn is_news(terminal: &Option<Terminal>, has_events: bool) -> bool {
+    match terminal {
+        None => has_events,
+        Some(Terminal::Completed(_) | Terminal::Incomplete(_)) => true,
+        Some(Terminal::Failed(_)) => false,
+    }
+}
 
 impl BlockReader {
     pub(crate) fn new(limits: SseLimits, attempt: u32) -> Self {
@@ -139,6 +151,7 @@ impl BlockReader {
             blocks: Blocks::default(),
             bytes: 0,
             read: 0,
+            has_begun: false,
         }
     }
 
@@ -185,13 +198,7 @@ impl BlockReader {
             let was_catching_up = decoder.is_catching_up();
             let bytes = &chunk[at..at + split.taken];
             terminal = decoder.feed(bytes, out);
-            // What a body repeats that goes on with another was handed on before; nor is a block handed on that shows that others are
-            // missing. Some say something new without a number.
-            let is_news = match &terminal {
-                None => out.len() > before,
-                Some(Terminal::Completed(_) | Terminal::Incomplete(_)) => true,
-                Some(Terminal::Failed(_)) => false,
-            };
+            let is_news = is_news(&terminal, out.len() > before);
             if was_catching_up && decoder.is_catching_up() && !is_news {
                 at += split.taken;
                 continue;
@@ -232,9 +239,9 @@ impl BlockReader {
         let found = runs.iter().enumerate().find_map(|(index, run)| {
             let mut parts = run.parts().enumerate();
             let found = parts.find(|(_, (range, _))| is_so(&run.bytes[range.clone()]));
-            found.map(|(count, (range, _))| (index, count, range.start))
+            found.map(|(count, (range, event))| (index, count, range.start, event))
         });
-        let Some((index, count, start)) = found else {
+        let Some((index, count, start, event)) = found else {
             return;
         };
         runs.truncate(index + usize::from(count > 0));
@@ -242,6 +249,9 @@ impl BlockReader {
             run.blocks.truncate(count);
             run.bytes.truncate(start);
         }
+        let last = runs.last().and_then(|run| run.blocks.last());
+        let before = last.map_or(0, |block| block.event + 1);
+        self.read = self.read.min(before).min(event);
     }
 
     /// As [`StreamDecoder::end_of_stream`]. A last block without its empty line gets one if its data is whole.
@@ -251,7 +261,11 @@ impl BlockReader {
         out: &mut Vec<ResponseEvent>,
     ) -> Option<Terminal> {
         let before = out.len();
+        let was_catching_up = decoder.is_catching_up();
         let terminal = decoder.end_of_stream(out);
+        if was_catching_up && decoder.is_catching_up() && !is_news(&terminal, out.len() > before) {
+            return terminal;
+        }
         if let Some(block) = self.splitter.finish()
             && has_whole_data(&block, self.limits)
         {
@@ -270,7 +284,7 @@ impl BlockReader {
     pub(crate) fn complete(&mut self, wire: Wire, events: usize) {
         let last = self.blocks.runs.last().map_or(&[][..], |run| &run.bytes);
         let is_marked = last.trim_ascii_end().ends_with(b"[DONE]");
-        if wire == Wire::Chat && !is_marked {
+        if wire == Wire::Chat && !is_marked && self.has_begun {
             let mark: &[u8] = match last.ends_with(b"\r\n") {
                 true => b"data: [DONE]\r\n\r\n",
                 false => b"data: [DONE]\n\n",
@@ -299,6 +313,7 @@ impl BlockReader {
         if blocks.is_empty() {
             return;
         }
+        self.has_begun = true;
         self.bytes += bytes.len();
         self.blocks.runs.push(Run {
             bytes,
