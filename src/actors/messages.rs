@@ -138,7 +138,7 @@ impl SubmitRequest {
     /// the head, what came before another attempt, and an error. To cancel the request stops the writer, wherever it is; to leave it does not.
     /// [`Cursor::Live`](super::Cursor::Live) is the first event, since nothing has been read when the request is accepted.
     ///
-    /// No server is asked by reading, so observers and spans hear nothing of that but its end, and no cost:
+    /// No server is asked by reading, so observers and spans hear nothing of that but that it failed and its end, and no cost:
     /// [`Started`](super::Milestone::Started), [`FirstEvent`](super::Milestone::FirstEvent) and [`Answered`](super::Milestone::Answered) are of an
     /// answer that is gone on with.
     pub fn stored(stream: StreamKey) -> Self {

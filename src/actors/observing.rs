@@ -291,8 +291,13 @@ impl Watch {
         retry_in: Option<Duration>,
         resumes: bool,
     ) {
+        let mut error = error.clone();
+        if self.is_reading {
+            // Whoever wrote it was told what it cost.
+            Arc::make_mut(&mut error).details_mut().token_usage = None;
+        }
         self.tell(Milestone::Failed {
-            error: error.clone(),
+            error,
             retry_in,
             resumes: resumes && retry_in.is_some(),
             elapsed: self.started.elapsed(),

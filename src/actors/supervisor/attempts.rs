@@ -22,8 +22,17 @@ pub(super) struct Standing {
     pub(super) is_begun: bool,
     /// The server was asked to go on with it, and does not. Of another answer that says nothing.
     pub(super) is_refused: bool,
-    /// It is one that another process began, and its server does not go on with it, or not any more.
-    pub(super) is_lost: bool,
+    /// It is one that another process began, which is gone, and why nobody goes on with it.
+    pub(super) lost: Option<Lost>,
+}
+
+/// Why an answer of another process is not gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Its server refuses to.
+    Refused,
+    /// Its server is not asked after so long.
+    Late,
 }
 
 #[derive(Default)]

@@ -187,8 +187,8 @@ impl StreamSupervisor {
         {
             audience.hand_over();
         }
-        if standing.is_lost {
-            resuming::lose(&mut error);
+        if let Some(lost) = standing.lost {
+            resuming::lose(&mut error, lost);
         }
         error.details_mut().output_delivered = standing.output_delivered;
         let (error, decision) =

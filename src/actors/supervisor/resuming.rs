@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{attempts::Standing, requests::Request};
+use super::{
+    attempts::{Lost, Standing},
+    requests::Request,
+};
 use crate::{
     actors::audience::{Audience, listener::Listener},
     protocol::error::{ApiError, ErrorKind},
@@ -23,10 +26,15 @@ impl Request {
             return Standing::default();
         };
         let is_refused = self.is_resuming && audience.resumption.is_some() && is_refusal(error);
-        let mut is_lost = false;
+        let mut lost = None;
         if is_refused || is_too_old(audience, self.spec.retry.resume_window, now) {
             let given_up = audience.resumption.take();
-            is_lost = given_up.is_some() && self.spec.is_read_again();
+            // What breaks behind that is an error as any other: it was this process that asked.
+            lost = match given_up {
+                Some(_) if is_refused && self.spec.is_read_again() => Some(Lost::Refused),
+                Some(_) if self.is_reading => Some(Lost::Late),
+                _ => None,
+            };
         }
         let resumes = audience.resumption.is_some();
         // Nothing else is to be asked for than what was refused.
@@ -39,7 +47,7 @@ impl Request {
             resumes,
             is_begun: !resumes && (output_delivered || is_accepted),
             is_refused: is_refused && !is_all,
-            is_lost,
+            lost,
         }
     }
 }
@@ -60,11 +68,15 @@ fn is_too_old(audience: &Audience, window: Option<Duration>, now: Instant) -> bo
 }
 
 /// What became of an answer that another process began and its server does not go on with: in the server's words, with all that it said.
-pub(super) fn lose(error: &mut ApiError) {
+pub(super) fn lose(error: &mut ApiError, lost: Lost) {
     let details = error.details_mut();
     details.kind = ErrorKind::NodeLost;
-    details.message = format!(
-        "the process that wrote the stream is gone, and its server does not go on with the answer: {}",
-        details.message
-    );
+    let said = &details.message;
+    details.message = match lost {
+        Lost::Refused => format!(
+            "the process that wrote the stream is gone, and its server does not go on with the answer: {said}"
+        ),
+        // That it is gone was said.
+        Lost::Late => format!("{said}, and its server is not asked to go on after so long"),
+    };
 }

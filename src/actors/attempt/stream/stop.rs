@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::{ActorContext, Context, Handler};
+use tracing::Span;
 
 use super::{Stage, StreamActor};
 use crate::{
@@ -50,6 +51,8 @@ impl StreamActor {
         let cancelled = || ApiError::new(ErrorKind::Cancelled, "the request was cancelled");
         let mut error = why.map_or_else(cancelled, Clone::clone);
         let phase = self.phase();
+        // See `on_terminal`.
+        let is_reading = matches!(self.stage, Stage::Stored(_));
         self.stage = Stage::Over;
         self.spec.complete(&mut error, self.lease.attempt());
         self.decoder.complete(&mut error);
@@ -63,7 +66,11 @@ impl StreamActor {
         self.secrets.scrub(&mut error);
         let details = error.details();
         let (id, usage) = (details.response_id.as_deref(), details.token_usage);
-        let span = &self.request_span;
+        let none = Span::none();
+        let span = match is_reading {
+            true => &none,
+            false => &self.request_span,
+        };
         telemetry::record_end(span, id, usage.as_ref(), None, &self.secrets);
         self.lease.audience().note_usage(usage);
         error
