@@ -33,9 +33,6 @@ const WAITING_COMMANDS: usize = 1024;
 /// How many bytes are written at once, of commands that came together.
 const WRITTEN_BYTES: usize = 64 << 10;
 
-/// A command that is longer holds up what is asked behind it.
-const LONG_BYTES: usize = 256 << 10;
-
 /// How often a cluster may say that the keys are elsewhere, until there is a connection.
 const REDIRECTIONS: usize = 4;
 
@@ -48,8 +45,6 @@ pub(super) struct Link {
     address: Address,
     options: Arc<RedisOptions>,
     state: Mutex<State>,
-    /// Until then a long command may be on its way: one behind it that has no answer says nothing of the connection.
-    busy_until: Mutex<Option<Instant>>,
 }
 
 enum State {
@@ -95,22 +90,12 @@ impl Drop for Driver {
     }
 }
 
-/// A long command is on its way.
-struct Busy<'a>(&'a Link);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        *self.0.busy_until() = None;
-    }
-}
-
 impl Link {
     pub(super) fn new(address: Address, options: Arc<RedisOptions>) -> Self {
         Self {
             address,
             options,
             state: Mutex::new(State::Idle),
-            busy_until: Mutex::default(),
         }
     }
 
@@ -186,27 +171,8 @@ impl Link {
             Ok(connection.send_packed_command(&command).await)
         };
         let time = self.options.command_timeout + time_to_send(bytes);
-        let _busy = (bytes > LONG_BYTES).then(|| self.busy_for(time)).flatten();
         let answer = self.within(time, &used, asked).await?;
         self.checked(answer, &used)
-    }
-
-    /// As long as it is held, and for no longer than this. Whoever has it gives the connection up himself if he has no answer by then, so nobody else
-    /// gets it meanwhile.
-    fn busy_for(&self, time: Duration) -> Option<Busy<'_>> {
-        let mut until = self.busy_until();
-        let now = Instant::now();
-        if until.is_some_and(|until| until > now) {
-            return None;
-        }
-        *until = Some(now + time);
-        Some(Busy(self))
-    }
-
-    fn busy_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.busy_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does it within a time. A connection that broke or did not answer is given up: what was sent may have been done.
@@ -225,12 +191,7 @@ impl Link {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                if self
-                    .busy_until()
-                    .is_none_or(|until| until <= Instant::now())
-                {
-                    self.give_up(used.get());
-                }
+                self.give_up(used.get());
                 Err(self.unavailable(&format!("no answer within {time:?}")))
             }
         }

@@ -40,6 +40,9 @@ const REMOVAL_TOLD: u64 = 10_000;
 /// How often the writer of a stream may change while somebody asks it to stop.
 const MOVES: usize = 3;
 
+/// What is longer is sent over a connection of its own.
+const LONG_BYTES: usize = 256 << 10;
+
 /// Keeps streams in Redis 7, or what speaks as it does: for all nodes that know its address, and for those that come after them.
 ///
 /// All keys of one store lie in one slot of a cluster, and so on one server, which is gone to when the one that the URL names says so: a cluster
@@ -53,6 +56,8 @@ const MOVES: usize = 3;
 /// still run write it again. It is meant to be made once for a process. Its connections are opened when they are needed.
 pub struct RedisStore {
     link: Arc<Link>,
+    /// For what would hold up all that is asked behind it: one at a time, so that none is waited for in vain behind another.
+    long: (Arc<Link>, tokio::sync::Mutex<()>),
     watch: Arc<Watch>,
     memory: Memory,
     inbox: String,
@@ -74,8 +79,10 @@ impl RedisStore {
         let link = Arc::new(Link::new(address.clone(), Arc::clone(&options)));
         let [one, two] = [0, 1].map(|part: u8| RandomState::new().hash_one(part));
         let inbox = keys::inbox(&options.prefix, &format!("{one:016x}{two:016x}"));
+        let long = Link::new(address.clone(), Arc::clone(&options));
         let own = Link::new(address, options);
         Ok(Self {
+            long: (Arc::new(long), tokio::sync::Mutex::default()),
             watch: Arc::new(Watch::new(own, Arc::clone(&link), inbox.clone())),
             memory: Memory::default(),
             link,
@@ -145,7 +152,12 @@ impl RedisStore {
                 bytes,
             ),
         };
-        let answer = self.link.run(Script::Append, bytes, |command| {
+        let (long, turn) = &self.long;
+        let (link, _turn) = match bytes > LONG_BYTES {
+            true => (long, Some(turn.lock().await)),
+            false => (&self.link, None),
+        };
+        let answer = link.run(Script::Append, bytes, |command| {
             command.arg(4 + aliases.len());
             command.arg(&keys.state).arg(&keys.log);
             command.arg(&keys.aliases).arg(&keys.streams);
