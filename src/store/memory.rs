@@ -280,6 +280,7 @@ impl MemoryStore {
             let kept = state.kept(stream)?;
             kept.too_large = true;
             kept.blocks = Vec::new();
+            (kept.about, kept.request) = Default::default();
             let freed = std::mem::take(&mut kept.bytes);
             state.add(stream, -(freed as isize));
             self.changed.notify_waiters();

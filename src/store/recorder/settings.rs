@@ -25,7 +25,8 @@ pub struct RecorderSettings {
     pub ticks_from: Instant,
     /// For how long an end waits for the store.
     pub hold_end: Duration,
-    /// The bytes of one stream that are kept to write again what the store lost, and while it is away. One that misses more is given up.
+    /// The bytes of one stream that are kept to write again what the store lost, and while it is away. One of which the
+    /// store misses more blocks than that is given up.
     pub missing_bytes: usize,
     /// The same of all that have this one.
     pub held: Arc<Held>,

@@ -202,9 +202,9 @@ impl Writer {
     }
 
     async fn failed(&mut self, error: StoreError) -> Option<RecorderState> {
+        self.shared.log().is_unsure();
         match error {
             StoreError::Unavailable(_) => {
-                self.shared.log().is_unsure();
                 self.is_behind().await;
                 None
             }
@@ -213,7 +213,6 @@ impl Writer {
                 let (is_here, has_more) = {
                     let mut log = self.shared.log();
                     let has_more = blocks > log.len();
-                    log.is_unsure();
                     (log.goes_on_from(blocks), has_more)
                 };
                 if has_more {
