@@ -1,6 +1,6 @@
 //! The options that say where answers are kept, and what this node is among others.
 
-use std::{env, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_responses::{
     duration::parse_limit,
@@ -9,7 +9,7 @@ use actix_responses::{
 };
 use clap::Args;
 
-use super::{console, usage_error::UsageError};
+use super::{console, provider_options::variable, usage_error::UsageError};
 
 /// Others do not see it, as they see a command line.
 const STORE_VARIABLE: &str = "RESPONSES_STORE";
@@ -51,10 +51,15 @@ impl StoreOptions {
         if self.node.is_some() {
             relay.node.clone_from(&self.node);
         }
-        relay.claim_time = self.claim_time.unwrap_or(relay.claim_time);
+        if let Some(time) = self.claim_time {
+            relay.claim_time = time;
+            // In memory nothing else can be wrong.
+            let tried = StoreConfig::default().open(relay);
+            tried.map_err(|error| UsageError::at("--claim-time", &error))?;
+        }
         let place = match (self.url()?, &self.store, &self.store_file) {
-            // What a file says was tried with it, but for the time.
-            (None, ..) => "--claim-time",
+            // What a file says was tried with it.
+            (None, ..) => "--config",
             (url, said, file) => {
                 store.url = url;
                 match (said, file) {
@@ -82,21 +87,9 @@ impl StoreOptions {
             (None, Some(path)) => StoreConfig::from_file(path)
                 .map(|store| store.url)
                 .map_err(|error| UsageError::at("--store-file", &error)),
-            (None, None) => of_variable(env::var_os(STORE_VARIABLE)),
+            (None, None) => variable(STORE_VARIABLE),
         }
     }
-}
-
-/// What the variable says; nothing where it is blank.
-fn of_variable(url: Option<OsString>) -> Result<Option<String>, UsageError> {
-    let url = url.map(OsString::into_string).transpose();
-    // It may hold a password: it is not quoted.
-    let url = url.map_err(|_| {
-        UsageError::new(format!(
-            "environment variable {STORE_VARIABLE} is not UTF-8: set it anew, or unset it"
-        ))
-    })?;
-    Ok(url.filter(|url| !url.trim().is_empty()))
 }
 
 /// Says on stderr once that a store does not answer, and once that it does then. Nothing waits for it.

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use self::reading::{Entry, Fallback, File, KeySource, Place, Time};
+use self::reading::{Entry, Fallback, File, KeySource, Place, Time, variable};
 pub use self::store::StoreConfig;
 use super::{
     config::RelayConfig,
@@ -258,9 +258,9 @@ impl Reader<'_> {
                 .to_owned()
         };
         let mut settings = self.catalog.settings(name).map_err(said)?;
-        let variable = settings.key_variable().unwrap_or(KEY_OF_RELAY).to_owned();
+        let named = settings.key_variable().unwrap_or(KEY_OF_RELAY).to_owned();
         let with_key = |settings: &ProviderSettings, key: &str| {
-            let lookup = |name: &str| match name == variable {
+            let lookup = |name: &str| match name == named {
                 true => Some(key.into()),
                 false => (self.lookup)(name),
             };
@@ -271,7 +271,7 @@ impl Reader<'_> {
             None => Vec::new(),
         };
         if !keys.is_empty() {
-            settings.key_env = Some(variable.clone());
+            settings.key_env = Some(named.clone());
             let providers = keys
                 .iter()
                 .map(|key| with_key(&settings, key).map(Arc::new));
@@ -279,12 +279,10 @@ impl Reader<'_> {
             self.secrets.extend(keys);
             return Ok(providers);
         }
-        let own = settings
-            .key_variable()
-            .and_then(|variable| (self.lookup)(variable));
-        let own = own
-            .and_then(|key| key.into_string().ok())
-            .filter(|key| !key.trim().is_empty());
+        let own = match settings.key_variable() {
+            Some(name) => variable(self.lookup, name)?,
+            None => None,
+        };
         let provider = match (&own, &settings.key_env) {
             // A preset's variable that is not set: the clients bring their keys.
             (None, None) if settings.preset.is_some() => {
@@ -301,11 +299,10 @@ impl Reader<'_> {
 
     fn keys(&self, name: &str, source: &KeySource) -> Result<Vec<String>, String> {
         let mut keys = Vec::new();
-        for variable in &source.env.clone().unwrap_or_default().0 {
-            let key = (self.lookup)(variable).and_then(|key| key.into_string().ok());
-            let key = key.filter(|key| !key.trim().is_empty());
+        for named in &source.env.clone().unwrap_or_default().0 {
+            let key = variable(self.lookup, named)?;
             keys.push(key.ok_or_else(|| {
-                format!("keys of {name:?}: environment variable {variable} is not set, or blank")
+                format!("keys of {name:?}: environment variable {named} is not set, or blank")
             })?);
         }
         if let Some(path) = &source.file {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,6 +16,18 @@ use toml::Spanned;
 
 use super::super::config::{OnePiece, RelayConfig};
 use crate::{ApiError, ErrorKind, duration::parse_limit};
+
+/// The value of an environment variable, if it is not blank. One that is not UTF-8 is not quoted: it may be a key.
+pub(super) fn variable(
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+    name: &str,
+) -> Result<Option<String>, String> {
+    let value = lookup(name).map(OsString::into_string).transpose();
+    let value = value.map_err(|_| {
+        format!("environment variable {name} is not UTF-8: set it anew, or unset it")
+    })?;
+    Ok(value.filter(|value| !value.trim().is_empty()))
+}
 
 /// A text and its file, for errors.
 #[derive(Clone, Copy)]

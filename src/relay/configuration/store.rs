@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     super::config::{CLAIM_TIMES, RelayConfig},
-    reading::{Place, StoreKnobs},
+    reading::{Place, StoreKnobs, variable},
 };
 use crate::{ApiError, ErrorKind, files, store::StreamStore, transport::TlsConfig};
 
@@ -69,11 +69,9 @@ impl StoreConfig {
         let url = match (&said.url, &said.url_env, &said.url_file) {
             (None, None, None) => None,
             (Some(url), None, None) => Some(url.clone()),
-            (None, Some(variable), None) => {
-                let url = lookup(variable).and_then(|url| url.into_string().ok());
-                let url = url.filter(|url| !url.trim().is_empty());
-                let unset = || format!("environment variable {variable} is not set, or blank");
-                Some(url.ok_or_else(unset)?)
+            (None, Some(name), None) => {
+                let unset = || format!("environment variable {name} is not set, or blank");
+                Some(variable(lookup, name)?.ok_or_else(unset)?)
             }
             (None, None, Some(file)) => {
                 let url = url_in(&place.beside(file))
