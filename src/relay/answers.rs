@@ -29,6 +29,7 @@ use tokio::time::Instant;
 pub(in crate::relay) use self::{
     about::About,
     answer::Answer,
+    items::MAX_REFERENCES,
     limits::Bounds,
     log::{Batch, End, ReadError},
     piece::Piece,

@@ -10,7 +10,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     access::Client,
-    answers::Answers,
+    answers::{Answers, MAX_REFERENCES},
     bridge::{refusal, sealed},
     routing::{Maker, Target},
 };
@@ -24,9 +24,6 @@ use crate::{
 /// Of how many sealed texts a store that nodes share is asked who made them, beside those that this node knows: in most conversations the
 /// last one tells.
 const MAX_SEALED: usize = 16;
-
-/// The same of references to items.
-const MAX_REFERENCES: usize = 1000;
 
 /// What of a request only those can read who made it.
 #[derive(Default)]
@@ -166,7 +163,8 @@ impl Continued {
             let all = earlier.iter().map(|id| &**id).chain(references);
             let references: Vec<&str> = all.collect();
             match answers.items_by_id(client, &references).await {
-                Ok(referenced) => continued.referenced = referenced,
+                Ok(Some(referenced)) => continued.referenced = referenced,
+                Ok(None) => unread = Some(refusal::too_many_references()),
                 Err(_) => unread = Some(refusal::store_unavailable()),
             }
         }

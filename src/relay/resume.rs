@@ -171,8 +171,16 @@ async fn found(
     after: Option<&str>,
 ) -> Result<(Arc<Answer>, Vec<Bytes>, (u64, Option<u64>)), HttpResponse> {
     let until = Instant::now() + CATCH_UP;
+    let mut read = None;
     loop {
         let answer = answer_of(request, shared, id).await?;
+        let has_moved = answer
+            .info()
+            .is_none_or(|info| info.end.is_some() || read != Some(info.blocks));
+        if !has_moved && Instant::now() < until {
+            sleep(LOOK).await;
+            continue;
+        }
         let blocks = answer.blocks().await.map_err(unreadable)?;
         let Some(after) = after else {
             return Ok((answer, blocks, (0, None)));
@@ -190,6 +198,7 @@ async fn found(
         if is_known || Instant::now() >= until {
             return Ok((answer, blocks, place));
         }
+        read = Some(blocks.len() as u64);
         sleep(LOOK).await;
     }
 }

@@ -24,8 +24,8 @@ use crate::{
 /// How many turns a conversation may have that goes on by ids.
 const MAX_TURNS: usize = 1000;
 
-/// How many answers are read at a store that nodes share for the items that one request refers to.
-const MAX_READ: usize = 1000;
+/// How many items that one request refers to are looked for at a store that nodes share.
+pub(in crate::relay) const MAX_REFERENCES: usize = 1000;
 
 impl Answers {
     pub(super) fn remember(&self, answer: &Answer, text: &str) {
@@ -136,15 +136,15 @@ impl Answers {
         Ok(answer.map(|answer| answer.maker().cloned()))
     }
 
-    /// Of these items those that stand in answers which this client was given and which are stored.
+    /// Of these items those that stand in answers which this client was given and which are stored. `None` where they are too many to look for.
     pub(in crate::relay) async fn items_by_id(
         &self,
         client: &Client,
         ids: &[&str],
-    ) -> Result<HashMap<String, Value>, ReadError> {
+    ) -> Result<Option<HashMap<String, Value>>, ReadError> {
         let mut found = HashMap::new();
         let most = match self.inner.storage.is_shared {
-            true => MAX_READ,
+            true => MAX_REFERENCES,
             false => usize::MAX,
         };
         let mut read = 0;
@@ -153,7 +153,7 @@ impl Answers {
                 continue;
             }
             if read == most {
-                break;
+                return Ok(None);
             }
             read += 1;
             let Some(made) = self.made(client, id).await? else {
@@ -175,7 +175,7 @@ impl Answers {
                 }
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// All items that came before a request which goes on from this answer: of each answer in the chain its input, then its output.

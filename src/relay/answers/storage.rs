@@ -158,8 +158,8 @@ impl Way {
         entered(self.storage.follow(self.stream, from), rescue)
     }
 
-    /// Behind the block with this number, which is `last`: where another one stands there, it is not the same answer any more. Of that only the end is
-    /// given that says that it failed, or that came before: no other end may follow on what was read.
+    /// Behind the block with this number, which is `last`: where another one stands there, it is not the same answer any more. Of that only an end is
+    /// given that says that it failed: no other may follow on what was read.
     pub(super) fn go_on(
         self,
         position: u64,
@@ -189,7 +189,7 @@ impl Way {
                 entries.first += 1;
             } else if let Some(ends) = entries.blocks.last()
                 && entries.end.is_some()
-                && (entries.first < position || ending::is_failure(ends))
+                && ending::is_failure(ends)
             {
                 let before = entries.blocks.len() - 1;
                 entries.blocks.drain(..before);
