@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     access::Client,
-    answers::{Answer, Rescue},
+    answers::{Answer, ReadError, Rescue},
     block::{self, Event},
     headers,
     pump::{
@@ -34,8 +34,8 @@ use crate::{
 /// How long it is looked for a wish to stop an answer that nobody can go on with: whoever stopped it is not to read that it was lost.
 const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
 
-/// Among so many of the last blocks the last event with a number is looked for, and among as many of the first the one with the response:
-/// signs of life of another relay have neither.
+/// Among so many of the last blocks the last event with a number is looked for, before it is among all, and among as many of the first the one with
+/// the response: signs of life of another relay have neither.
 const LOOK_BACK: u64 = 16;
 
 /// How much longer than a claim holds a stream is watched that was found without a writer: a follower looks twice before it takes one.
@@ -131,25 +131,27 @@ impl Rescuer {
 
     /// What there is of a stream that nobody else writes to, and the number of its last event, where its server numbers them.
     async fn before(&self, info: &StreamInfo) -> Result<(Before, Option<u64>), StoreError> {
-        let store = self.shared.answers.store();
-        let from = (info.blocks + 1).saturating_sub(LOOK_BACK).max(1);
-        let mut last = Vec::new();
-        while from + (last.len() as u64) <= info.blocks {
-            let more = store.read(&info.stream, from + last.len() as u64).await?;
-            if more.blocks.is_empty() {
-                // It is not there any more.
-                return Err(StoreError::Expired);
-            }
-            last.extend(more.blocks);
+        let number = |block: &Bytes| Event::read(&block::data(block)).sequence_number;
+        let mut from = (info.blocks + 1).saturating_sub(LOOK_BACK).max(1);
+        let mut last = self.blocks_from(info, from).await?;
+        if from > 1 && last.iter().all(|block| number(block).is_none()) {
+            from = 1;
+            last = self.blocks_from(info, from).await?;
         }
         let first = match from {
             1 => last.clone(),
-            _ => store.read(&info.stream, 1).await?.blocks,
+            _ => {
+                self.shared
+                    .answers
+                    .store()
+                    .read(&info.stream, 1)
+                    .await?
+                    .blocks
+            }
         };
         // A sign of life says neither which answer it is of nor where that stands.
         let begins = |block: &&Bytes| Event::read(&block::data(block)).response.is_some();
         let begun = first.iter().take(LOOK_BACK as usize).find(begins);
-        let number = |block: &Bytes| Event::read(&block::data(block)).sequence_number;
         let numbered = last.iter().rfind(|block| number(block).is_some());
         let after = numbered.and_then(number);
         let before = Before {
@@ -158,6 +160,22 @@ impl Rescuer {
             blocks: info.blocks,
         };
         Ok((before, after))
+    }
+
+    /// All of its blocks from this one on.
+    async fn blocks_from(&self, info: &StreamInfo, from: u64) -> Result<Vec<Bytes>, StoreError> {
+        let store = self.shared.answers.store();
+        let mut blocks = Vec::new();
+        while from + (blocks.len() as u64) <= info.blocks {
+            let next = from + blocks.len() as u64;
+            let more = store.read(&info.stream, next).await?;
+            if more.blocks.is_empty() {
+                // It is not there any more.
+                return Err(StoreError::Expired);
+            }
+            blocks.extend(more.blocks);
+        }
+        Ok(blocks)
     }
 
     /// Who is asked for the rest of an answer, and how; or why nobody can be.
@@ -206,12 +224,20 @@ impl Rescuer {
             () = answer.cancelled() => return end_lost(&answer, before, &ResponseEvent::Cancelled),
             seat = self.shared.takeovers.place() => seat,
         };
-        // What was asked says what the server is to tell: without it the rest would be of another answer, and who finds it next looks again.
-        let Ok(body) = answer.request().await else {
-            answer.hand_over();
-            return;
+        // What was asked says what the server is to tell: without it the rest would be of another answer.
+        let prompt = match answer.request().await {
+            Ok(body) => Prompt::from_body(body).ok(),
+            // Who finds it next looks again.
+            Err(ReadError::Unavailable) => {
+                answer.hand_over();
+                return;
+            }
+            Err(_) => None,
         };
-        let prompt = Prompt::from_body(body).unwrap_or_default();
+        let Some(prompt) = prompt else {
+            let event = ResponseEvent::Failed(lost("what was asked is not kept any longer").into());
+            return end_lost(&answer, before, &event);
+        };
         let observer = self.shared.metrics.observer(&self.client);
         let (targets, place) = (way.targets.clone(), way.place);
         let question = move |target: &Target, _: usize| {

@@ -157,6 +157,22 @@ impl Node {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or_default())
     }
+
+    /// The response as it is once it has ended.
+    async fn ended(&self, path: &str) -> Value {
+        let ended = async {
+            loop {
+                let (_, object) = self.exchange("GET", path).await;
+                if object["status"] != "in_progress" {
+                    return object;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(15), ended)
+            .await
+            .expect("an end")
+    }
 }
 
 /// That a whole answer is there: its events are numbered without a gap, and the last one is the end.
@@ -332,18 +348,7 @@ async fn one_that_only_asks_how_it_stands_takes_it_over_too() {
     let (_client, id, _) = first.ask(in_background(), "", 200).await;
     sleep(Duration::from_millis(200)).await;
     first.store.set_down(true);
-    let ended = async {
-        loop {
-            let (_, object) = second.exchange("GET", &format!("/v1/responses/{id}")).await;
-            if object["status"] != "in_progress" {
-                return object;
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let object = timeout(Duration::from_secs(15), ended)
-        .await
-        .expect("an end");
+    let object = second.ended(&format!("/v1/responses/{id}")).await;
     assert_eq!(object["status"], "completed", "{object}");
     assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
 }
@@ -445,18 +450,7 @@ async fn what_was_handed_over_is_stopped_by_way_of_the_store() {
     let (status, refusal) = first.exchange("POST", &format!("{path}/cancel")).await;
     let told = (status, &refusal["error"]["code"]);
     assert_eq!(told, (503, &json!("cancel_pending")), "{refusal}");
-    let ended = async {
-        loop {
-            let (_, object) = second.exchange("GET", &path).await;
-            if object["status"] != "in_progress" {
-                return object;
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let object = timeout(Duration::from_secs(15), ended)
-        .await
-        .expect("an end");
+    let object = second.ended(&path).await;
     assert_eq!(object["status"], "cancelled", "{object}");
 }
 
