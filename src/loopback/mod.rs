@@ -274,9 +274,11 @@ impl Loopback {
     }
 
     fn closed_or_forgotten(&self, id: ConnectionId) -> Option<Option<ConnectionClose>> {
+        // Asked for first: it may be accepted in between.
+        let is_accepted = self.shared.records.has_accepted(id);
         match self.connection(id) {
             Some(record) => record.closed.map(Some),
-            None => self.shared.records.has_accepted(id).then_some(None),
+            None => is_accepted.then_some(None),
         }
     }
 
