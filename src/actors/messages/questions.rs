@@ -12,7 +12,7 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::{SubmitRequest, common::with_request_fields};
+use super::{common::with_request_fields, submit::SubmitRequest};
 use crate::{
     actors::{
         RequestId,

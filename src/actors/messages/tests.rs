@@ -3,8 +3,8 @@ use std::{fmt::Debug, sync::Arc};
 use super::*;
 use crate::{
     ErrorKind,
-    protocol::{CompactionInput, ResponseItem},
-    provider::BearerAuth,
+    protocol::{CompactionInput, Prompt, ResponseItem},
+    provider::{BearerAuth, Provider},
     wire::StreamDecoder,
 };
 
