@@ -11,6 +11,7 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
+    convert::Infallible,
     env, fmt,
     future::{Future as _, poll_fn},
     io,
@@ -26,6 +27,7 @@ use actix_service::Service;
 use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection as Connected};
 use awc::{
     Client, ClientResponse, Connector,
+    body::SizedStream,
     error::{ConnectError, PayloadError, SendRequestError},
     http::{Uri, header as awc_header},
 };
@@ -55,6 +57,9 @@ mod websocket;
 /// How long a connection may lie idle and still be used. Load balancers close theirs after 60 s (AWS) or later; closing first
 /// avoids sending a request into a connection that is just being closed.
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);
+
+/// How much of a body is handed to awc at a time: a write that fills what a socket usually takes.
+const BODY_PIECE: usize = 64 * 1024;
 
 /// How old a connection may be when it is used again, so that a host which moves is followed. Long, because the time of a
 /// stream counts: awc's 75 s would make every answer of two minutes cost a new connection.
@@ -337,6 +342,7 @@ async fn send_once(
     }
     let mut sent = match request.body.is_empty() {
         true => sending.send(),
+        false if request.body.len() > BODY_PIECE => sending.send_body(in_pieces(&request.body)),
         false => sending.send_body(request.body.clone()),
     };
     let (sent, outcome) = poll_fn(|cx| {
@@ -401,6 +407,14 @@ async fn send_once(
         headers: head.headers,
         body,
     })
+}
+
+/// awc copies each piece of a body before it writes it, so one in one piece would be held twice as long as the server reads it.
+fn in_pieces(body: &Bytes) -> SizedStream<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
+    let (body, length) = (body.clone(), body.len());
+    let starts = (0..length).step_by(BODY_PIECE);
+    let pieces = starts.map(move |at| Ok(body.slice(at..length.min(at + BODY_PIECE))));
+    SizedStream::new(length as u64, stream::iter(pieces))
 }
 
 fn invalid_request(
