@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     protocol::{
-        Completed, Created, Incomplete, OutputItem, OutputTextDelta, ReasoningSummaryDelta,
-        ResponseEvent, TokenUsage, ToolCallInput, ToolCallInputDelta,
+        Completed, Created, Incomplete, OutputItem, ReasoningDelta, ResponseEvent, TextDelta,
+        TokenUsage, ToolCallInput, ToolCallInputDelta,
     },
     wire::{EncoderOptions, StreamEncoder, Wire},
 };
@@ -245,7 +245,7 @@ impl DefaultAnswer {
 fn delta_of(kind: Option<&str>, index: u32, delta: &str) -> ResponseEvent {
     match kind {
         Some("reasoning") => {
-            let mut event = ReasoningSummaryDelta::new(0, delta);
+            let mut event = ReasoningDelta::new(0, delta);
             event.output_index = Some(index);
             ResponseEvent::ReasoningSummaryDelta(event)
         }
@@ -255,7 +255,7 @@ fn delta_of(kind: Option<&str>, index: u32, delta: &str) -> ResponseEvent {
             ResponseEvent::ToolCallInputDelta(event)
         }
         _ => {
-            let mut event = OutputTextDelta::new(delta);
+            let mut event = TextDelta::new(delta);
             event.output_index = Some(index);
             ResponseEvent::OutputTextDelta(event)
         }

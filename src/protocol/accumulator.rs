@@ -123,11 +123,11 @@ impl ResponseAccumulator {
             }
             ResponseEvent::ReasoningSummaryDelta(text) => {
                 let slot = self.slot(Kind::Reasoning, text.output_index, &text.item_id, &None);
-                append(&mut slot.summary, Some(text.summary_index), &text.delta);
+                append(&mut slot.summary, Some(text.part_index), &text.delta);
             }
             ResponseEvent::ReasoningContentDelta(text) => {
                 let slot = self.slot(Kind::Reasoning, text.output_index, &text.item_id, &None);
-                append(&mut slot.reasoning, Some(text.content_index), &text.delta);
+                append(&mut slot.reasoning, Some(text.part_index), &text.delta);
             }
             ResponseEvent::ToolCallInputDelta(input) => {
                 let (item_id, call_id) = (&input.item_id, &input.call_id);

@@ -34,7 +34,7 @@ use super::{
 /// let mut created = Created::default();
 /// created.response_id = Some("resp_1".into());
 /// let item = OutputItem::new(Some(0), RawJson::parse(r#"{"type":"message","role":"assistant"}"#)?);
-/// let mut text = OutputTextDelta::new("Hello");
+/// let mut text = TextDelta::new("Hello");
 /// text.item_id = Some("msg_1".into());
 /// let error = Arc::new(ApiError::new(ErrorKind::Overloaded, "busy"));
 /// let mut completed = Completed::default();
@@ -53,9 +53,9 @@ use super::{
 ///     ResponseEvent::OutputItemAdded(item.clone()),
 ///     ResponseEvent::OutputItemDone(item),
 ///     ResponseEvent::OutputTextDelta(text),
-///     ResponseEvent::RefusalDelta(RefusalDelta::new("I can't")),
-///     ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta::new(0, "In short")),
-///     ResponseEvent::ReasoningContentDelta(ReasoningContentDelta::new(0, "Let me see")),
+///     ResponseEvent::RefusalDelta(TextDelta::new("I can't")),
+///     ResponseEvent::ReasoningSummaryDelta(ReasoningDelta::new(0, "In short")),
+///     ResponseEvent::ReasoningContentDelta(ReasoningDelta::new(0, "Let me see")),
 ///     ResponseEvent::ReasoningSummaryPartAdded(ReasoningSummaryPartAdded::new(0)),
 ///     ResponseEvent::ToolCallInputDelta(ToolCallInputDelta::new(ToolCallInput::FunctionArguments, "{")),
 ///     ResponseEvent::RateLimits(Arc::new(limits)),
@@ -88,14 +88,14 @@ pub enum ResponseEvent {
     OutputItemAdded(OutputItem),
     /// An output item is whole.
     OutputItemDone(OutputItem),
-    /// More text of an answer.
-    OutputTextDelta(OutputTextDelta),
-    /// More text of a refusal.
-    RefusalDelta(RefusalDelta),
-    /// More text of a reasoning summary.
-    ReasoningSummaryDelta(ReasoningSummaryDelta),
-    /// More text of the reasoning itself.
-    ReasoningContentDelta(ReasoningContentDelta),
+    /// More text of an answer: `response.output_text.delta`.
+    OutputTextDelta(TextDelta),
+    /// More text of a refusal: `response.refusal.delta`.
+    RefusalDelta(TextDelta),
+    /// More text of a reasoning summary: `response.reasoning_summary_text.delta`.
+    ReasoningSummaryDelta(ReasoningDelta),
+    /// More text of the reasoning itself: `response.reasoning_text.delta`, and the reasoning of a Chat stream under whichever name.
+    ReasoningContentDelta(ReasoningDelta),
     /// A part of a reasoning summary begins.
     ReasoningSummaryPartAdded(ReasoningSummaryPartAdded),
     /// More of the input that a tool is called with.
@@ -193,10 +193,10 @@ impl fmt::Debug for OutputItem {
     }
 }
 
-/// `response.output_text.delta`.
+/// More of a text of a message.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
-pub struct OutputTextDelta {
+pub struct TextDelta {
     /// The text to append.
     pub delta: Text,
     /// The message it belongs to.
@@ -210,7 +210,7 @@ pub struct OutputTextDelta {
     pub logprobs: Option<RawJson>,
 }
 
-impl OutputTextDelta {
+impl TextDelta {
     /// More text.
     pub fn new(delta: impl Into<Text>) -> Self {
         Self {
@@ -223,84 +223,29 @@ impl OutputTextDelta {
     }
 }
 
-/// `response.refusal.delta`.
+/// More of a text of a reasoning item.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
-pub struct RefusalDelta {
-    /// The text to append.
-    pub delta: Text,
-    /// The message it belongs to.
-    pub item_id: Option<Id>,
-    /// That message's place in the response's `output`.
-    pub output_index: Option<u32>,
-    /// The part of that message.
-    pub content_index: Option<u32>,
-    /// The log probabilities of the tokens, a JSON array, when the request asked for them.
-    #[serde(default, deserialize_with = "present")]
-    pub logprobs: Option<RawJson>,
-}
-
-impl RefusalDelta {
-    /// More text.
-    pub fn new(delta: impl Into<Text>) -> Self {
-        Self {
-            delta: delta.into(),
-            item_id: None,
-            output_index: None,
-            content_index: None,
-            logprobs: None,
-        }
-    }
-}
-
-/// `response.reasoning_summary_text.delta`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct ReasoningSummaryDelta {
+pub struct ReasoningDelta {
     /// The text to append.
     pub delta: Text,
     /// The reasoning item it belongs to.
     pub item_id: Option<Id>,
     /// That item's place in the response's `output`.
     pub output_index: Option<u32>,
-    /// The part of the summary.
-    pub summary_index: u32,
+    /// The part of the summary, or of the item's content.
+    #[serde(alias = "summary_index", alias = "content_index")]
+    pub part_index: u32,
 }
 
-impl ReasoningSummaryDelta {
+impl ReasoningDelta {
     /// More text of the part with this index.
-    pub fn new(summary_index: u32, delta: impl Into<Text>) -> Self {
+    pub fn new(part_index: u32, delta: impl Into<Text>) -> Self {
         Self {
             delta: delta.into(),
             item_id: None,
             output_index: None,
-            summary_index,
-        }
-    }
-}
-
-/// `response.reasoning_text.delta`, and the reasoning of a Chat stream under whichever name.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct ReasoningContentDelta {
-    /// The text to append.
-    pub delta: Text,
-    /// The reasoning item it belongs to.
-    pub item_id: Option<Id>,
-    /// That item's place in the response's `output`.
-    pub output_index: Option<u32>,
-    /// The part of the item's content.
-    pub content_index: u32,
-}
-
-impl ReasoningContentDelta {
-    /// More text of the part with this index.
-    pub fn new(content_index: u32, delta: impl Into<Text>) -> Self {
-        Self {
-            delta: delta.into(),
-            item_id: None,
-            output_index: None,
-            content_index,
+            part_index,
         }
     }
 }
@@ -498,10 +443,10 @@ impl ResponseEvent {
         match self {
             Self::OutputItemDone(_) => true,
             Self::OutputItemAdded(item) => item_says_something(item.raw()),
-            Self::OutputTextDelta(text) => !text.delta.is_empty(),
-            Self::RefusalDelta(text) => !text.delta.is_empty(),
-            Self::ReasoningSummaryDelta(text) => !text.delta.is_empty(),
-            Self::ReasoningContentDelta(text) => !text.delta.is_empty(),
+            Self::OutputTextDelta(text) | Self::RefusalDelta(text) => !text.delta.is_empty(),
+            Self::ReasoningSummaryDelta(text) | Self::ReasoningContentDelta(text) => {
+                !text.delta.is_empty()
+            }
             Self::ToolCallInputDelta(input) => !input.delta.is_empty(),
             Self::Other(other) => event_says_something(&other.event, &other.raw),
             _ => false,
@@ -561,12 +506,12 @@ impl ResponseEvent {
             Self::Head(head) => head.weight(),
             Self::Created(created) => created.response.as_ref().map_or(0, |raw| raw.get().len()),
             Self::OutputItemAdded(item) | Self::OutputItemDone(item) => item.raw().get().len(),
-            Self::OutputTextDelta(text) => {
+            Self::OutputTextDelta(text) | Self::RefusalDelta(text) => {
                 text.delta.len() + text.logprobs.as_ref().map_or(0, |raw| raw.get().len())
             }
-            Self::RefusalDelta(text) => text.delta.len(),
-            Self::ReasoningSummaryDelta(text) => text.delta.len(),
-            Self::ReasoningContentDelta(text) => text.delta.len(),
+            Self::ReasoningSummaryDelta(text) | Self::ReasoningContentDelta(text) => {
+                text.delta.len()
+            }
             Self::ToolCallInputDelta(input) => input.delta.len(),
             Self::Other(other) => other.raw.get().len(),
             Self::Completed(completed) => {
@@ -579,5 +524,21 @@ impl ResponseEvent {
             _ => 0,
         };
         size_of::<Self>() + held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_probabilities_count_whatever_is_said() {
+        let plain = TextDelta::new("a");
+        let mut full = plain.clone();
+        full.logprobs = RawJson::parse("[1,2,3]").ok();
+        for event in [ResponseEvent::OutputTextDelta, ResponseEvent::RefusalDelta] {
+            let weights = [&plain, &full].map(|text| event(text.clone()).weight());
+            assert_eq!(weights[1] - weights[0], "[1,2,3]".len());
+        }
     }
 }

@@ -58,13 +58,7 @@ impl Serialize for ResponseEvent {
                 fields.put("item", &OneLine(item.raw()))?;
                 fields.put_some("output_index", item.output_index())?;
             }
-            Self::OutputTextDelta(text) => {
-                fields.put("delta", &text.delta)?;
-                fields.put_place(text.item_id.as_deref(), text.output_index)?;
-                fields.put_some("content_index", text.content_index)?;
-                fields.put_some("logprobs", text.logprobs.as_ref().map(OneLine))?;
-            }
-            Self::RefusalDelta(text) => {
+            Self::OutputTextDelta(text) | Self::RefusalDelta(text) => {
                 fields.put("delta", &text.delta)?;
                 fields.put_place(text.item_id.as_deref(), text.output_index)?;
                 fields.put_some("content_index", text.content_index)?;
@@ -73,12 +67,12 @@ impl Serialize for ResponseEvent {
             Self::ReasoningSummaryDelta(text) => {
                 fields.put("delta", &text.delta)?;
                 fields.put_place(text.item_id.as_deref(), text.output_index)?;
-                fields.put("summary_index", &text.summary_index)?;
+                fields.put("summary_index", &text.part_index)?;
             }
             Self::ReasoningContentDelta(text) => {
                 fields.put("delta", &text.delta)?;
                 fields.put_place(text.item_id.as_deref(), text.output_index)?;
-                fields.put("content_index", &text.content_index)?;
+                fields.put("content_index", &text.part_index)?;
             }
             Self::ReasoningSummaryPartAdded(part) => {
                 fields.put_place(part.item_id.as_deref(), part.output_index)?;

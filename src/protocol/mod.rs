@@ -28,9 +28,9 @@ pub use accumulator::{AccumulatedToolCall, Mismatch, ResponseAccumulator};
 pub use anomalies::StreamAnomalies;
 pub use compaction::{CompactionInput, CompactionOutput};
 pub use event::{
-    Completed, Created, Incomplete, OtherEvent, OutputItem, OutputTextDelta, ReasoningContentDelta,
-    ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseEvent, Restarted,
-    ToolCallInput, ToolCallInputDelta,
+    Completed, Created, Incomplete, OtherEvent, OutputItem, ReasoningDelta,
+    ReasoningSummaryPartAdded, ResponseEvent, Restarted, TextDelta, ToolCallInput,
+    ToolCallInputDelta,
 };
 pub use head::ResponseHead;
 pub use item::{

@@ -21,12 +21,12 @@ enum AnyEncoder {
 /// contiguous sequence numbers; on the Chat wire its chunks. After the end nothing is written any more.
 ///
 /// ```
-/// use actix_responses::{protocol::{Completed, OutputTextDelta, ResponseEvent}, wire::{EncoderOptions, StreamEncoder, Wire}};
+/// use actix_responses::{protocol::{Completed, TextDelta, ResponseEvent}, wire::{EncoderOptions, StreamEncoder, Wire}};
 ///
 /// let options = EncoderOptions::default().with_id("chatcmpl-1").with_model("m");
 /// let mut encoder = StreamEncoder::new(Wire::Chat, options);
 /// let mut stream = Vec::new();
-/// encoder.push(&ResponseEvent::OutputTextDelta(OutputTextDelta::new("hi")), &mut stream);
+/// encoder.push(&ResponseEvent::OutputTextDelta(TextDelta::new("hi")), &mut stream);
 /// encoder.push(&ResponseEvent::Completed(Completed::default().into()), &mut stream);
 /// assert!(stream.ends_with(b"data: [DONE]\n\n"));
 /// assert_eq!(encoder.object()["choices"][0]["message"]["content"], "hi");

@@ -3,9 +3,8 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::protocol::{
     Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
-    OutputTextDelta, RateLimitBudget, RateLimitWindow, RawJson, ReasoningContentDelta,
-    ReasoningSummaryDelta, ReasoningSummaryPartAdded, RefusalDelta, ResponseHead, Restarted,
-    TokenUsage, ToolCallInput, ToolCallInputDelta,
+    RateLimitBudget, RateLimitWindow, RawJson, ReasoningDelta, ReasoningSummaryPartAdded,
+    ResponseHead, Restarted, TextDelta, TokenUsage, ToolCallInput, ToolCallInputDelta,
     error::{ApiError, ErrorKind},
 };
 
@@ -70,7 +69,7 @@ fn every_event_is_one_object_with_its_type_first() {
             r#"{"type":"output_item_done","item":{}}"#.to_owned(),
         ),
         (
-            ResponseEvent::OutputTextDelta(OutputTextDelta {
+            ResponseEvent::OutputTextDelta(TextDelta {
                 delta: "a\n\u{1F600}".into(),
                 item_id: id("m"),
                 output_index: Some(1),
@@ -81,7 +80,7 @@ fn every_event_is_one_object_with_its_type_first() {
                 .to_owned(),
         ),
         (
-            ResponseEvent::OutputTextDelta(OutputTextDelta {
+            ResponseEvent::OutputTextDelta(TextDelta {
                 delta: "a".into(),
                 item_id: None,
                 output_index: None,
@@ -91,7 +90,7 @@ fn every_event_is_one_object_with_its_type_first() {
             r#"{"type":"output_text_delta","delta":"a"}"#.to_owned(),
         ),
         (
-            ResponseEvent::RefusalDelta(RefusalDelta {
+            ResponseEvent::RefusalDelta(TextDelta {
                 delta: "no".into(),
                 item_id: id("m"),
                 output_index: Some(0),
@@ -102,21 +101,21 @@ fn every_event_is_one_object_with_its_type_first() {
                 .to_owned(),
         ),
         (
-            ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
+            ResponseEvent::ReasoningSummaryDelta(ReasoningDelta {
                 delta: "hm".into(),
                 item_id: id("rs"),
                 output_index: Some(0),
-                summary_index: 3,
+                part_index: 3,
             }),
             r#"{"type":"reasoning_summary_delta","delta":"hm","item_id":"rs","output_index":0,"summary_index":3}"#
                 .to_owned(),
         ),
         (
-            ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+            ResponseEvent::ReasoningContentDelta(ReasoningDelta {
                 delta: "hm".into(),
                 item_id: None,
                 output_index: None,
-                content_index: 0,
+                part_index: 0,
             }),
             r#"{"type":"reasoning_content_delta","delta":"hm","content_index":0}"#.to_owned(),
         ),

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    protocol::{Completed, Incomplete, OutputTextDelta},
+    protocol::{Completed, Incomplete, TextDelta},
     wire::{StreamDecoder, StreamLimits},
 };
 
@@ -474,7 +474,7 @@ fn the_clients_model_name_stands_in_every_object() {
     let mut renderer = bridged.back.renderer();
     renderer.push(&ResponseEvent::ServerModel("theirs".into()), &mut stream);
     renderer.push(
-        &ResponseEvent::OutputTextDelta(OutputTextDelta::new("a")),
+        &ResponseEvent::OutputTextDelta(TextDelta::new("a")),
         &mut stream,
     );
     renderer.push(

@@ -14,8 +14,7 @@ use super::{
     tool_calls::{ToolCalls, merge},
 };
 use crate::protocol::{
-    OutputItem, OutputTextDelta, RawJson, ReasoningContentDelta, RefusalDelta, ResponseEvent,
-    StreamAnomalies,
+    OutputItem, RawJson, ReasoningDelta, ResponseEvent, StreamAnomalies, TextDelta,
 };
 
 /// A choice as far as it has come. Choices are kept apart: each has its own items.
@@ -169,33 +168,25 @@ impl OutputPlace {
         content_index: u32,
         logprobs: Option<RawJson>,
     ) -> ResponseEvent {
-        let item_id = Some(self.item_id.clone());
-        let output_index = Some(self.output_index);
-        let content_index = Some(content_index);
+        let text = TextDelta {
+            delta: delta.into(),
+            item_id: Some(self.item_id.clone()),
+            output_index: Some(self.output_index),
+            content_index: Some(content_index),
+            logprobs,
+        };
         match is_refusal {
-            false => ResponseEvent::OutputTextDelta(OutputTextDelta {
-                delta: delta.into(),
-                item_id,
-                output_index,
-                content_index,
-                logprobs,
-            }),
-            true => ResponseEvent::RefusalDelta(RefusalDelta {
-                delta: delta.into(),
-                item_id,
-                output_index,
-                content_index,
-                logprobs,
-            }),
+            false => ResponseEvent::OutputTextDelta(text),
+            true => ResponseEvent::RefusalDelta(text),
         }
     }
 
     fn reasoning_delta(&self, delta: &str) -> ResponseEvent {
-        ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+        ResponseEvent::ReasoningContentDelta(ReasoningDelta {
             delta: delta.into(),
             item_id: Some(self.item_id.clone()),
             output_index: Some(self.output_index),
-            content_index: 0,
+            part_index: 0,
         })
     }
 }
@@ -318,7 +309,7 @@ impl Choice {
             let place = &message.place;
             // Made in its place: there is room for it before there is an event.
             out.extend(std::iter::once_with(|| {
-                ResponseEvent::OutputTextDelta(OutputTextDelta {
+                ResponseEvent::OutputTextDelta(TextDelta {
                     delta: text.into(),
                     item_id: Some(place.item_id.clone()),
                     output_index: Some(place.output_index),

@@ -121,8 +121,8 @@ impl ChatEncoder {
             }
             ResponseEvent::ReasoningSummaryDelta(text) => {
                 let at = self.slot(text.output_index, text.item_id.as_deref());
-                let before = self.slots[at].summary_index.replace(text.summary_index);
-                if before.is_some_and(|before| before != text.summary_index) {
+                let before = self.slots[at].summary_index.replace(text.part_index);
+                if before.is_some_and(|before| before != text.part_index) {
                     self.say(at, REASONING, "\n\n", None, out);
                 }
                 self.say(at, REASONING, &text.delta, None, out);

@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    protocol::{
-        Completed, Created, OutputItem, OutputTextDelta, ResponseAccumulator, error::ErrorKind,
-    },
+    protocol::{Completed, Created, OutputItem, ResponseAccumulator, TextDelta, error::ErrorKind},
     wire::{StreamDecoder, StreamLimits},
 };
 
@@ -275,7 +273,7 @@ fn a_failure_is_an_event_with_a_code_that_clients_act_on_and_the_next_sequence_n
         let mut encoder = StreamEncoder::new(Wire::Responses, options());
         let mut out = Vec::new();
         encoder.push(
-            &ResponseEvent::OutputTextDelta(OutputTextDelta::new("a")),
+            &ResponseEvent::OutputTextDelta(TextDelta::new("a")),
             &mut out,
         );
         encoder.fail(&error, &mut out);
@@ -311,7 +309,7 @@ fn a_retry_before_output_has_one_created_and_the_ids_of_the_first() {
         response_id: Some("resp_a".into()),
         ..Created::default()
     };
-    let mut text = OutputTextDelta::new("a");
+    let mut text = TextDelta::new("a");
     text.output_index = Some(0);
     text.item_id = Some("msg_b".into());
     let events = [

@@ -11,7 +11,7 @@ use self::{
 };
 use crate::{
     protocol::{
-        OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
+        OutputItem, RawJson, ReasoningDelta, ResponseEvent, TextDelta, TokenUsage, ToolCallInput,
         error::{ApiError, ErrorKind},
     },
     wire::encoding::{EncoderOptions, block::Block, response_error},
@@ -111,43 +111,14 @@ impl ResponsesEncoder {
                 self.finish_item(item, out);
             }
             ResponseEvent::OutputTextDelta(text) => {
-                let place = Place::new(Kind::Message, text.output_index, text.item_id.as_deref());
-                let index = text.content_index.unwrap_or(0);
-                self.add_text(
-                    place,
-                    "output_text",
-                    index,
-                    &text.delta,
-                    text.logprobs.as_ref(),
-                    out,
-                );
+                self.add_said("output_text", text, text.logprobs.as_ref(), out);
             }
-            ResponseEvent::RefusalDelta(text) => {
-                let place = Place::new(Kind::Message, text.output_index, text.item_id.as_deref());
-                let index = text.content_index.unwrap_or(0);
-                self.add_text(place, "refusal", index, &text.delta, None, out);
-            }
+            ResponseEvent::RefusalDelta(text) => self.add_said("refusal", text, None, out),
             ResponseEvent::ReasoningSummaryDelta(text) => {
-                let place = Place::new(Kind::Reasoning, text.output_index, text.item_id.as_deref());
-                self.add_text(
-                    place,
-                    "summary_text",
-                    text.summary_index,
-                    &text.delta,
-                    None,
-                    out,
-                );
+                self.add_thought("summary_text", text, out);
             }
             ResponseEvent::ReasoningContentDelta(text) => {
-                let place = Place::new(Kind::Reasoning, text.output_index, text.item_id.as_deref());
-                self.add_text(
-                    place,
-                    "reasoning_text",
-                    text.content_index,
-                    &text.delta,
-                    None,
-                    out,
-                );
+                self.add_thought("reasoning_text", text, out);
             }
             ResponseEvent::ReasoningSummaryPartAdded(part) => {
                 let place = Place::new(Kind::Reasoning, part.output_index, part.item_id.as_deref());
@@ -191,6 +162,25 @@ impl ResponsesEncoder {
             }
             _ => {}
         }
+    }
+
+    /// More text of a message's part of this type.
+    fn add_said(
+        &mut self,
+        part: &'static str,
+        text: &TextDelta,
+        logprobs: Option<&RawJson>,
+        out: &mut Vec<u8>,
+    ) {
+        let place = Place::new(Kind::Message, text.output_index, text.item_id.as_deref());
+        let index = text.content_index.unwrap_or(0);
+        self.add_text(place, part, index, &text.delta, logprobs, out);
+    }
+
+    /// More text of a reasoning item's part of this type.
+    fn add_thought(&mut self, part: &'static str, text: &ReasoningDelta, out: &mut Vec<u8>) {
+        let place = Place::new(Kind::Reasoning, text.output_index, text.item_id.as_deref());
+        self.add_text(place, part, text.part_index, &text.delta, None, out);
     }
 
     pub(in crate::wire) fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {

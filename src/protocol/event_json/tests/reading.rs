@@ -234,31 +234,31 @@ fn any_delta() -> impl Strategy<Value = ResponseEvent> {
             input,
         )| {
             match which {
-                0 => ResponseEvent::OutputTextDelta(OutputTextDelta {
+                0 => ResponseEvent::OutputTextDelta(TextDelta {
                     delta,
                     item_id,
                     output_index,
                     content_index,
                     logprobs,
                 }),
-                1 => ResponseEvent::RefusalDelta(RefusalDelta {
+                1 => ResponseEvent::RefusalDelta(TextDelta {
                     delta,
                     item_id,
                     output_index,
                     content_index,
                     logprobs,
                 }),
-                2 => ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
+                2 => ResponseEvent::ReasoningSummaryDelta(ReasoningDelta {
                     delta,
                     item_id,
                     output_index,
-                    summary_index: index,
+                    part_index: index,
                 }),
-                3 => ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+                3 => ResponseEvent::ReasoningContentDelta(ReasoningDelta {
                     delta,
                     item_id,
                     output_index,
-                    content_index: index,
+                    part_index: index,
                 }),
                 4 => ResponseEvent::ReasoningSummaryPartAdded(ReasoningSummaryPartAdded {
                     item_id,
@@ -392,7 +392,7 @@ fn json_of_any_depth_is_read_back() {
 fn events_are_read_in_a_list_and_from_a_value_and_with_fields_more() {
     let text = r#"[{"delta":"a","x":[1],"type":"output_text_delta"},{"type":"cancelled"}]"#;
     let expected = vec![
-        ResponseEvent::OutputTextDelta(OutputTextDelta::new("a")),
+        ResponseEvent::OutputTextDelta(TextDelta::new("a")),
         ResponseEvent::Cancelled,
     ];
     let events: Vec<ResponseEvent> = serde_json::from_str(text).unwrap();

@@ -92,7 +92,7 @@ fn line(event: &ResponseEvent) -> String {
         ResponseEvent::ReasoningContentDelta(text) => format!(
             "reasoning {}.{} {}",
             item(text.output_index, &text.item_id),
-            text.content_index,
+            text.part_index,
             text.delta
         ),
         ResponseEvent::ToolCallInputDelta(input) => format!(

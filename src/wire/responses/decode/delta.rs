@@ -2,8 +2,8 @@
 
 use crate::{
     protocol::{
-        Id, OutputTextDelta, RawJson, ReasoningContentDelta, ReasoningSummaryDelta, RefusalDelta,
-        ResponseEvent, Text, ToolCallInput, ToolCallInputDelta,
+        Id, RawJson, ReasoningDelta, ResponseEvent, Text, TextDelta, ToolCallInput,
+        ToolCallInputDelta,
     },
     wire::responses::envelope::Envelope,
 };
@@ -141,31 +141,31 @@ impl DeltaKind {
         let item_id = address.item_id.clone();
         let (output_index, index) = (address.output_index, address.index);
         match self {
-            Self::OutputText => ResponseEvent::OutputTextDelta(OutputTextDelta {
+            Self::OutputText => ResponseEvent::OutputTextDelta(TextDelta {
                 delta,
                 item_id,
                 output_index,
                 content_index: index,
                 logprobs,
             }),
-            Self::Refusal => ResponseEvent::RefusalDelta(RefusalDelta {
+            Self::Refusal => ResponseEvent::RefusalDelta(TextDelta {
                 delta,
                 item_id,
                 output_index,
                 content_index: index,
                 logprobs,
             }),
-            Self::ReasoningSummary => ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
+            Self::ReasoningSummary => ResponseEvent::ReasoningSummaryDelta(ReasoningDelta {
                 delta,
                 item_id,
                 output_index,
-                summary_index: index.unwrap_or(0),
+                part_index: index.unwrap_or(0),
             }),
-            Self::ReasoningContent => ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+            Self::ReasoningContent => ResponseEvent::ReasoningContentDelta(ReasoningDelta {
                 delta,
                 item_id,
                 output_index,
-                content_index: index.unwrap_or(0),
+                part_index: index.unwrap_or(0),
             }),
             Self::Input(input) => ResponseEvent::ToolCallInputDelta(ToolCallInputDelta {
                 delta,

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     protocol::{
-        Completed, Incomplete, OutputTextDelta, ReasoningContentDelta, ReasoningSummaryDelta,
-        RefusalDelta, TokenUsage, ToolCallInput, ToolCallInputDelta, error::Phase,
+        Completed, Incomplete, ReasoningDelta, TextDelta, TokenUsage, ToolCallInput,
+        ToolCallInputDelta, error::Phase,
     },
     sse::SseLimits,
     wire::{StreamDecoder, Wire},

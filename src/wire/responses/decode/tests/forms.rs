@@ -81,8 +81,8 @@ fn types_that_are_not_in_the_table_pass_through() {
     }
 }
 
-fn output_text(delta: &str) -> OutputTextDelta {
-    OutputTextDelta {
+fn output_text(delta: &str) -> TextDelta {
+    TextDelta {
         delta: delta.into(),
         item_id: Some("i".into()),
         output_index: Some(1),
@@ -112,7 +112,7 @@ fn typed_events_carry_their_fields() {
         (
             "response.output_text.delta",
             r#""content_index":2,"delta":"d","logprobs":[{"token":"d" }]"#,
-            ResponseEvent::OutputTextDelta(OutputTextDelta {
+            ResponseEvent::OutputTextDelta(TextDelta {
                 logprobs: Some(RawJson::parse(r#"[{"token":"d" }]"#).unwrap()),
                 ..output_text("d")
             }),
@@ -120,7 +120,7 @@ fn typed_events_carry_their_fields() {
         (
             "response.refusal.delta",
             r#""content_index":2,"delta":"d""#,
-            ResponseEvent::RefusalDelta(RefusalDelta {
+            ResponseEvent::RefusalDelta(TextDelta {
                 delta: "d".into(),
                 item_id: Some("i".into()),
                 output_index: Some(1),
@@ -131,21 +131,21 @@ fn typed_events_carry_their_fields() {
         (
             "response.reasoning_summary_text.delta",
             r#""summary_index":4,"delta":"d""#,
-            ResponseEvent::ReasoningSummaryDelta(ReasoningSummaryDelta {
+            ResponseEvent::ReasoningSummaryDelta(ReasoningDelta {
                 delta: "d".into(),
                 item_id: Some("i".into()),
                 output_index: Some(1),
-                summary_index: 4,
+                part_index: 4,
             }),
         ),
         (
             "response.reasoning_text.delta",
             r#""content_index":2,"delta":"d""#,
-            ResponseEvent::ReasoningContentDelta(ReasoningContentDelta {
+            ResponseEvent::ReasoningContentDelta(ReasoningDelta {
                 delta: "d".into(),
                 item_id: Some("i".into()),
                 output_index: Some(1),
-                content_index: 2,
+                part_index: 2,
             }),
         ),
         (

@@ -101,7 +101,7 @@ fn fields_of_another_kind_read_as_absent() {
         ),
     ] {
         let data = format!(r#"{{"type":"response.output_text.delta","delta":"d",{fields}}}"#);
-        let expected = ResponseEvent::OutputTextDelta(OutputTextDelta {
+        let expected = ResponseEvent::OutputTextDelta(TextDelta {
             delta: "d".into(),
             item_id: item_id.map(Into::into),
             output_index,
