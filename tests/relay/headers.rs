@@ -9,11 +9,7 @@ use actix_responses::{
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{RunningRelay, header, post};
-
-fn asks(stream: bool) -> String {
-    json!({"model": "demo", "input": "hello", "stream": stream}).to_string()
-}
+use crate::support::{RunningRelay, asks, header, post};
 
 /// What a client sends and a server is to see.
 const TO_SERVER: [(&str, &str); 24] = [

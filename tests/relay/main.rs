@@ -1,8 +1,10 @@
 //! The relay, asked over real sockets.
 
 mod access;
+mod answers;
 mod attacks;
 mod configuration;
+mod failures;
 mod headers;
 mod nodes;
 mod one_piece;

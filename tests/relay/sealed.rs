@@ -89,6 +89,20 @@ fn last(server: &Loopback) -> RecordedRequest {
     server.requests().last().expect("a request").clone()
 }
 
+/// One server, and another for when it is down.
+fn one_then_two(one: &Loopback, two: &Loopback) -> Route {
+    let fallback = Target::new(provider("two", two));
+    Route::new("m", Target::new(provider("one", one))).with_fallback(fallback)
+}
+
+/// An answer from the second of them, which the first is down for.
+async fn asked_of_the_second(relay: &RunningRelay) -> Value {
+    let first = json!({"model": "m", "store": false, "input": "a"});
+    let (status, _, answer) = asked(relay, &first).await;
+    assert_eq!((status, &answer["id"]), (200, &json!("resp_2")));
+    answer
+}
+
 fn input(server: &Loopback) -> Value {
     last(server).json().unwrap()["input"].clone()
 }
@@ -101,13 +115,10 @@ async fn sealed_items_go_to_the_provider_that_made_them_and_elsewhere_without_th
         answer("resp_3", &[said("msg_3")]),
         down(),
     ]);
-    let route = Route::new("m", Target::new(provider("one", &one)))
-        .with_fallback(Target::new(provider("two", &two)));
+    let route = one_then_two(&one, &two);
     let relay = relay_of(one, vec![route]);
     // The first server is down: the second one answers, and seals.
-    let (status, _, first) =
-        asked(&relay, &json!({"model": "m", "store": false, "input": "a"})).await;
-    assert_eq!((status, &first["id"]), (200, &json!("resp_2")));
+    let first = asked_of_the_second(&relay).await;
     let output = first["output"].as_array().unwrap();
     let next = json!({"model": "m", "store": false, "input": [output[0], output[1], {"role": "user", "content": "b"}]});
     let (_, head, second) = asked(&relay, &next).await;
@@ -146,14 +157,11 @@ async fn who_sealed_an_item_is_known_where_it_came_from_though_the_store_is_away
         answer("resp_2", &[sealed("seal"), said("msg_2")]),
         answer("resp_3", &[said("msg_3")]),
     ]);
-    let route = Route::new("m", Target::new(provider("one", &one)))
-        .with_fallback(Target::new(provider("two", &two)));
+    let route = one_then_two(&one, &two);
     let store = FaultyStore::new(StoreLimits::default());
     let config = RelayConfig::default().with_store(Arc::new(store.clone()));
     let relay = relay_with(one, vec![route], config);
-    let (status, _, first) =
-        asked(&relay, &json!({"model": "m", "store": false, "input": "a"})).await;
-    assert_eq!((status, &first["id"]), (200, &json!("resp_2")));
+    let first = asked_of_the_second(&relay).await;
     store.set_down(true);
     // Of the last one nothing is known here, and the store says nothing.
     let input = json!([first["output"][0], sealed("elsewhere"), {"role": "user", "content": "b"}]);
@@ -215,8 +223,7 @@ async fn sealed_items_and_a_previous_response_go_to_the_key_that_made_them() {
 async fn a_previous_response_is_told_to_a_fallback_as_its_items() {
     let one = server([answer("resp_1", &[sealed("seal"), said("msg_1")]), down()]);
     let two = server([answer("resp_2", &[said("msg_2")])]);
-    let route = Route::new("m", Target::new(provider("one", &one)))
-        .with_fallback(Target::new(provider("two", &two)));
+    let route = one_then_two(&one, &two);
     let relay = relay_of(one, vec![route]);
     asked(&relay, &json!({"model": "m", "input": "a"})).await;
     let next = json!({"model": "m", "input": "b", "previous_response_id": "resp_1"});

@@ -4,10 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use actix_responses::{
     Runtime,
-    loopback::{Loopback, LoopbackOptions},
+    loopback::{Loopback, LoopbackOptions, Reply, Script},
     provider::Provider,
     relay::{Relay, RelayConfig, RouteTable, Serving, serve},
 };
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -76,6 +77,16 @@ impl RunningRelay {
             .and_then(|status| status.parse().ok());
         (status.expect("a status"), head.to_owned(), body.to_owned())
     }
+}
+
+/// What a client asks.
+pub(crate) fn asks(stream: bool) -> String {
+    json!({"model": "demo", "input": "hello", "stream": stream}).to_string()
+}
+
+/// A server that always answers so.
+pub(crate) fn upstream(reply: Reply) -> LoopbackOptions {
+    LoopbackOptions::default().with_script(Script::always(reply))
 }
 
 /// Posts JSON, with more headers in front, on a connection that the relay then closes.

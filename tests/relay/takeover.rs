@@ -110,6 +110,12 @@ impl Nodes {
 }
 
 impl Node {
+    /// It writes for a moment more, then the others hear nothing of it.
+    async fn vanish(&self) {
+        sleep(Duration::from_millis(200)).await;
+        self.store.set_down(true);
+    }
+
     /// A request for an answer, and its first blocks.
     async fn ask(&self, more: Value, head: &str, enough: usize) -> (Client, String, String) {
         let mut body = json!({"model": "m", "input": "hi", "stream": true});
@@ -225,8 +231,7 @@ async fn an_answer_in_the_background_goes_on_at_another_node_with_one_post() {
     let include = json!({"background": true, "include": ["message.output_text.logprobs"]});
     let (client, id, body) = first.ask(include, "", 200).await;
     let seen = blocks(&body).count();
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     drop(client);
     let rest = second
         .rest(&id, Some(seen - 1))
@@ -252,8 +257,7 @@ async fn what_its_server_does_not_keep_is_lost_for_every_reader_within_the_claim
     let nodes = Nodes::slow();
     let (first, others) = (nodes.node(), [nodes.node(), nodes.node()]);
     let (_client, id, _) = first.ask(json!({}), "x-relay-detach: true\r\n", 200).await;
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     let since = Instant::now();
     let [one, other] = others.each_ref().map(|node| node.rest(&id, None));
     let (one, other) = tokio::join!(one, other);
@@ -270,8 +274,7 @@ async fn of_nodes_that_find_it_at_once_one_goes_on() {
     let first = nodes.node();
     let others: Vec<_> = (0..4).map(|_| nodes.node()).collect();
     let (_client, id, _) = first.ask(in_background(), "", 200).await;
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     let readers = others
         .iter()
         .flat_map(|node| [node.rest(&id, None), node.rest(&id, None)]);
@@ -294,8 +297,7 @@ async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
     let nodes = Nodes::before(LoopbackOptions::default().with_script(script));
     let (first, second) = (nodes.node(), nodes.node());
     let (_client, id, _) = first.ask(in_background(), "", 400).await;
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     let blocks = second.rest(&id, None).await.unwrap();
     assert_ended_by(&blocks, "node_lost");
     let last = data(blocks.last().unwrap());
@@ -346,8 +348,7 @@ async fn one_that_only_asks_how_it_stands_takes_it_over_too() {
     let nodes = Nodes::slow();
     let (first, second) = (nodes.node(), nodes.node());
     let (_client, id, _) = first.ask(in_background(), "", 200).await;
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     let object = second.ended(&format!("/v1/responses/{id}")).await;
     assert_eq!(object["status"], "completed", "{object}");
     assert_eq!((nodes.posts(), nodes.resumed()), (1, 1));
@@ -358,8 +359,7 @@ async fn one_that_is_stopped_after_its_node_went_away_is_stopped_at_its_server_t
     let nodes = Nodes::slow();
     let (first, second) = (nodes.node(), nodes.node());
     let (_client, id, _) = first.ask(in_background(), "", 200).await;
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     let path = format!("/v1/responses/{id}/cancel");
     let cancelled = async {
         loop {
@@ -419,8 +419,7 @@ async fn of_a_node_that_is_shut_down_while_the_store_is_away_that_goes_on_which_
     let nodes = Nodes::slow();
     let (first, second) = (nodes.node(), nodes.node());
     let (mut known, id, _) = first.ask(in_background(), "", 200).await;
-    sleep(Duration::from_millis(200)).await;
-    first.store.set_down(true);
+    first.vanish().await;
     let (mut unknown, _, _) = first.ask(in_background(), "", 200).await;
     let drained = first.relay.drain(Duration::ZERO);
     let (drained, cut, ended) = tokio::join!(
