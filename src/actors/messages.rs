@@ -14,7 +14,10 @@ pub use self::fallback::Fallback;
 pub use self::kept::{AboutResponse, CancelResponse, DeleteResponse, ListInputItems, Retrieve};
 pub use self::questions::{Asked, Compact, InOnePiece, ListModels, Submit};
 pub use self::submit::{SubmitRequest, Submitted};
-pub(crate) use self::{kept::AsksAbout, questions::Answer};
+pub(crate) use self::{
+    kept::AsksAbout,
+    questions::{Answer, OneKind},
+};
 use super::{RequestId, Subscriber, SubscriptionId, observing::RequestInfo};
 use crate::protocol::TokenUsage;
 

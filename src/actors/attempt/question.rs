@@ -7,9 +7,10 @@ use std::{borrow::Cow, cell::Cell, rc::Rc};
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
     alarm::until,
@@ -17,7 +18,7 @@ use super::{
     head::shown_head,
     lease::{Lease, Outcome},
     opening::open,
-    spec::Attempt,
+    spec::{Attempt, RequestSpec},
 };
 use crate::{
     actors::{
@@ -30,6 +31,7 @@ use crate::{
         error::{ApiError, ErrorKind, Phase},
     },
     provider::Timeouts,
+    secret::Secrets,
     telemetry,
     transport::{BodyStream, Pooled, TransportResponse},
     wire::{Quirks, responses::CompactionStream, server_error, whole::AnswerStream},
@@ -68,55 +70,65 @@ async fn ask(
     transport: Rc<Pooled>,
     lease: &mut Lease,
 ) -> Result<(Answer, Option<BodyStream>), ApiError> {
-    let AnswerLimit { name, bytes } = question.limit;
-    let spec = attempt.spec.clone();
-    let (deadline, number) = (spec.deadline, attempt.number);
-    let whole = question.whole_limit.and_then(|limit| {
-        let due = Instant::now().checked_add(limit)?;
-        Some((due, Limit::Whole(limit)))
-    });
-    let timeouts = Timeouts {
-        // There are none but the answer.
-        first_event: None,
-        progress: None,
-        ..spec.provider.timeouts.clone()
-    };
-    let mut clock = Clock::new(Instant::now());
-    let phase = Rc::new(Cell::new(Phase::Authorize));
+    let (spec, number) = (attempt.spec.clone(), attempt.number);
     let request_span = attempt.request_span.clone();
-    let opening = open(attempt, transport, phase.clone(), question.head_limit);
-    let due = clock.next(&timeouts, deadline, true, true);
-    let (response, secrets) = within(due, &phase, opening).await?.map_err(|refusal| {
+    let mut patience = Patience::new(&question, &spec);
+    let opening = open(
+        attempt,
+        transport,
+        patience.phase.clone(),
+        question.head_limit,
+    );
+    let (response, secrets) = patience.wait(opening).await?.map_err(|refusal| {
         if let Some(observers) = lease.observers() {
             observers.on_refusal(&refusal.error, refusal.head_at);
         }
         refusal.error
     })?;
-    phase.set(Phase::Body);
-    clock.on_head(Instant::now());
+    patience.on_head();
     let TransportResponse {
         status,
         headers,
-        mut body,
+        body,
     } = response;
     let request_id = server_error::request_id(&headers);
     if let Some(observers) = lease.observers() {
         let id = request_id.as_deref().map(|id| secrets.hide(id));
         observers.on_head(status.as_u16(), id.as_deref(), Instant::now());
     }
-    let with_request_id = |mut error: ApiError| {
-        error.details_mut().request_id = request_id.clone();
-        error.details_mut().phase = Some(Phase::Body);
-        secrets.scrub(&mut error);
-        error
-    };
+    match read_answer(&question, &spec, &mut patience, (status, &headers), body).await {
+        Ok((mut answer, rest)) => {
+            answer.set_head(shown_head(status, headers, &secrets), number);
+            record_end(&answer, &request_span, &secrets);
+            Ok((answer, rest))
+        }
+        Err(mut error) => {
+            let details = error.details_mut();
+            details.request_id = request_id;
+            details.phase = Some(Phase::Body);
+            if details.response.is_some() {
+                details.head = Some(shown_head(status, headers, &secrets));
+            }
+            secrets.scrub(&mut error);
+            Err(error)
+        }
+    }
+}
+
+/// Reads a body until it is an answer, or none.
+async fn read_answer(
+    question: &Question,
+    spec: &RequestSpec,
+    patience: &mut Patience,
+    (status, headers): (StatusCode, &HeaderMap),
+    mut body: BodyStream,
+) -> Result<(Answer, Option<BodyStream>), ApiError> {
+    let AnswerLimit { name, bytes } = question.limit;
     let mut stream = MaybeStream::new(question.may_stream, &spec.provider.quirks, bytes);
     let mut read = BytesMut::new();
     let (mut rest, mut cut) = (None, None);
     loop {
-        let due = clock.next(&timeouts, deadline, true, true);
-        let due = due.into_iter().chain(whole).min_by_key(|(at, _)| *at);
-        let next = within(due, &phase, body.next()).await;
+        let next = patience.wait(body.next()).await;
         let chunk = match next.and_then(|chunk| Ok(chunk.transpose()?)) {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
@@ -125,12 +137,12 @@ async fn ask(
                 break;
             }
         };
-        clock.on_byte(Instant::now());
+        patience.clock.on_byte(Instant::now());
         spec.counts.add_bytes(chunk.len() as u64);
         if read.len() + chunk.len() > bytes {
             let what = question.answer;
             let message = format!("{what} is over {bytes} bytes (limit `{name}`)");
-            return Err(with_request_id(ApiError::new(ErrorKind::TooLarge, message)));
+            return Err(ApiError::new(ErrorKind::TooLarge, message));
         }
         read.extend_from_slice(&chunk);
         if stream.has_ended(&read) {
@@ -138,34 +150,24 @@ async fn ask(
             break;
         }
     }
-    let answer = match stream.finish(&read) {
-        Some(answer) => answer,
-        None => {
-            // Nearly every body is UTF-8, and to see that is faster than to mend it.
-            let text = std::str::from_utf8(&read)
-                .map_or_else(|_| String::from_utf8_lossy(&read), Cow::Borrowed);
-            let answer = (question.read)(status, &headers, &text);
-            answer.map_err(|wrong| said_instead(question.answer, wrong, &text))
-        }
-    };
-    let answer = match (answer, cut) {
+    let answer = stream.finish(&read).unwrap_or_else(|| {
+        // Nearly every body is UTF-8, and to see that is faster than to mend it.
+        let text = std::str::from_utf8(&read)
+            .map_or_else(|_| String::from_utf8_lossy(&read), Cow::Borrowed);
+        let answer = (question.read)(status, headers, &text);
+        answer.map_err(|wrong| said_instead(question.answer, wrong, &text))
+    });
+    match (answer, cut) {
         // An error that is known is not replaced by how the connection ended.
         (Err(said), Some(_)) if is_json(&read) => Err(said),
         (_, Some(cut)) => Err(cut),
-        (answer, None) => answer,
-    };
-    let mut answer = match answer.map_err(with_request_id) {
-        Ok(answer) => answer,
-        Err(mut error) => {
-            let details = error.details_mut();
-            if details.response.is_some() {
-                details.head = Some(shown_head(status, headers, &secrets));
-            }
-            return Err(error);
-        }
-    };
-    answer.set_head(shown_head(status, headers, &secrets), number);
-    let (id, usage, reason) = match &answer {
+        (answer, None) => answer.map(|answer| (answer, rest)),
+    }
+}
+
+/// Tells the request's span how an answer that has an end ended.
+fn record_end(answer: &Answer, span: &Span, secrets: &Secrets) {
+    let (id, usage, reason) = match answer {
         Answer::Compaction(output) => (output.id.as_deref(), output.usage.as_ref(), "stop"),
         Answer::Whole(whole) => match &whole.end {
             ResponseEvent::Incomplete(end) => (
@@ -176,12 +178,60 @@ async fn ask(
             ResponseEvent::Completed(end) => {
                 (end.response_id.as_deref(), end.token_usage.as_ref(), "stop")
             }
-            _ => return Ok((answer, rest)),
+            _ => return,
         },
-        _ => return Ok((answer, rest)),
+        _ => return,
     };
-    telemetry::record_end(&request_span, id, usage, Some(reason), &secrets);
-    Ok((answer, rest))
+    telemetry::record_end(span, id, usage, Some(reason), secrets);
+}
+
+/// How long an attempt at a question waits for what comes next.
+struct Patience {
+    clock: Clock,
+    timeouts: Timeouts,
+    deadline: Option<Instant>,
+    /// When the answer has to be whole, once its head is there: until then the opening watches that time itself.
+    whole: Option<(Instant, Limit)>,
+    phase: Rc<Cell<Phase>>,
+}
+
+impl Patience {
+    fn new(question: &Question, spec: &RequestSpec) -> Self {
+        let now = Instant::now();
+        let whole = question
+            .whole_limit
+            .and_then(|limit| Some((now.checked_add(limit)?, Limit::Whole(limit))));
+        Self {
+            clock: Clock::new(now),
+            timeouts: Timeouts {
+                // There are no events but the answer.
+                first_event: None,
+                progress: None,
+                ..spec.provider.timeouts.clone()
+            },
+            deadline: spec.deadline,
+            whole,
+            phase: Rc::new(Cell::new(Phase::Authorize)),
+        }
+    }
+
+    fn on_head(&mut self) {
+        self.phase.set(Phase::Body);
+        self.clock.on_head(Instant::now());
+    }
+
+    /// Waits for something, but no longer than the next limit allows.
+    async fn wait<T>(&self, awaited: impl Future<Output = T>) -> Result<T, ApiError> {
+        let next = self.clock.next(&self.timeouts, self.deadline, true, true);
+        let whole = self.whole.filter(|_| self.phase.get() == Phase::Body);
+        let due = next.into_iter().chain(whole).min_by_key(|(at, _)| *at);
+        match due {
+            None => Ok(awaited.await),
+            Some((at, limit)) => until(at, awaited)
+                .await
+                .ok_or_else(|| limit.error(self.phase.get())),
+        }
+    }
 }
 
 /// Reads the stream that a body may be.
@@ -253,18 +303,4 @@ fn said_instead(answer: &str, mut wrong: ApiError, body: &str) -> ApiError {
         wrong.details_mut().message += &format!(": {text}");
     }
     wrong
-}
-
-/// Waits for something, but no longer than a limit allows.
-async fn within<T>(
-    due: Option<(Instant, Limit)>,
-    phase: &Cell<Phase>,
-    awaited: impl Future<Output = T>,
-) -> Result<T, ApiError> {
-    match due {
-        None => Ok(awaited.await),
-        Some((at, limit)) => until(at, awaited)
-            .await
-            .ok_or_else(|| limit.error(phase.get())),
-    }
 }

@@ -8,7 +8,7 @@ use tracing::Span;
 
 use super::{
     common::with_request_fields,
-    questions::{Answer, Asked, Submit},
+    questions::{Answer, Asked, OneKind, Submit},
 };
 use crate::{
     actors::observing::Observer,
@@ -153,7 +153,7 @@ impl ListInputItems {
 
 /// How a question about a response is asked, and its answer read.
 pub(crate) trait AsksAbout {
-    type Reply;
+    type Reply: OneKind;
     /// What spans call it, and what errors call its answer.
     const NAMES: (&'static str, &'static str);
     /// How, and where below the response.
@@ -162,7 +162,6 @@ pub(crate) trait AsksAbout {
         Vec::new()
     }
     fn read(body: &str) -> Result<Answer, ApiError>;
-    fn take(answer: Answer) -> Option<Self::Reply>;
 }
 
 macro_rules! asks_about {
@@ -181,13 +180,6 @@ macro_rules! asks_about {
 
             fn read(body: &str) -> Result<Answer, ApiError> {
                 <$reply>::from_json(body).map(Answer::$variant)
-            }
-
-            fn take(answer: Answer) -> Option<Self::Reply> {
-                match answer {
-                    Answer::$variant(reply) => Some(reply),
-                    _ => None,
-                }
             }
         }
 

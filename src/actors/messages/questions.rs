@@ -196,9 +196,32 @@ pub struct Asked<T> {
     pub(in crate::actors) take: fn(Answer) -> Option<T>,
 }
 
-/// The answer to a question of any kind.
-#[derive(Debug)]
-pub(crate) enum Answer {
+/// What is the answer to questions of one kind.
+pub(crate) trait OneKind: Sized {
+    /// Takes it out of those of all kinds.
+    fn of(answer: Answer) -> Option<Self>;
+}
+
+macro_rules! answers {
+    ($($kind:ident($answer:ty),)+) => {
+        /// The answer to a question of any kind.
+        #[derive(Debug)]
+        pub(crate) enum Answer {
+            $($kind($answer),)+
+        }
+
+        $(impl OneKind for $answer {
+            fn of(answer: Answer) -> Option<Self> {
+                match answer {
+                    Answer::$kind(answer) => Some(answer),
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+answers! {
     Compaction(CompactionOutput),
     Models(ModelList),
     Whole(WholeAnswer),

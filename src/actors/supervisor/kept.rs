@@ -54,7 +54,7 @@ impl StreamSupervisor {
             may_stream: MayStream::No,
             read: |_, _, body| Q::read(body),
         };
-        Ok(self.ask(question, Q::take, spec, span, (label, observer), ctx))
+        Ok(self.ask(question, spec, span, (label, observer), ctx))
     }
 }
 

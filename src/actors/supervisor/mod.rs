@@ -6,7 +6,7 @@
 //!
 //! It is not on the way of events: a stream actor delivers them itself.
 
-use std::{future::ready, mem, sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use actix::{
     Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, ResponseFuture, System,
@@ -25,7 +25,6 @@ use super::{
     attempt::{
         alarm::SWEEP_INTERVAL,
         lease::{Lease, Outcome},
-        spec::Attempt,
     },
     audience::listener::Listener,
     workers::{
@@ -61,6 +60,7 @@ pub use config::SupervisorConfig;
 pub use state::StreamSupervisor;
 
 impl StreamSupervisor {
+    /// Starts the next attempt, or puts it off. One that nothing can run is one that failed.
     fn start_attempt(
         &mut self,
         id: RequestId,
@@ -101,40 +101,10 @@ impl StreamSupervisor {
             return self.wait(id, listener, wait, error, ctx);
         }
         request.spared = Duration::ZERO;
-        let mut resumes = None;
-        if let Listener::Audience(audience) = &mut listener {
-            resumes = audience.next_attempt();
-        }
-        request.is_resuming = resumes.is_some();
-        request.is_reading = is_reading;
-        let number = request.attempts.begin(&request.spec);
-        if let Some(observers) = listener.watch() {
-            observers.start(number, is_reading);
-        }
-        let span = request.attempt_span(listener.operation(), number, resumes.as_deref());
-        // Which is closed no sooner: of a closed one nobody knows any more.
-        span.follows_from(&request.last_attempt);
-        request.last_attempt = span.clone();
-        let attempt = Attempt {
-            spec: request.spec.clone(),
-            number,
-            resumes,
-            refresh_auth: mem::take(&mut request.refresh_auth),
-            on_head: (self.pacing.is_some() || matches!(placed, Ok((_, _, true))))
-                .then(|| ctx.address().recipient()),
-            span,
-            request_span: request.span.clone(),
-        };
-        let (body, orders) = match listener {
-            Listener::Audience(_) => {
-                let (stream, mailbox) = channel(STREAM_MAILBOX);
-                (Body::Stream(Addr::new(stream)), Orders::Stream(mailbox))
-            }
-            Listener::Asker(_) => {
-                let (task, aborted) = AbortHandle::new_pair();
-                (Body::Question(task), Orders::Question(aborted))
-            }
-        };
+        let is_waited_for = self.pacing.is_some() || matches!(placed, Ok((_, _, true)));
+        let on_head = is_waited_for.then(|| ctx.address().recipient());
+        let attempt = request.next_attempt(&mut listener, is_reading, on_head);
+        let (body, orders) = body_for(&listener);
         request.state = State::Running(body);
         let report = self
             .report
@@ -233,6 +203,20 @@ impl StreamSupervisor {
 
 /// Messages that the mailbox of a stream holds: subscriptions and the like, never data.
 const STREAM_MAILBOX: usize = 16;
+
+/// What runs an attempt for this listener, as the supervisor addresses it, and as a worker makes it.
+fn body_for(listener: &Listener) -> (Body, Orders) {
+    match listener {
+        Listener::Audience(_) => {
+            let (stream, mailbox) = channel(STREAM_MAILBOX);
+            (Body::Stream(Addr::new(stream)), Orders::Stream(mailbox))
+        }
+        Listener::Asker(_) => {
+            let (task, aborted) = AbortHandle::new_pair();
+            (Body::Question(task), Orders::Question(aborted))
+        }
+    }
+}
 
 impl Actor for StreamSupervisor {
     type Context = Context<Self>;

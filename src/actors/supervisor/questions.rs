@@ -13,7 +13,7 @@ use crate::{
         Compact, InOnePiece, ListModels, Observer, SubmitRequest,
         attempt::spec::RequestSpec,
         audience::listener::{AnswerLimit, Asker, Listener, MayStream, Question},
-        messages::{Answer, Asked, Submit},
+        messages::{Answer, Asked, OneKind, Submit},
     },
     protocol::{CompactionOutput, Id, ModelList, WholeAnswer, error::ApiError},
     provider::Provider,
@@ -58,11 +58,7 @@ impl StreamSupervisor {
             may_stream: MayStream::Compaction,
             read: read_compaction,
         };
-        let take = |answer| match answer {
-            Answer::Compaction(output) => Some(output),
-            _ => None,
-        };
-        Ok(self.ask(question, take, spec, span, (label, observer), ctx))
+        Ok(self.ask(question, spec, span, (label, observer), ctx))
     }
 
     fn submit_listing(
@@ -93,11 +89,7 @@ impl StreamSupervisor {
             may_stream: MayStream::No,
             read: read_models,
         };
-        let take = |answer| match answer {
-            Answer::Models(list) => Some(list),
-            _ => None,
-        };
-        Ok(self.ask(question, take, spec, span, (label, observer), ctx))
+        Ok(self.ask(question, spec, span, (label, observer), ctx))
     }
 
     fn submit_in_one_piece(
@@ -159,17 +151,13 @@ impl StreamSupervisor {
                 Wire::Chat => |_, _, body| read_whole(Wire::Chat, body).map(Answer::Whole),
             },
         };
-        let take = |answer| match answer {
-            Answer::Whole(whole) => Some(whole),
-            _ => None,
-        };
-        Ok(self.ask(question, take, spec, span, (label, observer), ctx))
+        Ok(self.ask(question, spec, span, (label, observer), ctx))
     }
 
-    pub(super) fn ask<T>(
+    /// Takes a question into the table, and starts its first attempt.
+    pub(super) fn ask<T: OneKind>(
         &mut self,
         question: Question,
-        take: fn(Answer) -> Option<T>,
         spec: RequestSpec,
         caller: Span,
         watched: (Option<Id>, Option<Arc<dyn Observer>>),
@@ -187,7 +175,7 @@ impl StreamSupervisor {
         Asked {
             request,
             answer: answered,
-            take,
+            take: T::of,
         }
     }
 }

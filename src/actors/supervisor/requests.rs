@@ -1,12 +1,11 @@
 //! The table of requests, and what each of them may be doing.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+use std::{cell::OnceCell, mem, sync::Arc, time::Duration};
 
-use actix::{Addr, SpawnHandle};
+use actix::{Addr, Recipient, SpawnHandle};
 use futures_util::future::AbortHandle;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
-use url::Url;
 
 use super::attempts::Attempts;
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
         RequestInfo, RequestPhase, RequestStatus,
         attempt::{
             lease::Stop,
-            spec::{GET, RequestSpec},
+            spec::{Attempt, GET, HeadArrived, RequestSpec},
             stream::StreamActor,
         },
         audience::{Audience, listener::Listener},
@@ -185,23 +184,45 @@ impl Request {
         })
     }
 
-    /// What covers the attempt of this number, which may go on with a response.
-    pub(super) fn attempt_span(
-        &self,
-        operation: &'static str,
-        number: u32,
-        resumes: Option<&Url>,
-    ) -> Span {
-        let mut attributes = self.spec.attributes(operation);
-        if let Some(url) = resumes {
+    /// Counts the next attempt and tells the observers of it. Who waits for the response's head is told by `on_head`.
+    pub(super) fn next_attempt(
+        &mut self,
+        listener: &mut Listener,
+        is_reading: bool,
+        on_head: Option<Recipient<HeadArrived>>,
+    ) -> Attempt {
+        let resumes = match listener {
+            Listener::Audience(audience) => audience.next_attempt(),
+            Listener::Asker(_) => None,
+        };
+        self.is_resuming = resumes.is_some();
+        self.is_reading = is_reading;
+        let number = self.attempts.begin(&self.spec);
+        if let Some(observers) = listener.watch() {
+            observers.start(number, is_reading);
+        }
+        let mut attributes = self.spec.attributes(listener.operation());
+        if let Some(url) = resumes.as_deref() {
             (attributes.method, attributes.url) = (&GET, url);
         }
-        telemetry::attempt_span(&self.span, number, &attributes)
+        let span = telemetry::attempt_span(&self.span, number, &attributes);
+        // Which is closed no sooner: of a closed one nobody knows any more.
+        span.follows_from(&self.last_attempt);
+        self.last_attempt = span.clone();
+        Attempt {
+            spec: self.spec.clone(),
+            number,
+            resumes,
+            refresh_auth: mem::take(&mut self.refresh_auth),
+            on_head,
+            span,
+            request_span: self.span.clone(),
+        }
     }
 
     /// Ends the wait for the next attempt, if that is waited for. Another state follows at once.
     pub(super) fn take_waiting(&mut self) -> Option<Waiting> {
-        match std::mem::replace(&mut self.state, State::Changing) {
+        match mem::replace(&mut self.state, State::Changing) {
             State::Waiting(waiting) => Some(waiting),
             other => {
                 self.state = other;
