@@ -2,32 +2,30 @@
 //!
 //! Plain state with one owner at any time: the supervisor, or the stream actor of the running attempt. The owner polls it.
 
-use std::{
-    mem,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{mem, sync::Arc};
 
 use smallvec::{SmallVec, smallvec};
 use tokio::time::Instant;
 use url::Url;
 
 use self::{
-    link::{Arrival, Link},
+    link::Link,
     log::EventLog,
-    recording::{Held, Last, Recording},
+    recording::{Held, Recording},
     resumption::Resumption,
     subscription::Subscription,
 };
 use super::{RequestId, SubscribeError, SubscriptionId, WhenDeserted, observing::Watch};
 use crate::{
-    protocol::{Id, ResponseEvent, TokenUsage, error::ApiError},
+    protocol::{Id, ResponseEvent, TokenUsage},
     wire::blocks::Blocks,
 };
 
 mod blocks;
 mod counts;
 mod delivery;
+mod ending;
+mod keeping_up;
 mod link;
 pub(crate) mod listener;
 mod log;
@@ -230,197 +228,9 @@ impl Audience {
         self.append(smallvec![notice], now);
     }
 
-    /// Publishes the end, after everything before it. It is delivered when a subscriber has taken what precedes it.
-    pub(crate) fn end(&mut self, last: &mut Vec<ResponseEvent>, end: ResponseEvent, now: Instant) {
-        debug_assert!(end.is_final());
-        if self.ended || self.held.is_some() {
-            return;
-        }
-        // Of what comes with the end it only matters whether it was delivered before.
-        if !self.preamble.is_empty() {
-            self.note_preamble(last);
-        }
-        last.push(end);
-        let events = without_spare_room(mem::take(last));
-        let last = Last {
-            blocks: self.take_blocks(events.len()),
-            events,
-            overtakes: false,
-        };
-        if let Some(last) = self.hold(last) {
-            self.conclude(last, now);
-        }
-    }
-
-    /// Ends at once: what subscribers have not taken yet is skipped, and the end overtakes it.
-    pub(crate) fn cut_short(&mut self, end: ResponseEvent) {
-        debug_assert!(end.is_final());
-        if self.ended || self.held.is_some() {
-            return;
-        }
-        // What another process can go on with has not ended with this one.
-        if self.resumption.is_some() && matches!(end, ResponseEvent::Failed(_)) {
-            self.hand_over();
-        }
-        let last = Last {
-            events: smallvec![end],
-            blocks: None,
-            overtakes: true,
-        };
-        if let Some(last) = self.hold(last) {
-            self.conclude(last, Instant::now());
-        }
-    }
-
-    /// Publishes the end.
-    fn conclude(&mut self, last: Last, now: Instant) {
-        if let Some(end) = last.events.last() {
-            self.tell_end(end);
-        }
-        // It writes on by itself, if it has to; the request that lies with it need not be kept for that.
-        self.recording = None;
-        if self.is_read_again {
-            // Who asked for more than there is gets the end.
-            let end = self.log.next() + (last.events.len() as u64).saturating_sub(1);
-            for subscription in &mut self.subscriptions {
-                subscription.next = subscription.next.min(end);
-            }
-        }
-        self.log.push(last.events, last.blocks);
-        match last.overtakes {
-            true => self.hurry(),
-            false => self.deliver(now),
-        }
-        self.trim();
-        self.log.let_chunks_go();
-    }
-
-    /// Keeps what the answer has cost so far, for an end that says nothing of it.
-    pub(crate) fn note_usage(&mut self, usage: Option<TokenUsage>) {
-        self.usage = usage.map(Box::new);
-    }
-
     /// Another server answers, which may have another model.
     pub(crate) fn forget_model(&mut self) {
         self.model = None;
-    }
-
-    fn tell_end(&mut self, end: &ResponseEvent) {
-        self.ended = true;
-        self.resumption = None;
-        if let Some(watch) = self.watch.take() {
-            watch.end(end, self.model.take(), self.usage.as_deref().copied());
-        }
-    }
-
-    /// Gives those who have yet to take the end nothing but it, without waiting for room.
-    fn hurry(&mut self) {
-        debug_assert!(self.ended);
-        if self.subscriptions.is_empty() {
-            return;
-        }
-        let Some(end) = self.log.last() else {
-            return;
-        };
-        for subscription in mem::take(&mut self.subscriptions) {
-            let blocked = subscription.blocked;
-            if blocked.is_none_or(|blocked| blocked.withdraw()) {
-                subscription.link.deliver_end(end.clone());
-            }
-        }
-    }
-
-    /// Goes on with subscribers that were waited for. The task is woken when there is more to do.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if let Some(held) = &mut self.held
-            && held.poll(cx).is_ready()
-            && let Some(held) = self.held.take()
-        {
-            self.tell_of_store_at_the_end();
-            self.conclude(held.last, now);
-        }
-        // Each time something moved, deliveries may have blocked anew, and those have no waker yet.
-        while self.poll_blocked(cx, now) {
-            self.deliver(now);
-            self.trim();
-        }
-    }
-
-    /// Whether a subscriber that was waited for has moved, or is waited for no longer.
-    fn poll_blocked(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = false;
-        if !self.may_be_blocked {
-            return moved;
-        }
-        let shared_since = self.shared_since();
-        for subscription in &mut self.subscriptions {
-            let Some(blocked) = &mut subscription.blocked else {
-                continue;
-            };
-            match blocked.poll(cx) {
-                Poll::Ready(arrival) => {
-                    subscription.blocked = None;
-                    subscription.resumed = true;
-                    moved = true;
-                    match arrival {
-                        Arrival::Arrived => {}
-                        Arrival::Gone => subscription.over = true,
-                        Arrival::Lost => subscription.fail(self.request, ApiError::attempt_lost()),
-                    }
-                }
-                Poll::Pending => {
-                    let gives_up_at = subscription.gives_up_at(shared_since);
-                    if gives_up_at.is_some_and(|at| now >= at) {
-                        subscription.lag(self.request);
-                        moved = true;
-                    }
-                }
-            }
-        }
-        moved
-    }
-
-    /// Removes subscribers whose actors have stopped.
-    pub(crate) fn sweep(&mut self) {
-        self.subscriptions
-            .retain(|subscription| subscription.link.is_connected());
-    }
-
-    /// When [`poll`](Self::poll) has something to do even if no subscriber moves.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        if !self.may_be_blocked {
-            return None;
-        }
-        let shared_since = self.shared_since();
-        let subscriptions = self.subscriptions.iter();
-        subscriptions
-            .filter_map(|subscription| subscription.gives_up_at(shared_since))
-            .min()
-    }
-
-    fn shared_since(&self) -> Option<Instant> {
-        self.shared_since.filter(|_| self.subscriptions.len() > 1)
-    }
-
-    /// Whether the stream should not be read any further for now.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.may_be_blocked
-            && self.subscriptions.iter().any(|subscription| {
-                subscription.is_waited_for()
-                    && (self.log.next().saturating_sub(subscription.next)
-                        >= self.limits.lag_events as u64
-                        || self.log.bytes() > self.limits.log_bytes)
-            })
-    }
-
-    /// Ends the subscriptions that are waited for without a deadline, for nothing else would.
-    pub(crate) fn give_up_on_the_stuck(&mut self) {
-        for subscription in &mut self.subscriptions {
-            if subscription.blocked.is_some() && !subscription.is_waited_for() {
-                subscription.lag(self.request);
-            }
-        }
-        self.subscriptions.retain(|subscription| !subscription.over);
     }
 
     /// Whether a [`ResponseStream`](crate::ResponseStream) listens.
@@ -428,16 +238,6 @@ impl Audience {
         self.subscriptions
             .iter()
             .any(|subscription| matches!(subscription.link, Link::Channel { .. }))
-    }
-
-    /// Whether a subscriber has yet to take something.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.held.is_some()
-            || self.may_be_blocked
-                && self
-                    .subscriptions
-                    .iter()
-                    .any(|subscription| subscription.blocked.is_some())
     }
 
     /// When a request whose subscribers have all left is to end, if nobody comes until then.
@@ -491,7 +291,7 @@ impl Audience {
         self.log.held_bytes() + held
     }
 
-    fn note_preamble(&mut self, events: &mut Vec<ResponseEvent>) {
+    pub(super) fn note_preamble(&mut self, events: &mut Vec<ResponseEvent>) {
         let (before, mut left_out) = (events.len(), SmallVec::<[usize; 4]>::new());
         let mut numbers = 0..before;
         let Self {
@@ -535,71 +335,6 @@ impl Audience {
         self.deliver(now);
         self.trim();
     }
-
-    /// Sends everybody what they can take.
-    fn deliver(&mut self, now: Instant) {
-        let newest = self.log.newest();
-        let (mut over, mut blocked) = (false, false);
-        for subscription in &mut self.subscriptions {
-            match &newest {
-                // All that keep up get the same.
-                Some(newest) if subscription.expects(newest) => {
-                    subscription.next = newest.next_sequence();
-                    subscription.send(self.request, newest.clone(), now);
-                    subscription.over |= self.ended && subscription.blocked.is_none();
-                }
-                _ => subscription.catch_up(self.request, &self.log, self.ended, now),
-            }
-            over |= subscription.over;
-            blocked |= subscription.blocked.is_some();
-        }
-        self.may_be_blocked = blocked;
-        if over {
-            self.subscriptions.retain(|subscription| !subscription.over);
-        }
-    }
-
-    /// Brings the log within its limits, but not past what a subscriber is being waited with.
-    fn trim(&mut self) {
-        let AudienceLimits {
-            log_events,
-            log_bytes,
-            ..
-        } = self.limits;
-        while let Some((first, events)) = self.log.excess(log_events, log_bytes) {
-            let end = first + events.len() as u64;
-            if self
-                .subscriptions
-                .iter()
-                .any(|s| s.is_waited_for() && s.next < end)
-            {
-                return;
-            }
-            for subscription in &mut self.subscriptions {
-                if subscription.next >= end {
-                    continue;
-                }
-                let unseen = (first..)
-                    .zip(events)
-                    .filter(|(sequence, _)| *sequence >= subscription.next);
-                let kept = unseen.filter(|(_, event)| !event.is_delta());
-                subscription
-                    .kept
-                    .extend(kept.map(|(sequence, event)| (sequence, event.clone())));
-                subscription.next = end;
-                let bytes: usize = subscription
-                    .kept
-                    .iter()
-                    .map(|(_, event)| event.weight())
-                    .sum();
-                if subscription.kept.len() > log_events || bytes > log_bytes {
-                    subscription.lag(self.request);
-                }
-            }
-            self.subscriptions.retain(|subscription| !subscription.over);
-            self.log.forget_oldest();
-        }
-    }
 }
 
 /// Takes the events out. More than one go where they lie, and leave room for as many to come. They keep no room to spare,
@@ -615,27 +350,4 @@ fn taken(events: &mut Vec<ResponseEvent>) -> SmallVec<[ResponseEvent; 1]> {
 fn without_spare_room(mut batch: Vec<ResponseEvent>) -> SmallVec<[ResponseEvent; 1]> {
     batch.shrink_to_fit();
     SmallVec::from_vec(batch)
-}
-
-/// Whoever loses an audience, its subscribers get an end.
-impl Drop for Audience {
-    fn drop(&mut self) {
-        // It is not waited for any more.
-        if let Some(held) = self.held.take() {
-            let overtakes = true;
-            self.conclude(
-                Last {
-                    overtakes,
-                    ..held.last
-                },
-                Instant::now(),
-            );
-        }
-        if self.ended {
-            return self.hurry();
-        }
-        // Which is not that of a stored stream: another process goes on with it.
-        self.recording = None;
-        self.cut_short(ResponseEvent::Failed(Arc::new(ApiError::request_lost())));
-    }
 }
