@@ -8,6 +8,7 @@ mod support;
 use std::{
     collections::BTreeMap,
     fmt,
+    rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,6 +19,8 @@ use actix_responses::{
     protocol::{CompactionInput, OutputFormat, Prompt, ResponseItem},
     provider::Provider,
     telemetry::Propagator,
+    testing,
+    transport::{Transport, TransportError, TransportErrorKind, TransportFactory},
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue};
@@ -448,4 +451,26 @@ async fn an_attempt_that_panics_is_lost() {
     collect(&runtime).await;
     spans.check(0, &[("error.type", "attempt_lost"), ("closed", "yes")]);
     spans.check(1, &[("error.type", "attempt_lost")]);
+}
+
+/// A machine on which no transport can be made.
+struct NoTransport;
+
+impl TransportFactory for NoTransport {
+    fn build(&self) -> Result<Rc<dyn Transport>, TransportError> {
+        let message = "no certificate authority could be loaded";
+        Err(TransportError::new(TransportErrorKind::Tls, message))
+    }
+}
+
+#[actix_rt::test]
+async fn an_attempt_that_nothing_can_send_has_its_error() {
+    let (spans, _guard) = Spans::of_this_thread();
+    let mut config = testing::config();
+    config.workers = Workers::Current;
+    config.retry = steady_retry(1);
+    let runtime = Runtime::with_transport(config, NoTransport).unwrap();
+    collect(&runtime).await;
+    spans.check(0, &[("error.type", "tls"), ("closed", "yes")]);
+    spans.check(1, &[("error.type", "tls"), ("otel.status_code", "ERROR")]);
 }

@@ -16,12 +16,13 @@ use super::load::LoadShare;
 use crate::{
     actors::attempt::{
         alarm::{SWEEP_INTERVAL, SweepDue, SweepsOver},
-        lease::{Lease, Outcome},
+        lease::Lease,
         question,
         spec::Attempt,
         stream::StreamActor,
     },
     protocol::error::ApiError,
+    telemetry,
     transport::{Pooled, RefusedOrigins, TransportFactory},
 };
 
@@ -121,7 +122,10 @@ impl Handler<StartAttempt> for Worker {
         } = message;
         let transport = match self.transport() {
             Ok(transport) => transport,
-            Err(error) => return lease.set_outcome(Outcome::Failed(Box::new(error))),
+            Err(error) => {
+                telemetry::record_error(&attempt.span, &error);
+                return lease.fail(error, &attempt.spec);
+            }
         };
         match orders {
             Orders::Stream(mailbox) => {
@@ -153,7 +157,7 @@ mod tests {
             AudienceLimits, RequestId,
             attempt::{
                 counts::Counts,
-                lease::AttemptEnded,
+                lease::{AttemptEnded, Outcome},
                 spec::{RequestSpec, StreamOptions},
             },
             audience::{Audience, listener::Listener},
