@@ -4,6 +4,7 @@ pub(crate) mod alarm;
 mod clock;
 pub(crate) mod counts;
 mod head;
+mod ids;
 pub(crate) mod lease;
 pub(crate) mod opening;
 pub(crate) mod question;
@@ -12,4 +13,5 @@ pub(crate) mod spec;
 pub(crate) mod stored;
 pub(crate) mod stream;
 
-pub use spec::{RequestId, SubscriptionId, WhenDeserted};
+pub use ids::{RequestId, SubscriptionId};
+pub use spec::WhenDeserted;
