@@ -173,10 +173,17 @@ def wrong(wanted, result):
     return found and found.replace("direct", "wanted").replace("relayed", "found")
 
 
-# What LLMock can be told to do, and what it says of it where that is not PASS. A chunk that is no JSON is the first piece of the text: at
-# that place each wire is another count of chunks. Behind printed text it is not asked for again, as a cut is not, and the judge wants it to.
+# What LLMock can be told to do, and what it says of it where that is not PASS. It looks at requests alone: a stream that it cut is well
+# where another request follows, and one with a chunk that is no JSON where another follows on a connection that was closed before its end.
+# So it says PASS of what breaks before text was printed, and, of a cut, where `--retry-after-output restart` lets it be asked for again.
 CUT = "what was printed is not asked for again: it ends with exit status 1, which the judge does not see"
+# The judge warns wherever no request follows, whether anything is missing or not. There is none to make: a whole answer is not paid for
+# twice, and what was printed is not asked for again unless that is wanted.
+WHOLE = "the answer is whole without what was lost, and is not asked for twice: the judge warns wherever no request follows"
+HOLE = "as with a cut; over Responses the closing events bring the text whole, and stderr says that what was printed has a hole"
+# The first piece of the text, which each wire has at another place.
 FIRST_PIECE = {"responses": 4, "chat": 1}
+RESTART = ["--retry-after-output", "restart"]
 FAULTS = {
     **{f"{status}": ({"type": "fail", "status": status}, None) for status in (400, 401, 403, 404, 422)},
     **{
@@ -194,7 +201,14 @@ FAULTS = {
     "stall": ({"type": "stream_fault", "kind": "stall", "after_chunks": 6, "stall_seconds": 3}, None),
     "disconnect": ({"type": "stream_fault", "kind": "disconnect", "after_chunks": 6}, ("WARN gave_up", CUT)),
     "truncate": ({"type": "stream_fault", "kind": "truncate", "after_chunks": 6}, ("FAIL truncated_stream_accepted", CUT)),
-    "malformed": ({"type": "stream_fault", "kind": "malformed", "after_chunks": FIRST_PIECE}, None),
+    "disconnect, restart": ({"type": "stream_fault", "kind": "disconnect", "after_chunks": 6}, None),
+    "truncate, restart": ({"type": "stream_fault", "kind": "truncate", "after_chunks": 6}, None),
+    "malformed before output": ({"type": "stream_fault", "kind": "malformed", "after_chunks": FIRST_PIECE}, None),
+    "malformed announcement": (
+        {"type": "stream_fault", "kind": "malformed", "after_chunks": {"responses": 1}},
+        ("WARN malformed_chunk_ignored", WHOLE),
+    ),
+    "malformed": ({"type": "stream_fault", "kind": "malformed", "after_chunks": 6}, ("WARN malformed_chunk_ignored", HOLE)),
     "malformed_arguments": ({"type": "tool_fault", "kind": "malformed_arguments"}, None),
     "unknown_tool": ({"type": "tool_fault", "kind": "unknown_tool"}, None),
 }
@@ -212,12 +226,16 @@ def of_llmock(servers, program, cache, only):
                 name = f"{wire}: {mode}"
                 if only not in name:
                     continue
-                call(control + "reset", {})
                 at = fault.get("after_chunks")
-                fault = {**fault, "after_chunks": at[wire]} if isinstance(at, dict) else fault
+                if isinstance(at, dict):
+                    if wire not in at:
+                        continue
+                    fault = {**fault, "after_chunks": at[wire]}
+                call(control + "reset", {})
                 call(control + "scenario", {"behaviors": [fault]})
                 command = [program, "ask", "--base-url", server.url, "--wire", wire, "-m", "gpt-4o", "--idle-timeout", "1s"]
                 command += ["--tools", tools] if fault["type"] == "tool_fault" else []
+                command += RESTART if mode.endswith("restart") else []
                 ask = subprocess.run(
                     [*command, "hello"], env=environment(OPENAI_API_KEY="sk-clients"), stdin=subprocess.DEVNULL, capture_output=True, timeout=60
                 )
