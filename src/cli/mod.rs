@@ -14,6 +14,7 @@ mod harmless;
 mod interrupts;
 mod json_lines;
 mod kept_answer;
+mod listeners;
 mod logging;
 mod loopback;
 mod models;

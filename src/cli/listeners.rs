@@ -1,0 +1,107 @@
+//! Where `serve` listens.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
+};
+
+use super::usage_error::UsageError;
+
+/// Where it listens if nobody says.
+const DEFAULT_PORT: u16 = 8484;
+
+/// Opens what `--listen` names.
+pub(super) fn listeners(
+    wanted: &[String],
+    is_guarded: bool,
+) -> Result<Vec<TcpListener>, UsageError> {
+    let default = [format!("localhost:{DEFAULT_PORT}")];
+    let wanted = match wanted {
+        [] => &default,
+        wanted => wanted,
+    };
+    let mut listeners = Vec::new();
+    for text in wanted {
+        match local_port(text) {
+            Some(port) => listeners.extend(on_localhost(text, port)?),
+            None => {
+                let address = address(text)?;
+                if !is_guarded && !address.ip().is_loopback() {
+                    return Err(UsageError::new(format!(
+                        "--listen {text}: others than this machine can reach it: give --tokens FILE with the clients that may ask, or \
+                         --allow-anonymous"
+                    )));
+                }
+                listeners.push(bound(text, address)?);
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// The port, where this machine is meant by both of its addresses.
+fn local_port(text: &str) -> Option<u16> {
+    text.strip_prefix("localhost:").unwrap_or(text).parse().ok()
+}
+
+fn address(text: &str) -> Result<SocketAddr, UsageError> {
+    let found = text.to_socket_addrs().map(|mut found| found.next());
+    found.ok().flatten().ok_or_else(|| {
+        UsageError::new(format!(
+            "--listen {text}: it is no address of this machine with a port: write it as 127.0.0.1:{DEFAULT_PORT} or \
+             [::1]:{DEFAULT_PORT}"
+        ))
+    })
+}
+
+/// `localhost` is both addresses, with one port; the second where the machine has it.
+fn on_localhost(text: &str, port: u16) -> Result<Vec<TcpListener>, UsageError> {
+    let [v4, v6] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let at = |ip: IpAddr, port| SocketAddr::new(ip, port);
+    let first = bound(text, at(v4, port))?;
+    let port = first.local_addr().map_or(port, |address| address.port());
+    let second = match TcpListener::bind(at(v6, port)) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(taken(text, at(v6, port))),
+        // The machine has no IPv6.
+        second => Ok(second.ok()),
+    };
+    Ok([Some(first), second?].into_iter().flatten().collect())
+}
+
+fn bound(text: &str, address: SocketAddr) -> Result<TcpListener, UsageError> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => taken(text, address),
+        _ => UsageError::at(&format!("--listen {text}"), &error),
+    })
+}
+
+fn taken(text: &str, address: SocketAddr) -> UsageError {
+    UsageError::new(format!(
+        "--listen {text}: another program listens on {address}: stop it, or give --listen another port (0 is any free one)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_and_a_port_alone_are_this_machine() {
+        for (text, port) in [
+            ("localhost:80", Some(80)),
+            ("0", Some(0)),
+            ("127.0.0.1:80", None),
+            ("localhost", None),
+            ("65536", None),
+        ] {
+            assert_eq!(local_port(text), port, "{text}");
+        }
+        for text in ["localhost", "8x", "1.2.3.4", "[::1]"] {
+            let error = address(text).unwrap_err().to_string();
+            assert!(
+                error.contains("--listen") && error.contains(text),
+                "{error}"
+            );
+        }
+    }
+}
