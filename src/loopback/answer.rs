@@ -3,6 +3,8 @@
 //! A [`DefaultAnswer`] is made from a request alone, so that the same request always gets the same words. The encoders of
 //! [`wire`](crate::wire) write it down.
 
+use std::mem;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -343,28 +345,18 @@ fn tool_result(messages: &Value) -> Option<Option<String>> {
 
 /// Splits a text into groups of words; what separates two words leads the second, as it does in real streams.
 fn groups_of_words(text: &str, words: usize) -> Vec<String> {
-    let mut groups: Vec<String> = Vec::new();
-    let mut words_in_last = words;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let word_end = rest
-            .find(|character: char| !character.is_whitespace())
-            .and_then(|start| Some(start + rest[start..].find(char::is_whitespace)?))
-            .unwrap_or(rest.len());
-        let (word, behind) = rest.split_at(word_end);
-        match groups.last_mut() {
-            Some(group) if words_in_last < words => {
-                group.push_str(word);
-                words_in_last += 1;
-            }
-            _ => {
-                groups.push(word.to_owned());
-                words_in_last = 1;
-            }
-        }
-        rest = behind;
-    }
-    groups
+    let mut is_in_word = false;
+    let ends = text.char_indices().filter(|(_, character)| {
+        let was_in_word = mem::replace(&mut is_in_word, !character.is_whitespace());
+        was_in_word && !is_in_word
+    });
+    let ends = ends.skip(words - 1).step_by(words).map(|(end, _)| end);
+    let mut start = 0;
+    let groups = ends.chain([text.len()]).map(|end| {
+        let group = &text[mem::replace(&mut start, end)..end];
+        group.to_owned()
+    });
+    groups.collect()
 }
 
 fn groups_of_chars(text: &str, chars: usize) -> Vec<String> {

@@ -13,19 +13,12 @@ impl DefaultAnswer {
             message["id"] = format!("{}_{index}", self.id("msg")).into();
         }
         output.push(self.compaction_item());
-        let usage = self.usage();
         json!({
             "id": self.id("resp"),
             "object": "response.compaction",
             "created_at": self.created_at,
             "output": output,
-            "usage": {
-                "input_tokens": usage.input_tokens,
-                "input_tokens_details": {"cached_tokens": 0},
-                "output_tokens": usage.output_tokens,
-                "output_tokens_details": {"reasoning_tokens": usage.reasoning_output_tokens},
-                "total_tokens": usage.total_tokens,
-            },
+            "usage": self.response()["usage"],
         })
     }
 

@@ -128,36 +128,30 @@ impl Answers {
     }
 
     /// Forgets the answer of this id.
-    pub(super) fn delete(&self, id: &str) -> Option<KeptAnswer> {
+    pub(super) fn delete(&self, id: &str) {
         let mut list = self.lock();
-        let at = list.answers.iter().position(|kept| kept.id == id)?;
-        let deleted = list.answers.remove(at)?;
-        list.bytes -= deleted.bytes;
-        Some(deleted)
+        let at = list.answers.iter().position(|kept| kept.id == id);
+        if let Some(deleted) = at.and_then(|at| list.answers.remove(at)) {
+            list.bytes -= deleted.bytes;
+        }
     }
 
-    /// Cancels the answer of this id, unless it has ended. An error where it is not in the background.
-    pub(super) fn cancel(&self, id: &str) -> Option<Result<KeptAnswer, NotInBackground>> {
+    /// Cancels the answer of this id, unless it has ended. Nothing where it is not in the background.
+    pub(super) fn cancel(&self, id: &str) -> Option<KeptAnswer> {
         let mut list = self.lock();
-        let kept = list.answers.iter_mut().find(|kept| kept.id == id)?;
-        if !kept.is_background {
-            return Some(Err(NotInBackground));
-        }
+        let mut answers = list.answers.iter_mut();
+        let kept = answers.find(|kept| kept.id == id && kept.is_background)?;
         let due = kept.due();
         if kept.cancelled.is_none() && due < kept.answer.responses_events().len() {
             kept.cancelled = Some(due);
         }
-        Some(Ok(kept.clone()))
+        Some(kept.clone())
     }
 
     pub(super) fn is_cancelled(&self, id: &str) -> bool {
         self.kept(id).is_some_and(|kept| kept.cancelled.is_some())
     }
 }
-
-/// Why an answer can't be cancelled.
-#[derive(Debug)]
-pub(super) struct NotInBackground;
 
 impl KeptAnswer {
     pub(super) fn id(&self) -> &str {
@@ -179,9 +173,7 @@ impl KeptAnswer {
         }
         let elapsed = self.since.elapsed().as_nanos();
         let events = elapsed.checked_div(self.pace.as_nanos());
-        events.map_or(usize::MAX, |events| {
-            usize::try_from(events).unwrap_or(usize::MAX)
-        })
+        events.map_or(usize::MAX, |events| events.try_into().unwrap_or(usize::MAX))
     }
 
     /// The response object as it stands.
@@ -223,21 +215,16 @@ impl KeptAnswer {
 
     /// The events behind this sequence number; all without one.
     pub(super) fn events(&self, starting_after: Option<usize>) -> Vec<OutgoingEvent> {
-        let (mut events, _) = self
-            .answer
-            .written(Wire::Responses, self.cancelled.unwrap_or(usize::MAX));
+        let least = self.cancelled.unwrap_or(usize::MAX);
+        let (mut events, _) = self.answer.written(Wire::Responses, least);
         if let Some(count) = self.cancelled {
             events.truncate(count);
             let kind = "response.cancelled";
             let last = json!({"type": kind, "sequence_number": count, "response": self.object()});
             events.push(OutgoingEvent::named(kind, last.to_string()));
         }
-        events.drain(
-            ..starting_after
-                .map_or(0, |last| last.saturating_add(1))
-                .min(events.len()),
-        );
-        events
+        let known = starting_after.map_or(0, |last| last.saturating_add(1));
+        events.split_off(known.min(events.len()))
     }
 }
 
@@ -298,9 +285,9 @@ mod tests {
         let id = keep(&answers, 1, 9).id().to_owned();
         tokio::time::advance(PACE * 5).await;
         assert!(!answers.is_cancelled(&id));
-        answers.cancel(&id).unwrap().unwrap();
+        answers.cancel(&id).unwrap();
         tokio::time::advance(PACE * 90).await;
-        let kept = answers.cancel(&id).unwrap().unwrap();
+        let kept = answers.cancel(&id).unwrap();
         assert!(answers.is_cancelled(&id));
         assert_eq!(kept.object()["status"], "cancelled");
         let events = kept.events(Some(2));
@@ -309,7 +296,7 @@ mod tests {
 
         let ended = keep(&answers, 2, 9).id().to_owned();
         tokio::time::advance(PACE * 90).await;
-        let ended = answers.cancel(&ended).unwrap().unwrap();
+        let ended = answers.cancel(&ended).unwrap();
         assert_eq!(ended.object()["status"], "completed");
         assert!(answers.cancel("resp_other").is_none());
     }
@@ -321,7 +308,8 @@ mod tests {
             .map(|number| keep(&answers, number, 1).id().to_owned())
             .collect();
         assert!(answers.kept(&ids[0]).is_none() && answers.kept(&ids[1]).is_some());
-        assert!(answers.delete(&ids[1]).is_some() && answers.delete(&ids[1]).is_none());
+        answers.delete(&ids[1]);
+        assert!(answers.kept(&ids[1]).is_none() && answers.kept(&ids[2]).is_some());
         let large = keep(&answers, 1_000, MAX_KEPT_BYTES).id().to_owned();
         assert!(answers.kept(&ids[9]).is_none() && answers.kept(&large).is_some());
         assert_eq!(answers.lock().bytes, MAX_KEPT_BYTES);

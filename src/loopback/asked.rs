@@ -10,38 +10,14 @@ const MAX_QUOTED_CHARS: usize = 60;
 pub(super) const MAX_KEPT_MESSAGES: usize = 64;
 /// The most bytes of a name of the request's that an answer repeats, of a model or of a function. Each event may hold it.
 const MAX_NAME_BYTES: usize = 256;
-/// The fields of a request that a response repeats.
-const REPEATED: [&str; 22] = [
-    "background",
-    "frequency_penalty",
-    "instructions",
-    "max_output_tokens",
-    "max_tool_calls",
-    "metadata",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "previous_response_id",
-    "prompt_cache_key",
-    "reasoning",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "temperature",
-    "text",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-    "user",
-];
-/// The most bytes of one of them; three events hold all of them. What is larger looks as if it were not set.
+/// The most bytes of a field of the request that a response repeats; three events hold all of them. What is larger looks as if it were
+/// not set.
 const MAX_REPEATED_BYTES: usize = 256 << 10;
 
 /// What an answer still has to know of its request: little, however much was asked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
-    /// The fields that a response repeats.
+    /// The fields that a response may repeat: all but what was said.
     pub(super) repeated: Map<String, Value>,
     /// Whether a stream of the Chat Completions API is to tell the usage.
     pub(super) wants_usage: bool,
@@ -54,14 +30,16 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn by(request: &Value) -> Self {
-        let repeated = REPEATED.into_iter().filter_map(|name| {
-            let value = request.get(name).filter(|value| !value.is_null())?;
-            let is_small = json_bytes(value) <= MAX_REPEATED_BYTES;
-            is_small.then(|| (name.to_owned(), value.clone()))
+        let repeated = request.as_object().into_iter().flatten();
+        let repeated = repeated.filter(|(name, value)| {
+            !["input", "messages"].contains(&name.as_str())
+                && json_bytes(value) <= MAX_REPEATED_BYTES
         });
         let mut included = request["include"].as_array().into_iter().flatten();
         Self {
-            repeated: repeated.collect(),
+            repeated: repeated
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             wants_usage: request["stream_options"]["include_usage"] == true,
             wants_encrypted: included.any(|included| included == "reasoning.encrypted_content"),
             max_tokens: ["max_output_tokens", "max_completion_tokens", "max_tokens"]

@@ -419,18 +419,6 @@ mod tests {
     }
 
     #[test]
-    fn a_refusing_status_brings_an_error_object() {
-        let reply = Reply::error(StatusCode::TOO_MANY_REQUESTS).with_header("retry-after", "1");
-        let steps = steps(reply, KEEP);
-        let Step::Write(body) = &steps[1] else {
-            panic!("no body")
-        };
-        let error: serde_json::Value = serde_json::from_slice(body).unwrap();
-        assert_eq!(error["error"]["code"], "rate_limit_exceeded");
-        assert_eq!(steps.len(), 2);
-    }
-
-    #[test]
     fn the_connection_is_closed_when_one_side_wants_that() {
         let closing = Surroundings {
             keep_alive: false,

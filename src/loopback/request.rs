@@ -17,6 +17,8 @@ const MAX_REQUEST_HEADERS: usize = 128;
 pub(super) const MAX_REQUEST_BODY_BYTES: usize = 32 << 20;
 /// The most bytes of the line before a chunk.
 const MAX_CHUNK_LINE_BYTES: usize = 1 << 10;
+/// The most bytes of trailers that have come in part: they are looked at anew with each piece.
+const MAX_TRAILER_BYTES: usize = 4 << 10;
 
 /// Headers that `Debug` must not show.
 const SECRET_HEADERS: [&str; 5] = [
@@ -76,6 +78,14 @@ fn refused<T>(status: StatusCode, message: &'static str) -> Result<T, Refusal> {
     })
 }
 
+fn malformed<T>(message: &'static str) -> Result<T, Refusal> {
+    refused(StatusCode::BAD_REQUEST, message)
+}
+
+fn too_large<T>(message: &'static str) -> Result<T, Refusal> {
+    refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+}
+
 /// Takes the head of a request out of the buffer, if it is there as a whole.
 pub(super) fn take_head(
     buffer: &mut BytesMut,
@@ -86,18 +96,12 @@ pub(super) fn take_head(
         Ok(httparse::Status::Complete(length)) if length <= MAX_REQUEST_HEAD_BYTES => length,
         Ok(httparse::Status::Partial) if buffer.len() <= MAX_REQUEST_HEAD_BYTES => return Ok(None),
         Ok(_) => {
-            return refused(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "The head of the request is too large.",
-            );
+            return too_large("The head of the request is too large.");
         }
         Err(httparse::Error::TooManyHeaders) => {
-            return refused(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "The request has too many headers.",
-            );
+            return too_large("The request has too many headers.");
         }
-        Err(_) => return refused(StatusCode::BAD_REQUEST, "This is no HTTP/1.1 request."),
+        Err(_) => return malformed("This is no HTTP/1.1 request."),
     };
 
     let mut headers = HeaderMap::with_capacity(request.headers.len());
@@ -106,10 +110,7 @@ pub(super) fn take_head(
             HeaderName::from_bytes(field.name.as_bytes()),
             HeaderValue::from_bytes(field.value),
         ) else {
-            return refused(
-                StatusCode::BAD_REQUEST,
-                "The request has a malformed header.",
-            );
+            return malformed("The request has a malformed header.");
         };
         value.set_sensitive(SECRET_HEADERS.contains(&name.as_str()));
         headers.append(name, value);
@@ -117,7 +118,7 @@ pub(super) fn take_head(
     let method = request.method.unwrap_or_default().parse::<Method>();
     let target = request.path.unwrap_or_default().parse::<Uri>();
     let (Ok(method), Ok(target)) = (method, target) else {
-        return refused(StatusCode::BAD_REQUEST, "The request line is malformed.");
+        return malformed("The request line is malformed.");
     };
     let knows_chunks = request.version == Some(1);
     let body = BodyReader::new(&headers)?;
@@ -164,56 +165,41 @@ enum BodyState {
     ChunkData(usize),
     /// The line end behind a chunk.
     ChunkEnd,
-    /// So many bytes of trailers have been skipped.
-    Trailers(usize),
+    Trailers,
     Done,
 }
 
 impl BodyReader {
     fn new(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let lengths = headers.get_all(header::CONTENT_LENGTH);
-        let coding = headers.get(header::TRANSFER_ENCODING);
-        let mut length = None;
-        for value in lengths {
-            let digits = value.as_bytes();
-            let parsed = value
-                .to_str()
-                .ok()
-                .and_then(|text| text.parse::<u64>().ok());
-            // `parse` would take a leading plus sign.
-            let Some(parsed) = parsed.filter(|_| digits.iter().all(u8::is_ascii_digit)) else {
-                return refused(StatusCode::BAD_REQUEST, "The content-length is no number.");
-            };
-            if length.is_some_and(|length| length != parsed) {
-                return refused(
-                    StatusCode::BAD_REQUEST,
-                    "There are two different content-lengths.",
-                );
-            }
-            length = Some(parsed);
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        let length = lengths.next();
+        if lengths.any(|other| Some(other) != length) {
+            return malformed("There are two different content-lengths.");
         }
-        let state = match (coding, length) {
+        let state = match (headers.get(header::TRANSFER_ENCODING), length) {
+            (None, None) => BodyState::Done,
+            // Two servers could see two different requests here.
             (Some(_), Some(_)) => {
-                // Two servers could see two different requests here.
-                return refused(
-                    StatusCode::BAD_REQUEST,
-                    "There are both a content-length and a transfer-encoding.",
-                );
+                return malformed("There are both a content-length and a transfer-encoding.");
             }
             (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
                 BodyState::ChunkSize
             }
             (Some(_), None) => {
-                return refused(
-                    StatusCode::NOT_IMPLEMENTED,
-                    "The only transfer-encoding known is chunked.",
-                );
+                let message = "The only transfer-encoding known is chunked.";
+                return refused(StatusCode::NOT_IMPLEMENTED, message);
             }
-            (None, Some(length)) => match usize::try_from(length) {
-                Ok(length) if length <= MAX_REQUEST_BODY_BYTES => BodyState::Length(length),
-                _ => return body_too_large(),
-            },
-            (None, None) => BodyState::Done,
+            (None, Some(length)) => {
+                let digits = length.to_str().unwrap_or_default();
+                // `parse` would take a leading plus sign.
+                if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+                    return malformed("The content-length is no number.");
+                }
+                match digits.parse() {
+                    Ok(length) if length <= MAX_REQUEST_BODY_BYTES => BodyState::Length(length),
+                    _ => return body_too_large(),
+                }
+            }
         };
         Ok(Self {
             state,
@@ -229,9 +215,7 @@ impl BodyReader {
                     self.state = BodyState::Done;
                     return Ok(Some(std::mem::take(&mut self.body).freeze()));
                 }
-                BodyState::Length(_) | BodyState::ChunkData(1..) | BodyState::Trailers(_)
-                    if buffer.is_empty() =>
-                {
+                BodyState::Length(_) | BodyState::ChunkData(1..) if buffer.is_empty() => {
                     return Ok(None);
                 }
                 BodyState::Length(left) => BodyState::Length(left - self.take_data(buffer, left)),
@@ -239,7 +223,7 @@ impl BodyReader {
                     Ok(httparse::Status::Complete((line, size))) => {
                         buffer.advance(line);
                         match usize::try_from(size) {
-                            Ok(0) => BodyState::Trailers(0),
+                            Ok(0) => BodyState::Trailers,
                             Ok(size) if size <= MAX_REQUEST_BODY_BYTES - self.body.len() => {
                                 BodyState::ChunkData(size)
                             }
@@ -250,10 +234,7 @@ impl BodyReader {
                         return Ok(None);
                     }
                     _ => {
-                        return refused(
-                            StatusCode::BAD_REQUEST,
-                            "The size of a chunk is malformed.",
-                        );
+                        return malformed("The size of a chunk is malformed.");
                     }
                 },
                 BodyState::ChunkData(0) => BodyState::ChunkEnd,
@@ -266,25 +247,21 @@ impl BodyReader {
                     BodyState::ChunkSize
                 }
                 BodyState::ChunkEnd => {
-                    return refused(
-                        StatusCode::BAD_REQUEST,
-                        "A chunk does not end where its size says.",
-                    );
+                    return malformed("A chunk does not end where its size says.");
                 }
-                BodyState::Trailers(skipped) => {
-                    let Some(end) = memchr::memchr(b'\n', buffer) else {
-                        if buffer.len() + skipped > MAX_REQUEST_HEAD_BYTES {
-                            return trailers_too_large();
+                BodyState::Trailers => {
+                    let mut trailers = [httparse::EMPTY_HEADER; MAX_REQUEST_HEADERS];
+                    match httparse::parse_headers(buffer, &mut trailers) {
+                        Ok(httparse::Status::Complete((length, _))) => buffer.advance(length),
+                        Ok(httparse::Status::Partial) if buffer.len() <= MAX_TRAILER_BYTES => {
+                            return Ok(None);
                         }
-                        return Ok(None);
-                    };
-                    let is_empty = buffer[..end].trim_ascii().is_empty();
-                    buffer.advance(end + 1);
-                    match skipped + end + 1 {
-                        _ if is_empty => BodyState::Done,
-                        skipped if skipped > MAX_REQUEST_HEAD_BYTES => return trailers_too_large(),
-                        skipped => BodyState::Trailers(skipped),
+                        Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+                            return too_large("The trailers of the request are too large.");
+                        }
+                        Err(_) => return malformed("The trailers of the request are malformed."),
                     }
+                    BodyState::Done
                 }
             };
         }
@@ -302,13 +279,6 @@ fn body_too_large<T>() -> Result<T, Refusal> {
     refused(
         StatusCode::PAYLOAD_TOO_LARGE,
         "The body of the request is too large.",
-    )
-}
-
-fn trailers_too_large<T>() -> Result<T, Refusal> {
-    refused(
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "The trailers of the request are too large.",
     )
 }
 

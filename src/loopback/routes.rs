@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{CREATED_AT, MODEL},
-    answers::{Answers, KeptAnswer, NotInBackground},
+    answers::{Answers, KeptAnswer},
     records::RecordedRequest,
     reply::Reply,
     request::MAX_REQUEST_BODY_BYTES,
@@ -28,12 +28,18 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 enum Route<'a> {
     Responses,
     /// An answer that was given, by its id.
-    Kept(&'a str),
-    InputItems(&'a str),
-    Cancel(&'a str),
+    Kept(&'a str, Part),
     Compact,
     Chat,
     Models,
+}
+
+/// What of an answer.
+#[derive(Clone, Copy)]
+enum Part {
+    Object,
+    InputItems,
+    Cancel,
 }
 
 impl<'a> Route<'a> {
@@ -44,9 +50,9 @@ impl<'a> Route<'a> {
             "" => Some(Self::Responses),
             "/compact" => Some(Self::Compact),
             _ if !id.is_empty() => match id.split_once('/') {
-                None => Some(Self::Kept(id)),
-                Some((id, "cancel")) => Some(Self::Cancel(id)),
-                Some((id, "input_items")) => Some(Self::InputItems(id)),
+                None => Some(Self::Kept(id, Part::Object)),
+                Some((id, "cancel")) => Some(Self::Kept(id, Part::Cancel)),
+                Some((id, "input_items")) => Some(Self::Kept(id, Part::InputItems)),
                 Some(_) => None,
             },
             _ if path.ends_with("/chat/completions") => Some(Self::Chat),
@@ -57,9 +63,9 @@ impl<'a> Route<'a> {
 
     fn methods(self) -> &'static str {
         match self {
-            Self::Responses | Self::Cancel(_) | Self::Compact | Self::Chat => "POST",
-            Self::Kept(_) => "GET, HEAD, DELETE",
-            Self::InputItems(_) | Self::Models => "GET, HEAD",
+            Self::Kept(_, Part::Object) => "GET, HEAD, DELETE",
+            Self::Kept(_, Part::InputItems) | Self::Models => "GET, HEAD",
+            _ => "POST",
         }
     }
 }
@@ -80,26 +86,12 @@ impl From<Reply> for Given {
     }
 }
 
-/// Why a request is refused, with the error in the form of the API.
-type Refused = (StatusCode, Value);
-
 /// Makes the default answer to a request, whose events are so far apart; an error object, if it is none that could be answered.
 pub(super) fn default_reply(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Given {
-    answer(request, answers, pace).unwrap_or_else(|(status, error)| {
-        let reply = Reply::json(error).with_status(status);
-        let reply = match status {
-            StatusCode::METHOD_NOT_ALLOWED => {
-                let methods = Route::of(&request.path).map_or("", Route::methods);
-                reply.with_header("allow", methods)
-            }
-            StatusCode::UPGRADE_REQUIRED => reply.with_header("upgrade", "HTTP/1.1"),
-            _ => reply,
-        };
-        reply.into()
-    })
+    answer(request, answers, pace).unwrap_or_else(|refusal| (*refusal).into())
 }
 
-fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Result<Given, Refused> {
+fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Result<Given, Refusal> {
     let (method, path) = (&request.method, request.path.as_str());
     let Some(route) = Route::of(path) else {
         let message = format!("Unknown request URL: {method} {path}.");
@@ -108,65 +100,71 @@ fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Resul
     let upgrade = request.headers.get(header::UPGRADE);
     if upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         let message = "Responses come over HTTP here: POST the request.";
-        return refused(StatusCode::UPGRADE_REQUIRED, message, "upgrade_required");
+        let status = StatusCode::UPGRADE_REQUIRED;
+        let refusal = refusal(status, message, Some("upgrade_required"), None);
+        return Err(refusal.with_header("upgrade", "HTTP/1.1").into());
     }
     let methods = route.methods();
-    if !methods
-        .split(", ")
-        .any(|allowed| allowed == method.as_str())
-    {
+    let mut allowed = methods.split(", ");
+    if !allowed.any(|allowed| allowed == method.as_str()) {
         let message = format!("Not allowed to {method} on {path}; use {methods}.");
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        return refused(status, &message, "method_not_allowed");
-    }
-    let unknown = |id: &str| {
-        let message = format!("Response with id '{id}' not found.");
-        Err(refusal(StatusCode::NOT_FOUND, &message, None, Some("id")))
-    };
-    let key = request.headers.get(header::AUTHORIZATION);
-    if let Route::Kept(id) | Route::InputItems(id) | Route::Cancel(id) = route
-        && answers.kept(id).is_some_and(|kept| !kept.is_of(key))
-    {
-        return unknown(id);
+        let refusal = refusal(status, &message, Some("method_not_allowed"), None);
+        return Err(refusal.with_header("allow", methods).into());
     }
     match route {
-        Route::Models => return Ok(models(request).into()),
-        Route::Kept(id) if *method == Method::DELETE => {
-            return match answers.delete(id) {
-                Some(_) => {
-                    let deleted = json!({"id": id, "object": "response", "deleted": true});
-                    Ok(Reply::json(deleted).into())
-                }
-                None => unknown(id),
-            };
-        }
-        Route::Kept(id) => {
-            return answers
-                .kept(id)
-                .map_or_else(|| unknown(id), |kept| read(&kept, request));
-        }
-        Route::InputItems(id) => {
-            return match answers.kept(id) {
-                Some(kept) => Ok(Reply::json(kept.input_items()).into()),
-                None => unknown(id),
-            };
-        }
-        Route::Cancel(id) => {
-            return match answers.cancel(id) {
-                Some(Ok(kept)) => Ok(Reply::json(kept.object()).into()),
-                Some(Err(NotInBackground)) => {
-                    let message = "Cannot cancel a synchronous response.";
-                    Err(refusal(StatusCode::BAD_REQUEST, message, None, None))
-                }
-                None => unknown(id),
-            };
-        }
-        Route::Responses | Route::Compact | Route::Chat => {}
+        Route::Models => Ok(models(request).into()),
+        Route::Kept(id, part) => of_kept(id, part, request, answers),
+        Route::Responses | Route::Compact | Route::Chat => new(route, request, answers, pace),
     }
+}
+
+/// What a request to an answer that was given gets.
+fn of_kept(
+    id: &str,
+    part: Part,
+    request: &RecordedRequest,
+    answers: &Answers,
+) -> Result<Given, Refusal> {
+    let Some(kept) = kept_for(request, id, answers) else {
+        let message = format!("Response with id '{id}' not found.");
+        return Err(refusal(StatusCode::NOT_FOUND, &message, None, Some("id")).into());
+    };
+    let object = match part {
+        Part::Object if request.method == Method::DELETE => {
+            answers.delete(id);
+            json!({"id": id, "object": "response", "deleted": true})
+        }
+        Part::Object => return read(&kept, request),
+        Part::InputItems => kept.input_items(),
+        Part::Cancel => match answers.cancel(id) {
+            Some(kept) => kept.object(),
+            None => {
+                let message = "Cannot cancel a synchronous response.";
+                return Err(refusal(StatusCode::BAD_REQUEST, message, None, None).into());
+            }
+        },
+    };
+    Ok(Reply::json(object).into())
+}
+
+/// The answer of this id, if it is one for the key of the request.
+fn kept_for(request: &RecordedRequest, id: &str, answers: &Answers) -> Option<KeptAnswer> {
+    let key = request.headers.get(header::AUTHORIZATION);
+    answers.kept(id).filter(|kept| kept.is_of(key))
+}
+
+/// A new answer.
+fn new(
+    route: Route<'_>,
+    request: &RecordedRequest,
+    answers: &Answers,
+    pace: Duration,
+) -> Result<Given, Refusal> {
     let body = body(request, answers)?;
     let answer = answers.answer(&body, request.number);
     let stream = body["stream"] == true;
-    Ok(match route {
+    let reply = match route {
         Route::Compact => Reply::json(answer.compaction()),
         Route::Chat if stream => Reply::events(answer.chat_events()),
         Route::Chat => Reply::json(answer.chat_completion()),
@@ -175,26 +173,24 @@ fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Resul
             false => Reply::json(answer.response()),
         },
         _ => {
+            let key = request.headers.get(header::AUTHORIZATION);
             let kept = answers.keep(answer, &body, request.body.len(), pace, key);
-            let reply = match stream {
+            match stream {
                 true => return Ok(streamed(&kept, None)),
-                false if kept.is_background() => kept.taken_up(),
-                false => kept.object(),
-            };
-            Reply::json(reply)
+                false if kept.is_background() => Reply::json(kept.taken_up()),
+                false => Reply::json(kept.object()),
+            }
         }
-    }
-    .into())
+    };
+    Ok(reply.into())
 }
 
 /// An answer as it stands, or its events.
-fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Given, Refused> {
+fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Given, Refusal> {
     let query = request.query.as_deref().unwrap_or_default();
     let field = |name: &str| {
         let mut fields = query.split('&').filter_map(|field| field.split_once('='));
-        fields
-            .find(|(named, _)| *named == name)
-            .map(|(_, value)| value)
+        fields.find(|field| field.0 == name).map(|field| field.1)
     };
     if field("stream") != Some("true") {
         return Ok(Reply::json(kept.object()).into());
@@ -203,13 +199,8 @@ fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Given, Refused> 
         Ok(starting_after) => Ok(streamed(kept, starting_after)),
         Err(_) => {
             let message = "Invalid 'starting_after': it is no sequence number.";
-            let parameter = Some("starting_after");
-            Err(refusal(
-                StatusCode::BAD_REQUEST,
-                message,
-                Some("invalid_value"),
-                parameter,
-            ))
+            let (code, parameter) = (Some("invalid_value"), Some("starting_after"));
+            Err(refusal(StatusCode::BAD_REQUEST, message, code, parameter).into())
         }
     }
 }
@@ -222,7 +213,7 @@ fn streamed(kept: &KeptAnswer, starting_after: Option<usize>) -> Given {
 }
 
 /// The body of a request for an answer.
-fn body(request: &RecordedRequest, answers: &Answers) -> Result<Value, Refused> {
+fn body(request: &RecordedRequest, answers: &Answers) -> Result<Value, Refusal> {
     let status = StatusCode::BAD_REQUEST;
     let json = unpacked(request)?;
     if count_values(&json) > MAX_VALUES {
@@ -243,25 +234,21 @@ fn body(request: &RecordedRequest, answers: &Answers) -> Result<Value, Refused> 
     // A template names a model, and so does a path of Azure's.
     let is_named = !body["model"].is_null() || !body["prompt"].is_null();
     if !is_named && !request.path.contains("/deployments/") {
-        let (message, code) = (
-            "Missing required parameter: 'model'.",
-            "missing_required_parameter",
-        );
-        return Err(refusal(status, message, Some(code), Some("model")));
+        let message = "Missing required parameter: 'model'.";
+        let code = Some("missing_required_parameter");
+        return Err(refusal(status, message, code, Some("model")).into());
     }
     let previous = body["previous_response_id"].as_str();
-    let key = request.headers.get(header::AUTHORIZATION);
-    let is_known = |id: &str| answers.kept(id).is_some_and(|kept| kept.is_of(key));
-    if let Some(id) = previous.filter(|id| !is_known(id)) {
+    if let Some(id) = previous.filter(|id| kept_for(request, id, answers).is_none()) {
         let message = format!("Previous response with id '{id}' not found.");
-        let (code, parameter) = ("previous_response_not_found", "previous_response_id");
-        return Err(refusal(status, &message, Some(code), Some(parameter)));
+        let code = Some("previous_response_not_found");
+        return Err(refusal(status, &message, code, Some("previous_response_id")).into());
     }
     Ok(body)
 }
 
 /// The body without its packing, which may not make more of it than a body may have.
-fn unpacked(request: &RecordedRequest) -> Result<Cow<'_, [u8]>, Refused> {
+fn unpacked(request: &RecordedRequest) -> Result<Cow<'_, [u8]>, Refusal> {
     let coding = request.headers.get(header::CONTENT_ENCODING);
     let coding = coding.map_or(&b"identity"[..], HeaderValue::as_bytes);
     let limit = MAX_REQUEST_BODY_BYTES as u64 + 1;
@@ -290,28 +277,23 @@ fn unpacked(request: &RecordedRequest) -> Result<Cow<'_, [u8]>, Refused> {
         Ok(_) => Ok(Cow::Owned(json)),
         Err(error) => {
             let message = format!("We could not unpack the body of your request: {error}.");
-            refused(
-                StatusCode::BAD_REQUEST,
-                &message,
-                "invalid_content_encoding",
-            )
+            let status = StatusCode::BAD_REQUEST;
+            refused(status, &message, "invalid_content_encoding")
         }
     }
 }
 
-fn refusal(
-    status: StatusCode,
-    message: &str,
-    code: Option<&str>,
-    parameter: Option<&str>,
-) -> Refused {
+/// Why a request is refused, in the form of the API.
+type Refusal = Box<Reply>;
+
+fn refusal(status: StatusCode, message: &str, code: Option<&str>, param: Option<&str>) -> Reply {
     let mut error = error_object(status, message, code);
-    error["error"]["param"] = parameter.into();
-    (status, error)
+    error["error"]["param"] = param.into();
+    Reply::json(error).with_status(status)
 }
 
-fn refused<T>(status: StatusCode, message: &str, code: &str) -> Result<T, Refused> {
-    Err(refusal(status, message, Some(code), None))
+fn refused<T>(status: StatusCode, message: &str, code: &str) -> Result<T, Refusal> {
+    Err(refusal(status, message, Some(code), None).into())
 }
 
 /// How many values and names a text holds, if it is JSON.
@@ -362,20 +344,21 @@ mod tests {
     use crate::loopback::ReplyBody;
 
     fn reply(method: Method, path: &str, body: &'static str) -> Reply {
-        let request = RecordedRequest::for_tests(method, path, body);
-        default_reply(&request, &Answers::default(), Duration::ZERO).reply
+        reply_to(&RecordedRequest::for_tests(method, path, body))
     }
 
-    fn error_of(reply: &Reply) -> (u16, String) {
+    fn reply_to(request: &RecordedRequest) -> Reply {
+        default_reply(request, &Answers::default(), Duration::ZERO).reply
+    }
+
+    fn error_of(reply: &Reply) -> String {
         let ReplyBody::Json(body) = &reply.body else {
             panic!("no JSON: {reply:?}")
         };
         let members: Vec<_> = body["error"].as_object().unwrap().keys().collect();
         assert_eq!(members, ["code", "message", "param", "type"]);
-        (
-            reply.status.unwrap().as_u16(),
-            body["error"]["code"].as_str().unwrap_or("none").to_owned(),
-        )
+        let code = body["error"]["code"].as_str().unwrap_or("none");
+        format!("{} {code}", reply.status.unwrap().as_str())
     }
 
     #[test]
@@ -407,75 +390,36 @@ mod tests {
 
     #[test]
     fn what_cannot_be_answered_gets_an_error_object() {
-        for (method, path, body, expected) in [
-            (Method::GET, "/healthz", "", (404, "unknown_url")),
-            (Method::GET, "/v1/responses/resp_1", "", (404, "none")),
-            (Method::DELETE, "/v1/responses/resp_1", "", (404, "none")),
+        for (asked, expected) in [
+            ("GET /healthz", "404 unknown_url"),
+            ("GET /v1/responses/resp_1", "404 none"),
+            ("DELETE /v1/responses/resp_1", "404 none"),
+            ("POST /v1/responses/resp_1/cancel", "404 none"),
+            ("GET /v1/responses/resp_1/x", "404 unknown_url"),
+            ("POST /v1/responses/resp_1", "405 method_not_allowed"),
+            ("GET /v1/responses", "405 method_not_allowed"),
+            ("POST /v1/models {}", "405 method_not_allowed"),
             (
-                Method::POST,
-                "/v1/responses/resp_1/cancel",
-                "",
-                (404, "none"),
+                r#"POST /v1/responses {"model":"m","previous_response_id":"resp_1"}"#,
+                "400 previous_response_not_found",
+            ),
+            ("POST /v1/responses {}", "400 missing_required_parameter"),
+            (
+                "POST /v1/responses/compact {}",
+                "400 missing_required_parameter",
             ),
             (
-                Method::GET,
-                "/v1/responses/resp_1/x",
-                "",
-                (404, "unknown_url"),
+                "POST /v1/chat/completions {}",
+                "400 missing_required_parameter",
             ),
-            (
-                Method::POST,
-                "/v1/responses/resp_1",
-                "",
-                (405, "method_not_allowed"),
-            ),
-            (
-                Method::POST,
-                "/v1/responses",
-                r#"{"model":"m","previous_response_id":"resp_1"}"#,
-                (400, "previous_response_not_found"),
-            ),
-            (
-                Method::GET,
-                "/v1/responses",
-                "",
-                (405, "method_not_allowed"),
-            ),
-            (
-                Method::POST,
-                "/v1/models",
-                "{}",
-                (405, "method_not_allowed"),
-            ),
-            (
-                Method::POST,
-                "/v1/responses",
-                "{}",
-                (400, "missing_required_parameter"),
-            ),
-            (
-                Method::POST,
-                "/v1/responses/compact",
-                "{}",
-                (400, "missing_required_parameter"),
-            ),
-            (
-                Method::POST,
-                "/v1/chat/completions",
-                "{}",
-                (400, "missing_required_parameter"),
-            ),
-            (Method::POST, "/v1/responses", "{", (400, "invalid_json")),
-            (Method::POST, "/v1/responses", "[]", (400, "invalid_json")),
-            (
-                Method::POST,
-                "/v1/chat/completions",
-                "",
-                (400, "invalid_json"),
-            ),
+            ("POST /v1/responses {", "400 invalid_json"),
+            ("POST /v1/responses []", "400 invalid_json"),
+            ("POST /v1/chat/completions", "400 invalid_json"),
         ] {
-            let (status, code) = error_of(&reply(method, path, body));
-            assert_eq!((status, code.as_str()), expected, "{path} {body}");
+            let mut words = asked.splitn(3, ' ');
+            let method = words.next().unwrap().parse().unwrap();
+            let (path, body) = (words.next().unwrap(), words.next().unwrap_or_default());
+            assert_eq!(error_of(&reply(method, path, body)), expected, "{asked}");
         }
     }
 
@@ -489,7 +433,7 @@ mod tests {
             if let Some(protocol) = upgrade {
                 request.headers.insert("upgrade", protocol.parse().unwrap());
             }
-            let reply = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
+            let reply = reply_to(&request);
             assert_eq!(reply.status.unwrap(), status);
             let header = (header.0.to_owned(), header.1.to_owned());
             assert_eq!(reply.headers, [header]);
@@ -524,7 +468,7 @@ mod tests {
             request
                 .headers
                 .insert("content-encoding", coding.parse().unwrap());
-            let reply = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
+            let reply = reply_to(&request);
             let got = reply.status.map(|status| status.as_u16());
             assert_eq!(got, status, "{coding}");
         }
@@ -543,7 +487,7 @@ mod tests {
                 ",0".repeat(commas)
             );
             request.body = body.into();
-            let reply = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
+            let reply = reply_to(&request);
             assert_eq!(reply.status.map(|status| status.as_u16()), status);
         }
     }
@@ -551,22 +495,11 @@ mod tests {
     #[test]
     fn models_are_not_sent_again_to_who_has_them() {
         let mut request = RecordedRequest::for_tests(Method::GET, "/v1/models", "");
-        let first = default_reply(&request, &Answers::default(), Duration::ZERO).reply;
-        let etag = first
-            .headers
-            .iter()
-            .find(|(name, _)| name == "etag")
-            .unwrap()
-            .1
-            .clone();
+        let etag = reply_to(&request).headers.swap_remove(0).1;
         request
             .headers
             .insert("if-none-match", etag.parse().unwrap());
-        assert_eq!(
-            default_reply(&request, &Answers::default(), Duration::ZERO)
-                .reply
-                .status,
-            Some(StatusCode::NOT_MODIFIED)
-        );
+        let status = Some(StatusCode::NOT_MODIFIED);
+        assert_eq!(reply_to(&request).status, status);
     }
 }

@@ -194,16 +194,3 @@ fn a_stream_ends_with_the_answer_that_is_cancelled() {
     assert!(!rest.contains("response.completed"), "{rest}");
     assert_eq!(end, End::Fin);
 }
-
-#[test]
-fn what_is_not_there_gets_an_error_object() {
-    let loopback = provider(Script::default());
-    let mut client = Client::connect(&loopback);
-    client.send("GET /healthz HTTP/1.1\r\n\r\n");
-    let answer = client.answer();
-    assert_eq!(answer.status, 404);
-    assert_eq!(
-        serde_json::from_str::<Value>(&answer.body).unwrap()["error"]["code"],
-        "unknown_url"
-    );
-}
