@@ -55,7 +55,7 @@ pub(super) struct Ask {
     #[arg(
         long,
         value_name = "ID",
-        conflicts_with = "PromptOptions",
+        conflicts_with_all = PromptOptions::ids(),
         help_heading = "Conversation"
     )]
     resume: Option<String>,

@@ -71,6 +71,14 @@ fn on_localhost(text: &str, port: u16) -> Result<Vec<TcpListener>, UsageError> {
 fn bound(text: &str, address: SocketAddr) -> Result<TcpListener, UsageError> {
     TcpListener::bind(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => taken(text, address),
+        ErrorKind::AddrNotAvailable => UsageError::new(format!(
+            "--listen {text}: this machine has no address {}: give one that it has, or 0.0.0.0 for all of them",
+            address.ip()
+        )),
+        ErrorKind::PermissionDenied => UsageError::new(format!(
+            "--listen {text}: port {} is for the system's administrator alone: give one above 1023",
+            address.port()
+        )),
         _ => UsageError::at(&format!("--listen {text}"), &error),
     })
 }

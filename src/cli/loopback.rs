@@ -1,7 +1,7 @@
 //! `loopback`: the embedded provider alone, for other clients and for trying out faults.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, ErrorKind, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
@@ -10,7 +10,7 @@ use std::{
 
 use actix_responses::{
     duration::{parse_duration, parse_limit},
-    loopback::{AfterReplies, Loopback, LoopbackOptions, Reply, ReplyBody, Script},
+    loopback::{AfterReplies, Loopback, LoopbackError, LoopbackOptions, Reply, ReplyBody, Script},
 };
 use clap::Args;
 use http::StatusCode;
@@ -266,8 +266,14 @@ impl Serve {
 async fn serve(options: LoopbackOptions) -> Result<ExitStatus, UsageError> {
     let mut interrupts =
         Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
-    let loopback =
-        Loopback::start(options).map_err(|error| UsageError::at("can't start", &error))?;
+    let loopback = Loopback::start(options).map_err(|error| match error {
+        LoopbackError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => {
+            UsageError::new(format!(
+                "can't start: another program listens on {address}: stop it, or give another port (0 is any free one)"
+            ))
+        }
+        error => UsageError::at("can't start", &error),
+    })?;
     let mut stdout = io::stdout();
     // Who does not want to know the URL knows the port.
     let _ = writeln!(stdout, "{}", loopback.base_url()).and_then(|()| stdout.flush());

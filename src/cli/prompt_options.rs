@@ -11,7 +11,7 @@ use std::{
 use actix_responses::protocol::{
     ContentPart, MessageItem, OutputSchema, Prompt, RawJson, ResponseItem, Role, Tool,
 };
-use clap::Args;
+use clap::{Args, Command, Id};
 
 use super::{
     attachments, console, files,
@@ -94,6 +94,15 @@ pub(super) struct PromptOptions {
 }
 
 impl PromptOptions {
+    /// All of them: what conflicts with one is told by its name, and with their group by the names of all.
+    pub(super) fn ids() -> Vec<Id> {
+        let command = Self::augment_args(Command::new("ask"));
+        let arguments = command.get_arguments();
+        arguments
+            .map(|argument| argument.get_id().clone())
+            .collect()
+    }
+
     /// Reads the files, and the prompt from stdin where that is where it is.
     pub(super) fn prompt(&self, upstream: &Upstream) -> Result<Prompt, UsageError> {
         let mut prompt = Prompt::new(self.items()?);

@@ -88,6 +88,17 @@ fn taken_port_is_named_with_the_way_out() {
     );
 }
 
+/// One of those that are nobody's, for examples.
+#[cfg(target_os = "linux")]
+#[test]
+fn address_of_another_machine_is_named_with_the_way_out() {
+    let ran = run(&["serve", "--listen=192.0.2.1:0", "--allow-anonymous"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    for named in ["--listen 192.0.2.1:0", "no address 192.0.2.1", "0.0.0.0"] {
+        assert!(ran.stderr.contains(named), "{ran:?}");
+    }
+}
+
 #[test]
 fn other_addresses_want_tokens_or_a_word() {
     let ran = run(&["serve", "--listen=0.0.0.0:0"]);

@@ -167,10 +167,13 @@ fn the_embedded_provider_keeps_nothing_for_later() {
 #[test]
 fn what_goes_with_a_resumed_answer_and_what_does_not() {
     for (arguments, said) in [
-        (&["--resume", "resp_1", "hello"][..], "cannot be used with"),
+        (
+            &["--resume", "resp_1", "hello"][..],
+            "'--model <NAME>' cannot be used with '--resume <ID>'",
+        ),
         (
             &["--resume", "resp_1", "--background"],
-            "cannot be used with",
+            "cannot be used with '--background'",
         ),
         (&["--after", "3", "hello"], "--resume"),
         (&["--background", "--store=false", "hello"], "--store=false"),
