@@ -36,6 +36,7 @@ mod streams;
 mod takeover;
 mod watched;
 mod whole;
+mod wordless;
 
 use std::{
     fmt, io,

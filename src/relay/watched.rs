@@ -9,7 +9,7 @@ use std::{
     net::IpAddr,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,13 +20,15 @@ use actix_web::{
     middleware::Next,
     rt::net::TcpStream,
 };
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 
-/// What actix-http says of a first head that is late.
+use super::wordless;
+
+/// What actix-http says of a first head that is late, before it is given its reason.
 const LATE: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -52,6 +54,8 @@ pub(super) struct Watched {
     head_time: Duration,
     /// When the head has to be whole that has begun after so many requests.
     alarm: Option<(u64, Pin<Box<Sleep>>)>,
+    /// What is written in place of an answer that says nothing.
+    instead: Bytes,
 }
 
 impl Watched {
@@ -66,6 +70,7 @@ impl Watched {
             turn: Rc::new(turn),
             head_time,
             alarm: None,
+            instead: Bytes::new(),
         }
     }
 
@@ -116,7 +121,7 @@ impl AsyncRead for Watched {
         }
         if read.is_pending() && this.is_late(cx) {
             // One that does not read is not waited for. The server takes it for gone.
-            let _ = Pin::new(&mut this.socket).poll_write(cx, LATE);
+            let _ = Pin::new(this).poll_write(cx, LATE);
             return Poll::Ready(Ok(()));
         }
         read
@@ -125,11 +130,25 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let mut socket = Pin::new(&mut this.socket);
+        if this.instead.is_empty() {
+            match wordless::explained(bytes) {
+                Some(answer) => this.instead = answer,
+                None => return socket.poll_write(cx, bytes),
+            }
+        }
+        while !this.instead.is_empty() {
+            match ready!(socket.as_mut().poll_write(cx, &this.instead))? {
+                0 => return Poll::Ready(Ok(0)),
+                written => this.instead.advance(written),
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_write_vectored(

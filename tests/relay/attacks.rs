@@ -226,7 +226,7 @@ async fn a_body_without_end_is_413_by_its_limit_however_it_comes() {
     assert_eq!(relay.upstream.request_count(), 0);
 }
 
-/// actix-http answers what is no request yet, and in its own words: 96 fields, 128 KiB.
+/// actix-http answers what is no request yet, without a word: 96 fields, 128 KiB.
 #[actix_rt::test]
 async fn header_floods_are_431_and_what_is_below_their_limits_is_answered() {
     let relay = with(RelayConfig::default()).await;
@@ -260,6 +260,8 @@ async fn header_floods_are_431_and_what_is_below_their_limits_is_answered() {
             "{} bytes: {answer:?}",
             request.len()
         );
+        let is_told = answer.contains(r#""code":"request_too_large""#);
+        assert_eq!(is_told, status == 431, "{answer}");
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why a request is not answered, as OpenAI says such things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +28,17 @@ impl Refusal {
         }
     }
 
-    /// The answer.
-    pub(crate) fn respond(&self) -> HttpResponse {
+    /// What the answer says.
+    pub(crate) fn body(&self) -> Value {
         let kind = match self.status {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             _ => "invalid_request_error",
         };
-        let error =
-            json!({"message": self.message, "type": kind, "param": null, "code": self.code});
+        json!({"error": {"message": self.message, "type": kind, "param": null, "code": self.code}})
+    }
+
+    /// The answer.
+    pub(crate) fn respond(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_millis().div_ceil(1000).max(1);
@@ -45,6 +48,6 @@ impl Refusal {
         if self.retry_after.is_none() {
             response.insert_header(("x-should-retry", "false"));
         }
-        response.json(json!({"error": error}))
+        response.json(self.body())
     }
 }
