@@ -127,6 +127,13 @@ impl Answers {
         list.answers.iter().find(|kept| kept.id == id).cloned()
     }
 
+    /// The answer to the request of this number.
+    pub(super) fn kept_of(&self, number: u64) -> Option<KeptAnswer> {
+        let list = self.lock();
+        let mut answers = list.answers.iter();
+        answers.find(|kept| kept.answer.number == number).cloned()
+    }
+
     /// Forgets the answer of this id.
     pub(super) fn delete(&self, id: &str) {
         let mut list = self.lock();

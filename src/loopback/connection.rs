@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::{
     layout::Step,
-    plan::{Surroundings, plan, plan_refusal},
+    plan::{plan, plan_refusal},
     records::{CloseKind, ConnectionId, RecordedRequest, Side},
     request::{BodyReader, Refusal, RequestHead, take_head},
     shared::{Shared, Stop, told_to_stop},
@@ -196,7 +196,7 @@ impl Connection<'_> {
                     plan_refusal(&refusal)
                 }
                 Received::Request(head, body) => {
-                    let surroundings = Surroundings::new(&head, self.shared.stream_pace);
+                    let client = head.client;
                     let mut request = self.recorded(head, body);
                     self.shared.records.requested(&mut request);
                     debug!(connection = %self.id, request = request.number, method = %request.method,
@@ -204,7 +204,8 @@ impl Connection<'_> {
                     plan(
                         self.shared.script.next_reply(&request),
                         &request,
-                        surroundings,
+                        client,
+                        self.shared.stream_pace,
                         &self.shared.answers,
                     )
                 }

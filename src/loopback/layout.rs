@@ -48,7 +48,7 @@ impl Step {
 /// An answer of which nothing has been sent.
 pub(super) struct Unsent<'a> {
     /// The status line and the headers, with the empty line behind them.
-    pub(super) head: BytesMut,
+    pub(super) head: &'a str,
     pub(super) body: &'a [u8],
     /// Whether the body consists of events; otherwise it counts as one.
     pub(super) is_stream: bool,
@@ -63,9 +63,8 @@ pub(super) struct Unsent<'a> {
 }
 
 /// Cuts an answer into the steps that send it.
-pub(super) fn lay_out(mut unsent: Unsent<'_>) -> Vec<Step> {
-    let (faults, pace, cancellable) = (unsent.faults, unsent.pace, unsent.cancellable.take());
-    Layout::new(unsent).steps(faults, pace, cancellable.as_ref())
+pub(super) fn lay_out(unsent: &Unsent<'_>) -> Vec<Step> {
+    Layout::new(unsent).steps(unsent)
 }
 
 /// A whole answer as it goes over the wire, and what lies where in it.
@@ -93,22 +92,13 @@ struct Piece {
 }
 
 impl Layout {
-    fn new(unsent: Unsent<'_>) -> Self {
-        let Unsent {
-            head,
-            body,
-            is_stream,
-            chunks,
-            chunked,
-            faults,
-            pace: _,
-            cancellable: _,
-        } = unsent;
+    fn new(unsent: &Unsent<'_>) -> Self {
+        let (body, chunked) = (unsent.body, unsent.chunked);
         let mut layout = Self {
             wire: Bytes::new(),
-            head_length: head.len(),
+            head_length: unsent.head.len(),
             body_length: body.len(),
-            event_ends: match is_stream {
+            event_ends: match unsent.is_stream {
                 true => event_ends(body),
                 false if body.is_empty() => Vec::new(),
                 false => vec![body.len()],
@@ -117,21 +107,21 @@ impl Layout {
             body_end: 0,
             chunked,
         };
-        let mut ends = match chunks {
+        let mut ends = match unsent.chunks {
             Chunks::Event => layout.event_ends.clone(),
             Chunks::Bytes(size) => multiples(size, body.len()),
             Chunks::Whole => Vec::new(),
         };
         ends.push(body.len());
         // Neither a comment nor a clean end can come inside of a chunk.
-        let between = faults
-            .iter()
-            .filter(|fault| matches!(fault.action, Action::Comments { .. } | Action::End));
+        let faults = unsent.faults.iter();
+        let between =
+            faults.filter(|fault| matches!(fault.action, Action::Comments { .. } | Action::End));
         ends.extend(between.map(|fault| layout.end_of_event_at(fault.at)));
         ends.sort_unstable();
         ends.dedup();
 
-        let mut wire = head;
+        let mut wire = BytesMut::from(unsent.head);
         let mut start = 0;
         for end in ends.into_iter().filter(|end| *end > 0) {
             if chunked {
@@ -217,8 +207,9 @@ impl Layout {
     }
 
     /// Cuts the wire into writes, and puts the faults between them. Nothing follows a fault that ends the connection.
-    fn steps(&self, faults: &[Fault], pace: Duration, cancellable: Option<&Arc<str>>) -> Vec<Step> {
-        let mut faults: Vec<_> = faults
+    fn steps(&self, unsent: &Unsent<'_>) -> Vec<Step> {
+        let mut faults: Vec<_> = unsent
+            .faults
             .iter()
             .map(|fault| (self.offset_of(fault), &fault.action))
             .collect();
@@ -250,9 +241,9 @@ impl Layout {
                 }
             }
             send_until(end, &mut steps);
-            if is_followed && !pace.is_zero() {
-                steps.push(Step::Wait(pace));
-                steps.extend(cancellable.cloned().map(Step::Check));
+            if is_followed && !unsent.pace.is_zero() {
+                steps.push(Step::Wait(unsent.pace));
+                steps.extend(unsent.cancellable.clone().map(Step::Check));
             }
         }
         steps

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::{
@@ -13,82 +13,52 @@ use super::{
     layout::{Step, Unsent, lay_out},
     records::RecordedRequest,
     reply::{Framing, Reply, ReplyBody},
-    request::{Refusal, RequestHead},
-    routes::{Given, default_reply, error_object},
+    request::{Client, Refusal},
+    routes::{cancellable, default_reply, error_object},
 };
 
-/// What the reply depends on besides itself.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Surroundings {
-    /// Whether the client knows chunks.
-    pub(super) knows_chunks: bool,
-    /// Whether the client wants to use the connection again.
-    pub(super) keep_alive: bool,
-    /// The time between two pieces of a stream that does not say itself.
-    pub(super) stream_pace: Duration,
-}
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
-impl Surroundings {
-    pub(super) fn new(head: &RequestHead, stream_pace: Duration) -> Self {
-        Self {
-            knows_chunks: head.knows_chunks,
-            keep_alive: head.keep_alive,
-            stream_pace,
-        }
-    }
-}
-
-/// Plans the answer to a request. Where the connection cannot be used again, the last step closes it.
+/// Plans the answer to a request, whose events are so far apart unless the reply says otherwise. Where the connection cannot be used
+/// again, the last step closes it.
 pub(super) fn plan(
     reply: Reply,
     request: &RecordedRequest,
-    surroundings: Surroundings,
+    client: Client,
+    stream_pace: Duration,
     answers: &Answers,
 ) -> Vec<Step> {
-    let pace = reply.pace.unwrap_or(surroundings.stream_pace);
-    let given = with_definite_body(reply, request, answers, pace);
-    let reply = given.reply;
-    let (content_type, body) = match reply.body {
+    let pace = reply.pace.unwrap_or(stream_pace);
+    let mut reply = with_definite_body(reply, request, answers, pace);
+    let (content_type, body) = match std::mem::take(&mut reply.body) {
         ReplyBody::Json(value) => (Some("application/json"), Bytes::from(value.to_string())),
         ReplyBody::Text(text) => (Some("text/plain; charset=utf-8"), Bytes::from(text)),
-        ReplyBody::Sse(bytes) => (Some("text/event-stream; charset=utf-8"), bytes),
-        ReplyBody::Events(events) => (
-            Some("text/event-stream; charset=utf-8"),
-            Bytes::from(sse_text(&events)),
-        ),
+        ReplyBody::Sse(bytes) => (Some(EVENT_STREAM), bytes),
+        ReplyBody::Events(events) => (Some(EVENT_STREAM), Bytes::from(sse_text(&events))),
         // Neither is left: the one was replaced above, the other when the server started.
         ReplyBody::Default | ReplyBody::SseFile(_) | ReplyBody::Empty => (None, Bytes::new()),
     };
-    let is_stream = content_type.is_some_and(|kind| kind.starts_with("text/event-stream"));
+    let is_stream = content_type == Some(EVENT_STREAM);
     let status = reply.status.unwrap_or(StatusCode::OK);
     let has_body = request.method != Method::HEAD
         && !status.is_informational()
         && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let usual_framing = if is_stream {
-        Framing::Chunked
-    } else {
-        Framing::Length
-    };
-    let framing = match reply.framing.unwrap_or(usual_framing) {
-        Framing::Chunked if !surroundings.knows_chunks => Framing::UntilClose,
-        framing => framing,
-    };
-    let names = |name: &str| {
-        reply
-            .headers
-            .iter()
-            .any(|(named, _)| named.eq_ignore_ascii_case(name))
+    let framing = match reply.framing {
+        None if !is_stream => Framing::Length,
+        None | Some(Framing::Chunked) if client.knows_chunks => Framing::Chunked,
+        None | Some(Framing::Chunked) => Framing::UntilClose,
+        Some(framing) => framing,
     };
     let asks_to_close = reply.headers.iter().any(|(name, value)| {
         name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")
     });
     let closes =
-        asks_to_close || !surroundings.keep_alive || (has_body && framing == Framing::UntilClose);
+        asks_to_close || !client.keep_alive || (has_body && framing == Framing::UntilClose);
 
-    let mut head = head(status);
+    let mut head = status_line(status);
     let mut add = |name: &str, value: &str| {
-        if !names(name) {
-            push_header(&mut head, name, value);
+        if !reply.names(name) {
+            head += &format!("{name}: {value}\r\n");
         }
     };
     if let Some(content_type) = content_type {
@@ -98,36 +68,33 @@ pub(super) fn plan(
     add("openai-processing-ms", "1");
     match framing {
         // A length that the reply names itself is the framing, true or not.
-        _ if !has_body || names("content-length") || names("transfer-encoding") => {}
+        _ if !has_body || reply.names("content-length") || reply.names("transfer-encoding") => {}
         Framing::Length => add("content-length", &body.len().to_string()),
         Framing::Chunked => add("transfer-encoding", "chunked"),
         Framing::UntilClose => {}
     }
     if closes {
         add("connection", "close");
-    } else if !surroundings.knows_chunks {
+    } else if !client.knows_chunks {
         // HTTP/1.0 closes unless told otherwise.
         add("connection", "keep-alive");
     }
     for (name, value) in &reply.headers {
-        push_header(&mut head, name, value);
+        head += &format!("{name}: {value}\r\n");
     }
-    head.extend_from_slice(b"\r\n");
+    head += "\r\n";
 
-    let chunked = has_body && framing == Framing::Chunked && !names("content-length");
-    let pace = match reply.pace {
-        None if !is_stream => Duration::ZERO,
-        _ => pace,
-    };
-    let body = if has_body { body } else { Bytes::new() };
-    let mut steps = lay_out(Unsent {
-        head,
-        body: &body,
+    let mut steps = lay_out(&Unsent {
+        head: &head,
+        body: if has_body { &body } else { b"" },
         is_stream,
         chunks: reply.chunks,
-        chunked,
-        pace,
-        cancellable: given.cancellable,
+        chunked: has_body && framing == Framing::Chunked && !reply.names("content-length"),
+        pace: match reply.pace {
+            None if !is_stream => Duration::ZERO,
+            _ => pace,
+        },
+        cancellable: cancellable(request, answers),
         faults: &reply.faults,
     });
     if closes && !steps.last().is_some_and(Step::is_last) {
@@ -140,13 +107,17 @@ pub(super) fn plan(
 /// next request would begin.
 pub(super) fn plan_refusal(refusal: &Refusal) -> Vec<Step> {
     let body = error_object(refusal.status, &refusal.message, None).to_string();
-    let mut answer = head(refusal.status);
-    push_header(&mut answer, "content-type", "application/json");
-    push_header(&mut answer, "content-length", &body.len().to_string());
-    push_header(&mut answer, "connection", "close");
-    answer.extend_from_slice(b"\r\n");
-    answer.extend_from_slice(body.as_bytes());
-    vec![Step::Write(answer.freeze()), Step::Cut]
+    let answer = format!(
+        "{}content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        status_line(refusal.status),
+        body.len()
+    );
+    vec![Step::Write(answer.into()), Step::Cut]
+}
+
+fn status_line(status: StatusCode) -> String {
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!("HTTP/1.1 {} {reason}\r\n", status.as_str())
 }
 
 /// Puts the default answer where the reply leaves its body open.
@@ -155,56 +126,24 @@ fn with_definite_body(
     request: &RecordedRequest,
     answers: &Answers,
     pace: Duration,
-) -> Given {
+) -> Reply {
     if reply.body != ReplyBody::Default {
-        return reply.into();
+        return reply;
     }
     if let Some(status) = reply.status.filter(|status| status.as_u16() >= 400) {
-        let reason = status.canonical_reason().unwrap_or("Error");
-        let message = format!(
-            "The loopback provider was told to answer with {}: {reason}.",
-            status.as_u16()
-        );
-        return Reply {
-            body: ReplyBody::Json(error_object(status, &message, None)),
-            ..reply
-        }
-        .into();
+        let message = format!("The loopback provider was told to answer with {status}.");
+        let body = ReplyBody::Json(error_object(status, &message, None));
+        return Reply { body, ..reply };
     }
-    let given = default_reply(request, answers, pace);
-    let default = given.reply;
+    let default = default_reply(request, answers, pace);
     let mut headers = default.headers;
-    headers.retain(|(name, _)| {
-        !reply
-            .headers
-            .iter()
-            .any(|(named, _)| named.eq_ignore_ascii_case(name))
-    });
-    headers.extend(reply.headers);
-    Given {
-        reply: Reply {
-            status: reply.status.or(default.status),
-            headers,
-            body: default.body,
-            ..reply
-        },
-        cancellable: given.cancellable,
-    }
-}
-
-fn head(status: StatusCode) -> BytesMut {
-    let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(b"HTTP/1.1 ");
-    head.extend_from_slice(status.as_str().as_bytes());
-    head.extend_from_slice(b" ");
-    head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    head.extend_from_slice(b"\r\n");
-    head
-}
-
-fn push_header(head: &mut BytesMut, name: &str, value: &str) {
-    for part in [name, ": ", value, "\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    headers.retain(|(name, _)| !reply.names(name));
+    headers.extend_from_slice(&reply.headers);
+    Reply {
+        status: reply.status.or(default.status),
+        headers,
+        body: default.body,
+        ..reply
     }
 }
 
@@ -213,26 +152,26 @@ mod tests {
     use super::*;
     use crate::loopback::{Action, Chunks, Position};
 
-    const KEEP: Surroundings = Surroundings {
+    const KEEP: Client = Client {
         knows_chunks: true,
         keep_alive: true,
-        stream_pace: Duration::ZERO,
     };
     const STREAM: &str = "data: 1\n\ndata: 22\n\n";
 
-    fn steps(reply: Reply, surroundings: Surroundings) -> Vec<Step> {
+    fn steps(reply: Reply, client: Client) -> Vec<Step> {
         plan(
             reply,
             &RecordedRequest::for_tests(Method::POST, "/v1/responses", "{}"),
-            surroundings,
+            client,
+            Duration::ZERO,
             &Answers::default(),
         )
     }
 
     /// The steps in one line: writes as text without the head, everything else by its name.
-    fn shown(reply: Reply, surroundings: Surroundings) -> String {
+    fn shown(reply: Reply, client: Client) -> String {
         let mut line = String::new();
-        for step in steps(reply, surroundings) {
+        for step in steps(reply, client) {
             line += &match step {
                 Step::Write(bytes) => {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -247,8 +186,8 @@ mod tests {
         line.replace("\r\n", "~").replace('\n', "|")
     }
 
-    fn head_of(reply: Reply, surroundings: Surroundings) -> String {
-        match steps(reply, surroundings).first() {
+    fn head_of(reply: Reply, client: Client) -> String {
+        match steps(reply, client).first() {
             Some(Step::Write(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
             other => panic!("no head: {other:?}"),
         }
@@ -420,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_connection_is_closed_when_one_side_wants_that() {
-        let closing = Surroundings {
+        let closing = Client {
             keep_alive: false,
             ..KEEP
         };
@@ -432,9 +371,8 @@ mod tests {
 
     #[test]
     fn a_client_of_http_1_0_gets_no_chunks() {
-        let old = Surroundings {
+        let old = Client {
             knows_chunks: false,
-            keep_alive: true,
             ..KEEP
         };
         assert_eq!(
@@ -448,10 +386,15 @@ mod tests {
     #[test]
     fn where_there_can_be_no_body_there_is_none() {
         let head_request = RecordedRequest::for_tests(Method::HEAD, "/", "");
-        assert_eq!(
-            plan(Reply::text("a"), &head_request, KEEP, &Answers::default()).len(),
-            1
+        let answers = Answers::default();
+        let steps = plan(
+            Reply::text("a"),
+            &head_request,
+            KEEP,
+            Duration::ZERO,
+            &answers,
         );
+        assert_eq!(steps.len(), 1);
         let unchanged = Reply::text("a").with_status(StatusCode::NOT_MODIFIED);
         assert_eq!(shown(unchanged, KEEP), "[head]");
     }

@@ -235,6 +235,12 @@ impl Reply {
         }
     }
 
+    /// Whether it sends a header of this name.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let mut headers = self.headers.iter();
+        headers.any(|(named, _)| named.eq_ignore_ascii_case(name))
+    }
+
     /// Sets the status.
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);

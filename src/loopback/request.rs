@@ -36,12 +36,18 @@ pub(super) struct RequestHead {
     pub(super) path: String,
     pub(super) query: Option<String>,
     pub(super) headers: HeaderMap,
-    /// Whether the client speaks HTTP/1.1, and so knows chunks.
-    pub(super) knows_chunks: bool,
-    /// Whether the client wants to use the connection again.
-    pub(super) keep_alive: bool,
+    pub(super) client: Client,
     /// Whether the client waits for leave to send the body.
     pub(super) expects_continue: bool,
+}
+
+/// What its client can do with an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// Whether it speaks HTTP/1.1, and so knows chunks.
+    pub(super) knows_chunks: bool,
+    /// Whether it wants to use the connection again.
+    pub(super) keep_alive: bool,
 }
 
 /// Why a request is not answered as it wants.
@@ -126,14 +132,15 @@ pub(super) fn take_head(
         method,
         path: target.path().to_owned(),
         query: target.query().map(str::to_owned),
-        keep_alive: if knows_chunks {
-            !lists(&headers, header::CONNECTION, "close")
-        } else {
-            lists(&headers, header::CONNECTION, "keep-alive")
+        client: Client {
+            knows_chunks,
+            keep_alive: match knows_chunks {
+                true => !lists(&headers, header::CONNECTION, "close"),
+                false => lists(&headers, header::CONNECTION, "keep-alive"),
+            },
         },
         expects_continue: lists(&headers, header::EXPECT, "100-continue"),
         headers,
-        knows_chunks,
     };
     buffer.advance(length);
     Ok(Some((head, body)))
@@ -398,7 +405,7 @@ mod tests {
         ] {
             let (head, _) = take_head(&mut BytesMut::from(text)).unwrap().unwrap();
             assert_eq!(
-                (head.keep_alive, head.knows_chunks),
+                (head.client.keep_alive, head.client.knows_chunks),
                 (keep_alive, knows_chunks),
                 "{text:?}"
             );

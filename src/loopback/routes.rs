@@ -70,28 +70,12 @@ impl<'a> Route<'a> {
     }
 }
 
-/// What a request gets.
-pub(super) struct Given {
-    pub(super) reply: Reply,
-    /// The answer with which it ends, if that is cancelled.
-    pub(super) cancellable: Option<Arc<str>>,
-}
-
-impl From<Reply> for Given {
-    fn from(reply: Reply) -> Self {
-        Self {
-            reply,
-            cancellable: None,
-        }
-    }
-}
-
 /// Makes the default answer to a request, whose events are so far apart; an error object, if it is none that could be answered.
-pub(super) fn default_reply(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Given {
-    answer(request, answers, pace).unwrap_or_else(|refusal| (*refusal).into())
+pub(super) fn default_reply(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Reply {
+    answer(request, answers, pace).unwrap_or_else(|refusal| *refusal)
 }
 
-fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Result<Given, Refusal> {
+fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Result<Reply, Refusal> {
     let (method, path) = (&request.method, request.path.as_str());
     let Some(route) = Route::of(path) else {
         let message = format!("Unknown request URL: {method} {path}.");
@@ -113,7 +97,7 @@ fn answer(request: &RecordedRequest, answers: &Answers, pace: Duration) -> Resul
         return Err(refusal.with_header("allow", methods).into());
     }
     match route {
-        Route::Models => Ok(models(request).into()),
+        Route::Models => Ok(models(request)),
         Route::Kept(id, part) => of_kept(id, part, request, answers),
         Route::Responses | Route::Compact | Route::Chat => new(route, request, answers, pace),
     }
@@ -125,7 +109,7 @@ fn of_kept(
     part: Part,
     request: &RecordedRequest,
     answers: &Answers,
-) -> Result<Given, Refusal> {
+) -> Result<Reply, Refusal> {
     let Some(kept) = kept_for(request, id, answers) else {
         let message = format!("Response with id '{id}' not found.");
         return Err(refusal(StatusCode::NOT_FOUND, &message, None, Some("id")).into());
@@ -145,7 +129,7 @@ fn of_kept(
             }
         },
     };
-    Ok(Reply::json(object).into())
+    Ok(Reply::json(object))
 }
 
 /// The answer of this id, if it is one for the key of the request.
@@ -160,7 +144,7 @@ fn new(
     request: &RecordedRequest,
     answers: &Answers,
     pace: Duration,
-) -> Result<Given, Refusal> {
+) -> Result<Reply, Refusal> {
     let body = body(request, answers)?;
     let answer = answers.answer(&body, request.number);
     let stream = body["stream"] == true;
@@ -176,27 +160,27 @@ fn new(
             let key = request.headers.get(header::AUTHORIZATION);
             let kept = answers.keep(answer, &body, request.body.len(), pace, key);
             match stream {
-                true => return Ok(streamed(&kept, None)),
+                true => Reply::events(kept.events(None)),
                 false if kept.is_background() => Reply::json(kept.taken_up()),
                 false => Reply::json(kept.object()),
             }
         }
     };
-    Ok(reply.into())
+    Ok(reply)
 }
 
 /// An answer as it stands, or its events.
-fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Given, Refusal> {
+fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Reply, Refusal> {
     let query = request.query.as_deref().unwrap_or_default();
     let field = |name: &str| {
         let mut fields = query.split('&').filter_map(|field| field.split_once('='));
         fields.find(|field| field.0 == name).map(|field| field.1)
     };
     if field("stream") != Some("true") {
-        return Ok(Reply::json(kept.object()).into());
+        return Ok(Reply::json(kept.object()));
     }
     match field("starting_after").map(str::parse).transpose() {
-        Ok(starting_after) => Ok(streamed(kept, starting_after)),
+        Ok(starting_after) => Ok(Reply::events(kept.events(starting_after))),
         Err(_) => {
             let message = "Invalid 'starting_after': it is no sequence number.";
             let (code, parameter) = (Some("invalid_value"), Some("starting_after"));
@@ -205,11 +189,15 @@ fn read(kept: &KeptAnswer, request: &RecordedRequest) -> Result<Given, Refusal> 
     }
 }
 
-fn streamed(kept: &KeptAnswer, starting_after: Option<usize>) -> Given {
-    Given {
-        reply: Reply::events(kept.events(starting_after)),
-        cancellable: kept.is_background().then(|| kept.id().into()),
-    }
+/// The answer in the background whose events this request gets: they end when that is cancelled.
+pub(super) fn cancellable(request: &RecordedRequest, answers: &Answers) -> Option<Arc<str>> {
+    let kept = match Route::of(&request.path)? {
+        Route::Responses => answers.kept_of(request.number),
+        Route::Kept(id, Part::Object) => answers.kept(id),
+        _ => None,
+    };
+    let kept = kept.filter(KeptAnswer::is_background)?;
+    Some(kept.id().into())
 }
 
 /// The body of a request for an answer.
@@ -348,7 +336,7 @@ mod tests {
     }
 
     fn reply_to(request: &RecordedRequest) -> Reply {
-        default_reply(request, &Answers::default(), Duration::ZERO).reply
+        default_reply(request, &Answers::default(), Duration::ZERO)
     }
 
     fn error_of(reply: &Reply) -> String {
