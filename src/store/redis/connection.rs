@@ -33,6 +33,9 @@ const WAITING_COMMANDS: usize = 1024;
 /// How many bytes are written at once, of commands that came together.
 const WRITTEN_BYTES: usize = 64 << 10;
 
+/// About how long the keys of a script are, and what else is short.
+const KEYS_BYTES: usize = 640;
+
 /// How often a cluster may say that the keys are elsewhere, until there is a connection.
 const REDIRECTIONS: usize = 4;
 
@@ -107,6 +110,16 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is none and nobody opens one, and nothing stands against opening another.
+    pub(super) fn is_left(&self) -> bool {
+        match &*self.state() {
+            State::Idle => true,
+            State::Up(live) => live.driver.0.is_finished(),
+            State::Connecting { over, .. } => over.has_changed().is_err(),
+            State::Down { until, .. } => Instant::now() >= *until,
+        }
+    }
+
     /// The answer to one command.
     pub(super) async fn ask(self: &Arc<Self>, command: &Cmd) -> Result<Value, StoreError> {
         self.ask_within(command, self.options.command_timeout).await
@@ -143,11 +156,11 @@ impl Link {
         answers.map(|answer| self.checked(answer, &used)).collect()
     }
 
-    /// What a script answers; `fill` adds how many keys there are, the keys and the arguments, which have about so many bytes.
+    /// What a script answers; `fill` adds how many keys there are, the keys and the arguments: about so many, and of so many bytes beside the keys.
     pub(super) async fn run(
         self: &Arc<Self>,
         script: Script,
-        bytes: usize,
+        (arguments, bytes): (usize, usize),
         fill: impl Fn(&mut Cmd),
     ) -> Result<Value, StoreError> {
         let used = OnceLock::new();
@@ -157,8 +170,8 @@ impl Link {
                 digests,
                 ..
             } = self.connection(&used).await?;
-            let mut command = cmd("EVALSHA");
-            command.arg(&digests[script as usize]);
+            let mut command = Cmd::with_capacity(arguments, KEYS_BYTES + bytes);
+            command.arg("EVALSHA").arg(&digests[script as usize]);
             fill(&mut command);
             let answer = connection.send_packed_command(&command).await;
             if !is_unknown_script(&answer) {

@@ -1,7 +1,5 @@
 //! What the keys are called.
 
-use std::fmt::Write as _;
-
 use crate::store::StreamKey;
 
 /// About how many entries an inbox has, and for how many milliseconds one is kept that nobody writes to: who does not read his for so long
@@ -59,10 +57,8 @@ pub(super) fn inbox(prefix: &str, name: &str) -> String {
 
 /// The length of the client's name is in it: no client's key is another's, whatever is in their names.
 fn key(prefix: &str, what: &str, client: &str, id: &str) -> String {
-    let mut key = String::with_capacity(prefix.len() + what.len() + client.len() + id.len() + 10);
-    // A text takes all that is written to it.
-    let _ = write!(key, "{{{prefix}}}:{what}:{}:{client}/{id}", client.len());
-    key
+    let length = client.len().to_string();
+    ["{", prefix, "}:", what, ":", &length, ":", client, "/", id].concat()
 }
 
 #[cfg(test)]

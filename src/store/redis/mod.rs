@@ -2,6 +2,7 @@
 
 mod connection;
 mod keys;
+mod links;
 mod memory;
 mod options;
 mod scripts;
@@ -23,6 +24,7 @@ pub use self::options::RedisOptions;
 use self::{
     connection::Link,
     keys::{INBOX_ENTRIES, INBOX_KEPT, Keys},
+    links::Links,
     memory::Memory,
     options::Address,
     scripts::Script,
@@ -40,6 +42,9 @@ const REMOVAL_TOLD: u64 = 10_000;
 /// How often the writer of a stream may change while somebody asks it to stop.
 const MOVES: usize = 3;
 
+/// Of a script without blocks and aliases.
+const FEW_ARGUMENTS: usize = 24;
+
 /// What is longer is sent over a connection of its own.
 const LONG_BYTES: usize = 256 << 10;
 
@@ -55,7 +60,7 @@ const LONG_BYTES: usize = 256 << 10;
 /// What it acknowledges is as durable as the server is: one that loses the last second when it is killed loses it here, too, and writers that
 /// still run write it again. It is meant to be made once for a process. Its connections are opened when they are needed.
 pub struct RedisStore {
-    link: Arc<Link>,
+    links: Arc<Links>,
     /// For what would hold up all that is asked behind it: one at a time, so that none is waited for in vain behind another.
     long: (Arc<Link>, tokio::sync::Mutex<()>),
     watch: Arc<Watch>,
@@ -76,23 +81,27 @@ impl RedisStore {
         let address = Address::parse(url, &options.tls)?;
         let options = Arc::new(options);
         let place = address.place.to_string();
-        let link = Arc::new(Link::new(address.clone(), Arc::clone(&options)));
+        let links = Arc::new(Links::new(address.clone(), Arc::clone(&options)));
         let [one, two] = [0, 1].map(|part: u8| RandomState::new().hash_one(part));
         let inbox = keys::inbox(&options.prefix, &format!("{one:016x}{two:016x}"));
         let long = Link::new(address.clone(), Arc::clone(&options));
         let own = Link::new(address, options);
         Ok(Self {
             long: (Arc::new(long), tokio::sync::Mutex::default()),
-            watch: Arc::new(Watch::new(own, Arc::clone(&link), inbox.clone())),
+            watch: Arc::new(Watch::new(own, Arc::clone(&links), inbox.clone())),
             memory: Memory::default(),
-            link,
+            links,
             inbox,
             place,
         })
     }
 
     fn options(&self) -> &RedisOptions {
-        self.link.options()
+        self.links.options()
+    }
+
+    fn here(&self) -> Arc<Link> {
+        self.links.here()
     }
 
     fn keys(&self, stream: &StreamKey) -> Keys {
@@ -106,10 +115,11 @@ impl RedisStore {
         epoch: u64,
         ttl: Duration,
     ) -> Result<Claim, StoreError> {
-        let is_full = self.memory.is_full(&self.link).await?;
+        let is_full = self.memory.is_full(&self.here()).await?;
         let keys = self.keys(stream);
         let options = self.options();
-        let answer = self.link.run(Script::Claim, 0, |command| {
+        let link = self.here();
+        let answer = link.run(Script::Claim, (FEW_ARGUMENTS, 0), |command| {
             command.arg(4).arg(&keys.state).arg(&keys.log);
             command.arg(&keys.aliases).arg(&keys.streams);
             command.arg(node).arg(digits(epoch)).arg(millis(ttl));
@@ -154,10 +164,11 @@ impl RedisStore {
         };
         let (long, turn) = &self.long;
         let (link, _turn) = match bytes > LONG_BYTES {
-            true => (long, Some(turn.lock().await)),
-            false => (&self.link, None),
+            true => (Arc::clone(long), Some(turn.lock().await)),
+            false => (self.here(), None),
         };
-        let answer = link.run(Script::Append, bytes, |command| {
+        let arguments = FEW_ARGUMENTS + aliases.len() + append.blocks.len();
+        let answer = link.run(Script::Append, (arguments, bytes), |command| {
             command.arg(4 + aliases.len());
             command.arg(&keys.state).arg(&keys.log);
             command.arg(&keys.aliases).arg(&keys.streams);
@@ -196,7 +207,7 @@ impl RedisStore {
         if let Some(other) = values::text(&alias) {
             let other = stream(other);
             let found = info(&keys::state(prefix, &other));
-            let found = self.link.ask(&found).await?;
+            let found = self.here().ask(&found).await?;
             if let Some(info) = values::info(other, found, now) {
                 return Ok(info);
             }
@@ -209,7 +220,7 @@ impl RedisStore {
         let mut asked = cmd("ZRANGE");
         asked.arg(keys::streams(&options.prefix, client));
         asked.arg(0).arg(options.listed).arg("REV");
-        let ids = values::array(self.link.ask(&asked).await?).unwrap_or_default();
+        let ids = values::array(self.here().ask(&asked).await?).unwrap_or_default();
         let ids = ids.iter().filter_map(values::text).take(options.listed);
         let streams: Vec<_> = ids
             .map(|id| StreamKey {
@@ -226,7 +237,7 @@ impl RedisStore {
             let state = keys::state(&options.prefix, stream);
             asked.add_command(info(&state));
         }
-        let mut answers = self.link.ask_all(&asked).await?.into_iter();
+        let mut answers = self.here().ask_all(&asked).await?.into_iter();
         let now = answers.next().as_ref().and_then(values::clock);
         let now = now.ok_or_else(values::unexpected)?;
         // Those that are gone leave the list when as many have come.
@@ -239,7 +250,7 @@ impl RedisStore {
         let mut asked = cmd("HMGET");
         asked.arg(keys::state(&self.options().prefix, stream));
         asked.arg("epoch").arg("request");
-        let fields = values::array(self.link.ask(&asked).await?);
+        let fields = values::array(self.here().ask(&asked).await?);
         let [epoch, request] = fields
             .and_then(|fields| fields.try_into().ok())
             .ok_or_else(values::unexpected)?;
@@ -257,11 +268,11 @@ impl RedisStore {
         for _ in 0..MOVES {
             let mut asked = cmd("HGET");
             asked.arg(keys::state(&self.options().prefix, stream));
-            let inbox = self.link.ask(asked.arg("inbox")).await?;
+            let inbox = self.here().ask(asked.arg("inbox")).await?;
             let inbox = values::text(&inbox).ok_or(StoreError::Unknown)?;
             let answer = self
-                .link
-                .run(script, 0, |command| fill(command, inbox))
+                .here()
+                .run(script, (FEW_ARGUMENTS, 0), |command| fill(command, inbox))
                 .await?;
             if !values::has_moved(&answer) {
                 return values::answer(answer).map(drop);
@@ -299,7 +310,7 @@ impl RedisStore {
             // What was said before that.
             let mut asked = cmd("HMGET");
             asked.arg(&state).arg("epoch").arg("cancel");
-            if let Ok(fields) = self.link.ask(&asked).await
+            if let Ok(fields) = self.here().ask(&asked).await
                 && let Some(told) = values::told(fields)
             {
                 return told;
@@ -314,7 +325,7 @@ impl RedisStore {
         &self,
         commands: &::redis::Pipeline,
     ) -> Result<[::redis::Value; N], StoreError> {
-        let answers = self.link.ask_all(commands).await?;
+        let answers = self.here().ask_all(commands).await?;
         answers.try_into().map_err(|_| values::unexpected())
     }
 }
@@ -346,8 +357,8 @@ impl StreamStore for RedisStore {
 
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            self.link.ask(&cmd("PING")).await?;
-            match self.memory.is_full(&self.link).await? {
+            self.here().ask(&cmd("PING")).await?;
+            match self.memory.is_full(&self.here()).await? {
                 true => Err(StoreError::Full),
                 false => Ok(()),
             }
@@ -369,11 +380,11 @@ impl StreamStore for RedisStore {
     }
 
     fn read<'a>(&'a self, stream: &'a StreamKey, from: u64) -> StoreFuture<'a, Entries> {
-        Box::pin(tail::read(&self.link, stream, from))
+        Box::pin(async move { tail::read(&self.here(), stream, from).await })
     }
 
     fn tail(&self, stream: &StreamKey, from: u64) -> StoreTail {
-        tail::tail(&self.link, &self.watch, stream, from)
+        tail::tail(&self.links, &self.watch, stream, from)
     }
 
     fn cancel<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()> {

@@ -7,7 +7,9 @@ use futures_util::stream;
 
 use super::{
     connection::Link,
-    keys, values,
+    keys,
+    links::Links,
+    values,
     watch::{Arrivals, Watch},
 };
 use crate::store::{Entries, StoreError, StoreTail, StreamKey};
@@ -65,7 +67,7 @@ async fn read_some(
 }
 
 struct Tail {
-    link: Arc<Link>,
+    links: Arc<Links>,
     watch: Arc<Watch>,
     stream: StreamKey,
     from: u64,
@@ -76,13 +78,13 @@ struct Tail {
 }
 
 pub(super) fn tail(
-    link: &Arc<Link>,
+    links: &Arc<Links>,
     watch: &Arc<Watch>,
     stream: &StreamKey,
     from: u64,
 ) -> StoreTail {
     let tail = Tail {
-        link: Arc::clone(link),
+        links: Arc::clone(links),
         watch: Arc::clone(watch),
         stream: stream.clone(),
         from: from.max(1),
@@ -116,7 +118,7 @@ impl Tail {
                 // Too far behind, or nobody watches any more.
                 self.arrivals = None;
             }
-            let entries = match read(&self.link, &self.stream, self.from).await {
+            let entries = match read(&self.links.here(), &self.stream, self.from).await {
                 Err(StoreError::Unknown) if self.was_there => return Err(StoreError::Expired),
                 entries => entries?,
             };
@@ -124,7 +126,7 @@ impl Tail {
             if entries.end.is_some() || !entries.blocks.is_empty() {
                 return Ok(entries);
             }
-            let prefix = &self.link.options().prefix;
+            let prefix = &self.links.options().prefix;
             let log = keys::log(prefix, &self.stream);
             let state = keys::state(prefix, &self.stream);
             self.arrivals = Some(self.watch.read(log, state, entries.first, self.from)?);

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     connection::Link,
     keys::{INBOX_ENTRIES, INBOX_KEPT},
+    links::Links,
     values,
 };
 use crate::store::{Entries, StoreError};
@@ -52,7 +53,7 @@ pub(super) struct Watch {
     /// Its own connection: the command that waits holds up all behind it.
     link: Arc<Link>,
     /// For all else.
-    commands: Arc<Link>,
+    commands: Arc<Links>,
     inbox: String,
     limit: usize,
     table: Mutex<Table>,
@@ -91,7 +92,7 @@ struct Reader {
 }
 
 impl Watch {
-    pub(super) fn new(link: Link, commands: Arc<Link>, inbox: String) -> Self {
+    pub(super) fn new(link: Link, commands: Arc<Links>, inbox: String) -> Self {
         Self {
             link: Arc::new(link),
             limit: commands.options().watched,
@@ -167,7 +168,7 @@ impl Watch {
                 call.arg("MAXLEN").arg("~").arg(INBOX_ENTRIES);
                 call.arg("*").arg("look").arg(1);
                 call.cmd("PEXPIRE").arg(&watch.inbox).arg(INBOX_KEPT);
-                let _ = watch.commands.ask_all(&call).await;
+                let _ = watch.commands.here().ask_all(&call).await;
             });
         }
     }
@@ -247,7 +248,7 @@ impl Watch {
                 asked.cmd("HMGET").arg(state).arg("epoch").arg("cancel");
             }
             // Later, then.
-            let Ok(answers) = self.commands.ask_all(&asked).await else {
+            let Ok(answers) = self.commands.here().ask_all(&asked).await else {
                 return;
             };
             found.extend(answers.into_iter().map(values::told));

@@ -1,0 +1,84 @@
+//! The connections for what does not wait at the server: one for each runtime that asks, so that no answer wakes another thread.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::runtime::{Handle, Id};
+
+use super::{
+    connection::Link,
+    options::{Address, RedisOptions},
+};
+
+/// How many there are at the most: more runtimes than that share the last one.
+const CONNECTIONS: usize = 64;
+
+pub(super) struct Links {
+    address: Address,
+    options: Arc<RedisOptions>,
+    links: RwLock<Vec<(Option<Id>, Arc<Link>)>>,
+}
+
+impl Links {
+    pub(super) fn new(address: Address, options: Arc<RedisOptions>) -> Self {
+        Self {
+            address,
+            options,
+            links: RwLock::default(),
+        }
+    }
+
+    pub(super) fn options(&self) -> &RedisOptions {
+        &self.options
+    }
+
+    /// That of the runtime we are in.
+    pub(super) fn here(&self) -> Arc<Link> {
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        let known = links.iter().find(|(runtime, _)| *runtime == here);
+        if let Some((_, link)) = known {
+            return Arc::clone(link);
+        }
+        drop(links);
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        if links.len() >= CONNECTIONS {
+            // The runtimes of some may have ended.
+            links.retain(|(_, link)| !link.is_left());
+        }
+        if links.len() >= CONNECTIONS
+            && let Some((_, last)) = links.last()
+        {
+            return Arc::clone(last);
+        }
+        let link = Link::new(self.address.clone(), Arc::clone(&self.options));
+        let link = Arc::new(link);
+        links.push((here, Arc::clone(&link)));
+        link
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::TlsConfig;
+
+    #[test]
+    fn each_runtime_has_a_connection_of_its_own_up_to_a_number() {
+        let address = Address::parse("redis://127.0.0.1:1", &TlsConfig::default()).unwrap();
+        let links = Links::new(address, Arc::default());
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
+        let [one, two] = [runtime(), runtime()];
+        let here = |runtime: &tokio::runtime::Runtime| runtime.block_on(async { links.here() });
+        assert!(Arc::ptr_eq(&here(&one), &here(&one)));
+        assert!(!Arc::ptr_eq(&here(&one), &here(&two)));
+        for _ in 0..2 * CONNECTIONS {
+            here(&runtime());
+        }
+        let count = links.links.read().unwrap().len();
+        assert!(count <= CONNECTIONS, "{count} connections");
+    }
+}
