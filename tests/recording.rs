@@ -693,7 +693,8 @@ async fn a_reader_becomes_the_writer_of_a_stream_whose_node_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_whose_answer_was_lost_is_found_again() {
     let store = store();
-    let claim = store.claim(&key(), "node a", 1, Duration::ZERO).await;
+    let shortest = Duration::from_millis(1);
+    let claim = store.claim(&key(), "node a", 1, shortest).await;
     claim.expect("a claim that is over at once");
     let elsewhere = store.other_node();
     elsewhere.set_delays([Duration::from_millis(20)]);
@@ -736,6 +737,20 @@ async fn nobody_is_robbed_of_a_stream_because_the_store_was_away() {
     recorder.push([block(4)]);
     recorder.end(END);
     for reader in [early, late] {
+async fn what_was_released_is_taken_at_the_first_look() {
+    let store = store();
+    let recorder = start(&store, Begin::default());
+    recorder.push(blocks(1..=3));
+    recorder.release();
+    assert_eq!(recorder.ended().await, RecorderState::Released);
+    let elsewhere = store.other_node();
+    let (began, mut reader) = (Instant::now(), reader(&elsewhere, 4));
+    let orphan = reader.next().await;
+    assert!(matches!(&orphan, Some(Ok(Followed::Orphan { claim, .. })) if claim.epoch == 2));
+    assert!(began.elapsed() < Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
         assert_eq!(reader.await.unwrap(), Ok((blocks(1..=4), END)));
     }
 }

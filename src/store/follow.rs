@@ -195,7 +195,7 @@ impl Follower {
         self.free_since = None;
     }
 
-    /// Looks whether it has a writer, and becomes it when it had none for a while.
+    /// Looks whether it has a writer, and becomes it when it had none for a while, or that one gave it away.
     async fn look(&mut self) -> Result<Option<Followed>, StoreError> {
         let info = find(&*self.store, &self.stream, &self.settings).await?;
         let now = Instant::now();
@@ -210,7 +210,7 @@ impl Follower {
         }
         let free_since = *self.free_since.get_or_insert(now);
         let free_for = free_since + self.settings.grace();
-        if now < free_for && !is_ours {
+        if now < free_for && !is_ours && !info.is_released {
             self.look_at = free_for;
             return Ok(None);
         }

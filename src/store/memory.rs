@@ -96,6 +96,7 @@ struct Kept {
     node: String,
     epoch: u64,
     claimed_until: Instant,
+    is_released: bool,
     touched: Instant,
 }
 
@@ -219,6 +220,7 @@ impl MemoryStore {
                 }
                 (kept.node, kept.epoch) = (node.to_owned(), epoch);
                 kept.claimed_until = now + ttl;
+                kept.is_released = ttl.is_zero();
                 if kept.end.is_none() {
                     kept.touched = now;
                 }
@@ -237,6 +239,7 @@ impl MemoryStore {
                     node: node.to_owned(),
                     epoch,
                     claimed_until: now + ttl,
+                    is_released: ttl.is_zero(),
                     touched: now,
                 };
                 room.streams.insert(stream.id.clone(), kept);
@@ -298,6 +301,7 @@ impl MemoryStore {
         }
         kept.touched = Instant::now();
         kept.claimed_until = kept.touched + claim.ttl;
+        kept.is_released = claim.ttl.is_zero();
         kept.end = append.end;
         let blocks = kept.blocks.len() as u64;
         if let Some(room) = state.clients.get_mut(&stream.client) {
@@ -361,6 +365,7 @@ impl MemoryStore {
                 .claimed_until
                 .checked_duration_since(Instant::now())
                 .filter(|left| !left.is_zero()),
+            is_released: kept.is_released,
         }
     }
 

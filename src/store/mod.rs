@@ -169,6 +169,8 @@ pub struct StreamInfo {
     pub epoch: u64,
     /// For how long that still holds; nothing where another node may take it.
     pub claimed_for: Option<Duration>,
+    /// Whether its last writer gave the claim back: then nobody has to wait for whether it comes back.
+    pub is_released: bool,
 }
 
 /// How an answer ended. What its client is told of that lies in the last block.

@@ -213,6 +213,8 @@ async fn refuses_who_lost_the_claim(
     // Released, it is free at once.
     let released = store.claim(&stream, "node b", 2, Duration::ZERO).await;
     released.expect("a release");
+    let info = store.find("me", "s").await.unwrap();
+    assert_eq!((info.claimed_for, info.is_released), (None, true));
     let third = claim_as("node a", 3).await;
     third.expect("a claim of what was released");
     // An append renews.
@@ -229,7 +231,7 @@ async fn refuses_who_lost_the_claim(
     );
     pass(second.times(11)).await;
     let info = store.find("me", "s").await.unwrap();
-    assert_eq!(info.claimed_for, None);
+    assert_eq!((info.claimed_for, info.is_released), (None, false));
     // Nobody else took it: it is still the writer's. Of what has ended nobody becomes it.
     store.append(&third, end(3)).await.unwrap();
     pass(second.times(31)).await;

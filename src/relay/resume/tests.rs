@@ -451,6 +451,7 @@ fn info(end: Option<End>, epoch: u64, blocks: u64) -> StreamInfo {
         about: Bytes::new(),
         epoch,
         claimed_for: None,
+        is_released: false,
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn has_moved(value: &Value) -> bool {
 pub(super) fn info(stream: StreamKey, fields: Value, now: u64) -> Option<StreamInfo> {
     let [epoch, until, blocks, end, about] = array(fields)?.try_into().ok()?;
     let epoch = number(&epoch)?;
-    let left = number(&until)?.saturating_sub(now);
+    let until = number(&until)?;
+    let left = until.saturating_sub(now);
     Some(StreamInfo {
         stream,
         blocks: number(&blocks)?,
@@ -81,6 +82,7 @@ pub(super) fn info(stream: StreamKey, fields: Value, now: u64) -> Option<StreamI
         about: bytes(about).unwrap_or_default(),
         epoch,
         claimed_for: (left > 0).then(|| std::time::Duration::from_millis(left)),
+        is_released: until == 0,
     })
 }
 

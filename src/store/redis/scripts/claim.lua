@@ -18,6 +18,8 @@ else
   redis.call('ZADD', KEYS[4], now, ARGV[5])
   redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -ARGV[6] - 1)
 end
-redis.call('HSET', KEYS[1], 'node', ARGV[1], 'epoch', ARGV[2], 'until', now + ARGV[3], 'inbox', ARGV[7])
+-- One that is released says so: 0.
+local till = ARGV[3] == '0' and 0 or now + ARGV[3]
+redis.call('HSET', KEYS[1], 'node', ARGV[1], 'epoch', ARGV[2], 'until', till, 'inbox', ARGV[7])
 if not had[4] then keep(now, had[6], tonumber(ARGV[4])) end
 return 0
