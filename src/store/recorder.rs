@@ -169,6 +169,11 @@ impl Recorder {
         }
     }
 
+    /// Whether the store has, or had, something of it, and not its claim alone: another node finds what was asked, or what came.
+    pub fn is_there(&self) -> bool {
+        self.handle.shared.log().is_there
+    }
+
     /// How it fares.
     pub fn state(&self) -> RecorderState {
         self.handle.shared.told.borrow().state.clone()

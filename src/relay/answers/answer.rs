@@ -109,10 +109,8 @@ impl Answer {
 
     fn record(&mut self, begin: Begin, node: String) {
         let (store, settings) = (self.storage.store.clone(), self.storage.settings.clone());
-        // What was taken over is.
-        let is_there = begin.epoch > 1;
         let recorder = Recorder::start(store, self.key(), &node, begin, settings);
-        self.recording = Some(Recording::new(recorder, is_there));
+        self.recording = Some(Recording::new(recorder));
     }
 
     /// One of another node that this one goes on with. Nobody here reads it but by the store.

@@ -20,16 +20,13 @@ use crate::store::{
 /// The writer of an answer, and whether all was given to it.
 pub(super) struct Recording {
     recorder: Recorder,
-    /// The store has been seen to have it.
-    is_there: AtomicBool,
     is_closed: AtomicBool,
 }
 
 impl Recording {
-    pub(super) fn new(recorder: Recorder, is_there: bool) -> Self {
+    pub(super) fn new(recorder: Recorder) -> Self {
         Self {
             recorder,
-            is_there: AtomicBool::new(is_there),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -40,17 +37,6 @@ impl Recording {
 
     pub(super) fn push(&self, pieces: &[Piece]) {
         self.recorder.push(pieces.iter().flat_map(Piece::blocks));
-        self.is_there();
-    }
-
-    /// Whether the store has it, or had, as far as was seen.
-    fn is_there(&self) -> bool {
-        let was_there = self.is_there.load(Ordering::Relaxed);
-        let is_there = was_there || self.recorder.state() == RecorderState::Storing;
-        if is_there && !was_there {
-            self.is_there.store(true, Ordering::Relaxed);
-        }
-        is_there
     }
 
     pub(super) fn set_about(&self, about: Bytes) {
@@ -63,7 +49,7 @@ impl Recording {
 
     /// Another node may write it, unless the store has no part of it that could be gone on with: of what it never had nobody else knows.
     pub(super) fn release(&self) -> bool {
-        let is_writing = !self.recorder.state().is_over() && self.is_there();
+        let is_writing = !self.recorder.state().is_over() && self.recorder.is_there();
         if !is_writing || self.is_closed.swap(true, Ordering::AcqRel) {
             return false;
         }

@@ -69,6 +69,8 @@ pub(super) struct Log {
     is_over: bool,
     /// The store may have lost the stream.
     pub(super) is_doubted: bool,
+    /// The store has acknowledged something.
+    pub(super) is_there: bool,
     missing_bytes: usize,
     held: Arc<Held>,
     /// What `held` knows of this one.
@@ -99,6 +101,8 @@ impl Log {
             is_doubted: false,
             missing_bytes: settings.missing_bytes,
             held: settings.held.clone(),
+            // What was taken over is.
+            is_there: begin.epoch > 1,
             told: Load::default(),
         };
         log.bound();
@@ -276,6 +280,7 @@ impl Log {
     /// The store has so many blocks.
     fn has(&mut self, blocks: u64) {
         self.acked = blocks;
+        self.is_there = true;
         let here = self.acked.saturating_sub(self.gone) as usize;
         let missing = self.blocks.range(here.min(self.blocks.len())..);
         self.missing = missing.map(Bytes::len).sum();
