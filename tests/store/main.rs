@@ -6,6 +6,8 @@
 mod conforms;
 #[cfg(all(unix, feature = "redis"))]
 mod redis;
+#[cfg(all(unix, feature = "redis"))]
+mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -77,8 +77,12 @@ impl RedisServer {
         }
     }
 
+    pub(crate) fn socket(&self) -> String {
+        self.folder.path("redis.sock")
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("unix://{}{}", self.folder.path("redis.sock"), self.login)
+        format!("unix://{}{}", self.socket(), self.login)
     }
 
     /// A store there, as another node would have it.

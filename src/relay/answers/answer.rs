@@ -526,11 +526,11 @@ impl Answer {
                 return Err(ReadError::NotResumable);
             }
         }
-        let stream = self.key();
+        let (stream, longest) = (self.key(), self.log.limits().stream_bytes);
         let mut blocks = Vec::new();
         loop {
             let more = self.storage.store.read(&stream, blocks.len() as u64 + 1);
-            let more = self.storage.asked(more).await?;
+            let more = self.storage.asked_for(longest, more).await?;
             let is_last = more.end.is_some() || more.blocks.is_empty();
             if let (Some(end), Some(_)) = (more.end, &self.elsewhere) {
                 let _ = self.ended_there.set(end);
@@ -551,7 +551,8 @@ impl Answer {
         }
         let stream = self.key();
         let request = self.storage.store.request(&stream);
-        Ok(self.storage.asked(request).await?)
+        let longest = self.log.limits().stream_bytes;
+        Ok(self.storage.asked_for(longest, request).await?)
     }
 
     /// What it cost, if the server said so.

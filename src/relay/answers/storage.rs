@@ -68,7 +68,16 @@ impl Storage {
 
     /// What the store says within the time that there is for it.
     pub(super) async fn asked<T>(&self, asked: StoreFuture<'_, T>) -> Result<T, StoreError> {
-        let said = timeout(PATIENCE, asked).await;
+        self.asked_for(0, asked).await
+    }
+
+    /// The same of what may be so long: it has a second more for each MiB.
+    pub(super) async fn asked_for<T>(
+        &self,
+        bytes: usize,
+        asked: StoreFuture<'_, T>,
+    ) -> Result<T, StoreError> {
+        let said = timeout(PATIENCE + Duration::from_secs(bytes as u64 >> 20), asked).await;
         said.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
     }
 

@@ -1,13 +1,22 @@
-//! The connections for what does not wait at the server: one for each runtime that asks, so that no answer wakes another thread.
+//! The connections for what does not wait at the server: one for each runtime that asks, so that no answer wakes another thread, and two for
+//! what is long.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::runtime::{Handle, Id};
+use ::redis::{Cmd, Value};
+use tokio::{
+    runtime::{Handle, Id},
+    sync::{Mutex, MutexGuard},
+};
 
 use super::{
     connection::Link,
     options::{Address, RedisOptions},
 };
+use crate::store::{StoreError, time_to_send};
+
+/// What is longer is sent and read over a connection of its own.
+const LONG_BYTES: usize = 256 << 10;
 
 /// How many there are at the most: more runtimes than that share the last one.
 const CONNECTIONS: usize = 64;
@@ -16,19 +25,69 @@ pub(super) struct Links {
     address: Address,
     options: Arc<RedisOptions>,
     links: RwLock<Vec<(Option<Id>, Arc<Link>)>>,
+    sent: Long,
+    read: Long,
+}
+
+/// For what would hold up all that is asked behind it: one at a time, so that none is waited for in vain behind another.
+struct Long {
+    link: Arc<Link>,
+    turn: Mutex<()>,
+}
+
+/// The right to use a connection, as long as this is held.
+pub(super) struct Turn<'a> {
+    pub(super) link: Arc<Link>,
+    _turn: Option<MutexGuard<'a, ()>>,
+}
+
+impl Long {
+    async fn turn(&self) -> Turn<'_> {
+        Turn {
+            link: Arc::clone(&self.link),
+            _turn: Some(self.turn.lock().await),
+        }
+    }
 }
 
 impl Links {
     pub(super) fn new(address: Address, options: Arc<RedisOptions>) -> Self {
+        let [sent, read] = [(); 2].map(|()| Long {
+            link: Arc::new(Link::new(address.clone(), Arc::clone(&options))),
+            turn: Mutex::default(),
+        });
         Self {
             address,
             options,
             links: RwLock::default(),
+            sent,
+            read,
         }
     }
 
     pub(super) fn options(&self) -> &RedisOptions {
         &self.options
+    }
+
+    /// Where so many bytes are sent.
+    pub(super) async fn to_send(&self, bytes: usize) -> Turn<'_> {
+        match bytes > LONG_BYTES {
+            true => self.sent.turn().await,
+            false => Turn {
+                link: self.here(),
+                _turn: None,
+            },
+        }
+    }
+
+    /// The answer to a command, which has so many bytes at the most.
+    pub(super) async fn read(&self, bytes: usize, command: &Cmd) -> Result<Value, StoreError> {
+        if bytes <= LONG_BYTES {
+            return self.here().ask(command).await;
+        }
+        let Turn { link, _turn } = self.read.turn().await;
+        let time = self.options.command_timeout + time_to_send(bytes);
+        link.ask_within(command, time).await
     }
 
     /// That of the runtime we are in.

@@ -45,9 +45,6 @@ const MOVES: usize = 3;
 /// Of a script without blocks and aliases.
 const FEW_ARGUMENTS: usize = 24;
 
-/// What is longer is sent over a connection of its own.
-const LONG_BYTES: usize = 256 << 10;
-
 /// Keeps streams in Redis 7, or what speaks as it does: for all nodes that know its address, and for those that come after them.
 ///
 /// All keys of one store lie in one slot of a cluster, and so on one server, which is gone to when the one that the URL names says so: a cluster
@@ -61,8 +58,6 @@ const LONG_BYTES: usize = 256 << 10;
 /// still run write it again. It is meant to be made once for a process. Its connections are opened when they are needed.
 pub struct RedisStore {
     links: Arc<Links>,
-    /// For what would hold up all that is asked behind it: one at a time, so that none is waited for in vain behind another.
-    long: (Arc<Link>, tokio::sync::Mutex<()>),
     watch: Arc<Watch>,
     memory: Memory,
     inbox: String,
@@ -84,10 +79,8 @@ impl RedisStore {
         let links = Arc::new(Links::new(address.clone(), Arc::clone(&options)));
         let [one, two] = [0, 1].map(|part: u8| RandomState::new().hash_one(part));
         let inbox = keys::inbox(&options.prefix, &format!("{one:016x}{two:016x}"));
-        let long = Link::new(address.clone(), Arc::clone(&options));
         let own = Link::new(address, options);
         Ok(Self {
-            long: (Arc::new(long), tokio::sync::Mutex::default()),
             watch: Arc::new(Watch::new(own, Arc::clone(&links), inbox.clone())),
             memory: Memory::default(),
             links,
@@ -162,32 +155,30 @@ impl RedisStore {
                 bytes,
             ),
         };
-        let (long, turn) = &self.long;
-        let (link, _turn) = match bytes > LONG_BYTES {
-            true => (Arc::clone(long), Some(turn.lock().await)),
-            false => (self.here(), None),
-        };
+        let turn = self.links.to_send(bytes).await;
         let arguments = FEW_ARGUMENTS + aliases.len() + append.blocks.len();
-        let answer = link.run(Script::Append, (arguments, bytes), |command| {
-            command.arg(4 + aliases.len());
-            command.arg(&keys.state).arg(&keys.log);
-            command.arg(&keys.aliases).arg(&keys.streams);
-            for alias in &aliases {
-                command.arg(alias);
-            }
-            command.arg(&claim.node).arg(digits(claim.epoch));
-            command.arg(append.expected).arg(millis(claim.ttl));
-            command.arg(millis(options.retention));
-            command.arg(most).arg(&claim.stream.id);
-            command.arg(append.end.map_or("", StreamEnd::as_str));
-            for beside in [&append.about, &append.request] {
-                command.arg(u8::from(beside.is_some()));
-                command.arg(beside.as_deref().unwrap_or_default());
-            }
-            for block in &append.blocks {
-                command.arg(&block[..]);
-            }
-        });
+        let answer = turn
+            .link
+            .run(Script::Append, (arguments, bytes), |command| {
+                command.arg(4 + aliases.len());
+                command.arg(&keys.state).arg(&keys.log);
+                command.arg(&keys.aliases).arg(&keys.streams);
+                for alias in &aliases {
+                    command.arg(alias);
+                }
+                command.arg(&claim.node).arg(digits(claim.epoch));
+                command.arg(append.expected).arg(millis(claim.ttl));
+                command.arg(millis(options.retention));
+                command.arg(most).arg(&claim.stream.id);
+                command.arg(append.end.map_or("", StreamEnd::as_str));
+                for beside in [&append.about, &append.request] {
+                    command.arg(u8::from(beside.is_some()));
+                    command.arg(beside.as_deref().unwrap_or_default());
+                }
+                for block in &append.blocks {
+                    command.arg(&block[..]);
+                }
+            });
         values::answer(answer.await?)
     }
 
@@ -247,14 +238,17 @@ impl RedisStore {
     }
 
     async fn request_now(&self, stream: &StreamKey) -> Result<Bytes, StoreError> {
-        let mut asked = cmd("HMGET");
-        asked.arg(keys::state(&self.options().prefix, stream));
-        asked.arg("epoch").arg("request");
-        let fields = values::array(self.here().ask(&asked).await?);
-        let [epoch, request] = fields
+        let state = keys::state(&self.options().prefix, stream);
+        let mut length = cmd("HMGET");
+        length.arg(&state).arg("epoch").arg("bytes");
+        let fields = values::array(self.here().ask(&length).await?);
+        let [epoch, bytes] = fields
             .and_then(|fields| fields.try_into().ok())
             .ok_or_else(values::unexpected)?;
         values::number(&epoch).ok_or(StoreError::Unknown)?;
+        let mut asked = cmd("HGET");
+        asked.arg(&state).arg("request");
+        let request = self.links.read(values::length(&bytes), &asked).await?;
         Ok(values::bytes(request).unwrap_or_default())
     }
 
@@ -380,7 +374,7 @@ impl StreamStore for RedisStore {
     }
 
     fn read<'a>(&'a self, stream: &'a StreamKey, from: u64) -> StoreFuture<'a, Entries> {
-        Box::pin(async move { tail::read(&self.here(), stream, from).await })
+        Box::pin(tail::read(&self.links, stream, from))
     }
 
     fn tail(&self, stream: &StreamKey, from: u64) -> StoreTail {

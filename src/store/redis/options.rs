@@ -25,7 +25,8 @@ pub struct RedisOptions {
     pub full_at_bytes: Option<u64>,
     /// How long a command may take, waiting for a connection included. Then the store is unavailable, and its connection is given up.
     /// Default 800 ms: who asks another node to stop has an answer within a second. What is long has a second more for each MiB. A relay takes a
-    /// twelfth of its claim time, where that is shorter: a connection is given up before the one who waits gives up.
+    /// twelfth of its claim time, where that is shorter: a connection is given up before the one who waits gives up. A runtime with this store waits for
+    /// one second, whatever is set here: with more than that it gives up first.
     pub command_timeout: Duration,
     /// How long opening a connection may take, with TLS and the password. Default 5 s.
     pub connect_timeout: Duration,

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use ::redis::pipe;
+use ::redis::cmd;
 use futures_util::stream;
 
 use super::{
-    connection::Link,
     keys,
     links::Links,
     values,
@@ -18,11 +17,11 @@ use crate::store::{Entries, StoreError, StoreTail, StreamKey};
 const READ_ENTRIES: usize = 512;
 
 pub(super) async fn read(
-    link: &Arc<Link>,
+    links: &Links,
     stream: &StreamKey,
     from: u64,
 ) -> Result<Entries, StoreError> {
-    let (there, mut entries) = read_some(link, stream, from.max(1)).await?;
+    let (there, mut entries) = read_some(links, stream, from.max(1)).await?;
     if !entries.blocks.is_empty() || entries.end.is_some() {
         return Ok(entries);
     }
@@ -33,7 +32,7 @@ pub(super) async fn read(
     entries.first = there + 1;
     if from > there + 1 {
         // Who is ahead of the stream gets its end, too, if there is one.
-        let (_, more) = read_some(link, stream, there + 1).await?;
+        let (_, more) = read_some(links, stream, there + 1).await?;
         entries.end = more.end.filter(|_| more.blocks.is_empty());
     }
     Ok(entries)
@@ -41,28 +40,33 @@ pub(super) async fn read(
 
 /// How many blocks there were, and some from this one on.
 async fn read_some(
-    link: &Arc<Link>,
+    links: &Links,
     stream: &StreamKey,
     from: u64,
 ) -> Result<(u64, Entries), StoreError> {
-    let prefix = &link.options().prefix;
-    let mut asked = pipe();
-    let state = asked.cmd("HMGET").arg(keys::state(prefix, stream));
-    state.arg("epoch").arg("over").arg("blocks");
-    let log = asked.cmd("XRANGE").arg(keys::log(prefix, stream));
-    // Behind the block before, where the end may be.
-    log.arg(format!("{}-1", from - 1)).arg("+");
-    log.arg("COUNT").arg(READ_ENTRIES);
-    let answers = link.ask_all(&asked).await?;
-    let [fields, log] = answers.try_into().map_err(|_| values::unexpected())?;
-    let fields = values::array(fields).and_then(|fields| fields.try_into().ok());
-    let [epoch, over, blocks] = fields.ok_or_else(values::unexpected)?;
+    let prefix = &links.options().prefix;
+    let mut asked = cmd("HMGET");
+    asked.arg(keys::state(prefix, stream));
+    asked.arg("epoch").arg("over").arg("blocks").arg("bytes");
+    let fields = values::array(links.here().ask(&asked).await?);
+    let fields = fields.and_then(|fields| fields.try_into().ok());
+    let [epoch, over, blocks, bytes] = fields.ok_or_else(values::unexpected)?;
     values::number(&epoch).ok_or(StoreError::Unknown)?;
     if values::number(&over).is_some() {
         return Err(StoreError::TooLarge);
     }
     let there = values::number(&blocks).ok_or_else(values::unexpected)?;
-    let log = values::array(log).ok_or_else(values::unexpected)?;
+    let mut asked = cmd("XRANGE");
+    asked.arg(keys::log(prefix, stream));
+    // Behind the block before, where the end may be.
+    asked.arg(format!("{}-1", from - 1)).arg("+");
+    asked.arg("COUNT").arg(READ_ENTRIES);
+    let bytes = match from <= there {
+        true => values::length(&bytes),
+        false => 0,
+    };
+    let log = values::array(links.read(bytes, &asked).await?);
+    let log = log.ok_or_else(values::unexpected)?;
     Ok((there, values::entries(log, from)?))
 }
 
@@ -118,7 +122,7 @@ impl Tail {
                 // Too far behind, or nobody watches any more.
                 self.arrivals = None;
             }
-            let entries = match read(&self.links.here(), &self.stream, self.from).await {
+            let entries = match read(&self.links, &self.stream, self.from).await {
                 Err(StoreError::Unknown) if self.was_there => return Err(StoreError::Expired),
                 entries => entries?,
             };

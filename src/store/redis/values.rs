@@ -34,6 +34,12 @@ pub(super) fn number(value: &Value) -> Option<u64> {
     }
 }
 
+/// How many bytes a stream says that it has.
+pub(super) fn length(value: &Value) -> usize {
+    let length = number(value).unwrap_or_default();
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
 pub(super) fn array(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::Array(values) => Some(values),
