@@ -381,6 +381,27 @@ async fn a_release_writes_what_was_pushed_and_lets_others_claim() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_steady_stream_is_written_at_each_tick_and_one_that_paused_when_it_goes_on() {
+    let store = store();
+    let recorder = start(&store, Begin::default());
+    recorder.claimed().await.unwrap();
+    pass(3).await;
+    let (mut now, mut ticks) = (3, Vec::new());
+    for pause in [
+        20, 20, 20, 20, 15, 5, 25, 30, 20, 45, 20, 20, 60, 7000, 20, 20,
+    ] {
+        ticks.push(20 * (now / 20 + 1));
+        recorder.push([block(ticks.len() as u64)]);
+        pass(pause).await;
+        now += pause;
+        let due = ticks.iter().filter(|tick| **tick < now).count();
+        assert_eq!(info(&store).await.blocks, due as u64, "after {now} ms");
+    }
+    let appends = store.calls("append");
+    assert!(appends <= 20, "{appends} appends");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancel_reaches_the_writer_wherever_it_is_said() {
     let store = store();
     let recorder = start(&store, Begin::default());
@@ -716,6 +737,20 @@ async fn a_claim_whose_answer_was_lost_is_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_released_is_taken_at_the_first_look() {
+    let store = store();
+    let recorder = start(&store, Begin::default());
+    recorder.push(blocks(1..=3));
+    recorder.release();
+    assert_eq!(recorder.ended().await, RecorderState::Released);
+    let elsewhere = store.other_node();
+    let (began, mut reader) = (Instant::now(), reader(&elsewhere, 4));
+    let orphan = reader.next().await;
+    assert!(matches!(&orphan, Some(Ok(Followed::Orphan { claim, .. })) if claim.epoch == 2));
+    assert!(began.elapsed() < Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_robbed_of_a_stream_because_the_store_was_away() {
     let store = store();
     let recorder = start(&store, Begin::default());
@@ -737,20 +772,6 @@ async fn nobody_is_robbed_of_a_stream_because_the_store_was_away() {
     recorder.push([block(4)]);
     recorder.end(END);
     for reader in [early, late] {
-async fn what_was_released_is_taken_at_the_first_look() {
-    let store = store();
-    let recorder = start(&store, Begin::default());
-    recorder.push(blocks(1..=3));
-    recorder.release();
-    assert_eq!(recorder.ended().await, RecorderState::Released);
-    let elsewhere = store.other_node();
-    let (began, mut reader) = (Instant::now(), reader(&elsewhere, 4));
-    let orphan = reader.next().await;
-    assert!(matches!(&orphan, Some(Ok(Followed::Orphan { claim, .. })) if claim.epoch == 2));
-    assert!(began.elapsed() < Duration::from_millis(300));
-}
-
-#[tokio::test(start_paused = true)]
         assert_eq!(reader.await.unwrap(), Ok((blocks(1..=4), END)));
     }
 }

@@ -68,10 +68,10 @@ impl Recorder {
     fn change(&self, change: impl FnOnce(&mut Log)) {
         let wakes = {
             let mut log = self.handle.shared.log();
-            let was_behind = log.is_behind();
+            let is_awake = log.is_behind() || log.is_looked_at;
             change(&mut log);
             // Else it is awake, or will be at the next tick.
-            !was_behind || log.is_urgent()
+            !is_awake || log.is_urgent()
         };
         if wakes {
             self.handle.shared.work.notify_one();

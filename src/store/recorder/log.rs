@@ -71,6 +71,8 @@ pub(super) struct Log {
     pub(super) is_doubted: bool,
     /// The store has acknowledged something.
     pub(super) is_there: bool,
+    /// The writer looks at it at the next tick anyhow, and is not to be woken for what can wait until then.
+    pub(super) is_looked_at: bool,
     missing_bytes: usize,
     held: Arc<Held>,
     /// What `held` knows of this one.
@@ -99,10 +101,11 @@ impl Log {
             is_released: false,
             is_over: false,
             is_doubted: false,
-            missing_bytes: settings.missing_bytes,
-            held: settings.held.clone(),
             // What was taken over is.
             is_there: begin.epoch > 1,
+            is_looked_at: false,
+            missing_bytes: settings.missing_bytes,
+            held: settings.held.clone(),
             told: Load::default(),
         };
         log.bound();
@@ -177,6 +180,9 @@ impl Log {
 
     fn tell(&mut self) {
         let load = self.load();
+        if load == self.told {
+            return;
+        }
         self.held.change(self.told, load);
         self.told = load;
     }
@@ -274,13 +280,13 @@ impl Log {
 
     pub(super) fn is_stored(&mut self, blocks: u64) {
         self.nothing_is_sent();
+        self.is_there = true;
         self.has(blocks);
     }
 
     /// The store has so many blocks.
     fn has(&mut self, blocks: u64) {
         self.acked = blocks;
-        self.is_there = true;
         let here = self.acked.saturating_sub(self.gone) as usize;
         let missing = self.blocks.range(here.min(self.blocks.len())..);
         self.missing = missing.map(Bytes::len).sum();

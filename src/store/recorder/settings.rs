@@ -77,7 +77,7 @@ impl RecorderSettings {
     }
 
     /// A command of so many bytes that the store has not answered by then is taken for lost.
-    fn answer_within(&self, bytes: usize) -> Duration {
+    pub(super) fn answer_within(&self, bytes: usize) -> Duration {
         self.ttl / 8 + time_to_send(bytes)
     }
 }
@@ -116,17 +116,12 @@ pub(in crate::store) async fn answered<T>(
     settings: &RecorderSettings,
     answer: StoreFuture<'_, T>,
 ) -> Result<T, StoreError> {
-    answered_to(settings, 0, answer).await
+    let answer = timeout(settings.answer_within(0), answer).await;
+    answer.unwrap_or_else(|_| Err(no_answer()))
 }
 
-/// The same of a command that has so many bytes.
-pub(super) async fn answered_to<T>(
-    settings: &RecorderSettings,
-    bytes: usize,
-    answer: StoreFuture<'_, T>,
-) -> Result<T, StoreError> {
-    let answer = timeout(settings.answer_within(bytes), answer).await;
-    answer.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
+pub(super) fn no_answer() -> StoreError {
+    StoreError::Unavailable("no answer in time".to_owned())
 }
 
 /// The bytes that all recorders of a process keep for the store.
@@ -138,7 +133,7 @@ pub struct Held {
 }
 
 /// What one recorder keeps.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) bytes: usize,
     /// Of them, those that the store does not have.
@@ -164,8 +159,10 @@ impl Held {
     /// One keeps more or less than it did.
     pub(super) fn change(&self, before: Load, after: Load) {
         let change = |all: &AtomicUsize, before: usize, after: usize| {
-            // What is added wraps around where it is less.
-            all.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+            // All recorders add here: what is the same is left alone. What is added wraps around where it is less.
+            if after != before {
+                all.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+            }
         };
         change(&self.bytes, before.bytes, after.bytes);
         change(&self.missing, before.missing, after.missing);

@@ -1,11 +1,11 @@
 //! The task of a recorder: one command after the other, and what each answer means.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
-    settings::{RecorderSettings, Waits, answered, answered_to},
+    settings::{RecorderSettings, Waits, answered, no_answer},
     shared::{RecorderState, Shared},
 };
 use crate::store::{Claim, StoreError, StreamKey, StreamStore};
@@ -23,6 +23,12 @@ pub(super) struct Writer {
     renew_at: Instant,
     /// The last append did not hold all that was missing.
     has_more: bool,
+    /// When blocks were appended last.
+    appended_at: Instant,
+    /// Blocks come with nearly each tick.
+    is_steady: bool,
+    /// When an answer is waited for no longer. It is put off for each, which costs less than one of its own.
+    patience: Pin<Box<Sleep>>,
     waits: Waits,
     /// A conflict was found, and nothing was written since: a second one waits.
     had_conflict: bool,
@@ -58,6 +64,9 @@ impl Writer {
             is_claimed: false,
             renew_at: Instant::now(),
             has_more: false,
+            appended_at: Instant::now(),
+            is_steady: false,
+            patience: Box::pin(sleep(Duration::ZERO)),
             waits: Waits::new(&settings),
             had_conflict: false,
             settings,
@@ -98,36 +107,45 @@ impl Writer {
 
     /// Waits until there is something to do. A claim is renewed by an append, of nothing if need be: that finds what the store has lost, too.
     async fn due(&mut self) -> Due {
-        let mut tick = None;
+        // The next blocks of a steady stream are looked for at the next tick, and who brings them wakes nobody.
+        let mut tick = std::mem::take(&mut self.is_steady).then(|| self.tick());
         loop {
-            let (is_behind, is_urgent) = {
-                let log = self.shared.log();
+            let is_behind = {
+                let mut log = self.shared.log();
                 if log.is_over() {
                     return Due::GiveUp;
                 }
-                if self.is_claimed && log.is_released() && !log.is_behind() {
+                let is_behind = log.is_behind();
+                if self.is_claimed && log.is_released() && !is_behind {
                     return Due::Release;
                 }
-                (log.is_behind(), log.is_urgent())
+                if !self.is_claimed {
+                    return Due::Claim;
+                }
+                if is_behind && (log.is_urgent() || self.has_more) {
+                    return Due::Append;
+                }
+                log.is_looked_at = tick.is_some();
+                is_behind
             };
-            if !self.is_claimed {
-                return Due::Claim;
-            }
-            if is_behind && (is_urgent || self.has_more) {
-                return Due::Append;
-            }
             let until = if is_behind {
                 *tick.get_or_insert_with(|| self.tick())
             } else {
-                self.renew_at
+                tick.unwrap_or(self.renew_at)
             };
-            tokio::select! {
+            let is_time = tokio::select! {
                 biased;
-                () = sleep_until(until) => return Due::Append,
-                () = self.shared.work.notified() => {}
-            }
-            if std::mem::take(&mut self.shared.log().is_doubted) {
+                () = sleep_until(until) => true,
+                () = self.shared.work.notified() => false,
+            };
+            let mut log = self.shared.log();
+            let is_doubted = std::mem::take(&mut log.is_doubted);
+            if is_doubted || is_time && (tick.is_none() || log.is_behind()) {
                 return Due::Append;
+            }
+            if is_time {
+                // Nothing came: from now on it is woken.
+                tick = None;
             }
         }
     }
@@ -180,17 +198,25 @@ impl Writer {
     /// Appends what is missing, and says whether the end was with it.
     async fn append(&mut self) -> Result<bool, StoreError> {
         let (append, is_all) = self.shared.log().take();
-        let has_end = append.end.is_some();
+        let (has_end, has_blocks) = (append.end.is_some(), !append.blocks.is_empty());
         let will_be = append.expected + append.blocks.len() as u64;
-        let bytes = append.bytes();
-        let appended = self.store.append(&self.claim, append);
-        let blocks = answered_to(&self.settings, bytes, appended).await?;
+        let until = Instant::now() + self.settings.answer_within(append.bytes());
+        self.patience.as_mut().reset(until);
+        let blocks = tokio::select! {
+            biased;
+            appended = self.store.append(&self.claim, append) => appended?,
+            () = &mut self.patience => return Err(no_answer()),
+        };
         if blocks != will_be {
             return Err(StoreError::Conflict { blocks });
         }
         self.shared.log().is_stored(blocks);
         self.has_more = !is_all;
         self.had_conflict = false;
+        if has_blocks {
+            let before = std::mem::replace(&mut self.appended_at, Instant::now());
+            self.is_steady = self.appended_at - before <= self.settings.gather * 5 / 2;
+        }
         self.succeeded();
         Ok(has_end)
     }
