@@ -38,6 +38,10 @@ const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
 /// the response: signs of life of another relay have neither.
 const LOOK_BACK: u64 = 16;
 
+/// The claim of a stream that so many had before is the last one that is given away for what the store does not say: an answer whose nodes can't read
+/// what was asked is not handed from one to the other for ever.
+const LAST_CLAIM: u64 = 16;
+
 /// How much longer than a claim holds a stream is watched that was found without a writer: a follower looks twice before it takes one.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -106,18 +110,24 @@ impl Rescuer {
     }
 
     async fn take_over(self, claim: Claim, info: StreamInfo) {
-        // Where the store fails now, the claim lapses, and readers find the stream again.
-        let Ok((before, after)) = self.before(&info).await else {
+        let before = self.before(&info).await;
+        if before.is_err() && claim.epoch < LAST_CLAIM {
+            // Where the store fails now, the claim lapses, and readers find the stream again.
             return;
-        };
+        }
+        let blocks = info.blocks;
         tracing::info!(
             id = info.stream.id,
             epoch = claim.epoch,
             "an answer is taken over"
         );
         let answer = self.shared.answers.take_over(&self.client, &claim, info);
-        match self.way(&answer, after) {
-            Ok(way) => self.go_on(answer, before, way).await,
+        let (before, way) = match before {
+            Ok((before, after)) => (before, self.way(&answer, after)),
+            Err(_) => (Before::unread(blocks), Err("what came of it can't be read")),
+        };
+        match way {
+            Ok(way) => self.go_on(answer, claim.epoch, before, way).await,
             Err(why) => {
                 let cancelled = timeout(LOOK_FOR_CANCEL, answer.cancelled()).await;
                 let event = match cancelled {
@@ -207,7 +217,7 @@ impl Rescuer {
         })
     }
 
-    async fn go_on(self, answer: Arc<Answer>, before: Before, way: Way) {
+    async fn go_on(self, answer: Arc<Answer>, epoch: u64, before: Before, way: Way) {
         let Ok(permit) = self.shared.access.begin_stream(&self.client) else {
             let why = "its client has as many streams as it may have";
             let event = ResponseEvent::Failed(lost(why).into());
@@ -228,14 +238,14 @@ impl Rescuer {
         let prompt = match answer.request().await {
             Ok(body) => Prompt::from_body(body).ok(),
             // Who finds it next looks again.
-            Err(ReadError::Unavailable) => {
+            Err(ReadError::Unavailable) if epoch < LAST_CLAIM => {
                 answer.hand_over();
                 return;
             }
             Err(_) => None,
         };
         let Some(prompt) = prompt else {
-            let event = ResponseEvent::Failed(lost("what was asked is not kept any longer").into());
+            let event = ResponseEvent::Failed(lost("what was asked can't be read").into());
             return end_lost(&answer, before, &event);
         };
         let observer = self.shared.metrics.observer(&self.client);

@@ -25,6 +25,15 @@ pub(in crate::relay) struct Before {
 }
 
 impl Before {
+    /// Of an answer with so many blocks, of which none could be read.
+    pub(in crate::relay) fn unread(blocks: u64) -> Self {
+        Self {
+            first: None,
+            last: None,
+            blocks,
+        }
+    }
+
     fn rendering(self, answer: &Answer) -> Rendering {
         let mut rendering = rendering(answer);
         rendering.go_on(self.first, self.last, self.blocks);
