@@ -97,7 +97,7 @@ impl RedisStore {
         self.links.here()
     }
 
-    fn keys(&self, stream: &StreamKey) -> Keys {
+    fn keys<'a>(&'a self, stream: &'a StreamKey) -> Keys<'a> {
         Keys::of(&self.options().prefix, stream)
     }
 
@@ -113,8 +113,8 @@ impl RedisStore {
         let options = self.options();
         let link = self.here();
         let answer = link.run(Script::Claim, (FEW_ARGUMENTS, 0), |command| {
-            command.arg(4).arg(&keys.state).arg(&keys.log);
-            command.arg(&keys.aliases).arg(&keys.streams);
+            command.arg(4).arg(keys.state).arg(keys.log);
+            command.arg(keys.aliases).arg(keys.streams);
             command.arg(node).arg(digits(epoch)).arg(millis(ttl));
             command.arg(millis(options.retention)).arg(&stream.id);
             command.arg(options.listed).arg(&self.inbox);
@@ -161,8 +161,8 @@ impl RedisStore {
             .link
             .run(Script::Append, (arguments, bytes), |command| {
                 command.arg(4 + aliases.len());
-                command.arg(&keys.state).arg(&keys.log);
-                command.arg(&keys.aliases).arg(&keys.streams);
+                command.arg(keys.state).arg(keys.log);
+                command.arg(keys.aliases).arg(keys.streams);
                 for alias in &aliases {
                     command.arg(alias);
                 }
@@ -289,8 +289,8 @@ impl RedisStore {
         let keys = self.keys(stream);
         let retention = millis(self.options().retention);
         let remove = self.tell(stream, Script::Remove, |command, inbox| {
-            command.arg(5).arg(&keys.state).arg(&keys.log);
-            command.arg(&keys.aliases).arg(&keys.streams).arg(inbox);
+            command.arg(5).arg(keys.state).arg(keys.log);
+            command.arg(keys.aliases).arg(keys.streams).arg(inbox);
             command.arg(INBOX_KEPT).arg(INBOX_ENTRIES);
             command.arg(&stream.id).arg(retention).arg(REMOVAL_TOLD);
         });
