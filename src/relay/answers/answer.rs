@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
+use smallvec::SmallVec;
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout},
@@ -192,7 +193,7 @@ impl Answer {
             return self.log.push(pieces);
         };
         if !recording.is_closed() {
-            let pieces: Vec<Piece> = pieces.collect();
+            let pieces: SmallVec<[Piece; 2]> = pieces.collect();
             recording.push(&pieces);
             self.log.push(pieces);
         }

@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
@@ -81,10 +82,12 @@ impl Writer {
             self.shared.clone(),
             Waits::new(&self.settings),
         );
+        // It is polled when it is woken, and not with each block.
+        let mut cancelled = FuturesUnordered::from_iter([cancelled]);
         tokio::select! {
             biased;
             () = self.write() => {}
-            never = cancelled => match never {},
+            Some(never) = cancelled.next() => match never {},
         }
     }
 
