@@ -147,10 +147,48 @@ async fn head_at(
     let spec = &attempt.spec;
     let provider = &spec.provider;
     phase.set(Phase::Authorize);
+    let request = authorized(url, attempt).await?;
+    let is_get = request.method == Method::GET;
+    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+    let is_conditional = is_get
+        && conditions
+            .iter()
+            .any(|name| request.headers.contains_key(name));
+    let secrets = Secrets::of(&request.headers, url);
+    if let Some(content) = &spec.content {
+        content.record_sent(&attempt.request_span, &secrets);
+    }
+    phase.set(Phase::ResponseHead);
+    let sent = match spec.socket_turn().filter(|_| !is_get) {
+        // A POST would have an answer generated.
+        None if spec.stream.is_warm_up => Err(TransportError::new(
+            TransportErrorKind::InvalidRequest,
+            "a warm-up needs a WebSocket, which this provider is not asked over",
+        )),
+        None => transport.send(&spec.origin, provider.drain, request).await,
+        Some(turn) => {
+            let sending = transport.send_over_socket(&spec.origin, provider.drain, request, &turn);
+            Box::pin(sending).await
+        }
+    };
+    let response = sent.map_err(|error| {
+        let mut error = ApiError::from(error);
+        secrets.scrub(&mut error);
+        error
+    })?;
+    if let Some(turn_state) = &spec.turn_state {
+        turn_state.observe(&response.headers);
+    }
+    Ok((response, secrets, is_conditional))
+}
+
+/// The request as it goes out: with the headers of all who have some, its body compressed, and what the provider's auth adds to that.
+async fn authorized(url: &Url, attempt: &Attempt) -> Result<TransportRequest, ApiError> {
+    let spec = &attempt.spec;
+    let provider = &spec.provider;
     let mut headers = provider.headers_for(&spec.headers, spec.accept);
     let (method, _, body) = attempt.asks();
-    let is_get = *method == Method::GET;
-    if is_get {
+    if *method == Method::GET {
         headers.remove(header::CONTENT_TYPE);
     }
     if let Some(turn_state) = &spec.turn_state {
@@ -173,14 +211,7 @@ async fn head_at(
         mut headers, body, ..
     } = auth_request;
     add_auth(&mut headers, &auth);
-    let conditions = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
-    let is_conditional = is_get && conditions.iter().any(|name| headers.contains_key(name));
-    let secrets = Secrets::of(&headers, url);
-    if let Some(content) = &spec.content {
-        content.record_sent(&attempt.request_span, &secrets);
-    }
-    phase.set(Phase::ResponseHead);
-    let request = TransportRequest {
+    Ok(TransportRequest {
         request: spec.id.to_string(),
         attempt: attempt.number,
         method: method.clone(),
@@ -189,28 +220,7 @@ async fn head_at(
         body,
         connect_timeout: provider.timeouts.connect,
         may_be_repeated: spec.retry.attempts() > 1,
-    };
-    let sent = match spec.socket_turn().filter(|_| !is_get) {
-        // A POST would have an answer generated.
-        None if spec.stream.is_warm_up => Err(TransportError::new(
-            TransportErrorKind::InvalidRequest,
-            "a warm-up needs a WebSocket, which this provider is not asked over",
-        )),
-        None => transport.send(&spec.origin, provider.drain, request).await,
-        Some(turn) => {
-            let sending = transport.send_over_socket(&spec.origin, provider.drain, request, &turn);
-            Box::pin(sending).await
-        }
-    };
-    let response = sent.map_err(|error| {
-        let mut error = ApiError::from(error);
-        secrets.scrub(&mut error);
-        error
-    })?;
-    if let Some(turn_state) = &spec.turn_state {
-        turn_state.observe(&response.headers);
-    }
-    Ok((response, secrets, is_conditional))
+    })
 }
 
 /// How often one request is sent on to another path.
