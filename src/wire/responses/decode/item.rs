@@ -283,7 +283,8 @@ struct Glued<'a> {
 
 impl<'a> Glued<'a> {
     fn take(&mut self, json: &'a str) {
-        if self.kept.len() > MAX_GLUED {
+        // What is written alike needs no tree.
+        if self.kept.len() > MAX_GLUED || self.kept.last() == Some(&json) {
             return;
         }
         let is_short = json.len() <= MAX_COMPARED_BYTES;

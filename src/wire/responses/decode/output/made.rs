@@ -39,10 +39,11 @@ impl Output {
         };
         let input = match view.is_hollow() {
             true => match self.input_of(at, is_sound) {
-                Some(input) => input,
+                Some(input) => Cow::Owned(input),
                 None => return PutRight::Doubtful(vec![raw.clone()]),
             },
-            false => view.texts[0].text.to_string(),
+            // It may be all of an event of the largest size.
+            false => Cow::Borrowed(&*view.texts[0].text),
         };
         let with_input =
             |json: &str, input: &str| with_member(json, name, &Value::from(input).to_string());
