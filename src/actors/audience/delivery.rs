@@ -31,7 +31,7 @@ pub struct Delivery {
 const LARGE_BYTES: usize = 256 * 1024;
 
 /// The counts of what is shared, and what the allocator adds.
-const ALLOCATION_BYTES: usize = 32;
+pub(super) const ALLOCATION_BYTES: usize = 32;
 
 /// Consecutive events, as they were published or put together again.
 pub(crate) struct Batch {

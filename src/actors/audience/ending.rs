@@ -72,6 +72,9 @@ impl Audience {
         }
         self.trim();
         self.log.let_chunks_go();
+        // It is kept for those who come late, and what is for its time alone would be kept with it.
+        self.preamble = Vec::new();
+        self.subscriptions.shrink_to_fit();
     }
 
     /// Keeps what the answer has cost so far, for an end that says nothing of it.

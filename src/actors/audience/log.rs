@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use smallvec::SmallVec;
 
-use super::delivery::{Batch, Delivery};
+use super::delivery::{ALLOCATION_BYTES, Batch, Delivery};
 use crate::{actors::RequestId, protocol::ResponseEvent, wire::blocks::Blocks};
 
 /// The newest events of a request, for those who come late or lag behind.
@@ -46,11 +46,11 @@ impl EventLog {
         self.bytes
     }
 
-    /// The same with what each batch is besides: of a slow stream as much as half of it again.
+    /// The same with what each batch is besides, and with what holds the text of each event: of a slow stream as much as half of it again.
     pub(crate) fn held_bytes(&self) -> usize {
         let places = self.batches.capacity() * size_of::<Arc<Batch>>();
         let batches = self.batches.iter().map(|batch| batch.held_bytes());
-        places + batches.sum::<usize>()
+        places + batches.sum::<usize>() + self.events * ALLOCATION_BYTES
     }
 
     pub(crate) fn push(

@@ -143,7 +143,8 @@ impl Request {
         let texts = [self.spec.url.as_str().len(), self.spec.model.len()];
         let spec = size_of::<RequestSpec>() + texts.into_iter().chain(headers).sum::<usize>();
         let held = spec + self.attempts.bytes() + audience.bytes();
-        held + size_of::<Self>() + size_of::<Audience>()
+        // The map of requests has up to twice the places that are taken.
+        held + 2 * size_of::<Self>() + size_of::<Audience>()
     }
 
     /// How it is doing, as far as is known here.
