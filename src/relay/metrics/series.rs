@@ -1,11 +1,12 @@
 //! What is counted, and its text. Each value is counted at once, and none is kept: nobody may ever ask for the text.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
 };
 
+use foldhash::fast::RandomState;
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     atomics::AtomicU64,
@@ -15,7 +16,14 @@ use metrics::{
 pub(super) struct AllSeries {
     /// Those of histograms; one that is not among them is not counted.
     bounds: Vec<(&'static str, &'static [f64])>,
-    known: Mutex<BTreeMap<String, Family>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    families: BTreeMap<String, Family>,
+    /// The same series, without a text of their labels: each request looks for a dozen.
+    by_key: HashMap<Key, Series, RandomState>,
 }
 
 /// Those of one name.
@@ -51,34 +59,36 @@ impl AllSeries {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Family>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn describe(&self, name: &KeyName, help: &str) {
-        let mut known = self.known();
-        known.entry(name.as_str().to_owned()).or_default().help = help.to_owned();
+        let families = &mut self.known().families;
+        families.entry(name.as_str().to_owned()).or_default().help = help.to_owned();
     }
 
     /// That with these labels.
     fn get(&self, key: &Key, new: impl FnOnce() -> Series) -> Series {
+        let mut known = self.known();
+        if let Some(series) = known.by_key.get(key) {
+            return series.clone();
+        }
         let labels: Vec<_> = key
             .labels()
             .map(|label| as_text(label.key(), label.value()))
             .collect();
-        let labels = labels.join(",");
-        let mut known = self.known();
-        let family = match known.get_mut(key.name()) {
-            Some(family) => family,
-            None => known.entry(key.name().to_owned()).or_default(),
-        };
-        family.series.entry(labels).or_insert_with(new).clone()
+        let family = known.families.entry(key.name().to_owned()).or_default();
+        let series = family.series.entry(labels.join(","));
+        let series = series.or_insert_with(new).clone();
+        known.by_key.insert(key.clone(), series.clone());
+        series
     }
 
     /// All of it, as Prometheus reads it.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for (name, family) in &*self.known() {
+        for (name, family) in &self.known().families {
             let Some(kind) = family.series.values().next().map(Series::kind) else {
                 continue;
             };
