@@ -134,7 +134,8 @@ impl Handler<StartAttempt> for Worker {
                 self.streams.push(stream.downgrade());
             }
             Orders::Question(aborted) => {
-                let question = question::run(attempt, lease, transport, load);
+                // It is large, and moved several times on its way into the arbiter.
+                let question = Box::pin(question::run(attempt, lease, transport, load));
                 actix_rt::spawn(Abortable::new(question, aborted));
             }
         }
