@@ -1,6 +1,7 @@
 //! One line for each request, when the last byte of its answer is out: what was asked for and how it went, and nothing of what it said.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,6 +21,10 @@ use tracing::info;
 
 use super::{access::Client, answers::Answer, drain::Running, metrics, shared::Shared};
 use crate::wire::Wire;
+
+/// What logs and metrics call a route, by whichever of its paths it is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Named(pub(super) &'static str);
 
 /// What a handler tells of a request.
 #[derive(Clone, Default)]
@@ -53,7 +58,10 @@ pub(super) async fn log(
         status,
         bytes: 0,
         method: request.method().clone(),
-        route: request.match_pattern().unwrap_or_default(),
+        route: request.app_data::<Named>().map_or_else(
+            || request.match_pattern().unwrap_or_default().into(),
+            |Named(name)| (*name).into(),
+        ),
         told: extensions.remove::<Told>().unwrap_or_default(),
         client: extensions.get::<Client>().cloned(),
         shared: request.app_data::<Data<Shared>>().cloned(),
@@ -71,7 +79,7 @@ struct Line {
     status: u16,
     bytes: u64,
     method: Method,
-    route: String,
+    route: Cow<'static, str>,
     told: Told,
     client: Option<Client>,
     shared: Option<Data<Shared>>,
@@ -95,7 +103,7 @@ impl Drop for Line {
         info!(
             target: "actix_responses::relay::access",
             method = %self.method,
-            route = self.route,
+            route = &*self.route,
             status = self.status,
             wire = wire.map(metrics::name),
             model = model.as_deref().map(metrics::shortened),

@@ -21,16 +21,20 @@ macro_rules! paths {
     };
 }
 
-/// One of them: what it does by method, and what else is told.
+/// One of them: what it does by method, and what else is told. Each path is a resource of its own: of several in one actix-web makes
+/// regular expressions, which every request would be matched with.
 macro_rules! route {
     ($app:expr, $paths:expr, $allow:literal, $($route:expr),+) => {
-        $app.service(
-            resource($paths)
-                $(.route($route))+
-                .default_service(to(|request: HttpRequest| async move { others(&request, $allow) }))
-                .wrap(from_fn(gate::gate))
-                .wrap(from_fn(access_log::log)),
-        )
+        for path in $paths {
+            $app.service(
+                resource(path)
+                    .app_data(access_log::Named($paths[0]))
+                    $(.route($route))+
+                    .default_service(to(|request: HttpRequest| async move { others(&request, $allow) }))
+                    .wrap(from_fn(gate::gate))
+                    .wrap(from_fn(access_log::log)),
+            );
+        }
     };
 }
 
