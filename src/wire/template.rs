@@ -91,6 +91,27 @@ pub(super) struct Repeated<'a, T> {
     pub(super) bytes: usize,
 }
 
+/// Where a short text is checked. It begins where a word of the machine does, and zeros fill its last ones, so that plain text is judged
+/// by words and not by bytes.
+#[derive(Default)]
+#[repr(align(16))]
+pub(super) struct Words([u8; 32]);
+
+impl Words {
+    /// The text that these bytes are.
+    #[inline(always)] // As `Template::read`.
+    fn text<'a>(&'a mut self, bytes: &'a [u8]) -> Option<&'a str> {
+        let length = bytes.len();
+        if length > self.0.len() {
+            return std::str::from_utf8(bytes).ok();
+        }
+        self.0 = Default::default();
+        self.0[..length].copy_from_slice(bytes);
+        let filled = std::str::from_utf8(&self.0[..length.next_multiple_of(16)]);
+        filled.ok()?.get(..length)
+    }
+}
+
 /// What the holes hold.
 #[derive(Clone, Copy)]
 struct Filling<'a> {
@@ -114,7 +135,12 @@ impl<T: Default> Template<T> {
 
     /// Reads `bytes`, if they repeat the template.
     #[inline(always)] // Called for every delta, which costs 6 % more instructions with it as a call.
-    pub(super) fn read<'a>(&'a mut self, bytes: &'a [u8], form: Form) -> Option<Repeated<'a, T>> {
+    pub(super) fn read<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+        form: Form,
+        words: &'a mut Words,
+    ) -> Option<Repeated<'a, T>> {
         self.is_current = false;
         let filling = self.compare(bytes, form)?;
         let is_it = match form {
@@ -122,7 +148,7 @@ impl<T: Default> Template<T> {
             Form::Data => filling.end == bytes.len(),
         };
         is_it.then_some(())?;
-        let mut text = std::str::from_utf8(filling.inside).ok()?;
+        let mut text = words.text(filling.inside)?;
         if filling.has_escapes {
             self.unescaped.clear();
             unescape(text, &mut self.unescaped).then_some(())?;

@@ -45,7 +45,7 @@ use crate::{
         pieces::is_done,
         quirks::Quirks,
         server_error::ServerError,
-        template::{Form, Template},
+        template::{Form, Template, Words},
         unread::{Kind, Lost, Unread},
     },
 };
@@ -72,6 +72,7 @@ pub(crate) struct ChatDialect {
     /// What the server said of a failure that its `finish_reason` names.
     failure: Option<ServerError>,
     template: Template<Target>,
+    words: Words,
 }
 
 /// Where the text of chunks that repeat one another goes.
@@ -186,7 +187,7 @@ impl ChatDialect {
     /// goes on as it was.
     #[inline]
     fn repeat(&mut self, bytes: &[u8], form: Form, out: &mut Vec<ResponseEvent>) -> Option<usize> {
-        let repeated = self.template.read(bytes, form)?;
+        let repeated = self.template.read(bytes, form, &mut self.words)?;
         let text = repeated.text;
         // Where this text is empty, another field may count in its place. What has no room ends the stream.
         let is_text = !text.is_empty() && self.numbers.size.has_room_for(text.len());

@@ -31,7 +31,7 @@ use crate::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
         pieces::is_done,
-        template::{Form, Template},
+        template::{Form, Template, Words},
         unread::Unread,
     },
 };
@@ -64,6 +64,7 @@ pub(crate) struct ResponsesDialect {
     /// What the last delta ended with, if that is half a character.
     half: Option<Half>,
     template: Template<Target>,
+    words: Words,
     /// What has repeated the template since it was counted last.
     streamed: Streamed,
     max_input_bytes: usize,
@@ -187,6 +188,7 @@ impl ResponsesDialect {
             part: None,
             half: None,
             template: Template::new(limits.sse),
+            words: Words::default(),
             streamed: Streamed::default(),
             max_input_bytes: limits.max_answer_bytes,
             first_response: FirstResponse::default(),
@@ -212,7 +214,7 @@ impl ResponsesDialect {
     /// Reads a delta that repeats the template, and gives how many bytes it takes.
     #[inline(always)] // As `Template::read`.
     fn repeat(&mut self, bytes: &[u8], form: Form, out: &mut Vec<ResponseEvent>) -> Option<usize> {
-        let repeated = self.template.read(bytes, form)?;
+        let repeated = self.template.read(bytes, form, &mut self.words)?;
         let text = repeated.text;
         let Target { kind, address, .. } = repeated.target;
         self.streamed.note(text);
