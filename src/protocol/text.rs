@@ -19,6 +19,14 @@ impl Text {
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
+
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
+    pub(crate) fn push_str(&mut self, more: &str) {
+        self.0.push_str(more);
+    }
 }
 
 impl Deref for Text {

@@ -320,7 +320,10 @@ impl Pump {
             return self.ask_in_one_piece(target, question, leaving).await;
         }
         let runtime = self.runtime.clone();
-        let submitted = runtime.submit(question.request.with_blocks().with_live_only());
+        let mut request = question.request.with_blocks().with_live_only();
+        // Who writes the answer anew writes each piece of it.
+        request.joined_deltas = self.rendering.is_as_it_came();
+        let submitted = runtime.submit(request);
         let mut stream = tokio::select! {
             stream = submitted => match stream {
                 Ok(stream) => stream,

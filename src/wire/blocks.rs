@@ -118,6 +118,8 @@ pub(crate) struct BlockReader {
     splitter: BlockSplitter,
     limits: SseLimits,
     attempt: u32,
+    /// Whether deltas that are read together are one event.
+    joins: bool,
     blocks: Blocks,
     /// How many bytes they have.
     bytes: usize,
@@ -148,11 +150,18 @@ impl BlockReader {
             splitter: BlockSplitter::new(most),
             limits,
             attempt,
+            joins: false,
             blocks: Blocks::default(),
             bytes: 0,
             read: 0,
             has_begun: false,
         }
+    }
+
+    /// Sets whether deltas of one text that are read together are one event.
+    pub(crate) fn joining(mut self, joins: bool) -> Self {
+        self.joins = joins;
+        self
     }
 
     /// As [`StreamDecoder::feed`].
@@ -173,10 +182,7 @@ impl BlockReader {
                     self.push(chunk.slice(run), mem::take(&mut blocks));
                     run = at..at;
                 }
-                let mut given = out.len();
-                at += decoder.feed_blocks(&chunk[at..], out, |end, events| {
-                    let event = events - usize::from(events > given);
-                    given = events;
+                at += decoder.feed_blocks(&chunk[at..], self.joins, out, |end, event| {
                     if blocks.len() == 1 {
                         // Those that follow are about as long.
                         let more = (chunk.len() - run.end) / (run.end - run.start).max(MIN_BLOCK);

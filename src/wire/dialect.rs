@@ -1,6 +1,9 @@
 //! What a dialect is to those who read its streams.
 
-use super::answer::{Answer, Terminal};
+use super::{
+    answer::{Answer, Terminal},
+    joining::join_last,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -78,6 +81,14 @@ pub(crate) trait Dialect {
     /// [`on_event`](Self::on_event) would have read with the same effects, and nothing that the SSE decoder has to know. Gives
     /// how many bytes it took.
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize>;
+
+    /// The same behind a block that gave the last event of `out`, which takes the text where it can. Says whether it did.
+    fn join_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<(usize, bool)> {
+        let before = out.len();
+        let taken = self.read_block(bytes, out)?;
+        let is_joined = out.len() == before + 1 && join_last(out);
+        Some((taken, is_joined))
+    }
 
     /// Takes note of the whole block of the event that was read last.
     fn note_block(&mut self, block: &[u8]);

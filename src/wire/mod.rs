@@ -13,6 +13,7 @@ mod encode;
 mod encoding;
 #[cfg(test)]
 pub(crate) mod equivalence;
+mod joining;
 mod limits;
 mod pieces;
 mod quirks;

@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Dialect, Step, Terminal, TextPlace,
+    joining::expect_more,
     pieces::{Piece, is_done, pieces},
     strays::{Strays, is_cut_field},
 };
@@ -108,12 +109,13 @@ impl SseStream {
         self.sse.is_between_events() && self.strays.is_empty()
     }
 
-    /// Reads the blocks off the front of the next bytes that the dialect reads at sight, and says where each ends and how many events
-    /// there are then. Returns how many bytes that is; none where the next byte may begin no block.
+    /// Reads the blocks off the front of the next bytes that the dialect reads at sight, and says where each ends and with which event it
+    /// goes. Returns how many bytes that is; none where the next byte may begin no block.
     pub(super) fn read_blocks<D: Dialect>(
         &mut self,
         dialect: &mut D,
         bytes: &[u8],
+        joins: bool,
         out: &mut Vec<ResponseEvent>,
         mut on_block: impl FnMut(usize, usize),
     ) -> usize {
@@ -121,12 +123,25 @@ impl SseStream {
         if self.progress.state == State::Ended || !self.is_between_events() {
             return at;
         }
-        while at < bytes.len()
-            && let Some(taken) = dialect.read_block(&bytes[at..], out)
-        {
+        // Whether the block before gave the last event.
+        let mut gave = false;
+        while at < bytes.len() {
+            let (before, rest) = (out.len(), &bytes[at..]);
+            let read = match joins && gave {
+                true => dialect.join_block(rest, out),
+                false => dialect.read_block(rest, out).map(|taken| (taken, false)),
+            };
+            let Some((taken, is_joined)) = read else {
+                break;
+            };
             self.progress.count_block();
             at += taken;
-            on_block(at, out.len());
+            gave = is_joined || out.len() > before;
+            on_block(at, out.len() - usize::from(gave));
+            if joins && gave && !is_joined {
+                // Those that follow are about as long, and their text is no longer than they are.
+                expect_more(out, (bytes.len() - at) / taken.max(1));
+            }
         }
         at
     }

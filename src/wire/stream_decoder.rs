@@ -79,19 +79,23 @@ impl StreamDecoder {
     }
 
     /// Decodes whole blocks off the front of the next bytes, as many as repeat the one before but for their text, which most do, and
-    /// says where each ends and how many events there are then. Returns how many bytes that is.
+    /// says where each ends and with which event it goes: the one that it gave, or the next. With `joins` that of the block before takes
+    /// its text where both go to the same. Returns how many bytes that is.
     pub(crate) fn feed_blocks(
         &mut self,
         bytes: &[u8],
+        joins: bool,
         out: &mut Vec<ResponseEvent>,
         on_block: impl FnMut(usize, usize),
     ) -> usize {
         let stream = &mut self.stream;
         match &mut self.dialect {
             AnyDialect::Responses(dialect) => {
-                stream.read_blocks(&mut **dialect, bytes, out, on_block)
+                stream.read_blocks(&mut **dialect, bytes, joins, out, on_block)
             }
-            AnyDialect::Chat(dialect) => stream.read_blocks(&mut **dialect, bytes, out, on_block),
+            AnyDialect::Chat(dialect) => {
+                stream.read_blocks(&mut **dialect, bytes, joins, out, on_block)
+            }
         }
     }
 

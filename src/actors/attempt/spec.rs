@@ -146,6 +146,8 @@ pub(crate) struct StreamOptions {
     pub(crate) when_deserted: WhenDeserted,
     /// Whether what is delivered carries the blocks it was read from.
     pub(crate) has_blocks: bool,
+    /// Whether deltas that were read together are one event.
+    pub(crate) joins_deltas: bool,
     /// The response runs on without its stream (`background`), so that another attempt would be another response.
     pub(crate) is_background: bool,
     /// Nothing is to be generated, which only a WebSocket can be told.

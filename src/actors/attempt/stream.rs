@@ -113,7 +113,8 @@ impl StreamActor {
         let has_blocks = spec.stream.has_blocks || lease.audience().is_recorded();
         let blocks = has_blocks.then(|| {
             let limits = spec.stream.limits.sse;
-            Box::new(BlockReader::new(limits, began_with))
+            let reader = BlockReader::new(limits, began_with);
+            Box::new(reader.joining(spec.stream.joins_deltas))
         });
         let phase = Rc::new(Cell::new(Phase::Authorize));
         let timeouts = &spec.provider.timeouts;

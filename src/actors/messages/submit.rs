@@ -52,6 +52,8 @@ pub struct SubmitRequest {
     pub observer: Option<Arc<dyn Observer>>,
     /// Whether deliveries carry the blocks that their events were read from: [`Delivery::blocks`](crate::actors::Delivery::blocks).
     pub blocks: bool,
+    /// Whether deltas that were read together come as one: see [`with_joined_deltas`](Self::with_joined_deltas).
+    pub joined_deltas: bool,
     /// Whether nobody subscribes later: then what all have taken is kept no longer, but for the newest delivery.
     pub live_only: bool,
     /// Whether nothing is to be generated yet: the server gets ready for this conversation, and the same prompt without this, or one that
@@ -86,6 +88,7 @@ impl SubmitRequest {
             label: None,
             observer: None,
             blocks: false,
+            joined_deltas: false,
             live_only: false,
             warm_up: false,
             span: Span::current(),
@@ -177,6 +180,16 @@ impl SubmitRequest {
     #[must_use]
     pub fn with_blocks(mut self) -> Self {
         self.blocks = true;
+        self
+    }
+
+    /// Gives deltas that go to the same text and were read together as one event, with the text of all of them: for who passes on the
+    /// [`blocks`](Self::with_blocks), and looks at other events alone. How many are one is chance.
+    ///
+    /// Of no effect without blocks, nor on a stream that is stored: the events of that keep their numbers.
+    #[must_use]
+    pub fn with_joined_deltas(mut self) -> Self {
+        self.joined_deltas = true;
         self
     }
 

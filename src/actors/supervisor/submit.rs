@@ -164,6 +164,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             label,
             observer,
             blocks,
+            joined_deltas,
             warm_up,
             span: caller,
             thread,
@@ -205,6 +206,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             limits: self.config.limits,
             when_deserted,
             has_blocks: blocks,
+            joins_deltas: joined_deltas && spec.stored.is_none(),
             is_background,
             is_warm_up: warm_up,
         };

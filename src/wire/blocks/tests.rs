@@ -3,14 +3,24 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::{StreamLimits, Wire};
+use crate::wire::{
+    StreamLimits, Wire,
+    joining::{delta_of, join_last},
+};
 
 type Read = (Vec<(String, usize)>, Vec<ResponseEvent>, Option<Terminal>);
 
 /// The blocks of chunks, the events, and the end.
 fn read_with(wire: Wire, limits: StreamLimits, chunks: &[Bytes]) -> (Blocks, Read) {
-    let mut decoder = StreamDecoder::new(wire, limits);
-    let mut reader = BlockReader::new(limits.sse, 1);
+    let reader = BlockReader::new(limits.sse, 1);
+    read_by(reader, StreamDecoder::new(wire, limits), chunks)
+}
+
+fn read_by(
+    mut reader: BlockReader,
+    mut decoder: StreamDecoder,
+    chunks: &[Bytes],
+) -> (Blocks, Read) {
     let mut events = Vec::new();
     let end = chunks
         .iter()
@@ -211,6 +221,52 @@ fn a_block_and_what_waits_for_an_event_have_limits() {
     }
 }
 
+fn texts_of(blocks: &[(String, usize)]) -> Vec<String> {
+    blocks.iter().map(|(text, _)| text.clone()).collect()
+}
+
+/// All neighbours that may be one are one.
+fn all_joined(events: Vec<ResponseEvent>) -> Vec<ResponseEvent> {
+    let mut joined = Vec::new();
+    for event in events {
+        joined.push(event);
+        join_last(&mut joined);
+    }
+    joined
+}
+
+#[test]
+fn deltas_that_were_read_together_are_one_event_where_that_is_asked_for() {
+    let chat = |text: &str| {
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
+    let said = |deltas: &dyn Fn(&str) -> String| ["a", "b", "\u{e9}\\n", "c"].map(deltas).concat();
+    for (wire, first, stream) in [
+        (Wire::Responses, CREATED, said(&delta)),
+        (Wire::Chat, "", said(&chat)),
+    ] {
+        let chunks =
+            [&[first, &stream].concat()[..], &stream].map(|text| Bytes::from(text.to_owned()));
+        let limits = StreamLimits::default();
+        let reader = BlockReader::new(limits.sse, 1).joining(true);
+        let (_, (blocks, mut events, _)) =
+            read_by(reader, StreamDecoder::new(wire, limits), &chunks);
+        assert_eq!(
+            texts_of(&blocks).concat(),
+            [first, &stream, &stream].concat()
+        );
+        let texts = events.iter_mut().filter_map(delta_of);
+        // The first is read by the parser.
+        let texts: Vec<_> = texts.map(|text| text.to_string()).collect();
+        assert_eq!(texts[..3], ["a", "b\u{e9}\nc", "ab\u{e9}\nc"]);
+        let with: Vec<_> = blocks.iter().map(|(_, event)| *event).collect();
+        let start = with.len() - 8;
+        let first = with[start];
+        let behind = [0, 1, 1, 1, 2, 2, 2, 2].map(|more| first + more);
+        assert_eq!(with[start..], behind);
+    }
+}
+
 /// A block, and what is given of it.
 fn piece() -> impl Strategy<Value = (String, Option<String>)> {
     let kept = |block: String| (block.clone(), Some(block));
@@ -255,9 +311,16 @@ proptest! {
         }
         let limits = StreamLimits::default();
         let (_, (blocks, events, end)) = read_with(Wire::Responses, limits, &chunks);
+        let joining = BlockReader::new(limits.sse, 1).joining(true);
+        let (_, (joined_blocks, joined_events, joined_end)) =
+            read_by(joining, StreamDecoder::new(Wire::Responses, limits), &chunks);
+        let joined_texts = joined_blocks.iter().map(|(text, _)| text.clone());
+        prop_assert_eq!(joined_texts.collect::<Vec<_>>(), texts_of(&blocks));
+        prop_assert_eq!(all_joined(joined_events), all_joined(events.clone()));
+        prop_assert!(joined_blocks.is_sorted_by_key(|(_, event)| *event));
+        prop_assert_eq!(format!("{joined_end:?}"), format!("{end:?}"));
         let (_, (whole_blocks, whole_events, whole_end)) = read_with(Wire::Responses, limits, std::slice::from_ref(&stream));
-        let texts: Vec<_> = blocks.iter().map(|(text, _)| text.clone()).collect();
-        prop_assert_eq!(&texts, &expected);
+        prop_assert_eq!(&texts_of(&blocks), &expected);
         prop_assert_eq!(&blocks, &whole_blocks);
         prop_assert_eq!(&events, &whole_events);
         prop_assert_eq!(format!("{end:?}"), format!("{whole_end:?}"));

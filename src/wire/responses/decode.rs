@@ -1,10 +1,10 @@
 //! SSE events of the Responses API to response events.
 
 use crate::json::tree::tree;
-use std::{borrow::Cow, iter, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use self::{
-    delta::{Address, DeltaKind, Streamed, Target},
+    delta::{Address, DeltaKind, Repeats, Streamed, Target},
     ending::Ending,
     error_words::{is_error_name, is_error_type, reported_in},
     item::{input_text, member, part_text},
@@ -30,6 +30,7 @@ use crate::{
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
         answer::Answer,
+        joining::delta_of,
         pieces::is_done,
         template::{Form, Template, Words},
         unread::Unread,
@@ -99,6 +100,22 @@ impl Dialect for ResponsesDialect {
     #[inline]
     fn read_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<usize> {
         self.repeat(bytes, Form::Block, out)
+    }
+
+    #[inline]
+    fn join_block(&mut self, bytes: &[u8], out: &mut Vec<ResponseEvent>) -> Option<(usize, bool)> {
+        let mut is_joined = false;
+        let taken = self.repeat_with(bytes, Form::Block, |event| {
+            // What repeats the template goes where the event before went.
+            match out.last_mut().and_then(delta_of) {
+                Some(delta) => {
+                    delta.push_str(event.text);
+                    is_joined = true;
+                }
+                None => event.push_to(out),
+            }
+        })?;
+        Some((taken, is_joined))
     }
 
     fn note_block(&mut self, block: &[u8]) {
@@ -214,6 +231,16 @@ impl ResponsesDialect {
     /// Reads a delta that repeats the template, and gives how many bytes it takes.
     #[inline(always)] // As `Template::read`.
     fn repeat(&mut self, bytes: &[u8], form: Form, out: &mut Vec<ResponseEvent>) -> Option<usize> {
+        self.repeat_with(bytes, form, |event| event.push_to(out))
+    }
+
+    #[inline(always)]
+    fn repeat_with(
+        &mut self,
+        bytes: &[u8],
+        form: Form,
+        take: impl FnOnce(Repeats<'_>),
+    ) -> Option<usize> {
         let repeated = self.template.read(bytes, form, &mut self.words)?;
         let text = repeated.text;
         let Target { kind, address, .. } = repeated.target;
@@ -223,13 +250,11 @@ impl ResponsesDialect {
         {
             self.streamed.input.push_str(text);
         }
-        match kind {
-            // Made in its place: there is room for it before there is an event.
-            DeltaKind::OutputText => out.extend(iter::once_with(|| {
-                DeltaKind::OutputText.event(Text::from(text), address, None)
-            })),
-            kind => out.push(kind.event(Text::from(text), address, None)),
-        }
+        take(Repeats {
+            text,
+            kind: *kind,
+            address,
+        });
         let (number, bytes) = (repeated.sequence_number, repeated.bytes);
         self.note_sequence_number(number);
         Some(bytes)

@@ -1,5 +1,7 @@
 //! The events that carry a text: a piece of it, or the whole.
 
+use std::iter;
+
 use crate::{
     protocol::{
         Id, RawJson, ReasoningDelta, ResponseEvent, Text, TextDelta, ToolCallInput,
@@ -35,6 +37,32 @@ pub(super) struct Target {
     pub(super) address: Address,
     /// Of the output, if it is known.
     pub(super) part: Option<usize>,
+}
+
+/// A delta that repeats the one before but for its text.
+pub(super) struct Repeats<'a> {
+    pub(super) text: &'a str,
+    pub(super) kind: DeltaKind,
+    pub(super) address: &'a Address,
+}
+
+impl Repeats<'_> {
+    /// Adds its event.
+    #[inline(always)] // As `Template::read`.
+    pub(super) fn push_to(self, out: &mut Vec<ResponseEvent>) {
+        let Self {
+            text,
+            kind,
+            address,
+        } = self;
+        match kind {
+            // Made in its place: there is room for it before there is an event.
+            DeltaKind::OutputText => out.extend(iter::once_with(|| {
+                DeltaKind::OutputText.event(Text::from(text), address, None)
+            })),
+            kind => out.push(kind.event(Text::from(text), address, None)),
+        }
+    }
 }
 
 /// What has been streamed of a text.
