@@ -36,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A writer brings an id that its client was told to the store a moment later. So long it is looked for once more, before it is unknown.
 const A_MOMENT: Duration = Duration::from_millis(60);
 
+/// How long what comes of an answer is gathered for a store that nodes share. An append costs half as much as it does to relay a block, whatever it
+/// holds; and a reader at another node is to see a block within 50 ms, with some 10 ms of those for the way.
+const GATHER: Duration = Duration::from_millis(30);
+
 /// Where answers are kept, and who this node is there.
 pub(super) struct Storage {
     pub(super) store: Arc<dyn StreamStore>,
@@ -60,7 +64,9 @@ impl Storage {
             store,
             node: format!("{name}-{}", random_digits()),
             // A reader that waits for one that is gone waits a quarter longer.
-            settings: RecorderSettings::default().with_ttl(config.claim_time() * 4 / 5),
+            settings: RecorderSettings::default()
+                .with_gather(GATHER)
+                .with_ttl(config.claim_time() * 4 / 5),
             writing: AtomicUsize::new(0),
             written: Notify::new(),
         }
