@@ -12,7 +12,7 @@ use actix_responses::{
     loopback::{Loopback, LoopbackOptions, Reply, Script},
     provider::Provider,
     relay::{Relay, RelayConfig, RouteTable, Serving, serve},
-    store::{StoreLimits, StreamEnd, StreamStore as _},
+    store::{Append, StoreLimits, StreamEnd, StreamKey, StreamStore as _},
     testing::FaultyStore,
 };
 use http::StatusCode;
@@ -308,21 +308,24 @@ async fn what_the_server_does_not_know_any_more_is_lost_and_says_so() {
 
 #[actix_rt::test]
 async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
-    let signs = "data: {\"type\":\"keepalive\"}\n\n".repeat(2);
-    let begun = signs.clone() + &said(0, "response.created") + &deltas(1..4) + &signs;
+    let signs = |count| "data: {\"type\":\"keepalive\"}\n\n".repeat(count);
     let rest = deltas(4..6) + &said(6, "response.completed");
-    for (goes_on, rest) in [
-        (true, Reply::sse(rest)),
-        (false, Reply::error(StatusCode::NOT_FOUND)),
+    for (goes_on, behind, rest) in [
+        (true, 2, Reply::sse(rest.clone())),
+        // The last event is not among the blocks that are looked at first.
+        (true, 20, Reply::sse(rest)),
+        (false, 2, Reply::error(StatusCode::NOT_FOUND)),
     ] {
+        let begun = signs(2) + &said(0, "response.created") + &deltas(1..4) + &signs(behind);
+        let count = 6 + behind;
         let script = Script::new([
-            Reply::sse(begun.clone()).stall_after_events(8),
+            Reply::sse(begun).stall_after_events(count),
             rest.with_path("/responses/resp_1"),
         ]);
         let nodes = Nodes::before(LoopbackOptions::default().with_script(script));
         let (first, second) = (nodes.node(), nodes.node());
         let (_client, id, _) = first.ask(in_background(), "", 600).await;
-        while nodes.store.find("anonymous", &id).await.unwrap().blocks < 8 {
+        while nodes.store.find("anonymous", &id).await.unwrap().blocks < count as u64 {
             sleep(Duration::from_millis(10)).await;
         }
         first.store.set_down(true);
@@ -341,6 +344,34 @@ async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
         let queries = nodes.queries();
         assert!(queries.iter().any(|it| it.contains("starting_after=3")));
     }
+}
+
+#[actix_rt::test]
+async fn without_what_was_asked_an_answer_does_not_go_on() {
+    let nodes = Nodes::slow();
+    let (first, second) = (nodes.node(), nodes.node());
+    let (_client, id, _) = first.ask(in_background(), "", 600).await;
+    sleep(Duration::from_millis(200)).await;
+    let info = nodes.store.find("anonymous", &id).await.unwrap();
+    let begun = nodes.store.read(&info.stream, 1).await.unwrap();
+    // The same answer of a node that is gone, and what was asked is gone, too.
+    let stream = StreamKey {
+        id: format!("{id}1"),
+        ..info.stream
+    };
+    let claim = nodes.store.claim(&stream, "gone", 1, CLAIM_TIME).await;
+    let append = Append {
+        blocks: begun.blocks,
+        about: Some(info.about),
+        ..Append::default()
+    };
+    nodes.store.append(&claim.unwrap(), append).await.unwrap();
+    let blocks = second.rest(&stream.id, None).await.unwrap();
+    assert_ended_by(&blocks, "node_lost");
+    let last = data(blocks.last().unwrap());
+    let message = last["response"]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("what was asked"), "{message}");
+    assert_eq!(nodes.resumed(), 0);
 }
 
 #[actix_rt::test]
