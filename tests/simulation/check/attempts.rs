@@ -167,18 +167,19 @@ impl View<'_> {
         }
         let others = &self.record.requests[self.plan.requests.len()..];
         for spared_at in &self.put_off().collect::<Vec<_>>() {
+            // A timer is late by as much as that, and what is found down meanwhile counts.
+            let by = *spared_at + SOON;
             let found_down =
                 others
                     .iter()
                     .flat_map(|other| &other.notices)
                     .filter(|(at, notice)| {
-                        at <= spared_at
-                            && matches!(notice, Notice::Failed { kind, .. } if is_down(*kind))
+                        *at <= by && matches!(notice, Notice::Failed { kind, .. } if is_down(*kind))
                     });
             let is_open = found_down.count() >= self.plan.breaker.failures as usize;
             let holds = others.iter().any(|other| {
                 let under_way = |attempt: &AttemptRecord| {
-                    attempt.sent_at <= *spared_at
+                    attempt.sent_at <= by
                         && attempt.closed_at.is_none_or(|closed| closed >= *spared_at)
                 };
                 let is_recent = |(at, notice): &(Duration, Notice)| {
@@ -190,7 +191,7 @@ impl View<'_> {
                         (_, true) => DRAIN,
                         _ => return false,
                     };
-                    *at <= *spared_at && *spared_at <= *at + lasts + SOON
+                    *at <= by && *spared_at <= *at + lasts + SOON
                 };
                 other.attempts.iter().any(under_way) || other.notices.iter().any(is_recent)
             });

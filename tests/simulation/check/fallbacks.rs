@@ -106,9 +106,14 @@ impl View<'_> {
     }
 }
 
-/// Whether somebody who takes all at once had some of an answer by then that nothing had voided.
+/// Whether somebody who takes all at once, and was there until then, had some of an answer that nothing had voided.
 fn has_seen_output(listener: &ListenerRecord, by: Duration) -> bool {
     let is_prompt = listener.plan.pace == Pace::Quick && listener.plan.link == LinkPlan::Deliveries;
+    // Who had gone was not told that it was voided.
+    let has_gone = [listener.left_at, listener.died_at]
+        .into_iter()
+        .flatten()
+        .any(|at| at <= by);
     let seen = listener.seen.iter().filter(|seen| seen.at + SOON < by);
     let events = seen.map(|seen| &seen.event);
     let mut has_output = false;
@@ -118,7 +123,7 @@ fn has_seen_output(listener: &ListenerRecord, by: Duration) -> bool {
             event => has_output |= event.is_output(),
         }
     }
-    is_prompt && has_output
+    is_prompt && !has_gone && has_output
 }
 
 /// Whether another provider may answer where one failed so; said again, so that it is not the table that is checked by itself.
