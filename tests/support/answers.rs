@@ -17,3 +17,8 @@ pub(crate) fn chunk(text: &str) -> String {
 pub(crate) fn whole_answer() -> String {
     format!("{HEAD}{}{}0\r\n\r\n", chunk(DELTA), chunk(COMPLETED))
 }
+
+/// The same, which says that its connection is closed: one that is kept may be asked again before it is.
+pub(crate) fn last_answer() -> String {
+    whole_answer().replacen("\r\n", "\r\nconnection: close\r\n", 1)
+}

@@ -29,7 +29,7 @@ pub(crate) use self::command::{Ran, Running, ask, asking, program, run, run_with
 #[cfg(all(unix, feature = "cli"))]
 pub(crate) use self::terminal::Terminal;
 pub(crate) use self::{
-    answers::{CHUNKED, COMPLETED, DELTA, HEAD, OK, chunk, whole_answer},
+    answers::{CHUNKED, COMPLETED, DELTA, HEAD, OK, chunk, last_answer, whole_answer},
     asking::{Events, collect, end_of, failure, failure_of, prompt},
     folder::Folder,
     loopback::{FIRST, always, closed, completed, provider, sse, text_delta},

@@ -15,8 +15,8 @@ use super::{delta, over_socket, start};
 use crate::{
     asking::start_with,
     support::{
-        HEAD, accept, chunk, collect, end_of, failure_of, prompt, read_head, read_request, serve,
-        until_closed, url, whole_answer, within,
+        HEAD, accept, chunk, collect, end_of, failure_of, last_answer, prompt, read_head,
+        read_request, serve, until_closed, url, whole_answer, within,
     },
 };
 
@@ -65,15 +65,13 @@ async fn without_a_websocket_requests_go_by_sse_at_once_and_stay_there() {
                 let mut stream = accept(&listener);
                 assert!(read_request(&mut stream).starts_with("POST "));
                 stream
-                    .write_all(whole_answer().as_bytes())
+                    .write_all(last_answer().as_bytes())
                     .expect("a reader");
             }
         });
         let runtime = start_with(&url(address), |provider, _| {
             provider.stream_transport = StreamTransport::Auto;
             provider.timeouts.connect = Duration::from_millis(300);
-            provider.drain.time = Duration::ZERO;
-            provider.drain.bytes = 0;
         });
         for _ in 0..2 {
             let end = end_of(&runtime, prompt()).await;
