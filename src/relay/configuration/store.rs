@@ -18,9 +18,11 @@ const MEMORY: &str = "memory";
 
 /// How many times in the time of a claim it is tried to connect again, at the least: a writer must be back before a reader that is back already takes
 /// its stream for one without a writer.
+#[cfg(feature = "redis")]
 const TRIES_IN_A_CLAIM: u32 = 16;
 
 /// A command is given up before the one who waits for it gives it up, after a tenth of a claim's time: so a connection that is dead is seen to be.
+#[cfg(feature = "redis")]
 const COMMANDS_IN_A_CLAIM: u32 = 12;
 
 /// Where answers are kept, and how much of each.
