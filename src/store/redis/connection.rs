@@ -210,6 +210,14 @@ impl Link {
         }
     }
 
+    /// Gives up the connection that there is.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state();
+        if let State::Up(_) = *state {
+            *state = State::Idle;
+        }
+    }
+
     fn give_up(&self, used: Option<&Arc<Driver>>) {
         self.leave(used, State::Idle);
     }

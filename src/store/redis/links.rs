@@ -38,14 +38,30 @@ struct Long {
 /// The right to use a connection, as long as this is held.
 pub(super) struct Turn<'a> {
     pub(super) link: Arc<Link>,
-    _turn: Option<MutexGuard<'a, ()>>,
+    turn: Option<MutexGuard<'a, ()>>,
+}
+
+impl Turn<'_> {
+    /// Nothing is on its way any more.
+    pub(super) fn finish(mut self) {
+        self.turn = None;
+    }
+}
+
+/// Whoever did not wait for the end leaves a connection on which the rest is still on its way: the next one gets another.
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.turn.is_some() {
+            self.link.abandon();
+        }
+    }
 }
 
 impl Long {
     async fn turn(&self) -> Turn<'_> {
         Turn {
             link: Arc::clone(&self.link),
-            _turn: Some(self.turn.lock().await),
+            turn: Some(self.turn.lock().await),
         }
     }
 }
@@ -75,7 +91,7 @@ impl Links {
             true => self.sent.turn().await,
             false => Turn {
                 link: self.here(),
-                _turn: None,
+                turn: None,
             },
         }
     }
@@ -85,21 +101,31 @@ impl Links {
         if bytes <= LONG_BYTES {
             return self.here().ask(command).await;
         }
-        let Turn { link, _turn } = self.read.turn().await;
+        let turn = self.read.turn().await;
         let time = self.options.command_timeout + time_to_send(bytes);
-        link.ask_within(command, time).await
+        let answer = turn.link.ask_within(command, time).await;
+        turn.finish();
+        answer
     }
 
     /// That of the runtime we are in.
     pub(super) fn here(&self) -> Arc<Link> {
         let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        let known = |links: &[(Option<Id>, Arc<Link>)]| {
+            let mut links = links.iter();
+            let known = links.find(|(runtime, _)| *runtime == here);
+            known.map(|(_, link)| Arc::clone(link))
+        };
         let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
-        let known = links.iter().find(|(runtime, _)| *runtime == here);
-        if let Some((_, link)) = known {
-            return Arc::clone(link);
+        if let Some(link) = known(&links) {
+            return link;
         }
         drop(links);
         let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread of the same runtime may have been faster.
+        if let Some(link) = known(&links) {
+            return link;
+        }
         if links.len() >= CONNECTIONS {
             // The runtimes of some may have ended.
             links.retain(|(_, link)| !link.is_left());
@@ -139,5 +165,25 @@ mod tests {
         }
         let count = links.links.read().unwrap().len();
         assert!(count <= CONNECTIONS, "{count} connections");
+    }
+
+    #[test]
+    fn threads_of_one_runtime_have_one_connection_also_if_they_ask_at_once() {
+        let address = Address::parse("redis://127.0.0.1:1", &TlsConfig::default()).unwrap();
+        let links = Links::new(address, Arc::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let threads = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let _here = runtime.enter();
+                    threads.wait();
+                    links.here();
+                });
+            }
+        });
+        assert_eq!(links.links.read().unwrap().len(), 1);
     }
 }

@@ -178,8 +178,10 @@ impl RedisStore {
                 for block in &append.blocks {
                     command.arg(&block[..]);
                 }
-            });
-        values::answer(answer.await?)
+            })
+            .await;
+        turn.finish();
+        values::answer(answer?)
     }
 
     async fn find_now(&self, client: &str, id: &str) -> Result<StreamInfo, StoreError> {
