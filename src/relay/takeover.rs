@@ -9,7 +9,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use actix_web::{HttpRequest, http::header::HeaderMap, web::Data};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     access::Client,
@@ -38,9 +38,12 @@ const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
 /// the response: signs of life of another relay have neither.
 const LOOK_BACK: u64 = 16;
 
-/// The claim of a stream that so many had before is the last one that is given away for what the store does not say: an answer whose nodes can't read
-/// what was asked is not handed from one to the other for ever.
-const LAST_CLAIM: u64 = 16;
+/// For how long the store is asked for what there is of an answer, as long as a reader waits for a store that is away: nodes that can't read it do
+/// not hand it from one to the other for ever.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How soon it is asked again.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 
 /// How much longer than a claim holds a stream is watched that was found without a writer: a follower looks twice before it takes one.
 const WATCH: Duration = Duration::from_secs(2);
@@ -110,24 +113,34 @@ impl Rescuer {
     }
 
     async fn take_over(self, claim: Claim, info: StreamInfo) {
-        let before = self.before(&info).await;
-        if before.is_err() && claim.epoch < LAST_CLAIM {
-            // Where the store fails now, the claim lapses, and readers find the stream again.
-            return;
-        }
-        let blocks = info.blocks;
         tracing::info!(
             id = info.stream.id,
             epoch = claim.epoch,
             "an answer is taken over"
         );
-        let answer = self.shared.answers.take_over(&self.client, &claim, info);
-        let (before, way) = match before {
+        let answers = &self.shared.answers;
+        // From here on the claim is renewed, however long the rest takes.
+        let answer = answers.take_over(&self.client, &claim, info.clone());
+        let Some(read) = self
+            .patiently(&answer, async || self.before(&answer, &info).await)
+            .await
+        else {
+            return;
+        };
+        let (before, way) = match read {
             Ok((before, after)) => (before, self.way(&answer, after)),
-            Err(_) => (Before::unread(blocks), Err("what came of it can't be read")),
+            Err(ReadError::Unavailable) => (
+                Before::unread(info.blocks),
+                Err("what came of it can't be read"),
+            ),
+            // It is not there any more.
+            Err(_) => {
+                answer.hand_over();
+                return;
+            }
         };
         match way {
-            Ok(way) => self.go_on(answer, claim.epoch, before, way).await,
+            Ok(way) => self.go_on(answer, before, way).await,
             Err(why) => {
                 let cancelled = timeout(LOOK_FOR_CANCEL, answer.cancelled()).await;
                 let event = match cancelled {
@@ -139,12 +152,54 @@ impl Rescuer {
         }
     }
 
+    /// What the store says, which is asked again for a while where it does not answer. Nothing where the answer is another's: one that lost it, or
+    /// that finds it next, since this node ends or the whole store is away.
+    async fn patiently<T>(
+        &self,
+        answer: &Answer,
+        ask: impl AsyncFn() -> Result<T, ReadError>,
+    ) -> Option<Result<T, ReadError>> {
+        let until = Instant::now() + READ_PATIENCE;
+        let said = async {
+            loop {
+                let said = ask().await;
+                let is_away = matches!(said, Err(ReadError::Unavailable));
+                if !is_away || Instant::now() >= until {
+                    return said;
+                }
+                sleep(READ_AGAIN).await;
+            }
+        };
+        let said = tokio::select! {
+            biased;
+            () = answer.lost() => return None,
+            () = self.shared.drain.over() => None,
+            said = said => Some(said),
+        };
+        let is_read = match &said {
+            None => false,
+            // Only reading may fail there.
+            Some(Err(ReadError::Unavailable)) => self.shared.answers.check().await.is_ok(),
+            Some(_) => true,
+        };
+        if !is_read {
+            answer.hand_over();
+            return None;
+        }
+        said
+    }
+
     /// What there is of a stream that nobody else writes to, and the number of its last event, where its server numbers them.
-    async fn before(&self, info: &StreamInfo) -> Result<(Before, Option<u64>), StoreError> {
+    async fn before(
+        &self,
+        answer: &Answer,
+        info: &StreamInfo,
+    ) -> Result<(Before, Option<u64>), ReadError> {
         let number = |block: &Bytes| Event::read(&block::data(block)).sequence_number;
+        let is_numbered = answer.about().wire == Wire::Responses;
         let mut from = (info.blocks + 1).saturating_sub(LOOK_BACK).max(1);
         let mut last = self.blocks_from(info, from).await?;
-        if from > 1 && last.iter().all(|block| number(block).is_none()) {
+        if is_numbered && from > 1 && last.iter().all(|block| number(block).is_none()) {
             from = 1;
             last = self.blocks_from(info, from).await?;
         }
@@ -217,7 +272,7 @@ impl Rescuer {
         })
     }
 
-    async fn go_on(self, answer: Arc<Answer>, epoch: u64, before: Before, way: Way) {
+    async fn go_on(self, answer: Arc<Answer>, before: Before, way: Way) {
         let Ok(permit) = self.shared.access.begin_stream(&self.client) else {
             let why = "its client has as many streams as it may have";
             let event = ResponseEvent::Failed(lost(why).into());
@@ -235,16 +290,13 @@ impl Rescuer {
             seat = self.shared.takeovers.place() => seat,
         };
         // What was asked says what the server is to tell: without it the rest would be of another answer.
-        let prompt = match answer.request().await {
-            Ok(body) => Prompt::from_body(body).ok(),
-            // Who finds it next looks again.
-            Err(ReadError::Unavailable) if epoch < LAST_CLAIM => {
-                answer.hand_over();
-                return;
-            }
-            Err(_) => None,
+        let Some(body) = self
+            .patiently(&answer, async || answer.request().await)
+            .await
+        else {
+            return;
         };
-        let Some(prompt) = prompt else {
+        let Some(prompt) = body.ok().and_then(|body| Prompt::from_body(body).ok()) else {
             let event = ResponseEvent::Failed(lost("what was asked can't be read").into());
             return end_lost(&answer, before, &event);
         };

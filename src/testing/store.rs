@@ -1,7 +1,7 @@
 //! A store that fails as it is told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -56,6 +56,7 @@ struct Faults {
     delays: Vec<Duration>,
     next_delay: usize,
     lost_answers: usize,
+    failing: BTreeSet<String>,
     calls: BTreeMap<&'static str, usize>,
 }
 
@@ -126,6 +127,15 @@ impl FaultyStore {
         self.link.is_down.send_replace(is_down);
     }
 
+    /// Whether what this node asks by the method with this name fails at once: as where a server answers short questions alone.
+    pub fn set_failing(&self, name: &str, is_failing: bool) {
+        let failing = &mut locked(&self.link.faults).failing;
+        match is_failing {
+            true => failing.insert(name.to_owned()),
+            false => failing.remove(name),
+        };
+    }
+
     /// How long the next commands of this node take, in turn and again from the first. One that its caller gave up is done all the same.
     pub fn set_delays(&self, delays: impl IntoIterator<Item = Duration>) {
         let mut faults = locked(&self.link.faults);
@@ -177,7 +187,8 @@ impl FaultyStore {
         let Self { server, link } = self.clone();
         Box::pin(async move {
             let (delay, is_lost) = locked(&link.faults).next(name);
-            if *link.is_down.borrow() {
+            let is_failing = locked(&link.faults).failing.contains(name);
+            if is_failing || *link.is_down.borrow() {
                 return unavailable();
             }
             let answer = if delay.is_zero() {

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    nodes::{Client, data},
+    nodes::{Client, data, until},
     resuming::{asked, blocks},
     support::header,
 };
@@ -343,6 +343,25 @@ async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
         }
         let queries = nodes.queries();
         assert!(queries.iter().any(|it| it.contains("starting_after=3")));
+    }
+}
+
+#[actix_rt::test]
+async fn a_store_that_can_not_be_read_for_a_moment_is_asked_again() {
+    for what in ["read", "request"] {
+        let nodes = Nodes::slow();
+        let (first, second) = (nodes.node(), nodes.node());
+        let (_client, id, _) = first.ask(in_background(), "", 200).await;
+        let path = format!("/v1/responses/{id}?stream=true");
+        let mut client = Client::get_at(second.address, &path).await;
+        client.read(200).await;
+        let before = second.store.calls(what);
+        second.store.set_failing(what, true);
+        first.vanish().await;
+        until(async || second.store.calls(what) >= before + 2).await;
+        second.store.set_failing(what, false);
+        assert_whole(&joined(&client.whole().await, Vec::new()));
+        assert_eq!((nodes.posts(), nodes.resumed()), (1, 1), "{what}");
     }
 }
 
