@@ -38,7 +38,9 @@ pub(super) fn respond(error: &ApiError, model: Option<&str>) -> HttpResponse {
         .head
         .as_ref()
         .and_then(|head| head.header("content-type"));
-    match details.body.as_ref().filter(|_| refused.is_some()) {
+    // Without a body nobody knows what it was.
+    let said = details.body.as_ref().filter(|body| !body.is_empty());
+    match said.filter(|_| refused.is_some()) {
         Some(body) => response
             .insert_header((header::CONTENT_TYPE, kind.unwrap_or("application/json")))
             .body(body.clone()),

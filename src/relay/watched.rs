@@ -120,8 +120,9 @@ impl AsyncRead for Watched {
             this.head_begins();
         }
         if read.is_pending() && this.is_late(cx) {
-            // One that does not read is not waited for. The server takes it for gone.
-            let _ = Pin::new(this).poll_write(cx, LATE);
+            // One that does not read is not waited for, and what it has yet to read of an answer comes first. The server takes it for gone.
+            let answer = wordless::explained(LATE).unwrap_or_default();
+            let _ = Pin::new(&mut this.socket).poll_write(cx, &answer);
             return Poll::Ready(Ok(()));
         }
         read

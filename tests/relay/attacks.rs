@@ -103,6 +103,7 @@ async fn slow_heads_are_408_and_connections_over_the_limit_wait_for_them() {
     for stream in &mut slow {
         let answer = rest(stream).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains(r#""code":"request_timeout""#), "{answer}");
     }
 }
 
@@ -126,6 +127,25 @@ async fn a_later_head_of_a_connection_has_a_time_too() {
     let answers = rest(&mut stream).await;
     assert!(answers.starts_with("HTTP/1.1 200 "), "{answers}");
     assert!(answers.contains("HTTP/1.1 408 "), "{answers}");
+    assert!(answers.contains(r#""code":"request_timeout""#), "{answers}");
+}
+
+#[actix_rt::test]
+async fn what_is_no_request_is_400_and_what_stands_behind_a_wrong_one_takes_no_word_from_it() {
+    let relay = with(RelayConfig::default()).await;
+    let answer = rest(&mut open(&relay, "GARBAGE\r\n\r\n").await).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(error_of(&answer)["code"], "invalid_request");
+    // Its length is that of its characters: the rest is no request.
+    let body = "{\"model\": \"m\", \"input\": \"\u{e9} \u{e9} \u{e9}\"}";
+    let request = format!(
+        "POST /v1/responses HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        relay.address,
+        body.chars().count()
+    );
+    let answer = rest(&mut open(&relay, &request).await).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("it is not UTF-8"), "{answer}");
 }
 
 #[actix_rt::test]
