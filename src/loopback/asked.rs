@@ -4,6 +4,8 @@ use std::{io, iter};
 
 use serde_json::{Map, Value, json};
 
+use crate::wire::responses::repeated_fields;
+
 /// The most characters of a prompt that an answer repeats.
 const MAX_QUOTED_CHARS: usize = 60;
 /// The most messages that a compacted conversation keeps: its last ones.
@@ -17,7 +19,7 @@ const MAX_REPEATED_BYTES: usize = 256 << 10;
 /// What an answer still has to know of its request: little, however much was asked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
-    /// The fields that a response may repeat: all but what was said.
+    /// The fields that a response repeats.
     pub(super) repeated: Map<String, Value>,
     /// Whether a stream of the Chat Completions API is to tell the usage.
     pub(super) wants_usage: bool,
@@ -31,9 +33,9 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn by(request: &Value) -> Self {
         let repeated = request.as_object().into_iter().flatten();
+        let fields = repeated_fields();
         let repeated = repeated.filter(|(name, value)| {
-            !["input", "messages"].contains(&name.as_str())
-                && json_bytes(value) <= MAX_REPEATED_BYTES
+            fields.contains_key(*name) && json_bytes(value) <= MAX_REPEATED_BYTES
         });
         let mut included = request["include"].as_array().into_iter().flatten();
         Self {

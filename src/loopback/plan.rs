@@ -29,6 +29,8 @@ pub(super) fn plan(
     answers: &Answers,
 ) -> Vec<Step> {
     let pace = reply.pace.unwrap_or(stream_pace);
+    // What a script says is said whatever becomes of the answer.
+    let is_own = matches!(reply.body, ReplyBody::Default);
     let mut reply = with_definite_body(reply, request, answers, pace);
     let (content_type, body) = match std::mem::take(&mut reply.body) {
         ReplyBody::Json(value) => (Some("application/json"), Bytes::from(value.to_string())),
@@ -94,7 +96,7 @@ pub(super) fn plan(
             None if !is_stream => Duration::ZERO,
             _ => pace,
         },
-        cancellable: cancellable(request, answers),
+        cancellable: is_own.then(|| cancellable(request, answers)).flatten(),
         faults: &reply.faults,
     });
     if closes && !steps.last().is_some_and(Step::is_last) {

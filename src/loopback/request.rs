@@ -17,7 +17,7 @@ const MAX_REQUEST_HEADERS: usize = 128;
 pub(super) const MAX_REQUEST_BODY_BYTES: usize = 32 << 20;
 /// The most bytes of the line before a chunk.
 const MAX_CHUNK_LINE_BYTES: usize = 1 << 10;
-/// The most bytes of trailers that have come in part: they are looked at anew with each piece.
+/// The most bytes of trailers, which are looked at anew with each piece.
 const MAX_TRAILER_BYTES: usize = 4 << 10;
 
 /// Headers that `Debug` must not show.
@@ -259,7 +259,11 @@ impl BodyReader {
                 BodyState::Trailers => {
                     let mut trailers = [httparse::EMPTY_HEADER; MAX_REQUEST_HEADERS];
                     match httparse::parse_headers(buffer, &mut trailers) {
-                        Ok(httparse::Status::Complete((length, _))) => buffer.advance(length),
+                        Ok(httparse::Status::Complete((length, _)))
+                            if length <= MAX_TRAILER_BYTES =>
+                        {
+                            buffer.advance(length);
+                        }
                         Ok(httparse::Status::Partial) if buffer.len() <= MAX_TRAILER_BYTES => {
                             return Ok(None);
                         }
@@ -377,13 +381,21 @@ mod tests {
                     + &"a: b\r\n".repeat(MAX_REQUEST_HEAD_BYTES / 5),
                 431,
             ),
+            (
+                head("transfer-encoding: chunked")
+                    + &format!("0\r\na: {}\r\n\r\n", "b".repeat(MAX_TRAILER_BYTES)),
+                431,
+            ),
+            (
+                head("transfer-encoding: chunked") + "0\r\n\u{1}: a\r\n\r\n",
+                400,
+            ),
         ] {
             let shown = &bytes[..bytes.len().min(60)];
-            assert_eq!(
-                read(bytes.as_bytes(), 1000),
-                (vec![], Some(status)),
-                "{shown:?}"
-            );
+            for piece in [1000, bytes.len()] {
+                let read = read(bytes.as_bytes(), piece);
+                assert_eq!(read, (vec![], Some(status)), "{piece} of {shown:?}");
+            }
         }
     }
 

@@ -214,6 +214,102 @@ fn the_response_has_the_items_and_repeats_the_request() {
 }
 
 #[test]
+fn events_come_in_the_order_of_the_api() {
+    let events = parsed(&answer(&calling()).responses_events());
+    assert_eq!(
+        kinds(&events),
+        [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.reasoning_summary_part.added",
+            "response.reasoning_summary_text.delta",
+            "response.reasoning_summary_text.done",
+            "response.reasoning_summary_part.done",
+            "response.output_item.done",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.output_item.added",
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+            "response.output_item.done",
+            "response.completed",
+        ]
+    );
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence_number"], number);
+    }
+}
+
+#[test]
+fn deltas_items_and_response_say_the_same() {
+    let mut request = calling();
+    request["include"] = json!(["reasoning.encrypted_content"]);
+    request["store"] = false.into();
+    let answer = DefaultAnswer::to_request(&request, 7);
+    let events = parsed(&answer.responses_events());
+    let deltas = |kind: &str| {
+        let of_kind = events.iter().filter(|event| event["type"] == kind);
+        joined(&of_kind.cloned().collect::<Vec<_>>(), "/delta")
+    };
+    let done: Vec<_> = events
+        .iter()
+        .filter(|event| event["type"] == "response.output_item.done")
+        .map(|event| event["item"].clone())
+        .collect();
+    let [reasoning, message, call] = &*done else {
+        panic!("{done:?}")
+    };
+    assert_eq!(
+        reasoning["summary"][0]["text"],
+        deltas("response.reasoning_summary_text.delta")
+    );
+    assert_eq!(reasoning["encrypted_content"], "loopback-reasoning-7");
+    assert_eq!(
+        message["content"][0]["text"],
+        deltas("response.output_text.delta")
+    );
+    assert_eq!(
+        call["arguments"],
+        deltas("response.function_call_arguments.delta")
+    );
+    let response = &events.last().unwrap()["response"];
+    assert_eq!(response["output"], json!(done));
+    assert_eq!(response, &answer.response());
+    assert_eq!(
+        (&response["model"], &response["store"]),
+        (&json!("m"), &json!(false))
+    );
+    let usage = &response["usage"];
+    let sum = usage["input_tokens"].as_u64().unwrap() + usage["output_tokens"].as_u64().unwrap();
+    assert_eq!(usage["total_tokens"], sum);
+}
+
+#[test]
+fn chunks_say_what_the_whole_completion_says() {
+    let answer = answer(&calling());
+    let chunks = chunks(&answer);
+    let whole = answer.chat_completion();
+    let message = &whole["choices"][0]["message"];
+    for field in ["content", "reasoning_content"] {
+        let streamed = joined(&chunks, &format!("/choices/0/delta/{field}"));
+        assert_eq!(streamed, message[field]);
+    }
+    let call = &message["tool_calls"][0];
+    for field in ["/id", "/type", "/function/name", "/function/arguments"] {
+        let streamed = joined(&chunks, &format!("/choices/0/delta/tool_calls/0{field}"));
+        assert_eq!(streamed, *call.pointer(field).unwrap(), "{field}");
+    }
+    assert_eq!(joined(&chunks, "/choices/0/finish_reason"), "tool_calls");
+    let is_plain = |chunk: &Value| chunk.get("usage").is_none() && chunk["model"] == "m";
+    assert!(chunks.iter().all(is_plain));
+}
+
+#[test]
 fn usage_comes_last_and_only_when_asked_for() {
     let chunks = chunks(&answer(&json!({"stream_options": {"include_usage": true}})));
     let (last, others) = chunks.split_last().unwrap();

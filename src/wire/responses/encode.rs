@@ -5,6 +5,8 @@ mod slot;
 
 use serde_json::{Map, Value, json};
 
+#[cfg(feature = "loopback")]
+pub(crate) use self::object::repeated_fields;
 use self::{
     object::{response_object, usage_object},
     slot::{Kind, Slot, final_parts},

@@ -15,6 +15,8 @@ pub(crate) use body::{body_of, compaction_body};
 pub(crate) use compaction::CompactionStream;
 pub(crate) use decode::ResponsesDialect;
 pub(in crate::wire) use encode::ResponsesEncoder;
+#[cfg(feature = "loopback")]
+pub(crate) use encode::repeated_fields;
 #[cfg(fuzzing)]
 pub(crate) use envelope::check_walk;
 #[cfg(test)]

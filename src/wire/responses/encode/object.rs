@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::{protocol::TokenUsage, wire::encoding::EncoderOptions};
 
 /// What a response object repeats of its request, and what stands there of a request that leaves it open.
-fn repeated() -> Value {
-    json!({
+pub(crate) fn repeated_fields() -> Map<String, Value> {
+    let fields = json!({
         "background": false,
         "frequency_penalty": 0.0,
         "instructions": null,
@@ -29,7 +29,11 @@ fn repeated() -> Value {
         "top_p": 1.0,
         "truncation": "disabled",
         "user": null,
-    })
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }
 
 pub(super) fn response_object(
@@ -40,10 +44,7 @@ pub(super) fn response_object(
     error: Option<Value>,
     incomplete_reason: Option<&str>,
 ) -> Value {
-    let mut object = match repeated() {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
+    let mut object = repeated_fields();
     for (name, default) in &mut object {
         let said = options.request.get(name).filter(|said| !said.is_null());
         if let Some(said) = said {
