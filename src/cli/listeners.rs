@@ -75,7 +75,7 @@ fn bound(text: &str, address: SocketAddr) -> Result<TcpListener, UsageError> {
             "--listen {text}: this machine has no address {}: give one that it has, or 0.0.0.0 for all of them",
             address.ip()
         )),
-        ErrorKind::PermissionDenied => UsageError::new(format!(
+        ErrorKind::PermissionDenied if address.port() < 1024 => UsageError::new(format!(
             "--listen {text}: port {} is for the system's administrator alone: give one above 1023",
             address.port()
         )),
