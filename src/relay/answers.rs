@@ -177,6 +177,13 @@ impl Answers {
         }
     }
 
+    /// Whether the store says anything of an answer, be it that there is none: short questions it can answer.
+    pub(in crate::relay) async fn knows(&self, answer: &Answer) -> bool {
+        let (storage, stream) = (&self.inner.storage, answer.key());
+        let found = storage.store.find(&stream.client, &stream.id);
+        !matches!(storage.asked(found).await, Err(StoreError::Unavailable(_)))
+    }
+
     /// Whether the store has all that it was to have, after so long at the latest.
     pub(in crate::relay) async fn written_within(&self, time: Duration) -> bool {
         self.inner.storage.written_within(time).await

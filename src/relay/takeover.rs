@@ -9,7 +9,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use actix_web::{HttpRequest, http::header::HeaderMap, web::Data};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     access::Client,
@@ -38,9 +38,9 @@ const LOOK_FOR_CANCEL: Duration = Duration::from_millis(100);
 /// the response: signs of life of another relay have neither.
 const LOOK_BACK: u64 = 16;
 
-/// For how long the store is asked for what there is of an answer, as long as a reader waits for a store that is away: nodes that can't read it do
-/// not hand it from one to the other for ever.
-const READ_PATIENCE: Duration = Duration::from_secs(30);
+/// For so many times as long as a claim holds the store is asked for what there is of an answer, and again for what was asked: 30 s, where nothing
+/// else is said. Nodes that can't read it do not hand it from one to the other for ever.
+const CLAIMS_TO_READ: u32 = 3;
 
 /// How soon it is asked again.
 const READ_AGAIN: Duration = Duration::from_millis(500);
@@ -121,34 +121,20 @@ impl Rescuer {
         let answers = &self.shared.answers;
         // From here on the claim is renewed, however long the rest takes.
         let answer = answers.take_over(&self.client, &claim, info.clone());
-        let Some(read) = self
-            .patiently(&answer, async || self.before(&answer, &info).await)
-            .await
-        else {
+        let read = async || self.before(&answer, &info).await;
+        let Some(read) = self.patiently(&answer, read).await else {
             return;
         };
         let (before, way) = match read {
             Ok((before, after)) => (before, self.way(&answer, after)),
-            Err(ReadError::Unavailable) => (
+            Err(_) => (
                 Before::unread(info.blocks),
                 Err("what came of it can't be read"),
             ),
-            // It is not there any more.
-            Err(_) => {
-                answer.hand_over();
-                return;
-            }
         };
         match way {
             Ok(way) => self.go_on(answer, before, way).await,
-            Err(why) => {
-                let cancelled = timeout(LOOK_FOR_CANCEL, answer.cancelled()).await;
-                let event = match cancelled {
-                    Ok(()) => ResponseEvent::Cancelled,
-                    Err(_) => ResponseEvent::Failed(lost(why).into()),
-                };
-                end_lost(&answer, before, &event);
-            }
+            Err(why) => end_lost_or_cancelled(&answer, before, why).await,
         }
     }
 
@@ -159,15 +145,20 @@ impl Rescuer {
         answer: &Answer,
         ask: impl AsyncFn() -> Result<T, ReadError>,
     ) -> Option<Result<T, ReadError>> {
-        let until = Instant::now() + READ_PATIENCE;
+        let until = Instant::now() + self.shared.config.claim_time() * CLAIMS_TO_READ;
         let said = async {
             loop {
-                let said = ask().await;
+                let said = timeout_at(until, ask()).await;
+                let said = said.unwrap_or(Err(ReadError::Unavailable));
                 let is_away = matches!(said, Err(ReadError::Unavailable));
-                if !is_away || Instant::now() >= until {
+                if !is_away || Instant::now() + READ_AGAIN > until {
                     return said;
                 }
-                sleep(READ_AGAIN).await;
+                tokio::select! {
+                    biased;
+                    () = answer.cancelled() => return said,
+                    () = sleep(READ_AGAIN) => {}
+                }
             }
         };
         let said = tokio::select! {
@@ -176,10 +167,11 @@ impl Rescuer {
             () = self.shared.drain.over() => None,
             said = said => Some(said),
         };
+        let answers = &self.shared.answers;
         let is_read = match &said {
             None => false,
             // Only reading may fail there.
-            Some(Err(ReadError::Unavailable)) => self.shared.answers.check().await.is_ok(),
+            Some(Err(ReadError::Unavailable)) => answers.knows(answer).await,
             Some(_) => true,
         };
         if !is_read {
@@ -290,15 +282,13 @@ impl Rescuer {
             seat = self.shared.takeovers.place() => seat,
         };
         // What was asked says what the server is to tell: without it the rest would be of another answer.
-        let Some(body) = self
-            .patiently(&answer, async || answer.request().await)
-            .await
-        else {
+        let body = async || answer.request().await;
+        let Some(body) = self.patiently(&answer, body).await else {
             return;
         };
         let Some(prompt) = body.ok().and_then(|body| Prompt::from_body(body).ok()) else {
-            let event = ResponseEvent::Failed(lost("what was asked can't be read").into());
-            return end_lost(&answer, before, &event);
+            let why = "what was asked can't be read";
+            return end_lost_or_cancelled(&answer, before, why).await;
         };
         let observer = self.shared.metrics.observer(&self.client);
         let (targets, place) = (way.targets.clone(), way.place);
@@ -329,6 +319,16 @@ impl Rescuer {
         };
         going_on::go_on(&self.shared, asked, place, before);
     }
+}
+
+/// Ends an answer that nobody goes on with, as the last one who could has asked for: a cancel that the store has may still be on its way here.
+async fn end_lost_or_cancelled(answer: &Answer, before: Before, why: &str) {
+    let cancelled = timeout(LOOK_FOR_CANCEL, answer.cancelled()).await;
+    let event = match cancelled {
+        Ok(()) => ResponseEvent::Cancelled,
+        Err(_) => ResponseEvent::Failed(lost(why).into()),
+    };
+    end_lost(answer, before, &event);
 }
 
 /// How an answer is gone on with.

@@ -365,6 +365,33 @@ async fn a_store_that_can_not_be_read_for_a_moment_is_asked_again() {
     }
 }
 
+/// Whoever stops it meanwhile reads that it was stopped.
+#[actix_rt::test]
+async fn an_answer_that_can_not_be_read_has_an_end() {
+    for (what, is_stopped) in [("read", false), ("request", false), ("request", true)] {
+        let nodes = Nodes::slow();
+        let (first, second) = (nodes.node(), nodes.node());
+        let (_client, id, _) = first.ask(in_background(), "", 200).await;
+        let path = format!("/v1/responses/{id}?stream=true");
+        let mut client = Client::get_at(second.address, &path).await;
+        client.read(200).await;
+        let before = second.store.calls(what);
+        second.store.set_failing(what, true);
+        first.vanish().await;
+        until(async || second.store.calls(what) > before).await;
+        if is_stopped {
+            let _ = second
+                .exchange("POST", &format!("/v1/responses/{id}/cancel"))
+                .await;
+        }
+        let all = client.whole().await;
+        let last = blocks(&all).last().map(data).expect("an end");
+        let code = if is_stopped { "cancelled" } else { "node_lost" };
+        assert_eq!(last["response"]["error"]["code"], code, "{what}: {last}");
+        assert_eq!((nodes.posts(), nodes.resumed()), (1, 0), "{what}");
+    }
+}
+
 #[actix_rt::test]
 async fn without_what_was_asked_an_answer_does_not_go_on() {
     let nodes = Nodes::slow();
