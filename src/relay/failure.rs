@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
 };
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(super) fn respond(error: &ApiError, model: Option<&str>) -> HttpResponse {
         Some(body) => response
             .insert_header((header::CONTENT_TYPE, kind.unwrap_or("application/json")))
             .body(body.clone()),
-        None if status == StatusCode::BAD_REQUEST => ours_to_say(error),
+        None if status == StatusCode::BAD_REQUEST => say(&mut response, error),
         None => response.json(error.to_error_object()),
     }
 }
@@ -55,18 +55,28 @@ pub(super) fn ours_to_say(error: &ApiError) -> HttpResponse {
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
+    say(&mut HttpResponse::build(status), error)
+}
+
+fn say(response: &mut HttpResponseBuilder, error: &ApiError) -> HttpResponse {
     let details = error.details();
     let code = details.code.as_deref().unwrap_or("invalid_request");
-    told(status, error.message(), details.param.as_deref(), code)
+    told(response, error.message(), details.param.as_deref(), code)
 }
 
 /// 400 with the member that is wrong.
 pub(super) fn refused(status: StatusCode, message: &str, param: Option<&str>) -> HttpResponse {
-    told(status, message, param, "invalid_request")
+    let mut response = HttpResponse::build(status);
+    told(&mut response, message, param, "invalid_request")
 }
 
-fn told(status: StatusCode, message: &str, param: Option<&str>, code: &str) -> HttpResponse {
-    HttpResponse::build(status)
+fn told(
+    response: &mut HttpResponseBuilder,
+    message: &str,
+    param: Option<&str>,
+    code: &str,
+) -> HttpResponse {
+    response
         .insert_header(("x-should-retry", "false"))
         .json(json!({"error": {
             "message": message, "type": "invalid_request_error", "param": param, "code": code,

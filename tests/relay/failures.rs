@@ -35,6 +35,21 @@ async fn a_refusal_is_the_servers_own_status_headers_and_body() {
     assert_eq!(relay.upstream.request_count(), 1);
 }
 
+#[actix_rt::test]
+async fn a_refusal_without_a_body_gets_one_and_keeps_its_headers() {
+    for status in [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN] {
+        let reply = Reply::text("")
+            .with_status(status)
+            .with_header("x-request-id", "req_9");
+        let relay = RunningRelay::with(upstream(reply), RelayConfig::default()).await;
+        let (code, head, answer) = post(&relay, "/v1/responses", "", &asks(true)).await;
+        assert_eq!(code, status.as_u16(), "{head}");
+        assert_eq!(header(&head, "x-request-id"), Some("req_9"), "{head}");
+        let answer: Value = serde_json::from_str(&answer).expect("an object");
+        assert!(answer["error"]["message"].is_string(), "{answer}");
+    }
+}
+
 /// A relay whose runtime asks once.
 async fn once(reply: Reply) -> RunningRelay {
     let upstream = Loopback::start(upstream(reply)).unwrap();
