@@ -54,6 +54,8 @@ pub(super) struct Watched {
     head_time: Duration,
     /// When the head has to be whole that has begun after so many requests.
     alarm: Option<(u64, Pin<Box<Sleep>>)>,
+    /// Whether the rest of an answer waits for a client that does not read: nothing may be said before it.
+    is_full: bool,
     /// What is written in place of an answer that says nothing.
     instead: Bytes,
 }
@@ -70,6 +72,7 @@ impl Watched {
             turn: Rc::new(turn),
             head_time,
             alarm: None,
+            is_full: false,
             instead: Bytes::new(),
         }
     }
@@ -121,8 +124,10 @@ impl AsyncRead for Watched {
         }
         if read.is_pending() && this.is_late(cx) {
             // One that does not read is not waited for, and what it has yet to read of an answer comes first. The server takes it for gone.
-            let answer = wordless::explained(LATE).unwrap_or_default();
-            let _ = Pin::new(&mut this.socket).poll_write(cx, &answer);
+            if !this.is_full {
+                let answer = wordless::explained(LATE).unwrap_or_default();
+                let _ = Pin::new(&mut this.socket).poll_write(cx, &answer);
+            }
             return Poll::Ready(Ok(()));
         }
         read
@@ -140,7 +145,11 @@ impl AsyncWrite for Watched {
         if this.instead.is_empty() {
             match wordless::explained(bytes) {
                 Some(answer) => this.instead = answer,
-                None => return socket.poll_write(cx, bytes),
+                None => {
+                    let written = socket.poll_write(cx, bytes);
+                    this.is_full = written.is_pending();
+                    return written;
+                }
             }
         }
         while !this.instead.is_empty() {
@@ -157,7 +166,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.is_full = written.is_pending();
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
