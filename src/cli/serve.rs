@@ -37,6 +37,30 @@ use super::{
     usage_error::UsageError,
 };
 
+/// What a configuration says of each of its providers.
+const SAID_BY_CONFIG: [&str; 20] = [
+    "provider",
+    "base_url",
+    "api_key_env",
+    "providers_file",
+    "wire",
+    "headers",
+    "queries",
+    "ca_file",
+    "client_cert",
+    "client_key",
+    "max_attempts",
+    "connect_timeout",
+    "response_head_timeout",
+    "first_event_timeout",
+    "idle_timeout",
+    "progress_timeout",
+    "trailer_timeout",
+    "total_timeout",
+    "tcp_keepalive",
+    "tcp_user_timeout",
+];
+
 /// Relay clients of both APIs to servers of either, until Ctrl-C or SIGTERM
 ///
 /// One line on stdout says the base URL for clients. Without a provider the embedded one answers. SIGHUP reads --config, the
@@ -50,7 +74,7 @@ pub(super) struct Serve {
     listen: Vec<String>,
 
     /// A TOML file with providers, routes to them and the relay's knobs
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["provider", "base_url", "providers_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_CONFIG)]
     config: Option<PathBuf>,
 
     /// Read --config and the tokens, say what is wrong with them, and end

@@ -139,6 +139,28 @@ fn check_says_file_and_line_and_starts_nothing() {
             "{ran:?}"
         );
     }
+    // What the file says is not said by an option, too.
+    for option in [
+        "--provider=openai",
+        "--base-url=http://127.0.0.1:1/v1",
+        "--api-key-env=NONE",
+        "--wire=chat",
+        "--header=a: b",
+        "--query=a=b",
+        "--ca-file=none.pem",
+        "--client-cert=none.pem",
+        "--max-attempts=2",
+        "--idle-timeout=1s",
+        "--tcp-keepalive=none",
+    ] {
+        let ran = run(&["serve", "--config", &right, option, "--check"]);
+        let name = option.split_once('=').unwrap().0;
+        assert_eq!(ran.status, Some(2), "{option}: {ran:?}");
+        assert!(
+            ran.stderr.contains("--config") && ran.stderr.contains(name),
+            "{ran:?}"
+        );
+    }
     let wrong = folder.write("wrong.toml", "\n[relay]\nkeepalive = 'hunter2'\n");
     let ran = run(&["serve", "--config", &wrong, "--check"]);
     assert_eq!(ran.status, Some(2));
