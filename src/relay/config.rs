@@ -65,7 +65,7 @@ pub struct RelayConfig {
     /// How long a client may leave its stream unread. Then it is told so, if it reads again, and the connection of one that takes nothing
     /// at all is closed (on Linux, by a server of this relay's command).
     pub slow_client: Duration,
-    /// How long an answer that ended can be read again.
+    /// How long an answer that ended can be read again; one that is in memory alone and was asked for with `store: false`, for 5 minutes at most.
     pub retention: Duration,
     /// The most bytes of answers that are kept for those who come back; the oldest ended ones go first.
     pub retention_bytes: usize,
