@@ -269,7 +269,7 @@ async fn serve(options: LoopbackOptions) -> Result<ExitStatus, UsageError> {
     let loopback = Loopback::start(options).map_err(|error| match error {
         LoopbackError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => {
             UsageError::new(format!(
-                "can't start: another program listens on {address}: stop it, or give --listen another port (0 is any free one)"
+                "can't start: another program listens on {address}: stop it, or give --port or --listen another one (0 is any free one)"
             ))
         }
         error => UsageError::at("can't start", &error),

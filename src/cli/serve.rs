@@ -37,30 +37,6 @@ use super::{
     usage_error::UsageError,
 };
 
-/// What a configuration says of each of its providers.
-const SAID_BY_CONFIG: [&str; 20] = [
-    "provider",
-    "base_url",
-    "api_key_env",
-    "providers_file",
-    "wire",
-    "headers",
-    "queries",
-    "ca_file",
-    "client_cert",
-    "client_key",
-    "max_attempts",
-    "connect_timeout",
-    "response_head_timeout",
-    "first_event_timeout",
-    "idle_timeout",
-    "progress_timeout",
-    "trailer_timeout",
-    "total_timeout",
-    "tcp_keepalive",
-    "tcp_user_timeout",
-];
-
 /// Relay clients of both APIs to servers of either, until Ctrl-C or SIGTERM
 ///
 /// One line on stdout says the base URL for clients. Without a provider the embedded one answers. SIGHUP reads --config, the
@@ -74,7 +50,7 @@ pub(super) struct Serve {
     listen: Vec<String>,
 
     /// A TOML file with providers, routes to them and the relay's knobs
-    #[arg(long, value_name = "FILE", conflicts_with_all = SAID_BY_CONFIG)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Read --config and the tokens, say what is wrong with them, and end
@@ -294,9 +270,9 @@ impl Serve {
     }
 }
 
-/// `-h` shows what most come for, `--help` the rest too.
+/// `-h` shows what most come for, `--help` the rest too. What a configuration says of its servers is not said beside one.
 fn brief(argument: Arg) -> Arg {
-    let of_servers = [
+    let rare_of_servers = [
         "providers_file",
         "headers",
         "queries",
@@ -304,14 +280,20 @@ fn brief(argument: Arg) -> Arg {
         "client_cert",
         "client_key",
         "max_attempts",
-        "one_piece",
     ];
+    let name = argument.get_id().as_str();
     let heading = argument.get_help_heading().unwrap_or_default();
-    let is_rare = ["Timeouts", "Connection", "Several nodes"]
-        .iter()
-        .any(|rare| heading.starts_with(rare))
-        || of_servers.contains(&argument.get_id().as_str());
-    argument.hide_short_help(is_rare)
+    let is_under = |headings: &[&str]| headings.iter().any(|one| heading.starts_with(one));
+    let is_rare_of_servers =
+        is_under(&["Timeouts", "Connection"]) || rare_of_servers.contains(&name);
+    let is_rare = is_rare_of_servers || is_under(&["Several nodes"]) || name == "one_piece";
+    let is_of_servers =
+        is_rare_of_servers || ["provider", "base_url", "api_key_env", "wire"].contains(&name);
+    let argument = argument.hide_short_help(is_rare);
+    match is_of_servers {
+        true => argument.conflicts_with("config"),
+        false => argument,
+    }
 }
 
 fn configuration(path: &PathBuf) -> Result<Configuration, UsageError> {

@@ -99,7 +99,7 @@ fn taken_port_is_named_with_the_way_out() {
         .unwrap();
     let ran = run(&["loopback", "--port", port]);
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
-    for named in [port, "another program listens", "another port"] {
+    for named in [port, "another program listens", "--port or --listen"] {
         assert!(ran.stderr.contains(named), "{ran:?}");
     }
 }
