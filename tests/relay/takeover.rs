@@ -346,11 +346,10 @@ async fn behind_signs_of_life_an_answer_goes_on_after_its_last_event() {
     }
 }
 
-#[actix_rt::test]
-async fn a_store_that_can_not_be_read_for_a_moment_is_asked_again() {
-    for what in ["read", "request"] {
-        let nodes = Nodes::slow();
-        let (first, second) = (nodes.node(), nodes.node());
+impl Nodes {
+    /// An answer whose node is gone, and that is read where its store fails by this method, which was asked twice.
+    async fn left_where_fails(&self, what: &str) -> (Node, Client, String) {
+        let (first, second) = (self.node(), self.node());
         let (_client, id, _) = first.ask(in_background(), "", 200).await;
         let path = format!("/v1/responses/{id}?stream=true");
         let mut client = Client::get_at(second.address, &path).await;
@@ -359,6 +358,15 @@ async fn a_store_that_can_not_be_read_for_a_moment_is_asked_again() {
         second.store.set_failing(what, true);
         first.vanish().await;
         until(async || second.store.calls(what) >= before + 2).await;
+        (second, client, id)
+    }
+}
+
+#[actix_rt::test]
+async fn a_store_that_can_not_be_read_for_a_moment_is_asked_again() {
+    for what in ["read", "request"] {
+        let nodes = Nodes::slow();
+        let (second, mut client, _) = nodes.left_where_fails(what).await;
         second.store.set_failing(what, false);
         assert_whole(&joined(&client.whole().await, Vec::new()));
         assert_eq!((nodes.posts(), nodes.resumed()), (1, 1), "{what}");
@@ -370,15 +378,7 @@ async fn a_store_that_can_not_be_read_for_a_moment_is_asked_again() {
 async fn an_answer_that_can_not_be_read_has_an_end() {
     for (what, is_stopped) in [("read", false), ("request", false), ("request", true)] {
         let nodes = Nodes::slow();
-        let (first, second) = (nodes.node(), nodes.node());
-        let (_client, id, _) = first.ask(in_background(), "", 200).await;
-        let path = format!("/v1/responses/{id}?stream=true");
-        let mut client = Client::get_at(second.address, &path).await;
-        client.read(200).await;
-        let before = second.store.calls(what);
-        second.store.set_failing(what, true);
-        first.vanish().await;
-        until(async || second.store.calls(what) > before).await;
+        let (second, mut client, id) = nodes.left_where_fails(what).await;
         if is_stopped {
             let _ = second
                 .exchange("POST", &format!("/v1/responses/{id}/cancel"))
