@@ -280,13 +280,6 @@ fn deltas_items_and_response_say_the_same() {
     let response = &events.last().unwrap()["response"];
     assert_eq!(response["output"], json!(done));
     assert_eq!(response, &answer.response());
-    assert_eq!(
-        (&response["model"], &response["store"]),
-        (&json!("m"), &json!(false))
-    );
-    let usage = &response["usage"];
-    let sum = usage["input_tokens"].as_u64().unwrap() + usage["output_tokens"].as_u64().unwrap();
-    assert_eq!(usage["total_tokens"], sum);
 }
 
 #[test]
