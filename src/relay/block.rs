@@ -1,8 +1,9 @@
 //! A block of an event stream: what is in it, and how a member of it is changed while all other bytes stay.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -103,9 +104,38 @@ impl<'a> Event<'a> {
         serde_json::from_slice(data).unwrap_or_default()
     }
 
+    /// The event if its kind is one of these, and it has a response or an item. Nearly all of an answer has neither, or says at its start that
+    /// it is of another kind: that is read no further.
+    pub(super) fn read_if(data: &'a [u8], is_wanted: impl Fn(&str) -> bool) -> Option<Self> {
+        static MEMBERS: LazyLock<[Finder<'_>; 2]> =
+            LazyLock::new(|| ["\"response\"", "\"item\""].map(Finder::new));
+        let may_be = match written_first(data) {
+            Some(kind) => is_wanted(kind),
+            None => MEMBERS.iter().any(|name| name.find(data).is_some()),
+        };
+        let event = may_be.then(|| Self::read(data))?;
+        is_wanted(event.kind()).then_some(event)
+    }
+
     pub(super) fn kind(&self) -> &str {
         self.kind.as_deref().unwrap_or_default()
     }
+}
+
+/// The kind of an event, where it stands first and without escapes, as OpenAI's servers write it.
+pub(super) fn written_first(data: &[u8]) -> Option<&str> {
+    let kind = data.strip_prefix(br#"{"type":""#)?;
+    let end = memchr::memchr2(b'"', b'\\', kind)?;
+    let kind = (kind[end] == b'"').then_some(&kind[..end])?;
+    str::from_utf8(kind).ok()
+}
+
+/// Whether a kind says that a response ended so, or that its stream did.
+pub(super) fn is_end(kind: &str) -> bool {
+    matches!(
+        kind,
+        "response.completed" | "response.incomplete" | "response.failed"
+    )
 }
 
 /// Two members that an object of the API may have.
@@ -264,6 +294,30 @@ mod tests {
         assert_eq!(&*data(b": ping\nevent: a\r\ndata:{}\r\n\r\n"), b"{}");
         assert_eq!(&*data(b"data: {\ndata:}\nid: 1\n\n"), b"{\n}");
         assert_eq!(&*data(b"id: 1\ndatabase: 1\n\n"), b"");
+    }
+
+    #[test]
+    fn an_event_of_another_kind_is_read_no_further_where_that_is_sure() {
+        let wants = |kind: &str| kind == "a" || kind == "b";
+        let read = |data: &'static str| {
+            let event = Event::read_if(data.as_bytes(), wants);
+            event.map(|event| (event.kind().to_owned(), event.output_index))
+        };
+        let a = Some(("a".to_owned(), Some(1)));
+        assert_eq!(read(r#"{"type":"a","output_index":1,"item":{}}"#), a);
+        assert_eq!(
+            read(r#" { "output_index" : 1, "response" : {}, "type" : "a" }"#),
+            a
+        );
+        assert_eq!(read(r#"{"type":"\u0061","output_index":1,"item":null}"#), a);
+        assert_eq!(read(r#"{"output_index":1,"type":"a"}"#), None);
+        assert_eq!(read(r#"{"type":"c","output_index":1}"#), None);
+        assert_eq!(read(r#"{"output_index":1,"type":"c"}"#), None);
+        assert_eq!(read(r#"{"type":"a"#), None);
+        assert_eq!(read(r#"{"type":1}"#), None);
+        assert_eq!(written_first(br#"{"type":"a","x"#), Some("a"));
+        assert_eq!(written_first(br#"{"type":"a\"b"}"#), None);
+        assert_eq!(written_first(br#"{"type": "a"}"#), None);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(super) struct SoFar<'a> {
 pub(super) fn end(wire: Wire, so_far: &SoFar<'_>, event: &ResponseEvent, out: &mut Vec<Bytes>) {
     let data = so_far.last.map(|last| block::data(last));
     let data = data.as_deref().unwrap_or_default();
+    if wire != Wire::Chat && block::written_first(data).is_some_and(block::is_end) {
+        return;
+    }
     let last = Event::read(data);
     if wire == Wire::Chat {
         let ended = data == b"[DONE]" || last.error.is_some_and(|error| error.get() != "null");
@@ -48,11 +51,7 @@ pub(super) fn end(wire: Wire, so_far: &SoFar<'_>, event: &ResponseEvent, out: &m
         }
         return;
     }
-    let is_end = matches!(
-        last.kind(),
-        "response.completed" | "response.incomplete" | "response.failed"
-    );
-    if is_end {
+    if block::is_end(last.kind()) {
         return;
     }
     let (status, response, error) = match event {

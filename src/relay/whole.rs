@@ -144,26 +144,24 @@ struct Object {
 
 impl Object {
     fn push(&mut self, data: &[u8]) {
-        // Nearly all of a long answer are deltas, which are not read for this.
-        let says = |what: &[u8]| memchr::memmem::find(data, what).is_some();
-        if !says(b"\"response\"") && !says(b"\"item\"") {
+        let is_wanted = |kind: &str| {
+            block::is_end(kind)
+                || matches!(
+                    kind,
+                    "response.cancelled" | "response.done" | "response.output_item.done"
+                )
+        };
+        let Some(event) = Event::read_if(data, is_wanted) else {
             return;
-        }
-        let event = Event::read(data);
-        match (event.kind(), event.response, event.item) {
-            (
-                kind @ ("response.completed"
-                | "response.incomplete"
-                | "response.failed"
-                | "response.cancelled"
-                | "response.done"),
-                Some(response),
-                _,
-            ) => self.end = Some((kind.to_owned(), response.get().to_owned())),
-            ("response.output_item.done", _, Some(item)) => {
+        };
+        match (event.response, event.item) {
+            (_, Some(item)) if event.kind() == "response.output_item.done" => {
                 let next = self.items.len() as u64;
                 self.items
                     .insert(event.output_index.unwrap_or(next), item.to_owned());
+            }
+            (Some(response), _) if event.kind() != "response.output_item.done" => {
+                self.end = Some((event.kind().to_owned(), response.get().to_owned()));
             }
             _ => {}
         }

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 use crate::{
+    json::members::Members,
     protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError},
     store::StoreError,
 };
@@ -207,12 +207,10 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
 
 /// The model that a response object names.
 pub(crate) fn model_in(response: &RawJson) -> Option<Id> {
-    #[derive(Deserialize)]
-    struct Response {
-        model: Option<Id>,
-    }
-    let response: Response = serde_json::from_str(response.get()).ok()?;
-    response.model.filter(|model| !model.is_empty())
+    let response = response.get();
+    let member = Members::of(response).find(|member| member.name == "model")?;
+    let model: Option<Id> = serde_json::from_str(&response[member.value]).ok()?;
+    model.filter(|model| !model.is_empty())
 }
 
 /// Times what comes after the first event of a stream.

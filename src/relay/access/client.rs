@@ -35,8 +35,9 @@ impl Client {
         match self {
             Self::Named(name) => format!("token:{name}"),
             Self::Keyed(hash) => {
-                let digits = hash.iter().map(|byte| format!("{byte:02x}"));
-                format!("key:{}", digits.collect::<String>())
+                let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+                let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+                "key:".chars().chain(digits.map(digit)).collect()
             }
             Self::Anonymous => "anonymous".to_owned(),
         }

@@ -45,15 +45,10 @@ impl Answers {
         answer: &Answer,
         blocks: impl Iterator<Item = Bytes>,
     ) {
-        // One delivery may have all of an answer: its deltas are not read for this.
-        let with_items = blocks.filter(|block| memchr::memmem::find(block, b"\"item\"").is_some());
-        for block in with_items {
+        for block in blocks {
             let data = block::data(&block);
-            let event = Event::read(&data);
-            let Some(item) = event
-                .item
-                .filter(|_| event.kind() == "response.output_item.done")
-            else {
+            let done = Event::read_if(&data, |kind| kind == "response.output_item.done");
+            let Some(item) = done.and_then(|event| event.item) else {
                 continue;
             };
             self.remember_item(answer, item);
