@@ -269,6 +269,10 @@ impl StreamActor {
         let audience = self.lease.audience();
         audience.publish(&mut self.events, now);
         audience.poll(cx, now);
+        if !self.published {
+            // The room that was made for the head is not kept until a first event comes, which may be long after.
+            self.events = Vec::new();
+        }
         // What has just blocked is waited for from now on.
         if audience.is_congested() != self.congested {
             cx.waker().wake_by_ref();

@@ -321,6 +321,8 @@ impl Audience {
                 return false;
             }
             if preamble.len() < PREAMBLE_EVENTS {
+                // The first is the head, and nothing else may come for long.
+                preamble.reserve_exact(usize::from(preamble.is_empty()));
                 preamble.push(event.clone());
             }
             true

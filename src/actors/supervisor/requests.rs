@@ -10,7 +10,7 @@ use tracing::Span;
 use super::attempts::Attempts;
 use crate::{
     actors::{
-        RequestInfo, RequestPhase, RequestStatus,
+        RequestId, RequestInfo, RequestPhase, RequestStatus,
         attempt::{
             lease::Stop,
             spec::{Attempt, GET, HeadArrived, RequestSpec},
@@ -147,7 +147,8 @@ impl Request {
         let spec = size_of::<RequestSpec>() + texts.into_iter().chain(headers).sum::<usize>();
         let held = spec + self.attempts.bytes() + audience.bytes();
         // The map of requests has up to twice the places that are taken.
-        held + 2 * size_of::<Self>() + size_of::<Audience>() + SMALL_BYTES
+        let place = 2 * size_of::<(RequestId, Box<Self>)>();
+        held + place + size_of::<Self>() + size_of::<Audience>() + SMALL_BYTES
     }
 
     /// How it is doing, as far as is known here.

@@ -6,10 +6,7 @@ use actix::{AsyncContext, Context};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{
-    requests::{Request, State},
-    state::StreamSupervisor,
-};
+use super::{requests::State, state::StreamSupervisor};
 use crate::actors::{RequestId, audience::Audience};
 
 /// How soon an ended request that could not be let go is looked at again.
@@ -70,11 +67,8 @@ impl StreamSupervisor {
                 self.retained.push_front((ended, id));
                 break;
             }
-            let Some(Request {
-                state: State::Ended { audience, bytes },
-                ..
-            }) = self.requests.get_mut(&id)
-            else {
+            let request = self.requests.get_mut(&id);
+            let Some(State::Ended { audience, bytes }) = request.map(|it| &mut it.state) else {
                 continue;
             };
             audience.give_up_on_the_stuck();

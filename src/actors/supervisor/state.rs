@@ -31,7 +31,8 @@ pub struct StreamSupervisor {
     pub(super) pacing: Option<Pacing>,
     /// What the breakers and the limiter count time from.
     pub(super) epoch: Instant,
-    pub(super) requests: HashMap<RequestId, Request>,
+    /// In boxes, because up to half of the table is room to grow.
+    pub(super) requests: HashMap<RequestId, Box<Request>>,
     /// How many of them have not ended.
     pub(super) live: usize,
     /// Where all leases report to. They share it, because each address is three allocations.

@@ -142,7 +142,7 @@ impl StreamSupervisor {
             refresh_auth: false,
             spared: Duration::ZERO,
         };
-        self.requests.insert(id, request);
+        self.requests.insert(id, Box::new(request));
         self.live += 1;
         self.start_attempt(id, listener, None, ctx);
     }
