@@ -38,11 +38,14 @@ pub(super) struct DoesNotFit;
 /// What an attempt announced before it failed, ids with their quotes.
 #[derive(Default)]
 struct Told {
+    /// Whether it was told that its request was taken.
+    is_taken: bool,
     response: Option<String>,
     items: Vec<Announced>,
     /// `content_part.added` and the like, without the ids of items.
     parts: Vec<Part>,
     next_sequence: Option<u64>,
+    has_blocks: bool,
 }
 
 struct Announced {
@@ -66,6 +69,8 @@ struct Mapping {
     offset: Option<u64>,
     /// How many of the items that were announced before are here, too.
     items: usize,
+    /// The attempts before failed ahead of saying that the request was taken.
+    announces: bool,
 }
 
 impl Preamble {
@@ -118,7 +123,9 @@ impl Preamble {
             if !self.is_open {
                 self.held.clear();
                 self.held_bytes = 0;
-                self.mapping = self.told.is_some().then(Box::default);
+                // Who was told nothing yet, for the server was silent, is told all of this attempt, as it comes.
+                let told = self.told.as_ref().filter(|told| told.has_blocks);
+                self.mapping = told.map(|told| Box::new(Mapping::after(told)));
             }
         }
         let block = match (&mut self.mapping, &mut self.told) {
@@ -179,6 +186,7 @@ impl Preamble {
 
 impl Told {
     fn note(&mut self, wire: Wire, block: &[u8]) {
+        self.has_blocks = true;
         let data = block::data(block);
         let event = Event::read(&data);
         if wire == Wire::Chat {
@@ -190,6 +198,7 @@ impl Told {
             self.next_sequence = Some(sequence + 1);
         }
         if is_preamble(event.kind()) {
+            self.is_taken = true;
             self.response = self.response.take().or(response_id(&event));
         } else if event.kind() == ITEM_ADDED {
             self.items.push(Announced::of(&event));
@@ -231,6 +240,13 @@ impl Part {
 }
 
 impl Mapping {
+    fn after(told: &Told) -> Self {
+        Self {
+            announces: !told.is_taken,
+            ..Self::default()
+        }
+    }
+
     /// The block as it goes on from what clients were told; none where they were told that before.
     fn fit(
         &mut self,
@@ -242,10 +258,11 @@ impl Mapping {
         let data = block::data(&block);
         let event = Event::read(&data);
         if wire == Wire::Chat {
+            let was_told = told.response.is_some();
             if let Some(id) = event.id.filter(|id| block::is_text(id)) {
                 self.learn(&mut told.response, id.get());
             }
-            if !is_open && told.response.is_some() && says_nothing(&data) {
+            if !is_open && was_told && says_nothing(&data) {
                 return Ok(None);
             }
             return Ok(Some(self.mapped(&block, None)));
@@ -255,12 +272,10 @@ impl Mapping {
             if let Some(id) = response_id(&event) {
                 self.learn(&mut told.response, &id);
             }
-            // The attempt before may have been silent.
-            let was_told =
-                kind != CREATED || told.next_sequence.is_some() || told.response.is_some();
-            if was_told {
+            if !self.announces {
                 return Ok(None);
             }
+            told.is_taken = true;
         } else if kind == ITEM_ADDED {
             let new = Announced::of(&event);
             match told.items.iter_mut().find(|item| item.index == new.index) {
@@ -477,6 +492,69 @@ mod tests {
             out,
             [added("message", "m", 6), delta("m", 7)].map(Piece::from)
         );
+    }
+
+    #[test]
+    fn after_a_silence_an_answer_goes_out_as_it_came() {
+        let role = event(r#"{"id":"c1","choices":[{"delta":{"role":"assistant","content":""}}]}"#);
+        let in_progress = event(
+            r#"{"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_a"}}"#,
+        );
+        let responses = vec![
+            created("resp_a", 0),
+            in_progress,
+            added("message", "msg_a", 2),
+            delta("msg_a", 3),
+        ];
+        let chat = vec![
+            role,
+            event(r#"{"id":"c1","choices":[{"delta":{"content":"a"}}]}"#),
+        ];
+        for (wire, blocks) in [(Wire::Responses, responses), (Wire::Chat, chat)] {
+            // The first attempt, and one that follows another which said nothing.
+            for origin in [(0, 1), (0, 2), (1, 1)] {
+                let mut preamble = Preamble::new(wire);
+                let mut out = Vec::new();
+                preamble.release(&mut out);
+                let (last, before) = blocks.split_last().unwrap();
+                for block in before {
+                    preamble.push(origin, block.clone(), &mut out).unwrap();
+                }
+                preamble.open(&mut out);
+                preamble.push(origin, last.clone(), &mut out).unwrap();
+                assert_eq!(texts(&out).concat().as_bytes(), blocks.concat());
+                assert!(preamble.passes(origin) && preamble.fits().is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_attempt_before_did_not_come_to_say_is_said_once() {
+        let odd = event(r#"{"type":"codex.rate_limits","sequence_number":0}"#);
+        let in_progress = |id: &str, sequence: u32| {
+            event(&format!(
+                r#"{{"type":"response.in_progress","sequence_number":{sequence},"response":{{"id":"{id}"}}}}"#
+            ))
+        };
+        let mut preamble = Preamble::new(Wire::Responses);
+        let mut out = Vec::new();
+        preamble.push((0, 1), odd.clone(), &mut out).unwrap();
+        preamble.release(&mut out);
+        for block in [created("resp_b", 0), in_progress("resp_b", 1)] {
+            preamble.push((0, 2), block, &mut out).unwrap();
+        }
+        for block in [created("resp_c", 0), in_progress("resp_c", 1)] {
+            preamble.push((0, 3), block, &mut out).unwrap();
+        }
+        preamble.open(&mut out);
+        preamble.push((0, 3), delta("m", 2), &mut out).unwrap();
+        let wanted = [
+            odd,
+            created("resp_b", 1),
+            in_progress("resp_b", 2),
+            delta("m", 3),
+        ];
+        assert_eq!(texts(&out).concat().as_bytes(), wanted.concat());
     }
 
     #[test]

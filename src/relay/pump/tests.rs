@@ -431,6 +431,33 @@ async fn a_server_without_a_head_is_waited_for_with_200_and_its_failure_is_an_ev
 }
 
 #[actix_rt::test]
+async fn a_server_that_says_nothing_for_long_is_heard_whole() {
+    for wire in [Wire::Responses, Wire::Chat] {
+        let blocks = match wire {
+            Wire::Responses => [CREATED, DELTA, COMPLETED].map(str::to_owned),
+            _ => chunks(),
+        };
+        let late = Duration::from_secs(20);
+        let of_all = |reply: Exchange| {
+            blocks
+                .iter()
+                .fold(reply, |reply, block| reply.chunk(block.clone()))
+        };
+        let head = of_all(Exchange::stream("").head_after(late));
+        let block = of_all(Exchange::stream("").wait(late));
+        for reply in [head, block] {
+            let mut stage = Stage::new(&[wire], [reply]);
+            stage.wire = wire;
+            let (answer, begun) = stage.start(false).await;
+            let mut body = stage.body_of(&answer, begun);
+            while body.next().await.is_some() {}
+            let kept = answer.blocks().await.unwrap().concat();
+            assert_eq!(String::from_utf8(kept).unwrap(), blocks.concat());
+        }
+    }
+}
+
+#[actix_rt::test]
 async fn a_client_that_leaves_cancels_upstream_within_a_second() {
     // In mid-stream.
     let stage = Stage::of([Exchange::stream(format!("{CREATED}{DELTA}")).held_open()]);
