@@ -32,6 +32,9 @@ use super::wordless;
 const LATE: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
+/// The longest name of a field that the `http` crate takes. actix-http expects it to take all, and panics where a name is longer.
+const MAX_NAME_BYTES: usize = 65_535;
+
 /// Whether a request of a connection is being answered.
 pub(super) struct Turn {
     /// Where it was accepted.
@@ -54,6 +57,7 @@ pub(super) struct Watched {
     head_time: Duration,
     /// When the head has to be whole that has begun after so many requests.
     alarm: Option<(u64, Pin<Box<Sleep>>)>,
+    names: Names,
     /// Whether the rest of an answer waits for a client that does not read: nothing may be said before it.
     is_full: bool,
     /// What is written in place of an answer that says nothing.
@@ -72,6 +76,7 @@ impl Watched {
             turn: Rc::new(turn),
             head_time,
             alarm: None,
+            names: Names::default(),
             is_full: false,
             instead: Bytes::new(),
         }
@@ -119,7 +124,12 @@ impl AsyncRead for Watched {
         let this = self.get_mut();
         let filled = buffer.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
-        if buffer.filled().len() > filled {
+        let new = &mut buffer.filled_mut()[filled..];
+        if !new.is_empty() {
+            if let Some(at) = this.names.too_long(new) {
+                // No byte of a name: the server refuses it, when it is its turn.
+                new[at] = 0;
+            }
             this.head_begins();
         }
         if read.is_pending() && this.is_late(cx) {
@@ -181,6 +191,37 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// Watches for a name that is too long, which begins a line, in whichever pieces it comes. Where a body begins is not known here, but
+/// none that is JSON, or packed, has such a line.
+#[derive(Default)]
+struct Names {
+    /// How long the line is so far that has been nothing but a name.
+    length: Option<usize>,
+}
+
+impl Names {
+    /// The first byte that is too much.
+    fn too_long(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            if let Some(length) = self.length {
+                let rest = &bytes[at..];
+                let is_end =
+                    |byte: &u8| !byte.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(byte);
+                let name = rest.iter().position(is_end).unwrap_or(rest.len());
+                if length + name > MAX_NAME_BYTES {
+                    self.length = None;
+                    return Some(at + MAX_NAME_BYTES - length);
+                }
+                self.length = (name == rest.len()).then_some(length + name);
+                at += name;
+            }
+            at += memchr::memchr(b'\n', &bytes[at..])? + 1;
+            self.length = Some(0);
+        }
     }
 }
 
@@ -247,5 +288,40 @@ pub(super) fn listener_of(request: &HttpRequest) -> IpAddr {
         Some(turn) => turn.listener(),
         // That of a program with a service of its own.
         None => request.app_config().local_addr().ip(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_too_long_in_whichever_pieces_it_comes() {
+        let request = |length: usize| {
+            let name = "n".repeat(length);
+            format!("GET / HTTP/1.1\r\nhost: a\r\n{name}: 1\r\n\r\n{{\n \"a\": 1}}")
+        };
+        for pieces in [1, 7, 65_536, 1 << 20] {
+            let at = |request: &str| {
+                let (mut names, mut before) = (Names::default(), 0);
+                for piece in request.as_bytes().chunks(pieces) {
+                    if let Some(at) = names.too_long(piece) {
+                        return Some(before + at);
+                    }
+                    before += piece.len();
+                }
+                None
+            };
+            assert_eq!(at(&request(MAX_NAME_BYTES)), None);
+            let start = "GET / HTTP/1.1\r\nhost: a\r\n".len();
+            assert_eq!(
+                at(&request(MAX_NAME_BYTES + 1)),
+                Some(start + MAX_NAME_BYTES)
+            );
+            let long_value = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "n".repeat(100_000));
+            assert_eq!(at(&long_value), None);
+            let one_line = format!("\n\"{}\"", "n".repeat(100_000));
+            assert_eq!(at(&one_line), None);
+        }
     }
 }
