@@ -73,6 +73,9 @@ pub(super) struct Ledger {
     bytes: AtomicUsize,
 }
 
+/// How long other readers wait with the pump for one that reads nothing: as long as a phone takes to change its network.
+pub(super) const BESIDE_OTHERS: Duration = Duration::from_secs(5);
+
 /// The log of one answer. The pump that fills it is one; readers come and go.
 pub(super) struct Log {
     state: Mutex<State>,
@@ -139,6 +142,12 @@ impl State {
         let waited_for = self.seats.iter().flatten().filter(|seat| !seat.too_slow);
         let read = waited_for.map(|seat| seat.bytes).min();
         read.map_or(0, |read| self.pushed_bytes - read)
+    }
+
+    /// How many bytes each reader has read that is waited for.
+    fn read_so_far(&self) -> Vec<Option<u64>> {
+        let read = |seat: &Option<Seat>| Some(seat.as_ref().filter(|seat| !seat.too_slow)?.bytes);
+        self.seats.iter().map(read).collect()
     }
 
     fn is_over(&self) -> bool {
@@ -443,22 +452,34 @@ impl Log {
         }
     }
 
-    /// Waits while the slowest reader is too far behind; one that is so for too long is left behind.
+    /// Waits while the slowest reader is too far behind; one that is so for too long is left behind, and where others wait with the pump one
+    /// that reads nothing.
     pub(super) async fn room(&self) {
         let far = self.limits.lag_bytes as u64;
         if self.state().behind() <= far {
             return;
         }
         let deadline = Instant::now() + self.limits.slow_reader;
-        let room = self.until(&self.room, |state| {
-            state.wants_room = state.behind() > far;
-            (!state.wants_room).then_some(())
-        });
-        if timeout_at(deadline, room).await.is_err() {
+        loop {
+            let read = self.state().read_so_far();
+            let until = deadline.min(Instant::now() + BESIDE_OTHERS);
+            let room = self.until(&self.room, |state| {
+                state.wants_room = state.behind() > far;
+                (!state.wants_room).then_some(())
+            });
+            if timeout_at(until, room).await.is_ok() {
+                return;
+            }
+            let is_over = until == deadline;
             let state = &mut *self.state();
             state.wants_room = false;
-            for seat in state.seats.iter_mut().flatten() {
-                if state.pushed_bytes - seat.bytes > far {
+            let is_near = |read: &u64| state.pushed_bytes - read <= far;
+            let others_wait = state.read_so_far().iter().flatten().any(is_near);
+            for (seat, read) in state.seats.iter_mut().zip(read) {
+                let Some(seat) = seat else { continue };
+                let is_behind = state.pushed_bytes - seat.bytes > far;
+                let reads_nothing = others_wait && read == Some(seat.bytes);
+                if is_behind && (is_over || reads_nothing) {
                     seat.too_slow = true;
                     (seat.position, seat.bytes) = (u64::MAX, state.pushed_bytes);
                     if let Some(waker) = seat.waker.take() {
@@ -467,6 +488,9 @@ impl Log {
                 }
             }
             self.let_go_of_what_was_read(state);
+            if is_over {
+                return;
+            }
         }
     }
 

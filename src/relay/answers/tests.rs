@@ -7,6 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{
     About, Answer, Answers, Bounds, End, ReadError,
+    log::BESIDE_OTHERS,
     storage::{Storage, Way},
 };
 use crate::{
@@ -98,15 +99,49 @@ async fn a_pump_waits_for_the_slowest_reader_and_leaves_it_behind_after_a_named_
     // It reads in time: the pump goes on.
     let (_, read) = tokio::join!(answer.room(), slow.next());
     assert_eq!(read.unwrap().unwrap().count(), 5);
-    // It does not.
+    // It does not, and another waits with the pump.
     answer.push(blocks(6..=9));
     let began = tokio::time::Instant::now();
     answer.room().await;
-    assert_eq!(began.elapsed(), RelayConfig::default().slow_client);
+    assert_eq!(began.elapsed(), BESIDE_OTHERS);
     assert_eq!(slow.next().await, Some(Err(ReadError::TooSlow)));
     assert_eq!(slow.next().await, None);
     answer.end(End::Completed);
     assert_eq!(quick.await.unwrap(), blocks(1..=9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_alone_is_waited_for_longer_and_who_reads_slowly_beside_others_is_waited_for() {
+    let patience = RelayConfig::default().slow_client;
+    let answer = small(|bounds| bounds.lag_bytes = 20);
+    let mut alone = answer.read(0);
+    answer.push(blocks(1..=5));
+    let began = tokio::time::Instant::now();
+    answer.room().await;
+    assert_eq!(began.elapsed(), patience);
+    assert_eq!(alone.next().await, Some(Err(ReadError::TooSlow)));
+
+    let answer = small(|bounds| (bounds.lag_bytes, bounds.batch_bytes) = (20, 1));
+    let mut slow = answer.read(0);
+    let quick = tokio::spawn(rest(answer.read(0)));
+    answer.push(blocks(1..=50));
+    let slow = tokio::spawn(async move {
+        for _ in 0..50 {
+            tokio::time::sleep(BESIDE_OTHERS - Duration::from_millis(1)).await;
+            if slow.next().await != Some(Err(ReadError::TooSlow)) {
+                continue;
+            }
+            return true;
+        }
+        false
+    });
+    let began = tokio::time::Instant::now();
+    answer.room().await;
+    // In the end it is too far behind all the same.
+    assert_eq!(began.elapsed(), patience);
+    answer.end(End::Completed);
+    assert_eq!(quick.await.unwrap(), blocks(1..=50));
+    assert!(slow.await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -536,7 +536,7 @@ async fn a_slow_reader_pauses_only_its_own_stream() {
 }
 
 #[actix_rt::test]
-async fn a_slow_client_is_waited_for_a_minute_and_then_left_behind_with_an_error_event() {
+async fn a_slow_client_is_left_behind_with_an_error_event_where_another_waits() {
     let long = long();
     let reply = Exchange::stream("").chunks(long.as_bytes(), 16_384);
     let stage = Stage::of([reply]);
@@ -547,7 +547,7 @@ async fn a_slow_client_is_waited_for_a_minute_and_then_left_behind_with_an_error
     assert!(first.starts_with(CREATED.as_bytes()));
     let began = Instant::now();
     let heard = text(other).await.replace(SIGN, "");
-    assert_eq!((heard.len(), began.elapsed().as_secs()), (long.len(), 60));
+    assert_eq!((heard.len(), began.elapsed().as_secs()), (long.len(), 5));
     // Beside what it had been given already.
     let rest = text(slow).await;
     assert!(rest.len() < 200_000, "{}", rest.len());
