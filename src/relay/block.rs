@@ -1,6 +1,6 @@
 //! A block of an event stream: what is in it, and how a member of it is changed while all other bytes stay.
 
-use std::{borrow::Cow, ops::Range, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, ops::Range, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
@@ -101,7 +101,25 @@ fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u6
 impl<'a> Event<'a> {
     /// The event, or nothing of it where it can't be read.
     pub(super) fn read(data: &'a [u8]) -> Self {
-        serde_json::from_slice(data).unwrap_or_default()
+        let read = serde_json::from_slice(data);
+        read.unwrap_or_else(|_| Self::read_leniently(data).unwrap_or_default())
+    }
+
+    /// Of a member that stands twice the last one counts, as where it is decoded.
+    fn read_leniently(data: &'a [u8]) -> Option<Self> {
+        let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(data).ok()?;
+        let member = |name: &str| members.get(name).copied();
+        let number = |name: &str| serde_json::from_str(member(name)?.get()).ok();
+        Some(Self {
+            kind: member("type").and_then(|kind| serde_json::from_str(kind.get()).ok()),
+            sequence_number: number("sequence_number"),
+            response: member("response"),
+            item: member("item"),
+            id: member("id"),
+            model: member("model"),
+            error: member("error"),
+            output_index: number("output_index"),
+        })
     }
 
     /// The event if its kind is one of these, and it has a response or an item. Nearly all of an answer has neither, or says at its start that
@@ -294,6 +312,22 @@ mod tests {
         assert_eq!(&*data(b": ping\nevent: a\r\ndata:{}\r\n\r\n"), b"{}");
         assert_eq!(&*data(b"data: {\ndata:}\nid: 1\n\n"), b"{\n}");
         assert_eq!(&*data(b"id: 1\ndatabase: 1\n\n"), b"");
+    }
+
+    #[test]
+    fn of_a_member_that_stands_twice_the_last_counts() {
+        let event = Event::read(
+            br#"{"type":"response.in_progress","sequence_number":4,"response":{},"type":"response.completed","sequence_number":5,"response":{"id":"b"},"output_index":[]}"#,
+        );
+        assert_eq!(event.kind(), "response.completed");
+        assert_eq!((event.sequence_number, event.output_index), (Some(5), None));
+        assert_eq!(event.response.unwrap().get(), r#"{"id":"b"}"#);
+        // One that is of another type than the API's says nothing, and the rest is read.
+        assert_eq!(
+            Event::read(br#"{"type":1,"sequence_number":2}"#).sequence_number,
+            Some(2)
+        );
+        assert_eq!(Event::read(b"[1]").kind(), "");
     }
 
     #[test]

@@ -4,12 +4,14 @@ use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    http::header,
     middleware::Next,
     web::Data,
 };
 
 use super::{
     access::{Access, Client, Refusal},
+    routes,
     shared::Shared,
 };
 
@@ -32,6 +34,10 @@ pub(super) async fn gate(
         // It carries no token. The question behind it does.
         Some(preflight) => request.into_response(preflight).map_into_right_body(),
         None => match access.admit(request.request()) {
+            // Its body would have no end.
+            Ok(_) if wants_websocket(request.request()) => request
+                .into_response(routes::over_http())
+                .map_into_right_body(),
             Ok(client) => {
                 request.extensions_mut().insert(client);
                 next.call(request).await?.map_into_left_body()
@@ -46,6 +52,11 @@ pub(super) async fn gate(
         Access::allow_origin(response.headers_mut(), origin);
     }
     Ok(response)
+}
+
+fn wants_websocket(request: &HttpRequest) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE);
+    upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Whose a request is, if they may ask.

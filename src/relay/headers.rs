@@ -45,6 +45,17 @@ const FOR_US: [&str; 8] = [
     "referer",
 ];
 
+/// What would be a command to a proxy in front, or to a browser, and says nothing of an answer.
+const OF_A_WEB_SERVER: [&str; 7] = [
+    "clear-site-data",
+    "content-type",
+    "location",
+    "refresh",
+    "set-cookie",
+    "set-cookie2",
+    "x-sendfile",
+];
+
 /// What goes to the server of what a client sent. Its key goes where the relay has none of its own, and a token of this relay nowhere.
 pub(super) fn to_server(client: &ClientHeaders, target: &Target, access: &Access) -> HeaderMap {
     let named: Vec<String> = tokens(client, "connection");
@@ -95,8 +106,8 @@ fn tokens(headers: &ClientHeaders, name: &str) -> Vec<String> {
     names.map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
-/// What goes to the client of a server's head, whatever it is: all but what concerns the connection, the body's own description, cookies,
-/// and who may read it in a browser, which this service says itself.
+/// What goes to the client of a server's head, whatever it is: all but what concerns the connection, the body's own description, what is
+/// said to a browser or a proxy, and who may read it in a browser, which this service says itself.
 ///
 /// `model` is what the client asked for, where the server was asked for another: a client that sees another name takes it for a change of its account.
 pub(super) fn to_client(
@@ -112,9 +123,10 @@ pub(super) fn to_client(
     for (name, value) in &head.headers {
         let text = name.as_str();
         let stays = OF_THE_CONNECTION.contains(&text)
-            || ["content-type", "set-cookie", "set-cookie2"].contains(&text)
-            || text.starts_with("access-control-")
-            || text.starts_with("x-relay-")
+            || OF_A_WEB_SERVER.contains(&text)
+            || ["access-control-", "x-accel-", "x-relay-"]
+                .iter()
+                .any(|start| text.starts_with(start))
             || named.iter().any(|named| named == text);
         if stays {
             continue;

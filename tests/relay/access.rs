@@ -59,6 +59,10 @@ async fn another_origins_page_can_not_drive_a_relay_on_localhost() {
         (format!("origin: {own}.evil.example\r\n"), 403),
         ("origin: http://localhost:3000\r\n".to_owned(), 403),
         ("sec-fetch-site: cross-site\r\n".to_owned(), 403),
+        (
+            format!("origin: {own}\r\norigin: https://evil.example\r\n"),
+            403,
+        ),
         (format!("origin: {own}\r\n"), 200),
         (String::new(), 200),
     ] {
@@ -113,6 +117,11 @@ async fn a_token_guess_is_refused_and_never_repeated() {
     ] {
         let (got, head, body) = ask(&relay, "GET", headers).await;
         assert_eq!(got, status, "{headers}");
+        assert_eq!(
+            head.contains("\r\nwww-authenticate: Bearer"),
+            status == 401,
+            "{head}"
+        );
         let said = format!("{head}{body}");
         assert!(
             !said.contains("hunter") && !said.contains("planted"),

@@ -132,8 +132,13 @@ const TO_CLIENT: [(&str, &str); 20] = [
 ];
 
 /// What a server sends and no client is to see.
-const NOT_TO_CLIENT: [(&str, &str); 12] = [
+const NOT_TO_CLIENT: [(&str, &str); 17] = [
     ("set-cookie", "a=b"),
+    ("clear-site-data", "*"),
+    ("location", "https://evil.example"),
+    ("refresh", "0; https://evil.example"),
+    ("x-accel-redirect", "/private"),
+    ("x-sendfile", "/etc/passwd"),
     ("set-cookie2", "a=b"),
     ("x-hop", "1"),
     ("keep-alive", "timeout=5"),
@@ -254,6 +259,9 @@ async fn each_path_says_by_what_it_is_asked() {
         let (status, _, body) = asked("GET", path, upgrade).await;
         assert_eq!(status, 426, "{path}");
         assert!(body.contains("upgrade_required"), "{body}");
+        // Its body has no end.
+        let (status, ..) = asked("POST", path, upgrade).await;
+        assert_eq!(status, 426, "{path}");
     }
 }
 

@@ -67,6 +67,8 @@ fn without_port(host: &str) -> &str {
 pub(super) fn check_origin(request: &HttpRequest, origins: &[String]) -> Result<(), Refusal> {
     let headers = request.headers();
     let is_allowed = match headers.get(header::ORIGIN) {
+        // No browser says two.
+        _ if headers.get_all(header::ORIGIN).count() > 1 => false,
         Some(origin) => is_same_origin(headers, origin) || named(headers, origins).is_some(),
         // Old browsers do not say; a link to the page may be followed from anywhere.
         None => {

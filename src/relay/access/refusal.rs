@@ -48,6 +48,9 @@ impl Refusal {
         if self.retry_after.is_none() {
             response.insert_header(("x-should-retry", "false"));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
         response.json(self.body())
     }
 }
