@@ -63,7 +63,7 @@ pub(super) fn write_object(
     let mut serializer = serde_json::Serializer::new(&mut body);
     let mut fields = Fields {
         map: serializer.serialize_map(None).map_err(unwritable)?,
-        written: SmallVec::new(),
+        own: SmallVec::new(),
     };
     write(&mut fields)?;
     SerializeMap::end(fields.map).map_err(unwritable)?;
@@ -74,7 +74,8 @@ pub(super) fn write_object(
 /// The fields of an object that is being written.
 pub(super) struct Fields<'a> {
     map: <&'a mut serde_json::Serializer<&'a mut Vec<u8>> as Serializer>::SerializeMap,
-    written: SmallVec<[&'static str; 16]>,
+    /// The names of all that have been put, those that the prompt leaves open too.
+    own: SmallVec<[&'static str; 32]>,
 }
 
 impl Fields<'_> {
@@ -83,7 +84,7 @@ impl Fields<'_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), ApiError> {
-        self.written.push(name);
+        self.own.push(name);
         self.map.serialize_entry(name, value).map_err(unwritable)
     }
 
@@ -92,17 +93,17 @@ impl Fields<'_> {
         name: &'static str,
         value: &Option<T>,
     ) -> Result<(), ApiError> {
-        value.as_ref().map_or(Ok(()), |value| self.put(name, value))
+        match value {
+            Some(value) => self.put(name, value)?,
+            None => self.own.push(name),
+        }
+        Ok(())
     }
 
-    /// Writes the caller's own fields. None may repeat one that is written already, or one of `reserved`.
-    pub(super) fn put_extra(
-        &mut self,
-        extra: &Map<String, Value>,
-        reserved: &[&str],
-    ) -> Result<(), ApiError> {
+    /// Writes the caller's own fields. None may have the name of one that was put, also where that was left open.
+    pub(super) fn put_extra(&mut self, extra: &Map<String, Value>) -> Result<(), ApiError> {
         for (name, value) in extra {
-            if self.written.contains(&name.as_str()) || reserved.contains(&name.as_str()) {
+            if self.own.contains(&name.as_str()) {
                 return Err(invalid(format!(
                     "`extra` holds `{name}`, which has a field of its own"
                 )));

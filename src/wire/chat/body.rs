@@ -24,33 +24,6 @@ use crate::{
     },
 };
 
-/// What [`body_of`] writes of a prompt; `extra` may hold none of them.
-const PROMPT_FIELDS: &[&str] = &[
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "model",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "reasoning_effort",
-    "response_format",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-];
-
 /// What the Responses API is asked for where Chat has `logprobs`.
 pub(super) const INCLUDE_LOGPROBS: &str = "message.output_text.logprobs";
 
@@ -68,20 +41,15 @@ pub(crate) fn body_of(
     let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
     write_object(room, |fields| {
         fields.put("model", model)?;
-        if is_stream {
-            fields.put("stream", &true)?;
-            fields.put_some("stream_options", &stream_options(options, quirks))?;
-        }
+        fields.put_some("stream", &is_stream.then_some(true))?;
+        let stream_options = stream_options(options, quirks).filter(|_| is_stream);
+        fields.put_some("stream_options", &stream_options)?;
         fields.put("messages", &messages)?;
-        if !prompt.tools.is_empty() {
-            let tools: Vec<_> = prompt
-                .tools
-                .iter()
-                .map(|tool| chat_tool(tool.raw()))
-                .collect();
-            fields.put("tools", &tools)?;
-            fields.put_some("parallel_tool_calls", &prompt.parallel_tool_calls)?;
-        }
+        let has_tools = !prompt.tools.is_empty();
+        let tools = prompt.tools.iter().map(|tool| chat_tool(tool.raw()));
+        fields.put_some("tools", &has_tools.then(|| tools.collect::<Vec<_>>()))?;
+        let parallel_tool_calls = prompt.parallel_tool_calls.filter(|_| has_tools);
+        fields.put_some("parallel_tool_calls", &parallel_tool_calls)?;
         let tool_choice = options.tool_choice.as_ref().map(chat_tool_choice);
         fields.put_some("tool_choice", &tool_choice)?;
         let response_format = prompt.output_format.as_ref().map(ResponseFormat::new);
@@ -92,19 +60,16 @@ pub(crate) fn body_of(
             .and_then(|reasoning| reasoning.effort.as_ref());
         fields.put_some("reasoning_effort", &effort)?;
         fields.put_some("verbosity", &options.verbosity)?;
-        let max_tokens = match quirks.has_max_tokens {
-            true => "max_tokens",
-            false => "max_completion_tokens",
-        };
-        fields.put_some(max_tokens, &options.max_output_tokens)?;
+        let limit = |is_name: bool| options.max_output_tokens.filter(|_| is_name);
+        fields.put_some("max_tokens", &limit(quirks.has_max_tokens))?;
+        fields.put_some("max_completion_tokens", &limit(!quirks.has_max_tokens))?;
         fields.put_some("temperature", &options.temperature)?;
         fields.put_some("top_p", &options.top_p)?;
         let includes_logprobs =
             |include: &Vec<String>| include.iter().any(|name| name == INCLUDE_LOGPROBS);
-        if options.top_logprobs.is_some() || options.include.as_ref().is_some_and(includes_logprobs)
-        {
-            fields.put("logprobs", &true)?;
-        }
+        let has_logprobs = options.top_logprobs.is_some()
+            || options.include.as_ref().is_some_and(includes_logprobs);
+        fields.put_some("logprobs", &has_logprobs.then_some(true))?;
         fields.put_some("top_logprobs", &options.top_logprobs)?;
         fields.put_some("store", &options.store)?;
         fields.put_some("prompt_cache_key", &options.prompt_cache_key)?;
@@ -113,7 +78,7 @@ pub(crate) fn body_of(
         fields.put_some("metadata", &options.metadata)?;
         fields.put_some("safety_identifier", &options.safety_identifier)?;
         fields.put_some("user", &options.user)?;
-        fields.put_extra(&options.extra, PROMPT_FIELDS)
+        fields.put_extra(&options.extra)
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use self::input::Input;
 use crate::{
-    protocol::{CompactionInput, OutputFormat, Prompt, error::ApiError},
+    protocol::{CompactionInput, OutputFormat, Prompt, Tool, error::ApiError},
     wire::{
         body::{named_model, refuse_infinite, required_model, room_for, write_object},
         quirks::Quirks,
@@ -17,53 +17,6 @@ use crate::{
 
 /// What the server is asked for so that reasoning can go on without anything stored.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
-
-/// What [`body_of`] writes of a prompt; `extra` may hold none of them.
-const PROMPT_FIELDS: &[&str] = &[
-    "background",
-    "conversation",
-    "include",
-    "input",
-    "instructions",
-    "max_output_tokens",
-    "max_tool_calls",
-    "metadata",
-    "model",
-    "parallel_tool_calls",
-    "previous_response_id",
-    "prompt",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "reasoning",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "text",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-    "user",
-];
-
-/// What [`compaction_body`] writes; `extra` may hold none of them.
-const COMPACTION_FIELDS: &[&str] = &[
-    "input",
-    "instructions",
-    "model",
-    "parallel_tool_calls",
-    "previous_response_id",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "reasoning",
-    "service_tier",
-    "text",
-    "tools",
-];
 
 /// The body of `POST responses`; see [`Wire::request_body`](crate::wire::Wire::request_body).
 pub(crate) fn body_of(
@@ -146,9 +99,7 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
     let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
     write_object(room, |fields| {
         fields.put_some("model", &written.model)?;
-        if written.is_stream {
-            fields.put("stream", &true)?;
-        }
+        fields.put_some("stream", &written.is_stream.then_some(true))?;
         fields.put_some("prompt", &options.template)?;
         fields.put_some("instructions", &written.instructions)?;
         fields.put(
@@ -158,9 +109,7 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
                 with_ids: written.with_ids,
             },
         )?;
-        if !prompt.tools.is_empty() {
-            fields.put("tools", &prompt.tools)?;
-        }
+        fields.put_some("tools", &some(&prompt.tools))?;
         fields.put_some("tool_choice", &options.tool_choice)?;
         fields.put_some("parallel_tool_calls", &written.parallel_tool_calls)?;
         fields.put_some("reasoning", &options.reasoning)?;
@@ -187,7 +136,7 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
         fields.put_some("metadata", &options.metadata)?;
         fields.put_some("safety_identifier", &options.safety_identifier)?;
         fields.put_some("user", &options.user)?;
-        fields.put_extra(&options.extra, PROMPT_FIELDS)
+        fields.put_extra(&options.extra)
     })
 }
 
@@ -206,10 +155,10 @@ pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Resul
                 with_ids: quirks.item_ids.are_sent(store),
             },
         )?;
-        if !input.tools.is_empty() {
-            fields.put("tools", &input.tools)?;
-            fields.put_some("parallel_tool_calls", &input.parallel_tool_calls)?;
-        }
+        let tools = some(&input.tools);
+        fields.put_some("tools", &tools)?;
+        let parallel_tool_calls = input.parallel_tool_calls.filter(|_| tools.is_some());
+        fields.put_some("parallel_tool_calls", &parallel_tool_calls)?;
         fields.put_some("reasoning", &input.reasoning)?;
         fields.put_some(
             "text",
@@ -219,8 +168,12 @@ pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Resul
         fields.put_some("prompt_cache_key", &input.prompt_cache_key)?;
         fields.put_some("prompt_cache_retention", &input.prompt_cache_retention)?;
         fields.put_some("service_tier", &input.service_tier)?;
-        fields.put_extra(&input.extra, COMPACTION_FIELDS)
+        fields.put_extra(&input.extra)
     })
+}
+
+fn some(tools: &[Tool]) -> Option<&[Tool]> {
+    Some(tools).filter(|tools| !tools.is_empty())
 }
 
 fn text(instructions: &Option<String>) -> Option<&str> {

@@ -634,9 +634,9 @@ fn every_field_that_may_be_written_is_refused_in_extra() {
         let body = body_with(&prompt, &quirks);
         written.extend(body.as_object().unwrap().keys().cloned());
     }
-    assert!(written.iter().eq(PROMPT_FIELDS), "{written:?}");
-    for name in PROMPT_FIELDS {
-        let message = refusal(&Prompt::user("a").with_model("m").with_extra(*name, 1));
+    assert_eq!(written.len(), 23, "{written:?}");
+    for name in &written {
+        let message = refusal(&Prompt::user("a").with_model("m").with_extra(name, 1));
         assert_eq!(
             message,
             format!("`extra` holds `{name}`, which has a field of its own")
