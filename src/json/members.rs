@@ -1,8 +1,11 @@
 //! The members of a JSON object.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
-use super::walk::{name_end, skip_space, value_end_knowing};
+use super::{
+    lenient::string,
+    walk::{name_end, skip_space, value_end_knowing},
+};
 
 /// Goes through the members of a JSON object, walking over their values. It ends at the object's end and at what is not JSON;
 /// [`end`](Self::end) and [`is_whole`](Self::is_whole) tell which. Names are compared as they are written.
@@ -115,6 +118,32 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// A name as it is meant.
+pub(crate) fn unescaped(name: &str) -> Cow<'_, str> {
+    if !name.contains('\\') {
+        return Cow::Borrowed(name);
+    }
+    let meant = string(&format!("\"{name}\"")).map(Cow::into_owned);
+    meant.map_or(Cow::Borrowed(name), Cow::Owned)
+}
+
+/// The value of the last member of that name, as it is written.
+pub(crate) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    let members = Members::of(json).filter(|member| member.name == name);
+    members.last().map(|member| &json[member.value])
+}
+
+/// The values of the members of these names, found in one walk. Of a repeated name the last counts, and null is none.
+pub(crate) fn values<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    let mut values = [None; N];
+    for Member { name, value } in Members::of(json) {
+        if let Some(at) = names.iter().position(|known| *known == unescaped(name)) {
+            values[at] = Some(&json[value]).filter(|value| *value != "null");
+        }
+    }
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -178,6 +207,16 @@ mod tests {
         let mut members = Members::of("{\"a\":1");
         assert_eq!(members.by_ref().count(), 1);
         assert!(!members.is_whole());
+    }
+
+    #[test]
+    fn of_some_names_the_last_values_are_found_and_null_is_none() {
+        let json = r#"{"a":1,"b":[2],"c":null,"a":{"a":3},"\u0064":"e"}"#;
+        let found = values(json, ["d", "a", "b", "c", "x"]);
+        let expected = [Some("\"e\""), Some(r#"{"a":3}"#), Some("[2]"), None, None];
+        assert_eq!(found, expected);
+        assert_eq!(values("[1]", ["a"]), [None]);
+        assert_eq!(member(json, "c"), Some("null"));
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -1,13 +1,10 @@
 //! Whether JSON says something of an answer, or only announces it.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-
 use super::RawJson;
+use crate::json::{
+    members::{Member, Members, unescaped, values},
+    walk::elements,
+};
 
 /// The members of an event without a form of its own that can hold a part of an answer.
 const CONTENTS: [&str; 22] = [
@@ -88,112 +85,29 @@ pub(super) fn event_says_something(name: &str, event: &RawJson) -> bool {
 
 /// Whether an event says something, or how an item goes on that the server works at, such as a search.
 pub(super) fn event_changes_answer(name: &str, event: &RawJson) -> bool {
-    #[derive(Deserialize)]
-    struct Place {
-        item_id: Option<IgnoredAny>,
-    }
-    let names_item = || {
-        let place = serde_json::from_str::<Place>(event.get());
-        place.is_ok_and(|place| place.item_id.is_some())
-    };
+    let names_item = || values(event.get(), ["item_id"]) != [None];
     event_says_something(name, event) || (name.starts_with("response.") && names_item())
 }
 
-/// Whether there is a text in a member that counts, however deep. What is no object, or can not be read, may say anything.
+/// How deep a text is looked for. Each level is walked over once more than the one around it; what is nested deeper may say anything.
+const MAX_DEPTH: usize = 16;
+
+/// Whether there is a text in a member that counts. What is no object may say anything.
 fn says_something(json: &RawJson, counts: fn(&str) -> bool) -> bool {
-    let mut reader = serde_json::Deserializer::from_str(json.get());
-    reader.deserialize_map(Saying { counts }).unwrap_or(true)
+    let json = json.get();
+    !json.starts_with('{') || holds_text(json, counts, MAX_DEPTH)
 }
 
-/// Finds a text in the members that count, and builds nothing. Numbers are places and counts.
-struct Saying {
-    counts: fn(&str) -> bool,
-}
-
-/// What is in a member that counts.
-const INSIDE: Saying = Saying {
-    counts: |name| !LABELS.contains(&name),
-};
-
-impl<'de> DeserializeSeed<'de> for Saying {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Saying {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
-        Ok(!text.is_empty())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<bool, A::Error> {
-        let mut says_something = false;
-        while let Some(says) = values.next_element_seed(INSIDE)? {
-            says_something |= says;
-        }
-        Ok(says_something)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<bool, A::Error> {
-        let mut says_something = false;
-        while let Some(counts) = members.next_key_seed(Name(self.counts))? {
-            match counts {
-                true => says_something |= members.next_value_seed(INSIDE)?,
-                false => drop(members.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(says_something)
-    }
-}
-
-/// Whether a member's name is one that counts. Names are not kept.
-struct Name(fn(&str) -> bool);
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok((self.0)(name))
+/// Whether a value is a text or holds one. Numbers are places and counts.
+fn holds_text(json: &str, counts: fn(&str) -> bool, depth: usize) -> bool {
+    let inside = |json: &str| holds_text(json, |name| !LABELS.contains(&name), depth - 1);
+    match json.as_bytes().first() {
+        Some(b'{' | b'[') if depth == 0 => true,
+        Some(b'{') => Members::of(json)
+            .any(|Member { name, value }| counts(&unescaped(name)) && inside(&json[value])),
+        Some(b'[') => elements(json).any(inside),
+        Some(b'"') => json != "\"\"",
+        _ => false,
     }
 }
 
@@ -201,6 +115,7 @@ impl Visitor<'_> for Name {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::*;
     use crate::{
         protocol::ResponseEvent,
         wire::{StreamDecoder, StreamLimits, Wire},
@@ -262,9 +177,19 @@ mod tests {
             added(json!({"type": "function_call", "name": "f", "arguments": "", "recipient": "r"})),
             added(json!({"type": "compaction", "id": "c", "encrypted_content": "gA"})),
             added(json!({"type": "novelty", "payload": "a"})),
+            added(json!({"type": "novelty", "content": [[[[{"a": [1, true, null, {}]}]]]]})),
             added(json!({})),
         ] {
             assert!(!is_output(&event), "{event}");
+        }
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_to_be_looked_at_may_say_anything() {
+        for (depth, expected) in [(10, false), (20, true), (100_000, true)] {
+            let nested = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+            let json = RawJson::parse(&format!("{{\"content\":{nested}}}")).unwrap();
+            assert_eq!(item_says_something(&json), expected, "{depth}");
         }
     }
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::RawJson;
-use crate::json::{lenient::string, members::Members};
+use crate::json::{
+    lenient::string,
+    members::{Members, member},
+};
 
 /// A tool of a request, as the Responses API writes it.
 ///
@@ -103,9 +106,7 @@ impl Tool {
     }
 
     fn field(&self, name: &str) -> Option<String> {
-        let json = self.0.get();
-        let members = Members::of(json).filter(|member| member.name == name);
-        string(&json[members.last()?.value]).map(Cow::into_owned)
+        string(member(self.0.get(), name)?).map(Cow::into_owned)
     }
 }
 

@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 use crate::{
     json::{
         excerpt::excerpt,
-        lenient::string,
-        members::{Member, Members},
+        members::{Member, Members, unescaped},
         tree::{MAX_TREE_BYTES, items_fit, tree_bytes},
     },
     protocol::{
@@ -56,15 +55,6 @@ impl<'a> Body<'a> {
         let json = self.0;
         Members::of(json).map(move |Member { name, value }| (unescaped(name), &json[value]))
     }
-}
-
-/// A name as it is meant.
-pub(crate) fn unescaped(name: &str) -> Cow<'_, str> {
-    if !name.contains('\\') {
-        return Cow::Borrowed(name);
-    }
-    let meant = string(&format!("\"{name}\"")).map(Cow::into_owned);
-    meant.map_or(Cow::Borrowed(name), Cow::Owned)
 }
 
 /// Reads a member; null is none.

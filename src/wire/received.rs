@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::{
     Wire, chat,
     quirks::Quirks,
-    reading::{Body, not_json, unescaped},
+    reading::{Body, not_json},
     responses,
 };
 use crate::{
-    json::members::Members,
+    json::members::{Members, unescaped},
     protocol::{CompactionInput, Prompt, ReceivedBody, error::ApiError},
 };
 

@@ -2,70 +2,32 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::{
     Quirks, StreamDecoder, StreamLimits, Terminal, Wire,
     blocks::BlockReader,
     strays::{FIELDS, is_cut_field},
 };
 use crate::{
-    json::{
-        lenient::string,
-        members::{Member, Members},
-    },
+    json::{lenient::string, members::values, walk::elements},
     protocol::{
         Completed, Id, Incomplete, RawJson, ResponseEvent, TokenUsage, WholeAnswer, WholeBody,
         error::{ApiError, ErrorKind, Phase},
     },
     sse::SseLimits,
 };
+use bytes::Bytes;
 
-/// What is read of the objects of either API. Of a member that comes twice the last counts, and null is absent.
-#[derive(Default)]
-struct Object<'a> {
-    id: Option<&'a str>,
-    model: Option<&'a str>,
-    usage: Option<&'a str>,
-    error: Option<&'a str>,
-    status: Option<&'a str>,
-    incomplete_details: Option<&'a str>,
-    output: Option<&'a str>,
-    choices: Option<&'a str>,
-}
-
-impl<'a> Object<'a> {
-    /// Reads what has been found to be JSON.
-    fn read(json: &'a str) -> Self {
-        let mut object = Self::default();
-        for Member { name, value } in Members::of(json) {
-            let place = match name {
-                "id" => &mut object.id,
-                "model" => &mut object.model,
-                "usage" => &mut object.usage,
-                "error" => &mut object.error,
-                "status" => &mut object.status,
-                "incomplete_details" => &mut object.incomplete_details,
-                "output" => &mut object.output,
-                "choices" => &mut object.choices,
-                _ => continue,
-            };
-            *place = Some(&json[value]).filter(|value| *value != "null");
-        }
-        object
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Why<'a> {
-    #[serde(borrow)]
-    reason: Option<&'a RawValue>,
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
-}
+/// What is read of the objects of either API.
+const NAMES: [&str; 8] = [
+    "id",
+    "model",
+    "usage",
+    "error",
+    "status",
+    "incomplete_details",
+    "output",
+    "choices",
+];
 
 /// Reads the object that is an answer over this wire.
 ///
@@ -73,19 +35,20 @@ struct Why<'a> {
 /// For what is none: [`ErrorKind::Protocol`]. For a response that failed, which is then in the error.
 pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError> {
     let body = RawJson::parse(body).map_err(|error| wrong("is no JSON").with_source(error))?;
-    let object = Object::read(body.get());
+    let [id, model, usage, error, status, details, output, choices] = values(body.get(), NAMES);
     let has = |list: Option<&str>| list.is_some_and(|list| list.starts_with('['));
+    let status = text(status);
     let is_answer = match wire {
-        Wire::Chat => has(object.choices) && object.error.is_none(),
-        Wire::Responses => has(object.output) || text(object.status).as_deref() == Some("failed"),
+        Wire::Chat => has(choices) && error.is_none(),
+        Wire::Responses => has(output) || status.as_deref() == Some("failed"),
     };
     if !is_answer {
         return Err(wrong("is no answer of this API"));
     }
-    let usage = object.usage.and_then(TokenUsage::from_text);
+    let usage = usage.and_then(TokenUsage::from_text);
     let reason = match wire {
-        Wire::Chat => cut_short(object.choices),
-        Wire::Responses => match text(object.status).as_deref() {
+        Wire::Chat => cut_short(choices.unwrap_or_default()),
+        Wire::Responses => match status.as_deref() {
             Some("completed") => None,
             Some("failed") => {
                 let error = ApiError::new(ErrorKind::ServerError, "the response failed");
@@ -95,13 +58,13 @@ pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError
                 }));
             }
             status => {
-                let why: Why<'_> = object.incomplete_details.map(read).unwrap_or_default();
-                let why = text(why.reason.map(RawValue::get)).or_else(|| status.map(Id::from));
+                let [why] = values(details.unwrap_or_default(), ["reason"]);
+                let why = text(why).or_else(|| status.map(Id::from));
                 Some(why.unwrap_or_else(|| "no_status".into()))
             }
         },
     };
-    let (id, model) = (text(object.id), text(object.model));
+    let (id, model) = (text(id), text(model));
     let end = match reason {
         None => {
             let mut end = Completed::default();
@@ -121,22 +84,19 @@ pub(crate) fn read_whole(wire: Wire, body: &str) -> Result<WholeAnswer, ApiError
 }
 
 /// Why an answer of Chat is not whole, if it is not: what the first of its choices says that is not.
-fn cut_short(choices: Option<&str>) -> Option<Id> {
-    let choices: Vec<Why<'_>> = choices.map(read).unwrap_or_default();
-    let mut reasons = choices
-        .iter()
-        .map(|choice| text(choice.finish_reason.map(RawValue::get)));
+fn cut_short(choices: &str) -> Option<Id> {
+    let mut reasons = elements(choices)
+        .map(|choice| text(values(choice, ["finish_reason"])[0]))
+        .peekable();
     let is_cut = |reason: &Option<Id>| match reason.as_deref() {
         Some(reason) => matches!(reason, "length" | "content_filter"),
         None => true,
     };
-    let is_empty = choices.is_empty();
-    let cut = reasons.find(is_cut).or(is_empty.then_some(None));
+    let cut = match reasons.peek() {
+        Some(_) => reasons.find(is_cut),
+        None => Some(None),
+    };
     cut.map(|reason| reason.unwrap_or_else(|| "no_finish_reason".into()))
-}
-
-fn read<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
-    serde_json::from_str(json).unwrap_or_default()
 }
 
 fn text(json: Option<&str>) -> Option<Id> {

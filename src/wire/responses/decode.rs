@@ -1,13 +1,12 @@
 //! SSE events of the Responses API to response events.
 
-use crate::json::tree::tree;
 use std::{borrow::Cow, sync::Arc};
 
 use self::{
     delta::{Address, DeltaKind, Repeats, Streamed, Target},
     ending::Ending,
     error_words::{is_error_name, is_error_type, reported_in},
-    item::{input_text, member, part_text},
+    item::{input_text, part_text},
     loss::{Loss, lost_start},
     output::{Key, Output},
 };
@@ -20,6 +19,8 @@ use crate::{
         escapes::{JoinedText, with_marked_surrogates, without_lone_surrogates},
         excerpt::excerpt,
         lenient::string,
+        members::member,
+        tree::tree,
     },
     protocol::{
         Created, Id, OtherEvent, OutputItem, RateLimitSnapshot, RawJson, ReasoningSummaryPartAdded,

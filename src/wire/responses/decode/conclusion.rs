@@ -6,11 +6,11 @@ use super::{
     ResponsesDialect,
     ending::{Ending, incomplete_reason},
     error_words::{has_words, words_in},
-    item::{Cut, has_elements, member, parse},
+    item::{Cut, has_elements, parse},
     loss::Loss,
 };
 use crate::{
-    json::lenient::string,
+    json::{lenient::string, members::member},
     protocol::{
         RawJson, ResponseEvent, Text,
         error::{ApiError, ErrorKind},

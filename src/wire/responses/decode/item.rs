@@ -10,7 +10,7 @@ use crate::{
     json::{
         escapes::without_lone_surrogates,
         lenient::string,
-        members::{Member, Members},
+        members::{Member, Members, member},
         tree::tree,
         walk::{skip_space, value_end},
     },
@@ -327,12 +327,6 @@ pub(super) fn input_text(json: &str) -> Option<Cow<'_, str>> {
         true => Some(Cow::Borrowed(json)),
         false => string(json),
     }
-}
-
-/// The last member of that name.
-pub(super) fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
-    let members = Members::of(json).filter(|member| member.name == name);
-    members.last().map(|member| &json[member.value])
 }
 
 /// Whether a JSON array that has been walked over has any elements.

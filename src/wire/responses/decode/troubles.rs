@@ -3,12 +3,13 @@
 use super::{
     ResponsesDialect,
     error_words::{has_words, is_error_name, is_error_type, is_of_tool, said, words_in},
-    item::{member, parse},
+    item::parse,
     loss::{self, Loss},
 };
 use crate::{
     json::{
         excerpt::excerpt,
+        members::member,
         tree::tree,
         walk::{elements, value_end},
     },

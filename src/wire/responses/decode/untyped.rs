@@ -1,13 +1,8 @@
 //! Objects that are no event of the API: a whole response, a chunk of the other wire, an error.
 
-use super::{
-    ResponsesDialect,
-    ending::Ending,
-    item::{member, parse},
-    loss::Loss,
-};
+use super::{ResponsesDialect, ending::Ending, item::parse, loss::Loss};
 use crate::{
-    json::{excerpt::excerpt, lenient::string},
+    json::{excerpt::excerpt, lenient::string, members::member},
     protocol::{
         Id, RawJson, ResponseEvent,
         error::{ApiError, ErrorKind},

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Output, Part, PutRight};
 use crate::{
+    json::members::member,
     protocol::{RawJson, ToolCallInput},
     wire::responses::decode::{
         delta::DeltaKind,
-        item::{Arguments, ItemView, member, with_member},
+        item::{Arguments, ItemView, with_member},
     },
 };
 
