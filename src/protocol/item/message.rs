@@ -7,7 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     content::{Content, ContentPart, TextPart},
-    tagged::objects,
+    tagged::{Object, objects},
 };
 
 /// Who speaks in a message.
@@ -158,6 +158,20 @@ impl MessageItem {
             _ => None,
         });
         refusals.collect()
+    }
+}
+
+impl Object for MessageItem {
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    fn call_id(&self) -> Option<&str> {
+        None
+    }
+
+    fn extra(&self) -> &Map<String, Value> {
+        &self.extra
     }
 }
 

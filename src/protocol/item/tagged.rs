@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The two fields that tell what an object is. Everything else is skipped, whatever its shape.
 #[derive(Deserialize)]
@@ -35,9 +36,24 @@ impl<'a, T> Tagged<'a, T> {
     }
 }
 
+/// What such a struct tells of itself, whichever it is.
+pub(super) trait Object {
+    fn id(&self) -> Option<&str>;
+    fn call_id(&self) -> Option<&str>;
+    fn extra(&self) -> &Map<String, Value>;
+}
+
 /// Defines structs for JSON objects: the required fields, then the optional ones, then `extra` for the fields that have no
 /// name here, so that nothing is lost between reading and writing. `type` belongs to the enum that holds the struct.
 macro_rules! objects {
+    // The field of that name among those that follow.
+    (@id $item:tt) => { None };
+    (@id $item:tt required id $($rest:tt)*) => { Some(&$item.id) };
+    (@id $item:tt optional id $($rest:tt)*) => { $item.id.as_deref() };
+    (@call_id $item:tt) => { None };
+    (@call_id $item:tt required call_id $($rest:tt)*) => { Some(&$item.call_id) };
+    (@call_id $item:tt optional call_id $($rest:tt)*) => { $item.call_id.as_deref() };
+    (@$name:ident $item:tt $need:ident $other:ident $($rest:tt)*) => { objects!(@$name $item $($rest)*) };
     ($(
         $(#[$meta:meta])*
         $name:ident {
@@ -73,6 +89,20 @@ macro_rules! objects {
                 }
             }
         }
+
+        impl $crate::protocol::item::tagged::Object for $name {
+            fn id(&self) -> Option<&str> {
+                objects!(@id self $(required $required)* $(optional $optional)*)
+            }
+
+            fn call_id(&self) -> Option<&str> {
+                objects!(@call_id self $(required $required)* $(optional $optional)*)
+            }
+
+            fn extra(&self) -> &serde_json::Map<String, serde_json::Value> {
+                &self.extra
+            }
+        }
     )*};
 }
 
@@ -96,8 +126,13 @@ macro_rules! tagged {
         impl $name {
             /// The fields that have no name in the struct; absent of what is unknown.
             pub fn extra(&self) -> Option<&serde_json::Map<String, serde_json::Value>> {
+                Some(self.object()?.extra())
+            }
+
+            /// The object of a typed variant.
+            fn object(&self) -> Option<&dyn $crate::protocol::item::tagged::Object> {
                 match self {
-                    $( Self::$variant(fields) => Some(&fields.extra), )*
+                    $( Self::$variant(fields) => Some(fields), )*
                     Self::Unknown(_) => None,
                 }
             }
