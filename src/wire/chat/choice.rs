@@ -10,14 +10,13 @@ use super::{
     chunk::{ChunkChoice, Delta},
     details,
     finish::Finish,
-    item::{Extra, Grown, Item, OutputNumbers, OutputPlace, Part},
+    item::{Extra, Grown, Item, Output, OutputPlace, Part},
     tool_calls::{ToolCalls, merge},
 };
-use crate::protocol::{
-    OutputItem, RawJson, ReasoningDelta, ResponseEvent, StreamAnomalies, TextDelta,
-};
+use crate::protocol::{OutputItem, RawJson, ReasoningDelta, ResponseEvent, TextDelta};
 
 /// A choice as far as it has come. Choices are kept apart: each has its own items.
+#[derive(Default)]
 pub(super) struct Choice {
     pub(super) index: u32,
     /// How it ended, once its `finish_reason` has come. What comes after that still belongs to it.
@@ -195,24 +194,13 @@ impl Choice {
     pub(super) fn new(index: u32) -> Self {
         Self {
             index,
-            finish: None,
-            reasoning: None,
-            message: None,
-            calls: ToolCalls::default(),
-            has_had: HasHad::default(),
+            ..Self::default()
         }
     }
 
     /// Whether anything of an answer has come.
     pub(super) fn has_output(&self) -> bool {
-        let HasHad {
-            reasoning,
-            message,
-            calls,
-            attachments,
-            ..
-        } = self.has_had;
-        reasoning || message || calls || attachments
+        self.has_answer() || self.has_had.reasoning || self.has_had.attachments
     }
 
     /// Whether a part of an answer has come, and not reasoning alone.
@@ -231,13 +219,7 @@ impl Choice {
     }
 
     /// Takes what a chunk holds for this choice, its finish reason apart.
-    pub(super) fn grow(
-        &mut self,
-        chunk: &ChunkChoice<'_>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-        anomalies: &mut StreamAnomalies,
-    ) {
+    pub(super) fn grow(&mut self, chunk: &ChunkChoice<'_>, to: &mut Output<'_>) {
         let delta = &chunk.delta;
         let is_whole = chunk.is_whole_message;
         self.has_had.deltas |= !is_whole && !delta.is_empty();
@@ -252,63 +234,60 @@ impl Choice {
                 true => "",
                 false => self.has_had.news(text, before, is_whole),
             };
-            self.reason(text, numbers, out);
+            self.reason(text, to);
         }
         if has_attachments {
             self.has_had.attachments = true;
-            self.attach_to_reasoning(delta, numbers, out);
+            self.attach_to_reasoning(delta, to);
         }
         if let Some(text) = &delta.content {
-            let before = self
-                .message
-                .as_ref()
-                .and_then(|message| message.text.as_ref());
-            let before = before.map(|part| &part.text);
+            let before = self.said(false);
             let text = self.has_had.news(text, before, is_whole);
-            self.say(text, logprobs, numbers, out);
+            self.add_text(text, false, logprobs, to);
         }
         if let Some(text) = &delta.refusal {
-            let before = self
-                .message
-                .as_ref()
-                .and_then(|message| message.refusal.as_ref());
-            let before = before.map(|part| &part.text);
+            let before = self.said(true);
             let text = self.has_had.news(text, before, is_whole);
-            self.add_text(text, true, refusal_logprobs, numbers, out);
+            self.add_text(text, true, refusal_logprobs, to);
         }
         if has_attachments {
-            self.attach_to_message(delta, numbers, out);
+            self.attach_to_message(delta, to);
         }
         if let Some(pieces) = &delta.tool_calls {
             for (position, piece) in pieces.iter().enumerate() {
-                if numbers.size.is_exceeded() {
+                if to.numbers.size.is_exceeded() {
                     return;
                 }
                 self.has_had.calls = true;
-                self.calls.add(piece, position, numbers, out, anomalies);
+                self.calls.add(piece, position, to);
             }
         }
+    }
+
+    /// What has come of the message's text, or of its refusal.
+    fn said(&self, is_refusal: bool) -> Option<&Grown> {
+        let message = self.message.as_ref()?;
+        let part = match is_refusal {
+            true => &message.refusal,
+            false => &message.text,
+        };
+        Some(&part.as_ref()?.text)
     }
 
     /// Appends text of the answer that came alone. Nearly all of an answer comes this way, so that what nearly always holds is
     /// looked at first: the message has text, and its last piece did not end in half a character.
     #[inline]
-    pub(super) fn say_alone(
-        &mut self,
-        text: &str,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) {
+    pub(super) fn say_alone(&mut self, text: &str, to: &mut Output<'_>) {
         if let Some(message) = &mut self.message
             && let Some(part) = &mut message.text
             && !text.is_empty()
-            && part.text.push_whole(text, numbers.is_marked)
+            && part.text.push_whole(text, to.numbers.is_marked)
         {
-            numbers.size.add_bytes(text.len());
+            to.numbers.size.add_bytes(text.len());
             let is_behind = message.refusal.is_some() && message.is_refusal_first;
             let place = &message.place;
             // Made in its place: there is room for it before there is an event.
-            out.extend(std::iter::once_with(|| {
+            to.out.extend(std::iter::once_with(|| {
                 ResponseEvent::OutputTextDelta(TextDelta {
                     delta: text.into(),
                     item_id: Some(place.item_id.clone()),
@@ -319,84 +298,62 @@ impl Choice {
             }));
             return;
         }
-        self.add_text(text, false, None, numbers, out);
+        self.add_text(text, false, None, to);
     }
 
-    /// Appends text of the answer.
-    pub(super) fn say(
-        &mut self,
-        text: &str,
-        logprobs: Option<&RawValue>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) {
-        self.add_text(text, false, logprobs, numbers, out);
-    }
-
+    /// Appends text of the answer, or of a refusal.
     fn add_text(
         &mut self,
         text: &str,
         is_refusal: bool,
         logprobs: Option<&RawValue>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
+        to: &mut Output<'_>,
     ) {
         if text.is_empty() {
             return;
         }
-        numbers.size.add_bytes(text.len());
+        to.numbers.size.add_bytes(text.len());
         let list = logprobs.map_or("", RawValue::get);
-        numbers.size.add_bytes(list.len());
-        let is_marked = numbers.is_marked;
-        let message = self.message(numbers, out);
+        to.numbers.size.add_bytes(list.len());
+        let message = self.message(to);
         let part = message.part(is_refusal);
         part.add_logprobs(list);
-        let added = part.text.push(text, is_marked);
+        let added = part.text.push(text, to.numbers.is_marked);
         let content_index = message.content_index(is_refusal);
         if !added.is_empty() {
             let logprobs = logprobs.map(RawJson::from_raw);
             let delta = message
                 .place
                 .delta(&added, is_refusal, content_index, logprobs);
-            out.push(delta);
+            to.out.push(delta);
         }
     }
 
     /// Appends text of the reasoning.
-    pub(super) fn reason(
-        &mut self,
-        text: &str,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) {
+    pub(super) fn reason(&mut self, text: &str, to: &mut Output<'_>) {
         if text.is_empty() {
             return;
         }
-        numbers.size.add_bytes(text.len());
-        let is_marked = numbers.is_marked;
-        let reasoning = self.reasoning(numbers, out);
-        let added = reasoning.text.push(text, is_marked);
+        to.numbers.size.add_bytes(text.len());
+        let reasoning = self.reasoning(to);
+        let added = reasoning.text.push(text, to.numbers.is_marked);
         if !added.is_empty() {
-            out.push(reasoning.place.reasoning_delta(&added));
+            to.out.push(reasoning.place.reasoning_delta(&added));
         }
     }
 
-    fn reasoning(
-        &mut self,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) -> &mut Reasoning {
+    fn reasoning(&mut self, to: &mut Output<'_>) -> &mut Reasoning {
         self.has_had.reasoning = true;
         self.reasoning.get_or_insert_with(|| {
-            numbers.size.add_part();
-            let place = numbers.begin("rs");
+            to.numbers.size.add_part();
+            let place = to.numbers.begin("rs");
             let item = Item::Reasoning {
                 id: &place.item_id,
                 summary: [],
                 content: Vec::new(),
                 extra: &Extra::new(),
             };
-            out.push(ResponseEvent::OutputItemAdded(
+            to.out.push(ResponseEvent::OutputItemAdded(
                 item.into_output(place.output_index),
             ));
             Reasoning {
@@ -412,16 +369,12 @@ impl Choice {
         })
     }
 
-    fn message(
-        &mut self,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) -> &mut Message {
+    fn message(&mut self, to: &mut Output<'_>) -> &mut Message {
         self.has_had.message = true;
         self.message.get_or_insert_with(|| {
-            numbers.size.add_part();
+            to.numbers.size.add_part();
             let message = Message {
-                place: numbers.begin("msg"),
+                place: to.numbers.begin("msg"),
                 text: None,
                 refusal: None,
                 is_refusal_first: false,
@@ -429,49 +382,39 @@ impl Choice {
                 annotated: HashSet::new(),
                 extra: Extra::new(),
             };
-            out.push(ResponseEvent::OutputItemAdded(
+            to.out.push(ResponseEvent::OutputItemAdded(
                 message.item(&[], "in_progress"),
             ));
             message
         })
     }
 
-    fn attach_to_reasoning(
-        &mut self,
-        delta: &Delta<'_>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) {
+    fn attach_to_reasoning(&mut self, delta: &Delta<'_>, to: &mut Output<'_>) {
         let lists = [delta.reasoning_details, delta.thinking_blocks];
         for (at, json) in lists.into_iter().enumerate() {
             if let Some(json) = json.filter(|json| json.get() != "[]") {
-                let pieces = numbers.value(json.get());
-                details::grow(&mut self.reasoning(numbers, out).lists[at].1, pieces);
+                let pieces = to.numbers.value(json.get());
+                details::grow(&mut self.reasoning(to).lists[at].1, pieces);
             }
         }
         if let Some(json) = delta.signature {
-            let piece = json!({"text": numbers.value(json.get())});
-            details::grow(&mut self.reasoning(numbers, out).signature, piece);
+            let piece = json!({"text": to.numbers.value(json.get())});
+            details::grow(&mut self.reasoning(to).signature, piece);
         }
         if let Some(json) = delta.reasoning_opaque {
-            let opaque = numbers.value(json.get());
-            self.reasoning(numbers, out).opaque = Some(opaque);
+            let opaque = to.numbers.value(json.get());
+            self.reasoning(to).opaque = Some(opaque);
         }
     }
 
-    fn attach_to_message(
-        &mut self,
-        delta: &Delta<'_>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-    ) {
-        let some = |json: Option<&RawValue>, numbers: &mut OutputNumbers| {
+    fn attach_to_message(&mut self, delta: &Delta<'_>, to: &mut Output<'_>) {
+        let some = |json: Option<&RawValue>, to: &mut Output<'_>| {
             let json = json.filter(|json| !matches!(json.get(), "[]" | "{}"))?;
-            Some(numbers.value(json.get()))
+            Some(to.numbers.value(json.get()))
         };
-        if let Some(Value::Array(annotations)) = some(delta.annotations, numbers) {
+        if let Some(Value::Array(annotations)) = some(delta.annotations, to) {
             let annotations = annotations.into_iter().map(details::flat_annotation);
-            let message = self.message(numbers, out);
+            let message = self.message(to);
             message.part(false);
             for annotation in annotations {
                 // Some servers repeat the list in every chunk.
@@ -481,35 +424,29 @@ impl Choice {
                 }
             }
         }
-        if let Some(images) = some(delta.images, numbers) {
-            let extra = &mut self.message(numbers, out).extra;
+        if let Some(images) = some(delta.images, to) {
+            let extra = &mut self.message(to).extra;
             let list = extra.entry("images").or_insert_with(|| json!([]));
             if let (Value::Array(list), Value::Array(images)) = (list, images) {
                 list.extend(images);
             }
         }
-        if let Some(Value::Object(piece)) = some(delta.audio, numbers) {
-            let extra = &mut self.message(numbers, out).extra;
+        if let Some(Value::Object(piece)) = some(delta.audio, to) {
+            let extra = &mut self.message(to).extra;
             let audio = extra.entry("audio").or_insert_with(|| json!({}));
             if let Value::Object(audio) = audio {
                 details::add(audio, piece);
             }
         }
-        if let Some(value) = some(delta.extra_content, numbers) {
-            let extra = &mut self.message(numbers, out).extra;
+        if let Some(value) = some(delta.extra_content, to) {
+            let extra = &mut self.message(to).extra;
             merge(extra, "extra_content", value);
         }
     }
 
     /// Ends the items: the reasoning, then the message, then the calls in the order in which they began. Their status is that
     /// of the finish reason, unless one is given.
-    pub(super) fn finish_items(
-        &mut self,
-        status: Option<&'static str>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-        anomalies: &mut StreamAnomalies,
-    ) {
+    pub(super) fn finish_items(&mut self, status: Option<&'static str>, to: &mut Output<'_>) {
         let said = self.finish.as_ref().map(Finish::item_status);
         let status = status.or(said).unwrap_or("incomplete");
         if let Some(Reasoning {
@@ -522,7 +459,7 @@ impl Choice {
         {
             let rest = text.finish();
             if !rest.is_empty() {
-                out.push(place.reasoning_delta(rest));
+                to.out.push(place.reasoning_delta(rest));
             }
             let mut extra = Extra::new();
             for (name, list) in lists {
@@ -547,20 +484,20 @@ impl Choice {
                     .collect(),
                 extra: &extra,
             };
-            out.push(ResponseEvent::OutputItemDone(
+            to.out.push(ResponseEvent::OutputItemDone(
                 item.into_output(place.output_index),
             ));
         }
         if let Some(message) = self.message.take() {
-            message.finish(status, out);
+            message.finish(status, to.out);
         }
-        self.calls.finish(status, numbers, out, anomalies);
+        self.calls.finish(status, to);
     }
 }
 
 /// The lists of tokens in a Chat `logprobs` object, of the text and of a refusal: what the Responses API calls `logprobs`.
 fn token_logprobs(logprobs: &RawValue) -> (Option<&RawValue>, Option<&RawValue>) {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     struct Logprobs<'a> {
         #[serde(borrow)]
         content: Option<&'a RawValue>,
@@ -568,12 +505,7 @@ fn token_logprobs(logprobs: &RawValue) -> (Option<&RawValue>, Option<&RawValue>)
         refusal: Option<&'a RawValue>,
     }
 
-    let list = |list: Option<&'_ RawValue>| list.is_some_and(|list| list.get().starts_with('['));
-    match serde_json::from_str::<Logprobs<'_>>(logprobs.get()) {
-        Ok(Logprobs { content, refusal }) => (
-            content.filter(|content| list(Some(content))),
-            refusal.filter(|refusal| list(Some(refusal))),
-        ),
-        Err(_) => (None, None),
-    }
+    let found: Logprobs<'_> = serde_json::from_str(logprobs.get()).unwrap_or_default();
+    let is_list = |list: &&RawValue| list.get().starts_with('[');
+    (found.content.filter(is_list), found.refusal.filter(is_list))
 }

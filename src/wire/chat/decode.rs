@@ -23,7 +23,7 @@ use super::{
     error_chunk::error_in,
     extras::Extras,
     finish::{Finish, Meaning},
-    item::OutputNumbers,
+    item::{Output, OutputNumbers},
     lenient,
     object::Object,
 };
@@ -192,8 +192,21 @@ impl ChatDialect {
         // Where this text is empty, another field may count in its place. What has no room ends the stream.
         let is_text = !text.is_empty() && self.numbers.size.has_room_for(text.len());
         is_text.then_some(())?;
-        let (numbers, choices) = (&mut self.numbers, &mut self.choices);
-        self.is_finish_unsure |= add_text(text, *repeated.target, choices, numbers, out);
+        let Target {
+            choice_index,
+            is_reasoning,
+        } = *repeated.target;
+        let choice = self.choices.at(choice_index, &mut self.numbers);
+        let mut to = Output {
+            numbers: &mut self.numbers,
+            out,
+            anomalies: &mut self.answer.anomalies,
+        };
+        match is_reasoning {
+            true => choice.reason(text, &mut to),
+            false => choice.say_alone(text, &mut to),
+        }
+        self.is_finish_unsure |= choice.finish.is_some();
         self.has_usage_chunk = false;
         self.unread.on_answer();
         Some(repeated.bytes)
@@ -223,12 +236,12 @@ impl ChatDialect {
             let choice = self.choices.at(chunk_choice.index, &mut self.numbers);
             let had_finish = choice.finish.is_some();
             let events = out.len();
-            choice.grow(
-                chunk_choice,
-                &mut self.numbers,
+            let mut to = Output {
+                numbers: &mut self.numbers,
                 out,
-                &mut self.answer.anomalies,
-            );
+                anomalies: &mut self.answer.anomalies,
+            };
+            choice.grow(chunk_choice, &mut to);
             if self.numbers.size.is_exceeded() {
                 break;
             }
@@ -547,8 +560,13 @@ impl ChatDialect {
     }
 
     fn finish_items(&mut self, status: Option<&'static str>, out: &mut Vec<ResponseEvent>) {
+        let mut to = Output {
+            numbers: &mut self.numbers,
+            out,
+            anomalies: &mut self.answer.anomalies,
+        };
         for choice in &mut self.choices.list {
-            choice.finish_items(status, &mut self.numbers, out, &mut self.answer.anomalies);
+            choice.finish_items(status, &mut to);
         }
     }
 }
@@ -678,22 +696,6 @@ impl Choices {
             });
         &mut self.list[position]
     }
-}
-
-/// Adds a text to a choice. Whether that had ended.
-fn add_text(
-    text: &str,
-    target: Target,
-    choices: &mut Choices,
-    numbers: &mut OutputNumbers,
-    out: &mut Vec<ResponseEvent>,
-) -> bool {
-    let choice = choices.at(target.choice_index, numbers);
-    match target.is_reasoning {
-        true => choice.reason(text, numbers, out),
-        false => choice.say_alone(text, numbers, out),
-    }
-    choice.finish.is_some()
 }
 
 fn other_event(event: Option<&str>, data: &str, fields: &Object<'_>) -> OtherEvent {

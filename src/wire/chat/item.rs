@@ -8,7 +8,7 @@ use serde_json::{
 
 use crate::{
     json::escapes::JoinedText,
-    protocol::{Id, OutputItem, RawJson},
+    protocol::{Id, OutputItem, RawJson, ResponseEvent, StreamAnomalies},
     wire::limits::{AnswerSize, StreamLimits},
 };
 
@@ -116,6 +116,13 @@ impl Grown {
         self.text.push_str(added);
         added
     }
+}
+
+/// What becomes of chunks, wherever in a choice they are read.
+pub(super) struct Output<'a> {
+    pub(super) numbers: &'a mut OutputNumbers,
+    pub(super) out: &'a mut Vec<ResponseEvent>,
+    pub(super) anomalies: &'a mut StreamAnomalies,
 }
 
 /// Numbers the output items of a response, in the order in which they begin.

@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::{
     call_index::{CallIndex, Place},
     chunk::{CallDelta, text_of},
-    item::{Extra, Grown, Item, OutputNumbers, OutputPlace},
+    item::{Extra, Grown, Item, Output, OutputNumbers, OutputPlace},
 };
 use crate::{
     json::{excerpt::excerpt, lenient::JsonDepth, tree::tree},
-    protocol::{Id, ResponseEvent, StreamAnomalies, Text, ToolCallInput, ToolCallInputDelta},
+    protocol::{Id, ResponseEvent, Text, ToolCallInput, ToolCallInputDelta},
 };
 
 /// The calls of one choice, in the order in which they began.
@@ -113,23 +113,16 @@ enum Fit {
 impl ToolCalls {
     /// Takes the piece at `position` of a chunk's list. A call is announced when its input begins or something else follows it;
     /// before that, servers may still be at its name.
-    pub(super) fn add(
-        &mut self,
-        delta: &CallDelta<'_>,
-        position: usize,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-        anomalies: &mut StreamAnomalies,
-    ) {
+    pub(super) fn add(&mut self, delta: &CallDelta<'_>, position: usize, to: &mut Output<'_>) {
         let (mut piece, input) = Piece::of(delta, position);
         piece.input = &input;
         loop {
-            let (at, rest) = self.add_piece(&piece, numbers, out, anomalies);
-            self.calls[at].attach(delta, numbers);
-            self.calls[at].deliver(numbers, out);
+            let (at, rest) = self.add_piece(&piece, to);
+            self.calls[at].attach(delta, to.numbers);
+            self.calls[at].deliver(to);
             // What follows on a whole object is another piece, of which nothing more is known.
             let rest = rest.trim_start();
-            if rest.is_empty() || numbers.size.is_exceeded() {
+            if rest.is_empty() || to.numbers.size.is_exceeded() {
                 return;
             }
             piece = Piece {
@@ -143,19 +136,13 @@ impl ToolCalls {
     }
 
     /// Adds a piece as far as the arguments that it goes on with. Gives the call, and the rest.
-    fn add_piece<'p>(
-        &mut self,
-        piece: &Piece<'p>,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-        anomalies: &mut StreamAnomalies,
-    ) -> (usize, &'p str) {
+    fn add_piece<'p>(&mut self, piece: &Piece<'p>, to: &mut Output<'_>) -> (usize, &'p str) {
         let found = self.position(piece);
         let (at, fit) = match found.map(|at| (at, self.calls[at].fit(piece))) {
             Some((at, fit)) if fit != Fit::Begins => (at, fit),
             _ => {
-                numbers.size.add_part();
-                self.announce_all(numbers, out);
+                to.numbers.size.add_part();
+                self.announce_all(to);
                 let mut call = ToolCall::new(piece);
                 if let Some(before) = found.map(|at| &self.calls[at])
                     && piece.name.is_empty()
@@ -172,7 +159,7 @@ impl ToolCalls {
             self.calls.iter().any(has_id)
         };
         let id = Some(piece.id).filter(|id| is_named && !is_known(id));
-        let rest = self.calls[at].take(piece, id, fit, numbers, anomalies);
+        let rest = self.calls[at].take(piece, id, fit, to);
         if let Some(index) = &mut self.index {
             let call = &self.calls[at];
             index.note(at, call.place, call.id.as_ref().filter(|_| is_named));
@@ -187,10 +174,10 @@ impl ToolCalls {
     }
 
     /// Announces the calls that are known by name only.
-    fn announce_all(&mut self, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
+    fn announce_all(&mut self, to: &mut Output<'_>) {
         for call in &mut self.calls {
             if call.output.is_none() && !call.name.is_empty() {
-                call.announce(numbers, out);
+                call.announce(to);
             }
         }
     }
@@ -209,27 +196,21 @@ impl ToolCalls {
     }
 
     /// Ends every call. One that never got a name cannot be called: it is counted as malformed.
-    pub(super) fn finish(
-        &mut self,
-        status: &'static str,
-        numbers: &mut OutputNumbers,
-        out: &mut Vec<ResponseEvent>,
-        anomalies: &mut StreamAnomalies,
-    ) {
-        self.announce_all(numbers, out);
+    pub(super) fn finish(&mut self, status: &'static str, to: &mut Output<'_>) {
+        self.announce_all(to);
         for mut call in self.calls.drain(..) {
             call.input.finish();
-            call.deliver_all(out);
+            call.deliver_all(to.out);
             let status = match call.is_cut() {
                 true => "incomplete",
                 false => status,
             };
             match &call.output {
-                Some(place) => out.push(ResponseEvent::OutputItemDone(
+                Some(place) => to.out.push(ResponseEvent::OutputItemDone(
                     call.item(&call.input.text, place, status)
                         .into_output(place.output_index),
                 )),
-                None => anomalies.malformed(|| {
+                None => to.anomalies.malformed(|| {
                     let input = excerpt(&call.input.text);
                     format!("a tool call without a name (input {input:?})")
                 }),
@@ -445,8 +426,7 @@ impl ToolCall {
         piece: &Piece<'p>,
         id: Option<&str>,
         fit: Fit,
-        numbers: &mut OutputNumbers,
-        anomalies: &mut StreamAnomalies,
+        to: &mut Output<'_>,
     ) -> &'p str {
         if self.id.is_none() && !piece.id.is_empty() {
             self.id = Some(piece.id.into());
@@ -458,7 +438,7 @@ impl ToolCall {
             if self.names(piece) {
                 self.name.clear();
             }
-            numbers.size.add_bytes(piece.name.len());
+            to.numbers.size.add_bytes(piece.name.len());
             self.name.push_str(piece.name);
         }
         let mut input = piece.input;
@@ -480,7 +460,7 @@ impl ToolCall {
                 self.delivered = 0;
             }
             Fit::Excess => {
-                anomalies.malformed(|| {
+                to.anomalies.malformed(|| {
                     format!("more after a tool call's arguments: {:?}", excerpt(input))
                 });
                 return "";
@@ -501,8 +481,8 @@ impl ToolCall {
             Some(end) if !input[end..].trim().is_empty() => input.split_at(end),
             _ => (input, ""),
         };
-        numbers.size.add_bytes(input.len());
-        self.push(input, numbers.is_marked);
+        to.numbers.size.add_bytes(input.len());
+        self.push(input, to.numbers.is_marked);
         rest
     }
 
@@ -530,17 +510,17 @@ impl ToolCall {
 
     /// Delivers the input that has come, and announces the call before it. Arguments that may yet be replaced wait: an empty
     /// object, and what came as an object.
-    fn deliver(&mut self, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
+    fn deliver(&mut self, to: &mut Output<'_>) {
         if self.input.text.is_empty() || self.name.is_empty() {
             return;
         }
         if self.output.is_none() {
-            self.announce(numbers, out);
+            self.announce(to);
         }
         let may_be_replaced =
             self.is_opening() || (self.delivered == 0 && self.is_object && self.is_whole());
         if !may_be_replaced {
-            self.deliver_all(out);
+            self.deliver_all(to.out);
         }
     }
 
@@ -560,15 +540,15 @@ impl ToolCall {
         }
     }
 
-    fn announce(&mut self, numbers: &mut OutputNumbers, out: &mut Vec<ResponseEvent>) {
-        let place = numbers.begin(match self.kind {
+    fn announce(&mut self, to: &mut Output<'_>) {
+        let place = to.numbers.begin(match self.kind {
             ToolCallInput::CustomInput => "ctc",
             _ => "fc",
         });
         self.call_id
-            .get_or_insert_with(|| numbers.call_id(place.output_index));
+            .get_or_insert_with(|| to.numbers.call_id(place.output_index));
         let item = self.item("", &place, "in_progress");
-        out.push(ResponseEvent::OutputItemAdded(
+        to.out.push(ResponseEvent::OutputItemAdded(
             item.into_output(place.output_index),
         ));
         self.output = Some(place);

@@ -1,6 +1,7 @@
 use proptest::{collection, option, prelude::*};
 
 use super::*;
+use crate::protocol::StreamAnomalies;
 
 /// A call as far as it is looked for.
 fn call(place: Place, id: Option<&str>) -> ToolCall {
@@ -92,7 +93,12 @@ fn many_calls_are_looked_up_and_few_are_not() {
             is_object: false,
             kind: ToolCallInput::FunctionArguments,
         };
-        calls.add_piece(&piece, &mut numbers, &mut Vec::new(), &mut anomalies);
+        let mut to = Output {
+            numbers: &mut numbers,
+            out: &mut Vec::new(),
+            anomalies: &mut anomalies,
+        };
+        calls.add_piece(&piece, &mut to);
     }
     assert!(calls.index.is_some());
 }
