@@ -502,25 +502,21 @@ impl ResponseEvent {
 
     /// Bytes that the event holds, roughly: what a bounded log counts.
     pub(crate) fn weight(&self) -> usize {
+        let len = |raw: &Option<RawJson>| raw.as_ref().map_or(0, |raw| raw.get().len());
         let held = match self {
             Self::Head(head) => head.weight(),
-            Self::Created(created) => created.response.as_ref().map_or(0, |raw| raw.get().len()),
+            Self::Created(created) => len(&created.response),
             Self::OutputItemAdded(item) | Self::OutputItemDone(item) => item.raw().get().len(),
             Self::OutputTextDelta(text) | Self::RefusalDelta(text) => {
-                text.delta.len() + text.logprobs.as_ref().map_or(0, |raw| raw.get().len())
+                text.delta.len() + len(&text.logprobs)
             }
             Self::ReasoningSummaryDelta(text) | Self::ReasoningContentDelta(text) => {
                 text.delta.len()
             }
             Self::ToolCallInputDelta(input) => input.delta.len(),
             Self::Other(other) => other.raw.get().len(),
-            Self::Completed(completed) => {
-                completed.response.as_ref().map_or(0, |raw| raw.get().len())
-            }
-            Self::Incomplete(incomplete) => incomplete
-                .response
-                .as_ref()
-                .map_or(0, |raw| raw.get().len()),
+            Self::Completed(completed) => len(&completed.response),
+            Self::Incomplete(incomplete) => len(&incomplete.response),
             _ => 0,
         };
         size_of::<Self>() + held

@@ -42,6 +42,9 @@ use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies, head::As
 /// tokens, what a head keeps to itself, times under a millisecond, and the causes behind the first of an error.
 impl Serialize for ResponseEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Self::RateLimits(limits) = self {
+            return Limits::RateLimits(limits).serialize(serializer);
+        }
         let mut fields = Fields(serializer.serialize_map(None)?);
         fields.put("type", self.name())?;
         match self {
@@ -85,10 +88,9 @@ impl Serialize for ResponseEvent {
                 fields.put_some("output_index", input.output_index)?;
                 fields.put("input", &input.input)?;
             }
-            Self::RateLimits(limits) => fields.put_limits(limits)?,
             Self::ModelsEtag(etag) => fields.put("etag", &**etag)?,
             Self::ServerModel(model) => fields.put("model", &**model)?,
-            Self::ServerReasoningIncluded | Self::Cancelled => {}
+            Self::RateLimits(_) | Self::ServerReasoningIncluded | Self::Cancelled => {}
             Self::Other(other) => {
                 fields.put("event", &*other.event)?;
                 fields.put("raw", &OneLine(&other.raw))?;
@@ -133,6 +135,13 @@ impl Serialize for ResponseEvent {
     }
 }
 
+/// The limits with the event's name before them.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Limits<'a> {
+    RateLimits(&'a RateLimitSnapshot),
+}
+
 /// The fields of an object, one after another.
 struct Fields<M>(M);
 
@@ -164,24 +173,6 @@ impl<M: SerializeMap> Fields<M> {
     ) -> Result<(), M::Error> {
         self.put_some("item_id", item_id)?;
         self.put_some("output_index", output_index)
-    }
-
-    fn put_limits(&mut self, limits: &RateLimitSnapshot) -> Result<(), M::Error> {
-        self.put_some("limit_id", limits.limit_id.as_ref())?;
-        self.put_some("limit_name", limits.limit_name.as_ref())?;
-        self.put_some("plan_type", limits.plan_type.as_ref())?;
-        self.put_some("primary", limits.primary.as_ref())?;
-        self.put_some("secondary", limits.secondary.as_ref())?;
-        self.put_some("credits", limits.credits.as_ref())?;
-        self.put_some(
-            "rate_limit_reached_type",
-            limits.rate_limit_reached_type.as_ref(),
-        )?;
-        self.put_some("individual_limit", limits.individual_limit.as_ref())?;
-        self.put_some("spend_control_reached", limits.spend_control_reached)?;
-        self.put_some("promo_message", limits.promo_message.as_ref())?;
-        self.put_some("requests", limits.requests)?;
-        self.put_some("tokens", limits.tokens)
     }
 
     fn put_anomalies(&mut self, anomalies: &StreamAnomalies) -> Result<(), M::Error> {

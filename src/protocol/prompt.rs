@@ -381,30 +381,21 @@ impl Prompt {
     /// Sets how much the model thinks: `low`, `medium`, `high`, ...
     #[must_use]
     pub fn with_reasoning_effort(mut self, effort: impl Into<String>) -> Self {
-        self.options
-            .reasoning
-            .get_or_insert_with(ReasoningOptions::default)
-            .effort = Some(effort.into());
+        self.options.reasoning.get_or_insert_default().effort = Some(effort.into());
         self
     }
 
     /// Sets which summary of its reasoning the model writes: `auto`, `concise` or `detailed`.
     #[must_use]
     pub fn with_reasoning_summary(mut self, summary: impl Into<String>) -> Self {
-        self.options
-            .reasoning
-            .get_or_insert_with(ReasoningOptions::default)
-            .summary = Some(summary.into());
+        self.options.reasoning.get_or_insert_default().summary = Some(summary.into());
         self
     }
 
     /// Sets whose reasoning the model sees: `auto`, `current_turn` or `all_turns`.
     #[must_use]
     pub fn with_reasoning_context(mut self, context: impl Into<String>) -> Self {
-        self.options
-            .reasoning
-            .get_or_insert_with(ReasoningOptions::default)
-            .context = Some(context.into());
+        self.options.reasoning.get_or_insert_default().context = Some(context.into());
         self
     }
 
