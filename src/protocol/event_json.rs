@@ -2,9 +2,9 @@
 
 mod read;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
 
-use super::{OneLine, RateLimitSnapshot, ResponseEvent, StreamAnomalies, head::AsObject};
+use super::{OneLine, RateLimitSnapshot, ResponseEvent, fields::Fields, head::AsObject};
 
 /// The event as one JSON object, with serde_json's serializers only.
 ///
@@ -45,7 +45,7 @@ impl Serialize for ResponseEvent {
         if let Self::RateLimits(limits) = self {
             return Limits::RateLimits(limits).serialize(serializer);
         }
-        let mut fields = Fields(serializer.serialize_map(None)?);
+        let mut fields = Fields::begin(serializer)?;
         fields.put("type", self.name())?;
         match self {
             Self::Head(head) => {
@@ -131,7 +131,7 @@ impl Serialize for ResponseEvent {
             }
             Self::Failed(error) => fields.put("error", &**error)?,
         }
-        fields.0.end()
+        fields.end()
     }
 }
 
@@ -140,44 +140,6 @@ impl Serialize for ResponseEvent {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Limits<'a> {
     RateLimits(&'a RateLimitSnapshot),
-}
-
-/// The fields of an object, one after another.
-struct Fields<M>(M);
-
-impl<M: SerializeMap> Fields<M> {
-    fn put<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), M::Error> {
-        self.0.serialize_entry(name, value)
-    }
-
-    fn put_some<T: Serialize>(
-        &mut self,
-        name: &'static str,
-        value: Option<T>,
-    ) -> Result<(), M::Error> {
-        match value {
-            Some(value) => self.put(name, &value),
-            None => Ok(()),
-        }
-    }
-
-    /// Which item something belongs to.
-    fn put_place(
-        &mut self,
-        item_id: Option<&str>,
-        output_index: Option<u32>,
-    ) -> Result<(), M::Error> {
-        self.put_some("item_id", item_id)?;
-        self.put_some("output_index", output_index)
-    }
-
-    fn put_anomalies(&mut self, anomalies: &StreamAnomalies) -> Result<(), M::Error> {
-        self.put_some("anomalies", (!anomalies.is_empty()).then_some(anomalies))
-    }
 }
 
 #[cfg(test)]

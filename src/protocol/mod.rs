@@ -9,6 +9,7 @@ pub(crate) mod duration_notation;
 pub(crate) mod error;
 mod event;
 mod event_json;
+mod fields;
 mod head;
 pub mod item;
 mod model_list;

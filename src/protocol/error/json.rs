@@ -2,76 +2,48 @@
 
 use std::error::Error;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
 
-use super::{ApiError, Phase};
-use crate::protocol::OneLine;
+use super::ApiError;
+use crate::protocol::{OneLine, fields::Fields};
 
 /// `{"kind", "message", ...}`: what is absent is left out, except for the first two.
 impl Serialize for ApiError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let details = self.details();
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("kind", details.kind.as_str())?;
-        map.serialize_entry("message", &details.message)?;
-        let texts = [
-            ("phase", details.phase.map(Phase::as_str)),
-            ("provider", details.provider.as_deref()),
-            ("host", details.host.as_deref()),
-            ("code", details.code.as_deref()),
-            ("error_type", details.error_type.as_deref()),
-            ("param", details.param.as_deref()),
-            ("request_id", details.request_id.as_deref()),
-            ("plan_type", details.plan_type.as_deref()),
-            ("response_id", details.response_id.as_deref()),
-            ("finish_reason", details.finish_reason.as_deref()),
-            (
-                "native_finish_reason",
-                details.native_finish_reason.as_deref(),
-            ),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                map.serialize_entry(name, text)?;
-            }
-        }
-        if let Some(status) = details.status {
-            map.serialize_entry("status", &status)?;
-        }
-        if let Some(should_retry) = details.should_retry {
-            map.serialize_entry("should_retry", &should_retry)?;
-        }
-        if let Some(resets_at) = details.resets_at {
-            map.serialize_entry("resets_at", &resets_at)?;
-        }
-        if let Some(wait) = details.retry_after {
-            map.serialize_entry("retry_after_ms", &(wait.as_millis() as u64))?;
-        }
-        if let Some(limits) = &details.rate_limits {
-            map.serialize_entry("rate_limits", limits)?;
-        }
-        if let Some(usage) = &details.token_usage {
-            map.serialize_entry("token_usage", usage)?;
-        }
-        if let Some(usage) = &details.usage {
-            map.serialize_entry("usage", &OneLine(usage))?;
-        }
-        if let Some(number) = details.sequence_number {
-            map.serialize_entry("sequence_number", &number)?;
-        }
-        map.serialize_entry("output_delivered", &details.output_delivered)?;
+        let mut fields = Fields::begin(serializer)?;
+        fields.put("kind", details.kind.as_str())?;
+        fields.put("message", &details.message)?;
+        fields.put_some("phase", details.phase)?;
+        fields.put_some("provider", details.provider.as_ref())?;
+        fields.put_some("host", details.host.as_ref())?;
+        fields.put_some("code", details.code.as_ref())?;
+        fields.put_some("error_type", details.error_type.as_ref())?;
+        fields.put_some("param", details.param.as_ref())?;
+        fields.put_some("request_id", details.request_id.as_ref())?;
+        fields.put_some("plan_type", details.plan_type.as_ref())?;
+        fields.put_some("response_id", details.response_id.as_deref())?;
+        fields.put_some("finish_reason", details.finish_reason.as_ref())?;
+        let native = details.native_finish_reason.as_ref();
+        fields.put_some("native_finish_reason", native)?;
+        fields.put_some("status", details.status)?;
+        fields.put_some("should_retry", details.should_retry)?;
+        fields.put_some("resets_at", details.resets_at)?;
+        let wait = details.retry_after.map(|wait| wait.as_millis() as u64);
+        fields.put_some("retry_after_ms", wait)?;
+        fields.put_some("rate_limits", details.rate_limits.as_ref())?;
+        fields.put_some("token_usage", details.token_usage.as_ref())?;
+        fields.put_some("usage", details.usage.as_ref().map(OneLine))?;
+        fields.put_some("sequence_number", details.sequence_number)?;
+        fields.put("output_delivered", &details.output_delivered)?;
         if details.attempt > 0 {
-            map.serialize_entry("attempt", &details.attempt)?;
-            map.serialize_entry("max_attempts", &details.max_attempts)?;
-            map.serialize_entry("attempts", &details.attempts)?;
+            fields.put("attempt", &details.attempt)?;
+            fields.put("max_attempts", &details.max_attempts)?;
+            fields.put("attempts", &details.attempts)?;
         }
-        if !details.anomalies.is_empty() {
-            map.serialize_entry("anomalies", &details.anomalies)?;
-        }
-        if let Some(source) = self.source() {
-            map.serialize_entry("cause", &source.to_string())?;
-        }
-        map.serialize_entry("advice", self.advice())?;
-        map.end()
+        fields.put_anomalies(&details.anomalies)?;
+        fields.put_some("cause", self.source().map(ToString::to_string))?;
+        fields.put("advice", self.advice())?;
+        fields.end()
     }
 }

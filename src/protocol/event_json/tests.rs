@@ -4,7 +4,8 @@ use super::*;
 use crate::protocol::{
     Completed, Created, Credits, Id, Incomplete, IndividualLimit, OtherEvent, OutputItem,
     RateLimitBudget, RateLimitWindow, RawJson, ReasoningDelta, ReasoningSummaryPartAdded,
-    ResponseHead, Restarted, TextDelta, TokenUsage, ToolCallInput, ToolCallInputDelta,
+    ResponseHead, Restarted, StreamAnomalies, TextDelta, TokenUsage, ToolCallInput,
+    ToolCallInputDelta,
     error::{ApiError, ErrorKind},
 };
 
