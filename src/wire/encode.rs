@@ -8,7 +8,10 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{Wire, chat::ChatEncoder, encoding::EncoderOptions, responses::ResponsesEncoder};
-use crate::protocol::{ResponseEvent, error::ApiError};
+use crate::protocol::{
+    ResponseEvent,
+    error::{ApiError, ErrorKind},
+};
 
 enum AnyEncoder {
     Responses(Box<ResponsesEncoder>),
@@ -44,10 +47,21 @@ impl StreamEncoder {
 
     /// Writes what an event means. An event that ends the answer writes its end.
     pub fn push(&mut self, event: &ResponseEvent, out: &mut Vec<u8>) {
-        match &mut self.0 {
-            AnyEncoder::Responses(encoder) => encoder.push(event, out),
-            AnyEncoder::Chat(encoder) => encoder.push(event, out),
-        }
+        let (kind, message) = match event {
+            ResponseEvent::Failed(error) => return self.fail(error, out),
+            ResponseEvent::Cancelled => (ErrorKind::Cancelled, "the request was cancelled"),
+            // What has been said can't be taken back.
+            ResponseEvent::Restarted(_) => (
+                ErrorKind::Truncated,
+                "the server's answer broke off, and another one began",
+            ),
+            _ if self.is_ended() => return,
+            event => match &mut self.0 {
+                AnyEncoder::Responses(encoder) => return encoder.push(event, out),
+                AnyEncoder::Chat(encoder) => return encoder.push(event, out),
+            },
+        };
+        self.fail(&ApiError::new(kind, message), out);
     }
 
     /// Ends the answer with an error: `response.failed` on the Responses wire, an error object without `[DONE]` on the Chat wire.

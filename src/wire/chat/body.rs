@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub(super) use self::extra::chat_annotation;
 use self::{
     conversation::messages,
     tools::{chat_tool, chat_tool_choice},

@@ -2,13 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::completion::ChatCompletion;
+use super::{body::chat_annotation, completion::ChatCompletion};
 use crate::{
-    protocol::{
-        OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
-        error::{ApiError, ErrorKind},
-    },
-    wire::encoding::{EncoderOptions, block, error_object},
+    protocol::{OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput, error::ApiError},
+    wire::encoding::{EncoderOptions, block, error_object, output_of, usage_object},
 };
 
 /// What items carry of what a vendor signs, which goes to the client as it came.
@@ -21,6 +18,7 @@ const SIGNED: [&str; 5] = [
 ];
 
 /// One answer on its way to a client.
+#[derive(Default)]
 pub(in crate::wire) struct ChatEncoder {
     options: EncoderOptions,
     is_started: bool,
@@ -53,12 +51,7 @@ impl ChatEncoder {
     pub(in crate::wire) fn new(options: EncoderOptions) -> Self {
         Self {
             options,
-            is_started: false,
-            slots: Vec::new(),
-            calls: Vec::new(),
-            completion: ChatCompletion::default(),
-            usage: None,
-            is_ended: false,
+            ..Self::default()
         }
     }
 
@@ -72,7 +65,7 @@ impl ChatEncoder {
             object[name] = value;
         }
         if let Some(usage) = self.usage {
-            object["usage"] = usage_object(usage);
+            object["usage"] = usage_object(usage, "prompt", "completion");
         }
         object
     }
@@ -88,16 +81,9 @@ impl ChatEncoder {
     }
 
     pub(in crate::wire) fn push(&mut self, event: &ResponseEvent, out: &mut Vec<u8>) {
-        if self.is_ended {
-            return;
-        }
         match event {
             ResponseEvent::Created(created) => {
-                if self.options.id.is_empty()
-                    && let Some(id) = &created.response_id
-                {
-                    self.options.id = id.to_string();
-                }
+                self.options.note_id(created.response_id.as_ref());
                 for slot in &mut self.slots {
                     // Another attempt, of which no item is one of those before.
                     slot.output_index = None;
@@ -133,11 +119,6 @@ impl ChatEncoder {
                 let at = self.slot(input.output_index, input.item_id.as_deref());
                 self.add_input(at, &input.delta, out);
             }
-            ResponseEvent::Restarted(_) => {
-                // What has been said can't be taken back.
-                let message = "the server's answer broke off, and another one began";
-                self.fail(&ApiError::new(ErrorKind::Truncated, message), out);
-            }
             ResponseEvent::Completed(end) => {
                 self.usage = end.token_usage;
                 self.take_output(end.response.as_ref(), out);
@@ -148,20 +129,11 @@ impl ChatEncoder {
                 self.usage = end.token_usage;
                 self.take_output(end.response.as_ref(), out);
                 // Chat has no other word for an answer that was cut.
-                let is_filter = &*end.reason == "content_filter";
-                self.end(
-                    if is_filter {
-                        "content_filter"
-                    } else {
-                        "length"
-                    },
-                    out,
-                );
-            }
-            ResponseEvent::Failed(error) => self.fail(error, out),
-            ResponseEvent::Cancelled => {
-                let message = "the request was cancelled";
-                self.fail(&ApiError::new(ErrorKind::Cancelled, message), out);
+                let finish_reason = match &*end.reason {
+                    "content_filter" => "content_filter",
+                    _ => "length",
+                };
+                self.end(finish_reason, out);
             }
             _ => {}
         }
@@ -212,7 +184,8 @@ impl ChatEncoder {
         self.write(json!([choice]), Value::Null, out);
         // One that the server did not tell is not made up.
         if let Some(usage) = self.usage.filter(|_| self.options.include_usage) {
-            self.write(json!([]), usage_object(usage), out);
+            let usage = usage_object(usage, "prompt", "completion");
+            self.write(json!([]), usage, out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -385,7 +358,8 @@ impl ChatEncoder {
         let annotations: Vec<_> = parts
             .filter_map(|part| part["annotations"].as_array())
             .flatten()
-            .map(nested_annotation)
+            .cloned()
+            .map(chat_annotation)
             .collect();
         if !annotations.is_empty() {
             beside.insert("annotations".to_owned(), annotations.into());
@@ -397,41 +371,9 @@ impl ChatEncoder {
 
     /// Items that only the closing object has.
     fn take_output(&mut self, response: Option<&RawJson>, out: &mut Vec<u8>) {
-        let Some(response) = response.filter(|_| self.slots.is_empty()) else {
-            return;
-        };
-        if let Some(Value::Array(items)) = response.to_value().get("output").cloned() {
-            for (index, item) in items.into_iter().enumerate() {
-                let index = u32::try_from(index).ok();
-                self.finish_item(&OutputItem::new(index, item.into()), out);
-            }
+        let response = response.filter(|_| self.slots.is_empty());
+        for item in output_of(response).unwrap_or_default() {
+            self.finish_item(&item, out);
         }
     }
-}
-
-/// Chat has an annotation's fields in an object that is named as its type.
-fn nested_annotation(annotation: &Value) -> Value {
-    let mut fields = annotation.clone();
-    let kind = annotation["type"].as_str().unwrap_or_default();
-    match fields.as_object_mut() {
-        Some(inner) if !inner.contains_key(kind) => {
-            inner.remove("type");
-            json!({"type": kind, kind: inner})
-        }
-        _ => fields,
-    }
-}
-
-fn usage_object(usage: TokenUsage) -> Value {
-    let mut input = json!({"cached_tokens": usage.cached_input_tokens});
-    if usage.cache_write_tokens > 0 {
-        input["cache_write_tokens"] = usage.cache_write_tokens.into();
-    }
-    json!({
-        "prompt_tokens": usage.input_tokens,
-        "prompt_tokens_details": input,
-        "completion_tokens": usage.output_tokens,
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_output_tokens},
-        "total_tokens": usage.total_tokens,
-    })
 }

@@ -14,9 +14,9 @@ use self::{
 use crate::{
     protocol::{
         OutputItem, RawJson, ReasoningDelta, ResponseEvent, TextDelta, TokenUsage, ToolCallInput,
-        error::{ApiError, ErrorKind},
+        error::ApiError,
     },
-    wire::encoding::{EncoderOptions, block::Block, response_error},
+    wire::encoding::{EncoderOptions, block::Block, output_of, response_error},
 };
 
 /// The events that this encoder makes itself, of what the typed ones say.
@@ -90,16 +90,9 @@ impl ResponsesEncoder {
     }
 
     pub(in crate::wire) fn push(&mut self, event: &ResponseEvent, out: &mut Vec<u8>) {
-        if self.is_ended() {
-            return;
-        }
         match event {
             ResponseEvent::Created(created) => {
-                if self.options.id.is_empty()
-                    && let Some(id) = &created.response_id
-                {
-                    self.options.id = id.to_string();
-                }
+                self.options.note_id(created.response_id.as_ref());
                 // Another attempt: what the one before only announced is taken up by what this one announces.
                 self.slots.iter_mut().for_each(Slot::loosen);
                 self.start(out);
@@ -124,7 +117,8 @@ impl ResponsesEncoder {
             }
             ResponseEvent::ReasoningSummaryPartAdded(part) => {
                 let place = Place::new(Kind::Reasoning, part.output_index, part.item_id.as_deref());
-                self.add_text(place, "summary_text", part.summary_index, "", None, out);
+                let at = self.slot_for(place, out);
+                self.add_text(at, "summary_text", part.summary_index, "", None, out);
             }
             ResponseEvent::ToolCallInputDelta(input) => {
                 let kind = match input.input {
@@ -133,18 +127,14 @@ impl ResponsesEncoder {
                     ToolCallInput::FunctionArguments => Kind::Function,
                 };
                 let place = Place::new(kind, input.output_index, input.item_id.as_deref());
-                self.add_input(place, &input.delta, out);
+                let at = self.slot_for(place, out);
+                self.add_input(at, &input.delta, out);
             }
             ResponseEvent::Other(other)
                 if other.event.starts_with("response.") && !MADE.contains(&&*other.event) =>
             {
                 self.start(out);
                 self.pass_on(&other.event, &other.raw, out);
-            }
-            ResponseEvent::Restarted(_) => {
-                // What has been said can't be taken back.
-                let message = "the server's answer broke off, and another one began";
-                self.fail(&ApiError::new(ErrorKind::Truncated, message), out);
             }
             ResponseEvent::Completed(end) => {
                 self.usage = end.token_usage;
@@ -156,11 +146,6 @@ impl ResponsesEncoder {
                 self.incomplete_reason = Some(end.reason.to_string());
                 self.take_output(end.response.as_ref(), out);
                 self.end("incomplete", out);
-            }
-            ResponseEvent::Failed(error) => self.fail(error, out),
-            ResponseEvent::Cancelled => {
-                let message = "the request was cancelled";
-                self.fail(&ApiError::new(ErrorKind::Cancelled, message), out);
             }
             _ => {}
         }
@@ -176,13 +161,15 @@ impl ResponsesEncoder {
     ) {
         let place = Place::new(Kind::Message, text.output_index, text.item_id.as_deref());
         let index = text.content_index.unwrap_or(0);
-        self.add_text(place, part, index, &text.delta, logprobs, out);
+        let at = self.slot_for(place, out);
+        self.add_text(at, part, index, &text.delta, logprobs, out);
     }
 
     /// More text of a reasoning item's part of this type.
     fn add_thought(&mut self, part: &'static str, text: &ReasoningDelta, out: &mut Vec<u8>) {
         let place = Place::new(Kind::Reasoning, text.output_index, text.item_id.as_deref());
-        self.add_text(place, part, text.part_index, &text.delta, None, out);
+        let at = self.slot_for(place, out);
+        self.add_text(at, part, text.part_index, &text.delta, None, out);
     }
 
     pub(in crate::wire) fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {
@@ -231,15 +218,10 @@ impl ResponsesEncoder {
 
     /// Items that only the closing object has.
     fn take_output(&mut self, response: Option<&RawJson>, out: &mut Vec<u8>) {
-        let Some(response) = response.filter(|_| self.slots.is_empty()) else {
-            return;
-        };
-        if let Some(Value::Array(items)) = response.to_value().get("output").cloned() {
+        let response = response.filter(|_| self.slots.is_empty());
+        if let Some(items) = output_of(response) {
             self.start(out);
-            for (index, item) in items.into_iter().enumerate() {
-                let index = u32::try_from(index).ok();
-                self.finish_item(&OutputItem::new(index, item.into()), out);
-            }
+            items.iter().for_each(|item| self.finish_item(item, out));
         }
     }
 
@@ -314,19 +296,6 @@ impl ResponsesEncoder {
 
     fn add_text(
         &mut self,
-        place: Place<'_>,
-        part: &'static str,
-        index: u32,
-        delta: &str,
-        logprobs: Option<&RawJson>,
-        out: &mut Vec<u8>,
-    ) {
-        let at = self.slot_for(place, out);
-        self.add_text_at(at, part, index, delta, logprobs, out);
-    }
-
-    fn add_text_at(
-        &mut self,
         at: usize,
         part: &'static str,
         index: u32,
@@ -375,12 +344,7 @@ impl ResponsesEncoder {
         block.end();
     }
 
-    fn add_input(&mut self, place: Place<'_>, delta: &str, out: &mut Vec<u8>) {
-        let at = self.slot_for(place, out);
-        self.add_input_at(at, delta, out);
-    }
-
-    fn add_input_at(&mut self, at: usize, delta: &str, out: &mut Vec<u8>) {
+    fn add_input(&mut self, at: usize, delta: &str, out: &mut Vec<u8>) {
         let slot = &mut self.slots[at];
         if delta.is_empty() || slot.is_done {
             return;
@@ -416,7 +380,7 @@ impl ResponsesEncoder {
         for (part, index, text) in final_parts(&item) {
             let said = self.slots[at].said(part, index);
             let rest = text.strip_prefix(&*said).unwrap_or_default().to_owned();
-            self.add_text_at(at, part, index, &rest, None, out);
+            self.add_text(at, part, index, &rest, None, out);
         }
         self.slots[at].complete(&mut item);
         let parts = std::mem::take(&mut self.slots[at].parts);
@@ -435,7 +399,7 @@ impl ResponsesEncoder {
                 .strip_prefix(&*self.slots[at].input)
                 .unwrap_or_default()
                 .to_owned();
-            self.add_input_at(at, &rest, out);
+            self.add_input(at, &rest, out);
             let kind = self.slots[at].kind.input_event();
             let name = item.get("name").cloned().unwrap_or_default();
             let mut block = self
@@ -468,27 +432,17 @@ impl ResponsesEncoder {
         out: &mut Vec<u8>,
     ) {
         let id = self.slots[at].id.clone();
-        let own = parts[..index]
-            .iter()
-            .filter(|other| other.list() == part.list())
-            .count();
+        let before = parts[..index].iter();
+        let own = before.filter(|other| other.list() == part.list()).count();
         let whole = item
             .get(part.list())
             .and_then(|list| list.get(own))
             .cloned()
             .unwrap_or_else(|| slot::part(part.kind, &part.text));
-        let field = if part.kind == "refusal" {
-            "refusal"
-        } else {
-            "text"
-        };
+        let field = slot::field(part.kind);
         let text = whole[field].as_str().unwrap_or(&part.text).to_owned();
-        for (number, annotation) in whole["annotations"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
+        let annotations = whole["annotations"].as_array().into_iter().flatten();
+        for (number, annotation) in annotations.enumerate() {
             self.event("response.output_text.annotation.added", out)
                 .field("item_id", &id)
                 .field("output_index", &at)
@@ -497,27 +451,15 @@ impl ResponsesEncoder {
                 .field("annotation", annotation)
                 .end();
         }
-        let (place, done, part_done) = match part.kind {
-            "summary_text" => (
-                "summary_index",
-                "response.reasoning_summary_text.done",
-                "response.reasoning_summary_part.done",
-            ),
-            "refusal" => (
-                "content_index",
-                "response.refusal.done",
-                "response.content_part.done",
-            ),
-            "output_text" => (
-                "content_index",
-                "response.output_text.done",
-                "response.content_part.done",
-            ),
-            _ => (
-                "content_index",
-                "response.reasoning_text.done",
-                "response.content_part.done",
-            ),
+        let (place, part_done) = match part.kind {
+            "summary_text" => ("summary_index", "response.reasoning_summary_part.done"),
+            _ => ("content_index", "response.content_part.done"),
+        };
+        let done = match part.kind {
+            "output_text" => "response.output_text.done",
+            "refusal" => "response.refusal.done",
+            "summary_text" => "response.reasoning_summary_text.done",
+            _ => "response.reasoning_text.done",
         };
         let mut block = self
             .event(done, out)

@@ -105,7 +105,7 @@ impl Serialize for Extra<'_> {
 }
 
 /// `{"type": T, ...}` becomes `{"type": T, T: {...}}`; what is nested already stays as it is.
-fn chat_annotation(annotation: Value) -> Value {
+pub(in crate::wire::chat) fn chat_annotation(annotation: Value) -> Value {
     match annotation {
         Value::Object(mut fields) => match fields.remove("type") {
             Some(Value::String(kind)) if !fields.contains_key(&kind) => {

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{protocol::TokenUsage, wire::encoding::EncoderOptions};
+use crate::{
+    protocol::TokenUsage,
+    wire::encoding::{self, EncoderOptions},
+};
 
 /// What a response object repeats of its request, and what stands there of a request that leaves it open.
 pub(crate) fn repeated_fields() -> Map<String, Value> {
@@ -113,16 +116,5 @@ pub(super) fn usage_object(usage: Option<TokenUsage>, status: &str) -> Value {
     if usage.is_none() && !matches!(status, "completed" | "incomplete") {
         return Value::Null;
     }
-    let usage = usage.unwrap_or_default();
-    let mut input = json!({"cached_tokens": usage.cached_input_tokens});
-    if usage.cache_write_tokens > 0 {
-        input["cache_write_tokens"] = usage.cache_write_tokens.into();
-    }
-    json!({
-        "input_tokens": usage.input_tokens,
-        "input_tokens_details": input,
-        "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning_output_tokens},
-        "total_tokens": usage.total_tokens,
-    })
+    encoding::usage_object(usage.unwrap_or_default(), "input", "output")
 }

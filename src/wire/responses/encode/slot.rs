@@ -187,19 +187,12 @@ impl Slot {
     pub(super) fn as_far_as_it_came(&self) -> Map<String, Value> {
         let mut item = self.fields.clone();
         for list in ["content", "summary"] {
-            let parts: Vec<_> = self
-                .parts
-                .iter()
-                .filter(|part| part.list() == list)
-                .collect();
+            let parts = self.parts.iter().filter(|part| part.list() == list);
+            let parts: Vec<_> = parts.map(|it| part(it.kind, &it.text)).collect();
             let is_wanted = !parts.is_empty()
                 || (self.kind == Kind::Message && list == "content")
                 || (self.kind == Kind::Reasoning && list == "summary");
             if is_wanted {
-                let parts: Vec<_> = parts
-                    .into_iter()
-                    .map(|it| part(it.kind, &it.text))
-                    .collect();
                 item.insert(list.to_owned(), parts.into());
             }
         }
@@ -257,12 +250,8 @@ impl Slot {
                 item.insert(name.to_owned(), said.clone());
             }
         }
-        for part in item
-            .get_mut("content")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        let content = item.get_mut("content").and_then(Value::as_array_mut);
+        for part in content.into_iter().flatten() {
             if part["type"] == "output_text"
                 && let Some(fields) = part.as_object_mut()
             {
@@ -279,6 +268,14 @@ impl Slot {
     }
 }
 
+/// The field of a part that holds its text.
+pub(super) fn field(kind: &str) -> &'static str {
+    match kind {
+        "refusal" => "refusal",
+        _ => "text",
+    }
+}
+
 /// A part with this text.
 pub(super) fn part(kind: &str, text: &str) -> Value {
     match kind {
@@ -292,12 +289,8 @@ pub(super) fn part(kind: &str, text: &str) -> Value {
 pub(super) fn final_parts(item: &Map<String, Value>) -> Vec<(&'static str, u32, String)> {
     let mut found = Vec::new();
     for list in ["summary", "content"] {
-        let parts = item
-            .get(list)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        for (index, part) in (0..).zip(parts) {
+        let parts = item.get(list).and_then(Value::as_array);
+        for (index, part) in (0..).zip(parts.into_iter().flatten()) {
             let kind = match part["type"].as_str() {
                 Some("output_text") => "output_text",
                 Some("refusal") => "refusal",
@@ -305,12 +298,8 @@ pub(super) fn final_parts(item: &Map<String, Value>) -> Vec<(&'static str, u32, 
                 Some("reasoning_text" | "text") => "reasoning_text",
                 _ => continue,
             };
-            let field = if kind == "refusal" { "refusal" } else { "text" };
-            found.push((
-                kind,
-                index,
-                part[field].as_str().unwrap_or_default().to_owned(),
-            ));
+            let text = part[field(kind)].as_str().unwrap_or_default();
+            found.push((kind, index, text.to_owned()));
         }
     }
     found
