@@ -7,7 +7,7 @@ use memchr::memchr2_iter;
 use crate::json::escapes::without_lone_surrogates;
 use crate::protocol::{
     Completed, Id, Incomplete, RawJson, ResponseEvent, StreamAnomalies, Text, TokenUsage,
-    error::{ApiError, Phase},
+    error::{ApiError, ErrorKind, Phase},
 };
 
 /// How many objects and lists a usage may hold; servers send up to ten.
@@ -39,6 +39,11 @@ impl From<Terminal> for ResponseEvent {
             Terminal::Failed(error) => Self::Failed(Arc::new(error)),
         }
     }
+}
+
+/// The error of an answer that is not whole.
+pub(crate) fn truncated(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::Truncated, message)
 }
 
 /// What a stream has said about its answer as a whole. Each end carries all of it.

@@ -99,5 +99,7 @@ pub(crate) trait Dialect {
     fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal;
 
     /// What was odd so far.
-    fn anomalies(&self) -> &StreamAnomalies;
+    fn anomalies(&self) -> &StreamAnomalies {
+        &self.answer().anomalies
+    }
 }

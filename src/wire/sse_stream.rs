@@ -146,46 +146,30 @@ impl SseStream {
         at
     }
 
-    /// Reads what is left at the end of the body.
-    pub(super) fn read_residue<D: Dialect>(
+    /// Reads what is left at the end of the body. Of a part of one that another goes on with, what is not whole is let go, for it comes
+    /// again.
+    pub(super) fn read_residue<D: Dialect + ?Sized>(
         &mut self,
         dialect: &mut D,
+        is_part: bool,
         out: &mut Vec<ResponseEvent>,
     ) -> Option<Terminal> {
         if self.progress.state == State::Ended {
             return None;
         }
-        let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
-        let fed = self.sse.finish_frames(|frame| reader.read(frame));
-        if let Some(error) = fed.err().or(reader.failure.take()) {
-            return Some(reader.fail(error));
-        }
-        if reader.terminal.is_none() {
-            // Nothing follows that a break could stop.
-            let _ = reader.read_stray_text();
-        }
-        reader.terminal
-    }
-
-    /// The same, but what is not whole is let go, for it comes again.
-    pub(super) fn read_whole_residue<D: Dialect>(
-        &mut self,
-        dialect: &mut D,
-        out: &mut Vec<ResponseEvent>,
-    ) -> Option<Terminal> {
-        let is_whole = |text: &str| {
+        let is_read = |text: &str| {
             let text = text.trim();
-            is_done(text) || serde_json::from_str::<IgnoredAny>(text).is_ok()
+            !is_part || is_done(text) || serde_json::from_str::<IgnoredAny>(text).is_ok()
         };
         let mut reader = EventReader::new(&mut self.progress, &mut self.strays, dialect, out);
         let fed = self.sse.finish_frames(|frame| match frame {
-            Frame::Event(event) if !is_whole(event.data) => ControlFlow::Break(()),
+            Frame::Event(event) if !is_read(event.data) => ControlFlow::Break(()),
             frame => reader.read(frame),
         });
         if let Some(error) = fed.err().or(reader.failure.take()) {
             return Some(reader.fail(error));
         }
-        if reader.terminal.is_none() && is_whole(&reader.strays.text()) {
+        if reader.terminal.is_none() && is_read(&reader.strays.text()) {
             // Nothing follows that a break could stop.
             let _ = reader.read_stray_text();
         }
@@ -194,7 +178,7 @@ impl SseStream {
 }
 
 /// What the SSE decoder hands its frames to.
-struct EventReader<'a, D> {
+struct EventReader<'a, D: ?Sized> {
     progress: &'a mut Progress,
     strays: &'a mut Strays,
     dialect: &'a mut D,
@@ -205,7 +189,7 @@ struct EventReader<'a, D> {
     is_plain: bool,
 }
 
-impl<'a, D: Dialect> EventReader<'a, D> {
+impl<'a, D: Dialect + ?Sized> EventReader<'a, D> {
     fn new(
         progress: &'a mut Progress,
         strays: &'a mut Strays,
@@ -330,17 +314,11 @@ impl<'a, D: Dialect> EventReader<'a, D> {
             .get(.."data:".len())
             .filter(|name| name.eq_ignore_ascii_case("data:"))
             .map(|name| data[name.len()..].trim());
-        if let Some(data) = data {
-            self.read_event(event(None, data));
-            return match self.terminal {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            };
-        }
-        match text.strip_prefix("error:") {
-            Some(error) => self.read_event(event(Some("error"), error.trim())),
-            None if text.trim().is_empty() || is_cut_field(text.as_bytes()) => {}
-            None if text.trim_start().starts_with(['{', '[']) => {
+        match (data, text.strip_prefix("error:")) {
+            (Some(data), _) => self.read_event(event(None, data)),
+            (None, Some(error)) => self.read_event(event(Some("error"), error.trim())),
+            _ if text.trim().is_empty() || is_cut_field(text.as_bytes()) => {}
+            _ if text.trim_start().starts_with(['{', '[']) => {
                 let event = event(None, text.trim());
                 match self.dialect.on_event(event, self.out) {
                     Step::Unread => self.read_pieces(event, TextPlace::Stray),
@@ -350,10 +328,9 @@ impl<'a, D: Dialect> EventReader<'a, D> {
                     }
                 }
             }
-            None => {
-                let step = self
-                    .dialect
-                    .on_text(text.trim(), TextPlace::Stray, self.out);
+            _ => {
+                let text = text.trim();
+                let step = self.dialect.on_text(text, TextPlace::Stray, self.out);
                 self.take(step);
             }
         }

@@ -18,6 +18,23 @@ enum AnyDialect {
     Chat(Box<ChatDialect>),
 }
 
+impl AnyDialect {
+    /// For what is not asked of each event.
+    fn get(&self) -> &dyn Dialect {
+        match self {
+            Self::Responses(dialect) => &**dialect,
+            Self::Chat(dialect) => &**dialect,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut dyn Dialect {
+        match self {
+            Self::Responses(dialect) => &mut **dialect,
+            Self::Chat(dialect) => &mut **dialect,
+        }
+    }
+}
+
 /// Decodes one response body into events.
 ///
 /// Synchronous and free of clocks and sockets: feed it what arrives, in pieces of any size; the events are the same.
@@ -63,10 +80,7 @@ impl StreamDecoder {
 
     /// Names the request that the response answers, by its headers: its start and its end then say it.
     pub fn set_request_id(&mut self, request_id: Id) {
-        match &mut self.dialect {
-            AnyDialect::Responses(dialect) => dialect.set_request_id(request_id),
-            AnyDialect::Chat(dialect) => dialect.set_request_id(request_id),
-        }
+        self.dialect.get_mut().set_request_id(request_id);
     }
 
     /// Decodes the next bytes. Events are appended to `out`; the terminal one is returned instead, once. What follows it,
@@ -105,10 +119,8 @@ impl StreamDecoder {
         if self.resume_point().is_some() {
             return self.end_of_part(out);
         }
-        let terminal = match &mut self.dialect {
-            AnyDialect::Responses(dialect) => self.stream.read_residue(&mut **dialect, out),
-            AnyDialect::Chat(dialect) => self.stream.read_residue(&mut **dialect, out),
-        };
+        let dialect = self.dialect.get_mut();
+        let terminal = self.stream.read_residue(dialect, false, out);
         terminal.or_else(|| self.finish(out))
     }
 
@@ -119,10 +131,7 @@ impl StreamDecoder {
             return None;
         }
         self.stream.progress.state = State::Ended;
-        Some(match &mut self.dialect {
-            AnyDialect::Responses(dialect) => dialect.finish(out),
-            AnyDialect::Chat(dialect) => dialect.finish(out),
-        })
+        Some(self.dialect.get_mut().finish(out))
     }
 
     /// Whether the answer is whole and only what may follow it is waited for.
@@ -132,11 +141,7 @@ impl StreamDecoder {
 
     /// The same, and nothing speaks against it: servers exist that name an end in every chunk.
     pub(crate) fn is_finishing_surely(&self) -> bool {
-        let is_sure = match &self.dialect {
-            AnyDialect::Responses(dialect) => dialect.is_finish_sure(),
-            AnyDialect::Chat(dialect) => dialect.is_finish_sure(),
-        };
-        self.is_finishing() && is_sure
+        self.is_finishing() && self.dialect.get().is_finish_sure()
     }
 
     /// Whether the terminal event has been read.
@@ -165,35 +170,23 @@ impl StreamDecoder {
 
     /// Adds what is known of the answer to an error that did not come of its bytes, as when the connection broke.
     pub(crate) fn complete(&self, error: &mut ApiError) {
-        match &self.dialect {
-            AnyDialect::Responses(dialect) => dialect.answer().complete(error),
-            AnyDialect::Chat(dialect) => dialect.answer().complete(error),
-        }
+        self.dialect.get().answer().complete(error);
     }
 
     /// The `sequence_number` of the last event on the Responses wire: where a stored response is resumed. `None` on the Chat wire,
     /// and of servers that do not count.
     pub fn sequence_number(&self) -> Option<u64> {
-        match &self.dialect {
-            AnyDialect::Responses(dialect) => dialect.answer().sequence_number,
-            AnyDialect::Chat(dialect) => dialect.answer().sequence_number,
-        }
+        self.dialect.get().answer().sequence_number
     }
 
     /// What the answer has cost so far, as the server said last; `None` while it has said nothing. Few servers say it before the end.
     pub fn token_usage(&self) -> Option<TokenUsage> {
-        match &self.dialect {
-            AnyDialect::Responses(dialect) => dialect.answer().token_usage,
-            AnyDialect::Chat(dialect) => dialect.answer().token_usage,
-        }
+        self.dialect.get().answer().token_usage
     }
 
     /// What was odd so far.
     pub fn anomalies(&self) -> &StreamAnomalies {
-        match &self.dialect {
-            AnyDialect::Responses(dialect) => dialect.anomalies(),
-            AnyDialect::Chat(dialect) => dialect.anomalies(),
-        }
+        self.dialect.get().anomalies()
     }
 }
 

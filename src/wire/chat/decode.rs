@@ -35,13 +35,13 @@ use crate::{
         tree::tree,
     },
     protocol::{
-        Created, Id, OtherEvent, RawJson, ResponseEvent, StreamAnomalies,
+        Created, Id, OtherEvent, RawJson, ResponseEvent,
         error::{ApiError, ErrorKind},
     },
     sse::SseEvent,
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
-        answer::Answer,
+        answer::{Answer, truncated},
         pieces::is_done,
         quirks::Quirks,
         server_error::ServerError,
@@ -164,10 +164,6 @@ impl Dialect for ChatDialect {
     fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
         self.end(false, out)
     }
-
-    fn anomalies(&self) -> &StreamAnomalies {
-        &self.answer.anomalies
-    }
 }
 
 impl ChatDialect {
@@ -253,8 +249,7 @@ impl ChatDialect {
             if has_grown {
                 self.has_usage_chunk = false;
             }
-            let has_failed = |finish: &Finish| finish.meaning == Meaning::Failed;
-            if chunk.has_more() && finish.as_ref().is_some_and(has_failed) {
+            if chunk.has_more() && finish.as_ref().is_some_and(Finish::is_failure) {
                 self.failure = words_of_failure(data);
             }
             if has_grown || finish.is_some() {
@@ -429,12 +424,7 @@ impl ChatDialect {
     }
 
     fn on_error(&mut self, error: ServerError, out: &mut Vec<ResponseEvent>) -> Step {
-        let has_failed = |choice: &Choice| {
-            choice
-                .finish
-                .as_ref()
-                .is_some_and(|finish| finish.meaning == Meaning::Failed)
-        };
+        let has_failed = |choice: &Choice| choice.finish.as_ref().is_some_and(Finish::is_failure);
         let is_undone = self.is_finish_unsure || self.choices.list.iter().any(has_failed);
         if self.is_whole() && !is_undone {
             self.answer.anomalies.malformed(|| {
@@ -509,7 +499,7 @@ impl ChatDialect {
 
     /// Ends as the server said.
     fn end_as(&mut self, finish: &Finish, out: &mut Vec<ResponseEvent>) -> Terminal {
-        if finish.meaning == Meaning::Failed {
+        if finish.is_failure() {
             let error = match self.failure.take() {
                 Some(words) => words.into_api_error(None),
                 None => failure(finish),
@@ -556,7 +546,7 @@ impl ChatDialect {
         } else {
             return None;
         };
-        Some(ApiError::new(ErrorKind::Truncated, message))
+        Some(truncated(message))
     }
 
     fn finish_items(&mut self, status: Option<&'static str>, out: &mut Vec<ResponseEvent>) {

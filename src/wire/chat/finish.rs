@@ -52,6 +52,10 @@ impl Finish {
         self.meaning.rank() > other.meaning.rank()
     }
 
+    pub(super) fn is_failure(&self) -> bool {
+        self.meaning == Meaning::Failed
+    }
+
     /// Whether it says that the model calls tools.
     pub(super) fn names_calls(&self) -> bool {
         matches!(

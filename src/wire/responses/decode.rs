@@ -24,13 +24,12 @@ use crate::{
     },
     protocol::{
         Created, Id, OtherEvent, OutputItem, RateLimitSnapshot, RawJson, ReasoningSummaryPartAdded,
-        ResponseEvent, StreamAnomalies, Text,
-        error::{ApiError, ErrorKind},
+        ResponseEvent, Text, error::ApiError,
     },
     sse::SseEvent,
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
-        answer::Answer,
+        answer::{Answer, truncated},
         joining::delta_of,
         pieces::is_done,
         template::{Form, Template, Words},
@@ -57,6 +56,7 @@ mod untyped;
 /// at the end is delivered as deltas and items before the end ([`Output`]). A terminal event counts once and first: what a
 /// server sends after it, another terminal event included, is not read. Only after a failure without words the next error is
 /// waited for.
+#[derive(Default)]
 pub(crate) struct ResponsesDialect {
     answer: Answer,
     item_id: Option<Id>,
@@ -134,34 +134,30 @@ impl Dialect for ResponsesDialect {
         }
         self.settle();
         let known = Arc::clone(&self.known_text);
-        match Envelope::read(event.data, &mut self.first_response, &known) {
-            Some(envelope) => self.on_envelope(&event, event.data, envelope, out),
-            None => {
-                let data = event.data.trim();
-                let is_nothing = data.is_empty() || is_done(data);
-                if is_error && is_nothing {
-                    return self.error_text("", out);
-                }
-                if data.is_empty() {
-                    return self.step();
-                }
-                if is_done(data) {
-                    return Step::End(self.on_done_sentinel(out));
-                }
-                if let Cow::Owned(repaired) = without_lone_surrogates(data)
-                    && let Some(envelope) =
-                        Envelope::read(&repaired, &mut self.first_response, &known)
-                {
-                    return self.on_envelope(&event, &repaired, envelope, out);
-                }
-                // The data of an event named just `error` may be glued of more than one.
-                let is_named = event.event.is_some_and(is_error_type) && !is_error;
-                if is_named && !data.starts_with(['{', '[']) {
-                    return self.error_text(data, out);
-                }
-                Step::Unread
-            }
+        if let Some(envelope) = Envelope::read(event.data, &mut self.first_response, &known) {
+            return self.on_envelope(&event, event.data, envelope, out);
         }
+        let data = event.data.trim();
+        if is_error && (data.is_empty() || is_done(data)) {
+            return self.error_text("", out);
+        }
+        if data.is_empty() {
+            return self.step();
+        }
+        if is_done(data) {
+            return Step::End(self.on_done_sentinel(out));
+        }
+        if let Cow::Owned(repaired) = without_lone_surrogates(data)
+            && let Some(envelope) = Envelope::read(&repaired, &mut self.first_response, &known)
+        {
+            return self.on_envelope(&event, &repaired, envelope, out);
+        }
+        // The data of an event named just `error` may be glued of more than one.
+        let is_named = event.event.is_some_and(is_error_type) && !is_error;
+        if is_named && !data.starts_with(['{', '[']) {
+            return self.error_text(data, out);
+        }
+        Step::Unread
     }
 
     fn on_text(&mut self, text: &str, place: TextPlace, out: &mut Vec<ResponseEvent>) -> Step {
@@ -183,43 +179,22 @@ impl Dialect for ResponsesDialect {
     fn finish(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
         self.settle();
         self.close(None, None, out);
-        let error = self.failure_without_words().unwrap_or_else(|| {
-            ApiError::new(
-                ErrorKind::Truncated,
-                "the stream ended before its terminal event",
-            )
-        });
-        self.answer.failed(error)
-    }
-
-    fn anomalies(&self) -> &StreamAnomalies {
-        &self.answer.anomalies
+        let error = self.failure_without_words();
+        self.answer
+            .failed(error.unwrap_or_else(|| truncated(NO_END)))
     }
 }
+
+/// What is said of a body that just ends.
+const NO_END: &str = "the stream ended before its terminal event";
 
 impl ResponsesDialect {
     pub(crate) fn new(limits: StreamLimits) -> Self {
         Self {
-            answer: Answer::default(),
-            item_id: None,
             output: Output::new(limits),
-            part: None,
-            half: None,
             template: Template::new(limits.sse),
-            words: Words::default(),
-            streamed: Streamed::default(),
             max_input_bytes: limits.max_answer_bytes,
-            first_response: FirstResponse::default(),
-            is_created: false,
-            model: None,
-            loss: Loss::default(),
-            lost_start: None,
-            unread: Unread::default(),
-            failure: None,
-            trouble: None,
-            unfinished: None,
-            known_text: Arc::default(),
-            catching_up: None,
+            ..Self::default()
         }
     }
 
@@ -372,10 +347,8 @@ impl ResponsesDialect {
             }
             "codex.rate_limits" => {
                 let snapshot = tree(data).and_then(|event| RateLimitSnapshot::from_event(&event));
-                match snapshot {
-                    Some(snapshot) => ResponseEvent::RateLimits(Arc::new(snapshot)),
-                    None => other(kind, raw),
-                }
+                let limits = snapshot.map(|it| ResponseEvent::RateLimits(Arc::new(it)));
+                limits.unwrap_or_else(|| other(kind, raw))
             }
             _ => {
                 if let Some(step) = self.on_unlisted(kind, &envelope, data, out) {

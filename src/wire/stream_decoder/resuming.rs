@@ -61,7 +61,7 @@ impl StreamDecoder {
         let AnyDialect::Responses(dialect) = &mut self.dialect else {
             return None;
         };
-        let terminal = self.stream.read_whole_residue(&mut **dialect, out);
+        let terminal = self.stream.read_residue(&mut **dialect, true, out);
         if terminal.is_some() || self.stream.progress.state != State::Reading {
             return terminal.or_else(|| self.finish(out));
         }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::protocol::{TokenUsage, ToolCallInput};
+use crate::protocol::{StreamAnomalies, TokenUsage, ToolCallInput};
 
 mod calls;
 mod endings;

@@ -17,6 +17,7 @@ use crate::{
     },
     wire::{
         Step, Terminal,
+        answer::truncated,
         responses::{envelope::Envelope, response_object::ResponseObject},
         server_error::ServerError,
     },
@@ -100,10 +101,7 @@ impl ResponsesDialect {
             }
             Ending::Unsaid => {
                 self.unfinished = response.status.as_deref().map(Text::from);
-                match self.failure_without_words() {
-                    Some(error) => self.answer.failed(error),
-                    None => self.end_unsaid(),
-                }
+                self.end_unsaid()
             }
             Ending::Failed | Ending::Error => {
                 let error = error.or_else(|| flat_error(&response, event));
@@ -126,10 +124,7 @@ impl ResponsesDialect {
     /// purpose, and does not say how.
     pub(super) fn on_done_sentinel(&mut self, out: &mut Vec<ResponseEvent>) -> Terminal {
         self.close(None, Some("incomplete"), out);
-        match self.failure_without_words() {
-            Some(error) => self.answer.failed(error),
-            None => self.end_unsaid(),
-        }
+        self.end_unsaid()
     }
 
     /// Delivers what is owed before the end.
@@ -152,8 +147,7 @@ impl ResponsesDialect {
         let gaps = self.answer.anomalies.sequence_gaps;
         match self.what_is_missing(output) {
             Some(error) => self.answer.failed(error),
-            None if is_missing && gaps > 0 => self.answer.failed(ApiError::new(
-                ErrorKind::Truncated,
+            None if is_missing && gaps > 0 => self.answer.failed(truncated(
                 "events of the stream are missing, and nothing of the answer came",
             )),
             None => match self.output.cut() {
@@ -165,26 +159,21 @@ impl ResponsesDialect {
     }
 
     /// The end of a response that does not say how it ended.
-    fn end_unsaid(&self) -> Terminal {
-        let error = self.what_is_missing(None).or_else(|| {
-            (!self.output.is_begun()).then(|| {
-                ApiError::new(
-                    ErrorKind::Truncated,
-                    "the stream ended without a terminal event, and nothing of the answer came",
-                )
-            })
-        });
-        match error {
+    fn end_unsaid(&mut self) -> Terminal {
+        let error = self.failure_without_words();
+        match error.or_else(|| self.what_is_missing(None)) {
             Some(error) => self.answer.failed(error),
-            None => self.answer.incomplete("no_finish_reason"),
+            None if self.output.is_begun() => self.answer.incomplete("no_finish_reason"),
+            None => self.answer.failed(truncated(
+                "the stream ended without a terminal event, and nothing of the answer came",
+            )),
         }
     }
 
     /// What is known to be missing of the answer, all that came considered.
     fn what_is_missing(&self, output: Option<&str>) -> Option<ApiError> {
         if self.output.has_open_call() {
-            return Some(ApiError::new(
-                ErrorKind::Truncated,
+            return Some(truncated(
                 "the stream ended with a call left open: the rest of it is missing",
             ));
         }

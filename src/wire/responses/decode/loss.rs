@@ -1,7 +1,7 @@
 //! What of an answer was lost.
 
 use super::delta::DeltaKind;
-use crate::protocol::error::{ApiError, ErrorKind};
+use crate::{protocol::error::ApiError, wire::answer::truncated};
 
 /// What of the answer may have been in an event that could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +47,7 @@ fn kind_of(text: &str) -> Option<&str> {
 /// The error of a stream whose text begins behind a delta that could not be read. Later events may hold the whole, but what is
 /// streamed would have a hole; before it begins the answer can be asked for again.
 pub(super) fn lost_start(piece: &str) -> ApiError {
-    ApiError::new(
-        ErrorKind::Truncated,
-        format!("the beginning of the answer could not be read: {piece}"),
-    )
+    truncated(format!(
+        "the beginning of the answer could not be read: {piece}"
+    ))
 }

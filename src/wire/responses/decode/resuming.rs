@@ -1,6 +1,9 @@
 //! A response that is gone on with after its stream has broken.
 
-use super::{ResponsesDialect, ending::Ending, error_words::is_error_name, item::has_elements};
+use super::{
+    NO_END, ResponsesDialect, ending::Ending, error_words::is_error_name, item::has_elements,
+    troubles::still,
+};
 use crate::{
     protocol::{
         Id, ResponseEvent,
@@ -8,6 +11,7 @@ use crate::{
     },
     wire::{
         ResumePoint, Step, Terminal,
+        answer::truncated,
         responses::{envelope::Envelope, event_types::EVENT_TYPES},
         unread::Unread,
     },
@@ -45,16 +49,12 @@ impl ResponsesDialect {
 
     /// The end of a body that another may go on with.
     pub(crate) fn break_off(&mut self) -> Terminal {
-        let truncated = |message: &str| ApiError::new(ErrorKind::Truncated, message);
         let error = match self.unfinished.take() {
-            Some(status) => truncated(&format!(
-                "the response is still {status}: the server gave its state and no event of it"
-            )),
-            None => self
-                .failure_without_words()
-                .unwrap_or_else(|| truncated("the stream ended before its terminal event")),
+            Some(status) => Some(truncated(still(&status))),
+            None => self.failure_without_words(),
         };
-        self.answer.failed(error)
+        self.answer
+            .failed(error.unwrap_or_else(|| truncated(NO_END)))
     }
 
     /// Reads an event of a body that goes on behind this number, until one comes that is new. `None` when it is to be read as any other.
@@ -124,6 +124,6 @@ impl ResponsesDialect {
         let message = format!(
             "the server was asked for what follows event {last} of the response, and goes on with {next}: events are missing"
         );
-        Step::End(self.fail(ApiError::new(ErrorKind::Truncated, message), out))
+        Step::End(self.fail(truncated(message), out))
     }
 }

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     protocol::{
-        Completed, Incomplete, ReasoningDelta, TextDelta, TokenUsage, ToolCallInput,
-        ToolCallInputDelta, error::Phase,
+        Completed, Incomplete, ReasoningDelta, StreamAnomalies, TextDelta, TokenUsage,
+        ToolCallInput, ToolCallInputDelta,
+        error::{ErrorKind, Phase},
     },
     sse::SseLimits,
     wire::{StreamDecoder, Wire},

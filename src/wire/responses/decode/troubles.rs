@@ -142,15 +142,7 @@ impl ResponsesDialect {
             return Some(said(ServerError::from_text(&words)));
         }
         let unfinished = self.unfinished.take().filter(|_| !self.output.is_begun());
-        failure.or_else(|| {
-            let status = unfinished?;
-            Some(ApiError::new(
-                ErrorKind::Protocol,
-                format!(
-                    "the response is still {status}: the server gave its state and no event of it"
-                ),
-            ))
-        })
+        failure.or_else(|| Some(ApiError::new(ErrorKind::Protocol, still(&unfinished?))))
     }
 
     /// Reads what follows a failure without words: an error that has some ends the response with them.
@@ -177,4 +169,9 @@ impl ResponsesDialect {
             None => Step::Finishing { goes_on: false },
         }
     }
+}
+
+/// What is said of a response that the server gave as it stands.
+pub(super) fn still(status: &str) -> String {
+    format!("the response is still {status}: the server gave its state and no event of it")
 }
