@@ -144,6 +144,25 @@ pub(crate) fn values<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Op
     values
 }
 
+/// An object with another value of that member, or one more member, and every other byte as it was but for white space at its end.
+/// `None` for what is no object.
+pub(crate) fn with_member(json: &str, name: &str, value: &str) -> Option<String> {
+    let mut members = Members::of(json);
+    let named = members.by_ref().filter(|member| member.name == name);
+    let known = named.last();
+    let end = members.end()?;
+    Some(match known {
+        Some(Member { value: old, .. }) => {
+            format!("{}{value}{}", &json[..old.start], &json[old.end..])
+        }
+        None => {
+            let before = json[..end - 1].trim_end();
+            let comma = if before.ends_with('{') { "" } else { "," };
+            format!("{before}{comma}\"{name}\":{value}}}")
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -149,7 +149,7 @@ impl ResponseAccumulator {
 
     /// The text of all messages, in the order of the output.
     pub fn text(&self) -> String {
-        self.in_order().map(Slot::message_text).collect()
+        self.in_order().map(|slot| slot.part("text")).collect()
     }
 
     /// The refusals of all messages.

@@ -3,14 +3,15 @@
 use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 use compact_str::CompactString;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// An identifier that many events repeat. A decoder hands out one allocation for a run of equal ones, so that a clone costs
 /// a reference count.
 pub type Id = Arc<str>;
 
 /// A piece of streamed text: at most 24 bytes are held in place, so that a usual delta allocates nothing.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
 pub struct Text(CompactString);
 
 impl Text {
@@ -96,12 +97,6 @@ impl fmt::Display for Text {
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
     }
 }
 

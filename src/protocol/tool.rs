@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::RawJson;
 use crate::json::{
     lenient::string,
-    members::{Members, member},
+    members::{member, with_member},
 };
 
 /// A tool of a request, as the Responses API writes it.
@@ -63,26 +63,10 @@ impl Tool {
     /// is no JSON object stays as it is.
     #[must_use]
     pub fn with_strict(self, is_strict: bool) -> Self {
-        let json = self.0.get();
-        let mut members = Members::of(json);
-        let known = (&mut members)
-            .filter(|member| member.name == "strict")
-            .last();
-        let Some(end) = members.end() else {
-            return self;
-        };
-        let text = match known {
-            Some(member) => {
-                let (before, after) = (&json[..member.value.start], &json[member.value.end..]);
-                format!("{before}{is_strict}{after}")
-            }
-            None => {
-                let fields = json[..end - 1].trim_end();
-                let comma = if fields.len() > 1 { "," } else { "" };
-                format!("{fields}{comma}\"strict\":{is_strict}}}")
-            }
-        };
-        Self(RawJson::from_walked(&text))
+        match with_member(self.0.get(), "strict", &is_strict.to_string()) {
+            Some(tool) => Self(RawJson::from_walked(&tool)),
+            None => self,
+        }
     }
 
     /// Any tool, by its JSON object.

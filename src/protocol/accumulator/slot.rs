@@ -143,10 +143,6 @@ impl Slot {
             .map(OutputItem::item)
     }
 
-    pub(super) fn message_text(&self) -> Cow<'_, str> {
-        self.part("text")
-    }
-
     /// What the deltas of a part add up to.
     fn streamed(&self, part: &str) -> Cow<'_, str> {
         let pieces = match part {

@@ -1,13 +1,16 @@
 //! An event read back from its JSON object.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
 };
 
-use crate::protocol::{Id, OutputItem, RawJson, ResponseEvent, error::ApiError};
+use crate::{
+    json::members::member,
+    protocol::{OutputItem, RawJson, ResponseEvent},
+};
 
 #[derive(Deserialize)]
 struct Type<'a> {
@@ -19,21 +22,6 @@ struct Type<'a> {
 struct Item {
     item: RawJson,
     output_index: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Etag {
-    etag: Id,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    model: Id,
-}
-
-#[derive(Deserialize)]
-struct Failed {
-    error: Arc<ApiError>,
 }
 
 /// Reads what its `Serialize` wrote. Only from serde_json's deserializers, for the sake of what is kept as it came; fields that the
@@ -53,6 +41,7 @@ fn read(json: &str) -> serde_json::Result<ResponseEvent> {
         let Item { item, output_index } = of(json)?;
         serde_json::Result::Ok(OutputItem::new(output_index, item))
     };
+    let field = |name| member(json, name).ok_or_else(|| Error::missing_field(name));
     let Type { name } = serde_json::from_str(json)?;
     Ok(match &*name {
         "head" => ResponseEvent::Head(of(json)?),
@@ -66,14 +55,14 @@ fn read(json: &str) -> serde_json::Result<ResponseEvent> {
         "reasoning_summary_part_added" => ResponseEvent::ReasoningSummaryPartAdded(of(json)?),
         "tool_call_input_delta" => ResponseEvent::ToolCallInputDelta(of(json)?),
         "rate_limits" => ResponseEvent::RateLimits(of(json)?),
-        "models_etag" => ResponseEvent::ModelsEtag(of::<Etag>(json)?.etag),
-        "server_model" => ResponseEvent::ServerModel(of::<Model>(json)?.model),
+        "models_etag" => ResponseEvent::ModelsEtag(of(field("etag")?)?),
+        "server_model" => ResponseEvent::ServerModel(of(field("model")?)?),
         "server_reasoning_included" => ResponseEvent::ServerReasoningIncluded,
         "other" => ResponseEvent::Other(of(json)?),
         "restarted" => ResponseEvent::Restarted(of(json)?),
         "completed" => ResponseEvent::Completed(of(json)?),
         "incomplete" => ResponseEvent::Incomplete(of(json)?),
-        "failed" => ResponseEvent::Failed(of::<Failed>(json)?.error),
+        "failed" => ResponseEvent::Failed(of(field("error")?)?),
         "cancelled" => ResponseEvent::Cancelled,
         other => return Err(Error::custom(format!("no event has the type {other:?}"))),
     })

@@ -10,7 +10,7 @@ use crate::{
     json::{
         escapes::without_lone_surrogates,
         lenient::string,
-        members::{Member, Members, member},
+        members::{self, Member, Members, member},
         tree::tree,
         walk::{skip_space, value_end},
     },
@@ -335,31 +335,10 @@ pub(super) fn has_elements(json: &str) -> bool {
     bytes.first() == Some(&b'[') && bytes.get(skip_space(bytes, 1)) != Some(&b']')
 }
 
-/// An object with another value, or one more member, and every other byte as it was.
+/// An item with another value of a member, or one more.
 pub(super) fn with_member(json: &str, name: &str, value: &str) -> RawJson {
-    let found = Members::of(json)
-        .filter(|member| member.name == name)
-        .last();
-    let (before, after, written) = match &found {
-        Some(member) => (
-            &json[..member.value.start],
-            &json[member.value.end..],
-            value.to_owned(),
-        ),
-        None => {
-            let comma = match Members::of(json).next() {
-                Some(_) => ",",
-                None => "",
-            };
-            let end = json.rfind('}').unwrap_or(json.len());
-            (
-                &json[..end],
-                &json[end..],
-                format!("{comma}\"{name}\":{value}"),
-            )
-        }
-    };
-    RawJson::from_walked(&format!("{before}{written}{after}"))
+    let changed = members::with_member(json, name, value);
+    RawJson::from_walked(changed.as_deref().unwrap_or(json))
 }
 
 #[cfg(test)]
