@@ -69,9 +69,7 @@ impl AnswerSize {
     pub(super) fn new(limits: StreamLimits) -> Self {
         Self {
             limits,
-            bytes: 0,
-            parts: 0,
-            has_large_tree: false,
+            ..Self::default()
         }
     }
 

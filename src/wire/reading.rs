@@ -12,7 +12,7 @@ use crate::{
         tree::{MAX_TREE_BYTES, items_fit, tree_bytes},
     },
     protocol::{
-        RawJson,
+        RawJson, RequestOptions,
         error::{ApiError, ErrorKind, Phase},
     },
 };
@@ -60,6 +60,33 @@ impl<'a> Body<'a> {
 /// Reads a member; null is none.
 pub(crate) fn read<T: DeserializeOwned>(name: &str, json: &str) -> Result<Option<T>, ApiError> {
     serde_json::from_str(json).map_err(|error| wrong(name, error))
+}
+
+/// Reads a member that both APIs have under one name, or keeps it with those that have no field.
+pub(crate) fn read_option(
+    options: &mut RequestOptions,
+    name: &str,
+    json: &str,
+) -> Result<(), ApiError> {
+    match name {
+        "model" => options.model = read(name, json)?,
+        "stream_options" => options.stream_options = read(name, json)?,
+        "temperature" => options.temperature = read(name, json)?,
+        "top_p" => options.top_p = read(name, json)?,
+        "top_logprobs" => options.top_logprobs = read(name, json)?,
+        "store" => options.store = read(name, json)?,
+        "prompt_cache_key" => options.prompt_cache_key = read(name, json)?,
+        "prompt_cache_retention" => options.prompt_cache_retention = read(name, json)?,
+        "service_tier" => options.service_tier = read(name, json)?,
+        "metadata" => options.metadata = read(name, json)?,
+        "safety_identifier" => options.safety_identifier = read(name, json)?,
+        "user" => options.user = read(name, json)?,
+        _ => {
+            let value = read(name, json)?.unwrap_or_default();
+            options.extra.insert(name.to_owned(), value);
+        }
+    }
+    Ok(())
 }
 
 /// The error of a member that is not what the API has there.

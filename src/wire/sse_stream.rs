@@ -26,7 +26,7 @@ pub(super) struct SseStream {
 }
 
 /// How far a body has been read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Progress {
     pub(super) state: State,
     /// How many SSE events there were.
@@ -44,8 +44,9 @@ impl Progress {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
+    #[default]
     Reading,
     Finishing,
     Ended,
@@ -56,11 +57,7 @@ impl SseStream {
         Self {
             sse: SseDecoder::lenient(limits),
             strays: Strays::new(limits.max_event_bytes),
-            progress: Progress {
-                state: State::Reading,
-                events: 0,
-                went_on: 0,
-            },
+            progress: Progress::default(),
         }
     }
 

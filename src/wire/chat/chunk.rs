@@ -179,7 +179,6 @@ impl<'a> Chunk<'a> {
             return None;
         };
         let delta = &choice.delta;
-        let is_blank = |text: &Option<Str<'_>>| text.as_ref().is_none_or(|text| text.is_empty());
         let calls = delta.tool_calls.as_deref().unwrap_or_default();
         let is_plain = self.usage.is_none()
             && choice.usage.is_none()
@@ -202,8 +201,6 @@ impl<'a> Chunk<'a> {
     pub(super) fn has_unread_parts(&self) -> bool {
         self.choices().iter().any(|choice| {
             let delta = &choice.delta;
-            let is_blank =
-                |text: &Option<Str<'_>>| text.as_ref().is_none_or(|text| text.is_empty());
             let has_no_text = is_blank(&delta.content) && is_blank(&delta.refusal);
             let logprobs = choice.logprobs.map_or("null", RawValue::get);
             let is_log = !matches!(logprobs, "null" | "{}");
@@ -255,7 +252,6 @@ impl<'a> Delta<'a> {
 
     /// Whether it says nothing.
     pub(super) fn is_empty(&self) -> bool {
-        let is_blank = |text: &Option<Str<'_>>| text.as_ref().is_none_or(|text| text.is_empty());
         is_blank(&self.content)
             && is_blank(&self.refusal)
             && self.reasoning().is_none()
@@ -351,6 +347,10 @@ impl std::ops::Deref for Str<'_> {
     fn deref(&self) -> &str {
         &self.0
     }
+}
+
+fn is_blank(text: &Option<Str<'_>>) -> bool {
+    text.as_deref().is_none_or(str::is_empty)
 }
 
 /// The text of a JSON string; of any other JSON its own text.

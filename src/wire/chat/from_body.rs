@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     protocol::{OutputFormat, Prompt, RawJson, ResponseItem, Tool, error::ApiError},
-    wire::reading::{Body, elements, read, wrong},
+    wire::reading::{Body, elements, read, read_option, wrong},
 };
 
 /// Reads a body. Messages become items and options those of the Responses API; what that has no place for is in `extra`, of the prompt, the
@@ -35,8 +35,6 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
             }
             // The runtime streams whatever is said.
             "stream" => _ = read::<bool>(name, json)?,
-            "model" => options.model = read(name, json)?,
-            "stream_options" => options.stream_options = read(name, json)?,
             "tool_choice" => {
                 options.tool_choice = read::<Value>(name, json)?.map(flat_choice);
             }
@@ -47,21 +45,8 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
             "verbosity" => options.verbosity = read(name, json)?,
             "max_completion_tokens" => options.max_output_tokens = read(name, json)?,
             "max_tokens" => max_tokens = read(name, json)?,
-            "temperature" => options.temperature = read(name, json)?,
-            "top_p" => options.top_p = read(name, json)?,
             "logprobs" => has_logprobs = read::<bool>(name, json)?,
-            "top_logprobs" => options.top_logprobs = read(name, json)?,
-            "store" => options.store = read(name, json)?,
-            "prompt_cache_key" => options.prompt_cache_key = read(name, json)?,
-            "prompt_cache_retention" => options.prompt_cache_retention = read(name, json)?,
-            "service_tier" => options.service_tier = read(name, json)?,
-            "metadata" => options.metadata = read(name, json)?,
-            "safety_identifier" => options.safety_identifier = read(name, json)?,
-            "user" => options.user = read(name, json)?,
-            _ => {
-                let value = read(name, json)?.unwrap_or_default();
-                options.extra.insert(name.to_owned(), value);
-            }
+            _ => read_option(options, name, json)?,
         }
     }
     options.max_output_tokens = options.max_output_tokens.or(max_tokens);
@@ -118,8 +103,7 @@ impl Items {
                     true => "custom_tool_call_output",
                     false => "function_call_output",
                 };
-                let output = content_of(place, content, "input_text")?;
-                let output = if output.is_null() { "".into() } else { output };
+                let output = or_empty(content_of(place, content, "input_text")?);
                 self.push(
                     json!({"type": kind, "call_id": id, "output": output}),
                     fields,
@@ -127,12 +111,7 @@ impl Items {
             }
             "assistant" => self.add_answer(place, content, fields)?,
             _ => {
-                let content = content_of(place, content, "input_text")?;
-                let content = if content.is_null() {
-                    "".into()
-                } else {
-                    content
-                };
+                let content = or_empty(content_of(place, content, "input_text")?);
                 self.push(
                     json!({"type": "message", "role": role, "content": content}),
                     fields,
@@ -173,11 +152,7 @@ impl Items {
             content = parts.into();
         }
         if !content.is_null() || !fields.is_empty() || calls.is_null() {
-            let content = if content.is_null() {
-                "".into()
-            } else {
-                content
-            };
+            let content = or_empty(content);
             self.push(
                 json!({"type": "message", "role": "assistant", "content": content}),
                 fields,
@@ -235,6 +210,13 @@ fn text(place: &str, name: &str, value: Option<Value>) -> Result<String, ApiErro
         Some(Value::String(text)) => Ok(text),
         None => Err(wrong(&format!("{place}.{name}"), "it is missing")),
         Some(_) => Err(wrong(&format!("{place}.{name}"), "it is no text")),
+    }
+}
+
+fn or_empty(content: Value) -> Value {
+    match content {
+        Value::Null => "".into(),
+        content => content,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     protocol::{
         OutputFormat, Prompt, RawJson, RequestOptions, ResponseItem, Tool, error::ApiError,
     },
-    wire::reading::{Body, elements, read},
+    wire::reading::{Body, elements, read, read_option},
 };
 
 /// The body of a request without `stream`, with serde_json's serializers only. What the runtime adds when it sends a prompt is not in
@@ -50,36 +50,21 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
             }
             // The runtime streams whatever is said.
             "stream" => _ = read::<bool>(name, json)?,
-            "model" => options.model = read(name, json)?,
             "prompt" => options.template = read(name, json)?,
             "reasoning" => options.reasoning = read(name, json)?,
             "include" => options.include = read(name, json)?,
-            "store" => options.store = read(name, json)?,
             "previous_response_id" => options.previous_response_id = read(name, json)?,
             "conversation" => {
                 options.conversation = read(name, json)?.map(|conversation| match conversation {
                     Conversation::Id(id) | Conversation::Object { id } => id,
                 });
             }
-            "prompt_cache_key" => options.prompt_cache_key = read(name, json)?,
-            "prompt_cache_retention" => options.prompt_cache_retention = read(name, json)?,
-            "service_tier" => options.service_tier = read(name, json)?,
             "max_output_tokens" => options.max_output_tokens = read(name, json)?,
             "max_tool_calls" => options.max_tool_calls = read(name, json)?,
-            "temperature" => options.temperature = read(name, json)?,
-            "top_p" => options.top_p = read(name, json)?,
-            "top_logprobs" => options.top_logprobs = read(name, json)?,
             "tool_choice" => options.tool_choice = read(name, json)?,
             "background" => options.background = read(name, json)?,
             "truncation" => options.truncation = read(name, json)?,
-            "stream_options" => options.stream_options = read(name, json)?,
-            "metadata" => options.metadata = read(name, json)?,
-            "safety_identifier" => options.safety_identifier = read(name, json)?,
-            "user" => options.user = read(name, json)?,
-            _ => {
-                let value = read(name, json)?.unwrap_or_default();
-                options.extra.insert(name.to_owned(), value);
-            }
+            _ => read_option(options, name, json)?,
         }
     }
     Ok(prompt)

@@ -138,10 +138,7 @@ fn read_text(text: &str, depth: usize) -> Option<ServerError> {
         true => excerpt(text)?,
         false => text.to_owned(),
     };
-    (!words.is_empty()).then(|| ServerError {
-        message: Some(words),
-        ..ServerError::default()
-    })
+    (!words.is_empty()).then(|| from_words(words))
 }
 
 /// The error that a text holds as JSON. Of a text that ends in JSON, all of it is the message.
