@@ -20,9 +20,9 @@ use serde_json::{Value, value::RawValue};
 use super::{
     choice::Choice,
     chunk::{Chunk, ChunkChoice, may_report},
-    error_chunk::error_in,
+    error_chunk::{error_beside_choices, error_in, words_of_failure},
     extras::Extras,
-    finish::{Finish, Meaning},
+    finish::Finish,
     item::{Output, OutputNumbers},
     lenient,
     object::Object,
@@ -31,7 +31,6 @@ use crate::{
     json::{
         escapes::{with_marked_surrogates, without_lone_surrogates},
         excerpt::excerpt,
-        members::{Member, Members},
         tree::tree,
     },
     protocol::{
@@ -41,7 +40,7 @@ use crate::{
     sse::SseEvent,
     wire::{
         Dialect, Step, StreamLimits, Terminal, TextPlace,
-        answer::{Answer, truncated},
+        answer::Answer,
         pieces::is_done,
         quirks::Quirks,
         server_error::ServerError,
@@ -49,6 +48,8 @@ use crate::{
         unread::{Kind, Lost, Unread},
     },
 };
+
+mod conclusion;
 
 /// What a chunk without choices is called that does not name its own object.
 const CHUNK_OBJECT: &str = "chat.completion.chunk";
@@ -228,44 +229,11 @@ impl ChatDialect {
             }));
         }
         let mut says_more = false;
-        for chunk_choice in chunk.choices() {
-            let choice = self.choices.at(chunk_choice.index, &mut self.numbers);
-            let had_finish = choice.finish.is_some();
-            let events = out.len();
-            let mut to = Output {
-                numbers: &mut self.numbers,
-                out,
-                anomalies: &mut self.answer.anomalies,
-            };
-            choice.grow(chunk_choice, &mut to);
+        for choice in chunk.choices() {
+            says_more |= self.on_choice(chunk, choice, data, out);
             if self.numbers.size.is_exceeded() {
                 break;
             }
-            let has_grown = out.len() > events || chunk_choice.delta.tool_calls.is_some();
-            let finish = finish_of(chunk_choice);
-            if has_grown || (finish.is_some() && !had_finish) {
-                self.unread.on_answer();
-            }
-            if has_grown {
-                self.has_usage_chunk = false;
-            }
-            if chunk.has_more() && finish.as_ref().is_some_and(Finish::is_failure) {
-                self.failure = words_of_failure(data);
-            }
-            if has_grown || finish.is_some() {
-                self.is_finish_unsure = has_grown && (had_finish || finish.is_some());
-            }
-            says_more |= has_grown || finish.is_some();
-            if let Some(finish) = finish
-                && choice
-                    .finish
-                    .as_ref()
-                    .is_none_or(|before| finish.is_worse_than(before))
-            {
-                choice.finish = Some(finish);
-                self.choices.finished += usize::from(!had_finish);
-            }
-            self.on_usage(chunk_choice.usage);
         }
         if !is_begun && self.has_output() {
             // No answer that begins behind a lost piece is whole. Before anything of it is delivered it can be asked for again.
@@ -282,6 +250,54 @@ impl ChatDialect {
             return Step::End(self.end(true, out));
         }
         self.step(has_usage || says_more)
+    }
+
+    /// Takes what a chunk holds for a choice. Whether it says something of the answer.
+    fn on_choice(
+        &mut self,
+        chunk: &Chunk<'_>,
+        chunk_choice: &ChunkChoice<'_>,
+        data: &str,
+        out: &mut Vec<ResponseEvent>,
+    ) -> bool {
+        let choice = self.choices.at(chunk_choice.index, &mut self.numbers);
+        let had_finish = choice.finish.is_some();
+        let events = out.len();
+        let mut to = Output {
+            numbers: &mut self.numbers,
+            out,
+            anomalies: &mut self.answer.anomalies,
+        };
+        choice.grow(chunk_choice, &mut to);
+        if self.numbers.size.is_exceeded() {
+            return false;
+        }
+        let has_grown = out.len() > events || chunk_choice.delta.tool_calls.is_some();
+        let finish = finish_of(chunk_choice);
+        let is_finish = finish.is_some();
+        if has_grown || (is_finish && !had_finish) {
+            self.unread.on_answer();
+        }
+        if has_grown {
+            self.has_usage_chunk = false;
+        }
+        if chunk.has_more() && finish.as_ref().is_some_and(Finish::is_failure) {
+            self.failure = words_of_failure(data);
+        }
+        if has_grown || is_finish {
+            self.is_finish_unsure = has_grown && (had_finish || is_finish);
+        }
+        if let Some(finish) = finish
+            && choice
+                .finish
+                .as_ref()
+                .is_none_or(|before| finish.is_worse_than(before))
+        {
+            choice.finish = Some(finish);
+            self.choices.finished += usize::from(!had_finish);
+        }
+        self.on_usage(chunk_choice.usage);
+        has_grown || is_finish
     }
 
     /// Announces the response at its first chunk, and the model. Azure's report on the prompt, which comes before it, has neither
@@ -454,192 +470,16 @@ impl ChatDialect {
             Step::Continue
         }
     }
-
-    /// Takes over how the worst of the choices ended.
-    fn note_finish(&mut self) -> Option<Finish> {
-        let finishes = self
-            .choices
-            .list
-            .iter()
-            .filter_map(|choice| choice.finish.clone());
-        let worst = finishes.reduce(|worst, finish| match finish.is_worse_than(&worst) {
-            true => finish,
-            false => worst,
-        })?;
-        self.answer.finish_reason = Some(worst.word.clone());
-        self.answer.native_finish_reason = worst.native.clone();
-        Some(worst)
-    }
-
-    /// Ends what is open, and the response. `is_deliberate` says that the server ended it, and not only the body.
-    fn end(&mut self, is_deliberate: bool, out: &mut Vec<ResponseEvent>) -> Terminal {
-        if let Some(raw) = self.extras.take_last() {
-            let event = CHUNK_OBJECT.into();
-            out.push(ResponseEvent::Other(OtherEvent { event, raw }));
-        }
-        let finish = self.note_finish();
-        if self.is_whole()
-            && let Some(finish) = finish
-        {
-            return self.end_as(&finish, out);
-        }
-        match self.error_without_finish(is_deliberate) {
-            Some(error) => self.answer.failed(error),
-            None if self.has_usage_chunk || self.omits_finish_reason => {
-                self.finish_items(Some("completed"), out);
-                self.answer.anomalies.no_finish_reason = true;
-                self.answer.completed()
-            }
-            None => {
-                self.finish_items(None, out);
-                self.answer.incomplete(NO_FINISH_REASON)
-            }
-        }
-    }
-
-    /// Ends as the server said.
-    fn end_as(&mut self, finish: &Finish, out: &mut Vec<ResponseEvent>) -> Terminal {
-        if finish.is_failure() {
-            let error = match self.failure.take() {
-                Some(words) => words.into_api_error(None),
-                None => failure(finish),
-            };
-            return self.answer.failed(error);
-        }
-        if let Some(lost) = self.unread.lost(self.is_finish_unsure) {
-            let error = lost_piece(lost);
-            return self.answer.failed(error);
-        }
-        if let Some(words) = self.unread.words().filter(|_| !self.has_output()) {
-            let error = ServerError::from_text(&words).unwrap_or_default();
-            return self.answer.failed(error.into_api_error(None));
-        }
-        let is_missing = finish.names_calls() && !self.choices.list.iter().any(Choice::has_answer);
-        let has_cut_call = is_missing || self.choices.list.iter().any(Choice::has_cut_call);
-        self.finish_items(None, out);
-        match &finish.meaning {
-            Meaning::Cut(reason) => self.answer.incomplete(reason.clone()),
-            // The server calls it whole, but nobody can carry it out.
-            _ if has_cut_call => self.answer.incomplete(CUT_CALL),
-            _ => self.answer.completed(),
-        }
-    }
-
-    /// What is wrong with an end that no `finish_reason` came before.
-    fn error_without_finish(&self, is_deliberate: bool) -> Option<ApiError> {
-        if let Some(words) = self.unread.words() {
-            let error = ServerError::from_text(&words).unwrap_or_default();
-            return Some(error.into_api_error(None));
-        }
-        // A body that just ends was cut, and its last piece with it.
-        if is_deliberate && let Some(lost) = self.unread.lost(true) {
-            return Some(lost_piece(lost));
-        }
-        let message = if !self.choices.list.iter().any(Choice::has_answer) {
-            "the stream ended before the answer began"
-        } else if !is_deliberate {
-            "the stream ended within the answer: no finish_reason and no [DONE] came"
-        } else if self.choices.list.iter().any(Choice::has_open_call) {
-            "the stream ended within a tool call: no finish_reason came"
-        } else if self.answer.anomalies.malformed_events > 0 {
-            "the stream ended without a finish_reason, and a part of it could not be read"
-        } else {
-            return None;
-        };
-        Some(truncated(message))
-    }
-
-    fn finish_items(&mut self, status: Option<&'static str>, out: &mut Vec<ResponseEvent>) {
-        let mut to = Output {
-            numbers: &mut self.numbers,
-            out,
-            anomalies: &mut self.answer.anomalies,
-        };
-        for choice in &mut self.choices.list {
-            choice.finish_items(status, &mut to);
-        }
-    }
 }
-
-/// The reason of an end that nothing was said about.
-const NO_FINISH_REASON: &str = "no_finish_reason";
-
-/// The reason of an end that the server calls whole, with a call whose arguments end in the middle.
-const CUT_CALL: &str = "incomplete_tool_call";
 
 /// Where an event without a form of its own may have words for people.
 const WORDS: [&str; 5] = ["message", "msg", "title", "detail", "error_description"];
-
-/// How many members of a chunk are looked at for an error.
-const MAX_BESIDE: usize = 1_000;
-
-/// The members of a chunk beside what belongs to an answer.
-fn beside_choices(data: &str) -> Option<Value> {
-    const OF_ANSWER: [&str; 6] = ["choices", "usage", "id", "object", "model", "created"];
-    let data = without_lone_surrogates(data);
-    let members = Members::of(&data).filter(|member| !OF_ANSWER.contains(&member.name));
-    let members: Vec<_> = members
-        .map(|Member { name, value }| format!("\"{name}\":{}", &data[value]))
-        .take(MAX_BESIDE)
-        .collect();
-    tree(&format!("{{{}}}", members.join(",")))
-}
-
-/// The error that a chunk says it is, beside choices that it has.
-fn error_beside_choices(data: &str) -> Option<ServerError> {
-    let beside = beside_choices(data)?;
-    let says_so = beside
-        .as_object()?
-        .iter()
-        .any(|(name, value)| match name.as_str() {
-            "error_message" | "errorMessage" | "error_msg" | "errorMsg" => {
-                !matches!(value.as_str(), None | Some(""))
-            }
-            "success" => *value == false,
-            _ => false,
-        });
-    says_so.then(|| ServerError::from_error_event(&beside))
-}
-
-/// What a chunk says of the failure that its `finish_reason` names: beside the choices, or in the choice.
-fn words_of_failure(data: &str) -> Option<ServerError> {
-    let chunk = tree(&without_lone_surrogates(data))?;
-    let in_choice = [
-        "/choices/0/finish_message",
-        "/choices/0/finish_reason/message",
-    ];
-    let words = in_choice
-        .into_iter()
-        .find_map(|at| chunk.pointer(at)?.as_str());
-    match words {
-        Some(words) => ServerError::from_text(words),
-        None => ServerError::from_json(&beside_choices(data)?),
-    }
-}
 
 fn finish_of(choice: &ChunkChoice<'_>) -> Option<Finish> {
     Finish::read(
         choice.finish_reason.as_deref(),
         choice.native_finish_reason.as_deref(),
     )
-}
-
-/// The error of a `finish_reason` that is one.
-fn failure(finish: &Finish) -> ApiError {
-    let native = finish
-        .native
-        .as_ref()
-        .filter(|native| **native != finish.word);
-    let behind = native.map_or(String::new(), |native| format!(" (`{native}`)"));
-    let error = ServerError {
-        code: Some(native.unwrap_or(&finish.word).to_ascii_lowercase()),
-        message: Some(format!(
-            "the server ended the answer with the finish_reason `{}`{behind}",
-            finish.word
-        )),
-        ..ServerError::default()
-    };
-    error.into_api_error(None)
 }
 
 fn lost_piece(lost: &Lost) -> ApiError {

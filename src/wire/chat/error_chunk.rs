@@ -2,7 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::wire::server_error::ServerError;
+use crate::{
+    json::{
+        escapes::without_lone_surrogates,
+        members::{Member, Members},
+        tree::tree,
+    },
+    wire::server_error::ServerError,
+};
 
 /// The error that an event reports, if it does: by its name, as an object without choices in any shape that
 /// [`ServerError`] knows, or beside choices: in the chunk, in a choice (OpenRouter), inside `x_groq`.
@@ -32,6 +39,53 @@ pub(super) fn error_in(event: Option<&str>, chunk: &Value) -> Option<ServerError
         _ => ServerError::reported_by(chunk),
     };
     error.or_else(|| inner(chunk.get("x_groq")?))
+}
+
+/// How many members of a chunk are looked at for an error.
+const MAX_BESIDE: usize = 1_000;
+
+/// The members of a chunk beside what belongs to an answer.
+fn beside_choices(data: &str) -> Option<Value> {
+    const OF_ANSWER: [&str; 6] = ["choices", "usage", "id", "object", "model", "created"];
+    let data = without_lone_surrogates(data);
+    let members = Members::of(&data).filter(|member| !OF_ANSWER.contains(&member.name));
+    let members: Vec<_> = members
+        .map(|Member { name, value }| format!("\"{name}\":{}", &data[value]))
+        .take(MAX_BESIDE)
+        .collect();
+    tree(&format!("{{{}}}", members.join(",")))
+}
+
+/// The error that a chunk says it is, beside choices that it has.
+pub(super) fn error_beside_choices(data: &str) -> Option<ServerError> {
+    let beside = beside_choices(data)?;
+    let says_so = beside
+        .as_object()?
+        .iter()
+        .any(|(name, value)| match name.as_str() {
+            "error_message" | "errorMessage" | "error_msg" | "errorMsg" => {
+                !matches!(value.as_str(), None | Some(""))
+            }
+            "success" => *value == false,
+            _ => false,
+        });
+    says_so.then(|| ServerError::from_error_event(&beside))
+}
+
+/// What a chunk says of the failure that its `finish_reason` names: beside the choices, or in the choice.
+pub(super) fn words_of_failure(data: &str) -> Option<ServerError> {
+    let chunk = tree(&without_lone_surrogates(data))?;
+    let in_choice = [
+        "/choices/0/finish_message",
+        "/choices/0/finish_reason/message",
+    ];
+    let words = in_choice
+        .into_iter()
+        .find_map(|at| chunk.pointer(at)?.as_str());
+    match words {
+        Some(words) => ServerError::from_text(words),
+        None => ServerError::from_json(&beside_choices(data)?),
+    }
 }
 
 #[cfg(test)]
