@@ -206,8 +206,8 @@ impl CompactionOutput {
         Ok(Self {
             id: text_of(answer.id),
             items,
-            usage: value_of(answer.usage).and_then(|usage| TokenUsage::from_json(&usage)),
-            created_at: value_of(answer.created_at).as_ref().and_then(integer),
+            usage: answer.usage.and_then(|it| TokenUsage::from_text(it.get())),
+            created_at: answer.created_at.and_then(|it| integer(&tree(it.get())?)),
             raw,
             head: None,
         })
@@ -217,10 +217,6 @@ impl CompactionOutput {
 fn wrong(what: String) -> ApiError {
     let message = format!("the answer to the compaction {what}");
     ApiError::new(ErrorKind::Protocol, message).with_phase(Phase::Body)
-}
-
-fn value_of(json: Option<&RawValue>) -> Option<Value> {
-    tree(json?.get())
 }
 
 /// A string; `None` for what is none.

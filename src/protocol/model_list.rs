@@ -1,6 +1,6 @@
 //! The models that a server has.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,11 @@ use super::{
     RawJson, ResponseHead,
     error::{ApiError, ErrorKind, Phase},
 };
-use crate::json::{lenient::integer, tree::tree};
+use crate::json::{
+    lenient::{integer, string},
+    members::values,
+    tree::tree,
+};
 
 /// The models that a server has.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,17 +55,6 @@ struct Lists<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     etag: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    id: Option<String>,
-    slug: Option<String>,
-    model: Option<String>,
-    name: Option<String>,
-    #[serde(borrow)]
-    created: Option<&'a RawValue>,
-    owned_by: Option<String>,
 }
 
 impl ModelList {
@@ -130,14 +123,16 @@ impl ModelList {
 
 impl Model {
     fn from_raw(raw: &RawValue) -> Option<Self> {
-        let entry: Entry<'_> = serde_json::from_str(raw.get()).ok()?;
-        let id = entry.id.or(entry.slug).or(entry.model).or(entry.name)?;
+        let names = ["id", "slug", "model", "name", "created", "owned_by"];
+        let [id, slug, model, name, created, owned_by] = values(raw.get(), names);
+        let text = |json| string(json).map(Cow::into_owned);
         Some(Self {
-            id,
-            created: entry
-                .created
-                .and_then(|created| integer(&tree(created.get())?)),
-            owned_by: entry.owned_by,
+            id: [id, slug, model, name]
+                .into_iter()
+                .flatten()
+                .find_map(text)?,
+            created: created.and_then(|created| integer(&tree(created)?)),
+            owned_by: owned_by.and_then(text),
             raw: RawJson::from_raw(raw),
         })
     }

@@ -49,30 +49,27 @@ impl TryFrom<ResponseAccumulator> for Response {
     /// Each has what had come as its [`partial_response`](ApiError::partial_response): the error of an answer that
     /// failed; [`ErrorKind::Cancelled`] for one that was cancelled; [`ErrorKind::Truncated`] when no end has come.
     fn try_from(gathered: ResponseAccumulator) -> Result<Self, ApiError> {
-        let error = match gathered.end() {
-            Some(ResponseEvent::Completed(end)) => {
-                let end = End::Completed(end.clone());
-                return Ok(Self { gathered, end });
-            }
-            Some(ResponseEvent::Incomplete(end)) => {
-                let end = End::Incomplete(end.clone());
-                return Ok(Self { gathered, end });
-            }
-            Some(ResponseEvent::Failed(error)) => (**error).clone(),
+        let end = match gathered.end() {
+            Some(ResponseEvent::Completed(end)) => Ok(End::Completed(end.clone())),
+            Some(ResponseEvent::Incomplete(end)) => Ok(End::Incomplete(end.clone())),
+            Some(ResponseEvent::Failed(error)) => Err((**error).clone()),
             Some(_) => {
-                let message = "the request was cancelled";
-                ApiError::new(ErrorKind::Cancelled, message).with_details(|details| {
+                let error = ApiError::new(ErrorKind::Cancelled, "the request was cancelled");
+                Err(error.with_details(|details| {
                     details.token_usage = gathered.token_usage();
                     details.response_id = gathered.response_id().map(Into::into);
                     details.output_delivered = gathered.has_content();
-                })
+                }))
             }
             None => {
                 let message = "the events stop before the end of the answer";
-                ApiError::new(ErrorKind::Truncated, message).with_phase(Phase::Body)
+                Err(ApiError::new(ErrorKind::Truncated, message).with_phase(Phase::Body))
             }
         };
-        Err(error.with_partial_response(gathered))
+        match end {
+            Ok(end) => Ok(Self { gathered, end }),
+            Err(error) => Err(error.with_partial_response(gathered)),
+        }
     }
 }
 

@@ -264,7 +264,10 @@ impl Counts {
     }
 
     fn written(&self) -> Option<u64> {
-        first_positive([Count::Written, Count::WrittenByAge].map(|count| self.get(count)))
+        match self.get(Count::Written) {
+            first @ (None | Some(0)) => self.get(Count::WrittenByAge).or(first),
+            first => first,
+        }
     }
 
     /// A part of the input or of the output: in one of the objects that hold details, or beside them.
@@ -278,14 +281,6 @@ impl Counts {
             .map(|(_, value)| value)
             .or_else(|| read(self))
             .unwrap_or(0)
-    }
-}
-
-fn first_positive(counts: [Option<u64>; 2]) -> Option<u64> {
-    let [first, second] = counts;
-    match first {
-        None | Some(0) => second.or(first),
-        first => first,
     }
 }
 

@@ -227,9 +227,9 @@ impl ChatEncoder {
         let fields = item.raw().to_value();
         let at = self.slot(item.output_index(), fields["id"].as_str());
         self.start(out);
-        let kind = match fields["type"].as_str() {
-            Some("function_call") => "function",
-            Some("custom_tool_call") => "custom",
+        let (kind, input) = match fields["type"].as_str() {
+            Some("function_call") => ("function", "arguments"),
+            Some("custom_tool_call") => ("custom", "input"),
             _ => return,
         };
         if self.slots[at].call.is_some() {
@@ -237,11 +237,6 @@ impl ChatEncoder {
         }
         let index = self.calls.len();
         self.slots[at].call = Some(index);
-        let input = if kind == "custom" {
-            "input"
-        } else {
-            "arguments"
-        };
         let mut call = json!({
             "id": fields["call_id"],
             "type": kind,
@@ -282,12 +277,9 @@ impl ChatEncoder {
         if let Some(index) = self.slots[at].call {
             let whole = fields["arguments"].as_str().or(fields["input"].as_str());
             let call = &self.calls[index];
-            let said = call["function"]["arguments"]
-                .as_str()
-                .or(call["custom"]["input"].as_str());
-            let rest = whole
-                .unwrap_or_default()
-                .strip_prefix(said.unwrap_or_default());
+            let function = call["function"]["arguments"].as_str();
+            let said = function.or(call["custom"]["input"].as_str());
+            let rest = whole.and_then(|whole| whole.strip_prefix(said.unwrap_or_default()));
             let rest = rest.unwrap_or_default().to_owned();
             self.add_input(at, &rest, out);
             let signed = fields
@@ -303,24 +295,17 @@ impl ChatEncoder {
         }
         let joined = |list: &str, kinds: &[&str], field: &str| -> String {
             let parts = fields[list].as_array().into_iter().flatten();
-            parts
-                .filter(|part| {
-                    part["type"]
-                        .as_str()
-                        .is_some_and(|kind| kinds.contains(&kind))
-                })
-                .filter_map(|part| part[field].as_str())
-                .collect()
+            let is_of = |part: &&Value| kinds.iter().any(|kind| part["type"] == *kind);
+            let texts = parts.filter(is_of).map(|part| part[field].as_str());
+            texts.flatten().collect()
         };
         let is_reasoning = fields["type"] == "reasoning";
         let texts = match is_reasoning {
             true => {
-                let content = joined("content", &["reasoning_text", "text"], "text");
-                let text = if content.is_empty() {
-                    joined("summary", &["summary_text"], "text")
-                } else {
-                    content
-                };
+                let mut text = joined("content", &["reasoning_text", "text"], "text");
+                if text.is_empty() {
+                    text = joined("summary", &["summary_text"], "text");
+                }
                 [String::new(), String::new(), text]
             }
             false => [

@@ -281,9 +281,6 @@ impl Output {
             .collect();
         let matches = self.matches(&views);
         for (((json, view), found), position) in views.iter().zip(matches).zip(0u32..) {
-            let index = found.and_then(|at| self.items[at].output_index);
-            let item =
-                || OutputItem::new(index.or(Some(position)), RawJson::from_walked(json.trim()));
             match found {
                 Some(at) if matches!(self.items[at].state, State::Delivered) => {
                     self.stream_missing(at, view, false, out);
@@ -294,7 +291,8 @@ impl Output {
                     let Some(at) = found.or_else(|| self.add_item(&view.kind)) else {
                         continue;
                     };
-                    let item = item();
+                    let place = self.items[at].output_index.or(Some(position));
+                    let item = OutputItem::new(place, RawJson::from_walked(json.trim()));
                     self.items[at].take(Key::of(&item, view), &view.kind);
                     self.deliver(at, &item, view, is_sound, out);
                     self.let_go(at, is_sound, out);
