@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 use crate::{
-    json::members::Members,
+    json::members::member,
     protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError},
     store::StoreError,
 };
@@ -207,9 +207,7 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
 
 /// The model that a response object names.
 pub(crate) fn model_in(response: &RawJson) -> Option<Id> {
-    let response = response.get();
-    let member = Members::of(response).find(|member| member.name == "model")?;
-    let model: Option<Id> = serde_json::from_str(&response[member.value]).ok()?;
+    let model: Option<Id> = serde_json::from_str(member(response.get(), "model")?).ok()?;
     model.filter(|model| !model.is_empty())
 }
 
