@@ -40,7 +40,6 @@ fi
 trap 'bazel shutdown' EXIT
 
 step 'test //...' bazel test "${flags[@]}" //...
-step 'behaviour, 5 times' bazel test "${flags[@]}" --runs_per_test=5 //:behaviour_test
 step 'parity with Cargo' env BAZEL_FLAGS="${flags[*]}" tests/bazel_parity.sh
 # What people depend on; Cargo lints all of it, and so does .ci/full by Bazel.
 step 'lint' bazel build "${flags[@]}" --keep_going --config=lint //:actix_responses //:actix-responses
