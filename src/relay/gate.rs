@@ -4,14 +4,13 @@ use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    http::{StatusCode, header},
     middleware::Next,
     web::Data,
 };
 
 use super::{
     access::{Access, Client, Refusal},
-    routes,
     shared::Shared,
 };
 
@@ -35,9 +34,9 @@ pub(super) async fn gate(
         Some(preflight) => request.into_response(preflight).map_into_right_body(),
         None => match access.admit(request.request()) {
             // Its body would have no end.
-            Ok(_) if wants_websocket(request.request()) => request
-                .into_response(routes::over_http())
-                .map_into_right_body(),
+            Ok(_) if wants_websocket(request.request()) => {
+                request.into_response(over_http()).map_into_right_body()
+            }
             Ok(client) => {
                 request.extensions_mut().insert(client);
                 next.call(request).await?.map_into_left_body()
@@ -57,6 +56,13 @@ pub(super) async fn gate(
 fn wants_websocket(request: &HttpRequest) -> bool {
     let upgrade = request.headers().get(header::UPGRADE);
     upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// The answer to who asks for another protocol.
+pub(super) fn over_http() -> HttpResponse {
+    let message = "responses come over HTTP here: POST the request";
+    let refusal = Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
+    refusal.respond()
 }
 
 /// Whose a request is, if they may ask.

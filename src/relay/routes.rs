@@ -107,14 +107,7 @@ async fn upgrade(request: HttpRequest) -> HttpResponse {
     if !request.headers().contains_key(header::UPGRADE) {
         return others(&request, "POST, OPTIONS");
     }
-    over_http()
-}
-
-/// The answer to who asks for another protocol.
-pub(super) fn over_http() -> HttpResponse {
-    let message = "responses come over HTTP here: POST the request";
-    let refusal = Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
-    refusal.respond()
+    gate::over_http()
 }
 
 /// What is nobody's path.
