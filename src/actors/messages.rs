@@ -23,16 +23,13 @@ use crate::protocol::TokenUsage;
 
 /// Adds a subscriber to a request that runs, or that ended a short while ago. It receives what its cursor asks for from the
 /// log, then goes on live, without gap or repeat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<SubscriptionId, SubscribeError>")]
 pub struct Subscribe {
     /// Which request.
     pub request: RequestId,
     /// Who, and from where on.
     pub subscriber: Subscriber,
-}
-
-impl Message for Subscribe {
-    type Result = Result<SubscriptionId, SubscribeError>;
 }
 
 /// Why there is no subscription.
@@ -71,7 +68,8 @@ pub enum SubscribeError {
 }
 
 /// Ends a subscription. No event follows, not even a final one. The reply says whether there was one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
 pub struct Unsubscribe {
     /// Which request.
     pub request: RequestId,
@@ -79,39 +77,30 @@ pub struct Unsubscribe {
     pub subscription: SubscriptionId,
 }
 
-impl Message for Unsubscribe {
-    type Result = bool;
-}
-
 /// Cancels a request: its connection is closed, events that are not yet in a mailbox are skipped, and every subscriber gets
 /// [`Cancelled`](crate::protocol::ResponseEvent::Cancelled) — or the end that was already on its way. A question gets an error
 /// that says so, or the answer that was on its way. The reply comes when the request has ended, and says whether it was cancelled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
 pub struct CancelRequest {
     /// Which request.
     pub request: RequestId,
 }
 
-impl Message for CancelRequest {
-    type Result = bool;
-}
-
 /// Asks how a request is doing. `None` when it is not known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<RequestStatus>")]
 pub struct GetStatus {
     /// Which request.
     pub request: RequestId,
-}
-
-impl Message for GetStatus {
-    type Result = Option<RequestStatus>;
 }
 
 /// Asks how all requests are doing that run, or ended a short while ago, oldest first: 1,000 at a time. The next ones are those after
 /// the last of a list; one that is empty is the end.
 ///
 /// No stream is asked, so that one which hangs does not hold up the list: what a running attempt has counted may be a second old.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Message)]
+#[rtype(result = "Vec<RequestStatus>")]
 #[non_exhaustive]
 pub struct ListRequests {
     /// The list begins behind this request.
@@ -130,10 +119,6 @@ impl ListRequests {
         self.after = Some(request);
         self
     }
-}
-
-impl Message for ListRequests {
-    type Result = Vec<RequestStatus>;
 }
 
 /// How a request is doing.
@@ -191,14 +176,11 @@ pub enum RequestPhase {
 /// Ends the supervisor: no request is accepted any more, those that run get `grace` to end, then they fail with
 /// [`ErrorKind::ShutDown`](crate::ErrorKind). Failed attempts are not repeated: a request that waits for its next attempt ends at
 /// once, with the error of the last. The reply comes when all have ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
 pub struct Shutdown {
     /// How long running requests may go on.
     pub grace: Duration,
-}
-
-impl Message for Shutdown {
-    type Result = ();
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ pub struct RequestInfo {
 }
 
 /// What became of a request, for observers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RequestNotice {
     /// Which.
@@ -114,10 +115,6 @@ pub struct RequestNotice {
     pub age: Duration,
     /// What.
     pub milestone: Milestone,
-}
-
-impl Message for RequestNotice {
-    type Result = ();
 }
 
 /// What can become of a request. Of each request [`Accepted`](Self::Accepted) comes first, once, and [`Ended`](Self::Ended) last, once.

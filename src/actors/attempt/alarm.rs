@@ -62,18 +62,14 @@ impl Alarm {
 }
 
 /// From the worker, once a second: see whether the subscribers still exist, and what is due soon.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct SweepDue;
 
-impl Message for SweepDue {
-    type Result = ();
-}
-
 /// From the worker, when it ends: no sweep follows.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct SweepsOver;
-
-impl Message for SweepsOver {
-    type Result = ();
-}
 
 /// Wakes this task once all that is ready has had its turn, the future that the program blocks on included. That is polled
 /// only now and then while tasks are ready, and a task that wakes itself always is. Polled once, `yield_now` has left its

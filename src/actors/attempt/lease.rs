@@ -41,13 +41,13 @@ pub(crate) enum Outcome {
 }
 
 /// From the supervisor: end the request now, with this event.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct Stop(pub(crate) ResponseEvent);
 
-impl Message for Stop {
-    type Result = ();
-}
-
 /// To the supervisor, exactly once for each attempt, whatever became of it.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct AttemptEnded {
     pub(crate) request: RequestId,
     pub(crate) attempt: u32,
@@ -55,10 +55,6 @@ pub(crate) struct AttemptEnded {
     /// Whether the provider's auth can get a new key. It is the program's code, so an attempt asks it.
     pub(crate) can_refresh: bool,
     pub(crate) listener: Listener,
-}
-
-impl Message for AttemptEnded {
-    type Result = ();
 }
 
 /// Lends the listener to an attempt. However the lease ends, by its outcome, a panic, a killed actor, a message

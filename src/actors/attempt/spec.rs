@@ -133,11 +133,9 @@ pub(crate) struct StoredStream {
 }
 
 /// To the supervisor: somebody asks in the store that this request stops.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct StopAsked(pub(crate) RequestId);
-
-impl Message for StopAsked {
-    type Result = ();
-}
 
 /// What only streams need.
 #[derive(Clone, Copy, Default)]
@@ -172,16 +170,14 @@ pub(crate) struct Attempt {
 }
 
 /// To the supervisor: the endpoint of a request has answered.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct HeadArrived {
     pub(crate) request: RequestId,
     /// It is the head of an answer.
     pub(crate) is_good: bool,
     /// What it says of limits.
     pub(crate) told: Box<Told>,
-}
-
-impl Message for HeadArrived {
-    type Result = ();
 }
 
 /// How a response is gone on with.

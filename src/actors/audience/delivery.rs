@@ -19,7 +19,8 @@ use crate::{actors::RequestId, protocol::ResponseEvent, wire::blocks::Blocks};
 /// assert_eq!(delivery.next_sequence(), 4);
 /// assert!(delivery.is_final());
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
 pub struct Delivery {
     // Two words, for every message to every subscriber holds it.
     pub(super) batch: Arc<Batch>,
@@ -73,10 +74,6 @@ impl Batch {
         };
         size_of::<Self>() + ALLOCATION_BYTES + self.bytes - inline
     }
-}
-
-impl Message for Delivery {
-    type Result = ();
 }
 
 /// A single event, for subscribers that want one message each.

@@ -179,12 +179,9 @@ pub(crate) trait ForAudience:
 }
 
 /// A subscriber joins.
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "Result<SubscriptionId, SubscribeError>")]
 pub(crate) struct Join(pub(crate) Subscriber);
-
-impl Message for Join {
-    type Result = Result<SubscriptionId, SubscribeError>;
-}
 
 impl ForAudience for Join {
     fn put_to(self, audience: &mut Audience) -> Self::Result {
@@ -193,12 +190,9 @@ impl ForAudience for Join {
 }
 
 /// A subscriber leaves.
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "bool")]
 pub(crate) struct Leave(pub(crate) SubscriptionId);
-
-impl Message for Leave {
-    type Result = bool;
-}
 
 impl ForAudience for Leave {
     fn put_to(self, audience: &mut Audience) -> bool {
@@ -207,12 +201,9 @@ impl ForAudience for Leave {
 }
 
 /// Somebody wants to know how the request is doing: whoever holds its audience notes what has been counted.
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
 pub(crate) struct Inspect;
-
-impl Message for Inspect {
-    type Result = ();
-}
 
 impl ForAudience for Inspect {
     fn put_to(self, _: &mut Audience) {}

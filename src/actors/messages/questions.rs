@@ -29,7 +29,8 @@ use crate::{
 
 /// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.
 /// Dropping the reply's future does not end the compaction; [`Runtime::compact`](crate::Runtime::compact) does that.
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "Result<CompactionOutput, ApiError>")]
 #[non_exhaustive]
 pub struct Compact {
     /// What is compacted.
@@ -94,16 +95,13 @@ impl From<CompactionInput> for Compact {
     }
 }
 
-impl Message for Compact {
-    type Result = Result<CompactionOutput, ApiError>;
-}
-
 /// Asks a server which models it has. Dropping the reply's future does not end the request;
 /// [`Runtime::list_models`](crate::Runtime::list_models) does that.
 ///
 /// With the header `if-none-match` in `headers`, and the etag of a list that is known in it, a server that has no other answers
 /// that ([`ModelList::not_modified`]).
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "Result<ModelList, ApiError>")]
 #[non_exhaustive]
 pub struct ListModels {
     /// Where it goes, instead of the supervisor's provider.
@@ -154,10 +152,6 @@ impl fmt::Debug for ListModels {
     }
 }
 
-impl Message for ListModels {
-    type Result = Result<ModelList, ApiError>;
-}
-
 /// Asks for an answer in one piece: the request goes out without `stream`, and what the server writes comes back as it is, unless it is
 /// no answer: a body that was cut, that is an error or no JSON, or a response that failed. Such an attempt is followed by another as the
 /// policy says. The reply comes when the request is accepted, before anything is sent.
@@ -165,12 +159,9 @@ impl Message for ListModels {
 /// Nothing of the answer is known before all of it is, so of the request `subscribers`, `when_deserted` and `blocks` count for nothing.
 /// [`Timeouts::whole_answer`](crate::provider::Timeouts) bounds each attempt, [`StreamLimits::max_answer_bytes`](crate::wire::StreamLimits) the body.
 /// One with a [`Fallback`](super::Fallback) is refused. Of its texts nothing is recorded with its span.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Asked<WholeAnswer>, ApiError>")]
 pub struct InOnePiece(pub SubmitRequest);
-
-impl Message for InOnePiece {
-    type Result = Result<Asked<WholeAnswer>, ApiError>;
-}
 
 /// Asks a [`Compact`], a [`ListModels`] or an [`AboutResponse`](super::AboutResponse) in two steps: the reply comes when the question is accepted, before anything is sent,
 /// and names it, so that it can be cancelled.

@@ -27,7 +27,8 @@ use crate::{
 ///
 /// Every accepted request gives every subscriber exactly one final event. The reply is an error, and nothing is sent, when the
 /// request can't be made as it is.
-#[derive(Clone)]
+#[derive(Clone, Message)]
+#[rtype(result = "Result<Submitted, ApiError>")]
 #[non_exhaustive]
 pub struct SubmitRequest {
     /// What is asked.
@@ -238,10 +239,6 @@ impl fmt::Debug for SubmitRequest {
             .field("subscribers", &self.subscribers)
             .finish_non_exhaustive()
     }
-}
-
-impl Message for SubmitRequest {
-    type Result = Result<Submitted, ApiError>;
 }
 
 /// An accepted request.

@@ -12,11 +12,9 @@ use actix_rt::ArbiterHandle;
 pub use pool::Workers;
 
 /// To the supervisor: requests of this thread are to run on it, which has this arbiter.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct LendArbiter {
     pub(crate) arbiter: ArbiterHandle,
     pub(crate) thread: ThreadId,
-}
-
-impl Message for LendArbiter {
-    type Result = ();
 }

@@ -27,15 +27,13 @@ use crate::{
 };
 
 /// From the supervisor: one attempt at a request. The way to it exists already, so that the supervisor can use it at once.
+#[derive(Message)]
+#[rtype(result = "()")]
 pub(crate) struct StartAttempt {
     pub(crate) orders: Orders,
     pub(crate) attempt: Attempt,
     pub(crate) lease: Lease,
     pub(crate) load: LoadShare,
-}
-
-impl Message for StartAttempt {
-    type Result = ();
 }
 
 /// How the attempt, which is of this kind, hears the supervisor.
