@@ -103,21 +103,18 @@ pub struct GetStatus {
 #[rtype(result = "Vec<RequestStatus>")]
 #[non_exhaustive]
 pub struct ListRequests {
-    /// The list begins behind this request.
+    /// The list begins behind this request, which need not be known any more.
     pub after: Option<RequestId>,
 }
+
+with_fields!(ListRequests {
+    with_after(after: RequestId => Some(after)),
+});
 
 impl ListRequests {
     /// From the oldest on.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Begins behind a request, which need not be known any more.
-    #[must_use]
-    pub fn with_after(mut self, request: RequestId) -> Self {
-        self.after = Some(request);
-        self
     }
 }
 

@@ -94,6 +94,17 @@ impl Accept {
     }
 }
 
+with_fields!(some of Provider {
+    with_wire(wire: Wire),
+    with_auth(auth: impl AuthProvider + 'static => Arc::new(auth)),
+    with_timeouts(timeouts: Timeouts),
+    with_drain(drain: DrainLimits),
+    with_quirks(quirks: Quirks),
+    with_request_compression(request_compression: RequestCompression),
+    with_stream_transport(stream_transport: StreamTransport),
+    with_max_attempts(max_attempts: u32 => Some(max_attempts)),
+});
+
 impl Provider {
     /// An endpoint that speaks the Responses wire and asks for no key.
     ///
@@ -139,62 +150,6 @@ impl Provider {
     pub(super) fn with_base_path(mut self, path: &str) -> Self {
         self.base_url.set_path(path);
         self.request_urls = Default::default();
-        self
-    }
-
-    /// Sets the dialect.
-    #[must_use]
-    pub fn with_wire(mut self, wire: Wire) -> Self {
-        self.wire = wire;
-        self
-    }
-
-    /// Sets what proves who asks.
-    #[must_use]
-    pub fn with_auth(mut self, auth: impl AuthProvider + 'static) -> Self {
-        self.auth = Arc::new(auth);
-        self
-    }
-
-    /// Sets how long each part of a request may take.
-    #[must_use]
-    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
-        self
-    }
-
-    /// Sets what is read of a body after the answer has ended.
-    #[must_use]
-    pub fn with_drain(mut self, drain: DrainLimits) -> Self {
-        self.drain = drain;
-        self
-    }
-
-    /// Sets what the server wants differently.
-    #[must_use]
-    pub fn with_quirks(mut self, quirks: Quirks) -> Self {
-        self.quirks = quirks;
-        self
-    }
-
-    /// Sets how request bodies are compressed.
-    #[must_use]
-    pub fn with_request_compression(mut self, compression: RequestCompression) -> Self {
-        self.request_compression = compression;
-        self
-    }
-
-    /// Sets how the requests for streams are sent.
-    #[must_use]
-    pub fn with_stream_transport(mut self, transport: StreamTransport) -> Self {
-        self.stream_transport = transport;
-        self
-    }
-
-    /// Sets how many attempts a request may have.
-    #[must_use]
-    pub fn with_max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = Some(attempts);
         self
     }
 

@@ -1,8 +1,8 @@
 //! What structs look like that a program fills in.
 //!
 //! One of options (its name ends as [`ENDINGS`] say) has public fields, a default and `with_fields!`, which is a `with_*` for each of them,
-//! and may get more fields. What [`BY_THEIR_PROMPT`] names has them in `Prompt`. Another one that has methods `with_*` sets every public field so, or
-//! takes it when it is made.
+//! and may get more fields. What [`BY_THEIR_PROMPT`] names has them in `Prompt`. Another one that has methods `with_*` sets every public field so, by
+//! hand or by `with_fields!(some of ...)`, or takes it when it is made.
 
 use crate::texts;
 
@@ -115,7 +115,7 @@ fn methods(text: &str, name: &str, head: &str) -> Vec<String> {
     methods
 }
 
-/// All `with_*` methods of a value, as text. `with_request_fields!` stands for those that are its.
+/// All `with_*` methods of a value, as text. The macros stand for those that are theirs.
 fn setters(text: &str, name: &str) -> String {
     let of_value = |method: &String| {
         let parameters = method
@@ -126,13 +126,15 @@ fn setters(text: &str, name: &str) -> String {
     };
     let setters = methods(text, name, "with_").into_iter().filter(of_value);
     let mut setters: String = setters.collect();
-    let has_common = |line: &str| {
-        let named = line.strip_prefix("with_request_fields!([");
-        let named = named.and_then(|it| Some(it.split_once("] ")?.1));
-        named.and_then(|it| it.strip_suffix(");")) == Some(name)
-    };
-    if text.lines().any(has_common) {
+    if text.contains(&format!("\nwith_request_fields!({name} {{")) {
         setters.extend(OF_REQUESTS.map(|field| format!("self.{field} ")));
+    }
+    for start in ["some of ", ""] {
+        let start = format!("\nwith_fields!({start}{name} {{\n");
+        let of_macro = text.split_once(&start).map_or("", |(_, rest)| rest);
+        let lines = of_macro.lines().take_while(|line| *line != "});");
+        let fields = lines.filter_map(|line| Some(line.split_once('(')?.1.split_once(':')?.0));
+        setters.extend(fields.map(|field| format!("self.{field} ")));
     }
     setters
 }
@@ -184,12 +186,22 @@ fn every_way_to_break_the_rule_is_told() {
             Some("Built has no method that sets `b`"),
         ),
         (
-            built.replace("pub b", "pub label") + "with_request_fields!([] Built);\n",
+            built.replace("pub b", "pub label") + "\nwith_request_fields!(Built {});\n",
             None,
         ),
         (
-            built.replace("pub b", "pub label") + "with_request_fields!([] Other);\n",
+            built.replace("pub b", "pub label") + "\nwith_request_fields!(Other {});\n",
             Some("Built has no method that sets `label`"),
+        ),
+        (
+            built.replace("self.b", "b")
+                + "\nwith_fields!(some of Built {\n    with_b(b: u8),\n});\n",
+            None,
+        ),
+        (
+            built.replace("self.b", "b")
+                + "\nwith_fields!(some of Built {\n    with_c(c: u8),\n});\n",
+            Some("Built has no method that sets `b`"),
         ),
         (
             built

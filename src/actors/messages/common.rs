@@ -1,23 +1,19 @@
 //! What every request can be told, whatever it asks.
 
-/// Methods for the fields that every request has.
+/// Methods for the fields that every request has, and its `Debug`, which shows these and those that are named, in place of what is asked and
+/// of secrets.
 macro_rules! with_request_fields {
-    ([$($generics:tt)*] $name:ty) => {
-        impl $($generics)* $name {
-            /// Sets where it goes.
-            #[must_use]
-            pub fn with_provider(mut self, provider: std::sync::Arc<$crate::provider::Provider>) -> Self {
-                self.provider = Some(provider);
-                self
-            }
+    ($name:ident $(<$of:ident>)? { $($shown:ident: $($path:ident).+),* }) => {
+        with_fields!(some of $name $(<$of>)? {
+            with_provider(provider: std::sync::Arc<$crate::provider::Provider> => Some(provider)),
+            with_headers(headers: http::HeaderMap),
+            with_retry(retry: $crate::retry::RetryPolicy => Some(retry)),
+            with_label(label: impl Into<$crate::protocol::Id> => Some(label.into())),
+            with_observer(observer: impl $crate::actors::Observer => Some(std::sync::Arc::new(observer))),
+            with_span(span: tracing::Span),
+        });
 
-            /// Sets headers of this request alone.
-            #[must_use]
-            pub fn with_headers(mut self, headers: http::HeaderMap) -> Self {
-                self.headers = headers;
-                self
-            }
-
+        impl $(<$of>)? $name $(<$of>)? {
             /// Sets a header of this request alone, in place of one of that name.
             ///
             /// # Errors
@@ -27,33 +23,18 @@ macro_rules! with_request_fields {
                 self.headers.insert(name, value);
                 Ok(self)
             }
+        }
 
-            /// Sets when it is tried again.
-            #[must_use]
-            pub fn with_retry(mut self, retry: $crate::retry::RetryPolicy) -> Self {
-                self.retry = Some(retry);
-                self
-            }
-
-            /// Sets what it is called in notices and lists; more than 128 characters are cut.
-            #[must_use]
-            pub fn with_label(mut self, label: impl Into<$crate::protocol::Id>) -> Self {
-                self.label = Some(label.into());
-                self
-            }
-
-            /// Sets who is told what becomes of it: a closure, the recipient of an actor, or another [`Observer`](crate::actors::Observer).
-            #[must_use]
-            pub fn with_observer(mut self, observer: impl $crate::actors::Observer) -> Self {
-                self.observer = Some(std::sync::Arc::new(observer));
-                self
-            }
-
-            /// Sets the span that this one's is a child of, instead of the one in which it was made; none with [`Span::none`](tracing::Span::none).
-            #[must_use]
-            pub fn with_span(mut self, span: tracing::Span) -> Self {
-                self.span = span;
-                self
+        /// What is asked, and secrets, are left out.
+        impl $(<$of: std::fmt::Debug>)? std::fmt::Debug for $name $(<$of>)? {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $(.field(stringify!($shown), &self.$($path).+))*
+                    .field("provider", &self.provider)
+                    .field("headers", &$crate::secret::redaction::RedactedHeaders(&self.headers))
+                    .field("retry", &self.retry)
+                    .field("label", &self.label)
+                    .finish_non_exhaustive()
             }
         }
     };

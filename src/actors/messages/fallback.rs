@@ -98,6 +98,12 @@ pub struct Fallback {
     pub retry: Option<RetryPolicy>,
 }
 
+with_fields!(some of Fallback {
+    with_model(model: impl Into<String> => Some(model.into())),
+    with_headers(headers: HeaderMap),
+    with_retry(retry: RetryPolicy => Some(retry)),
+});
+
 impl Fallback {
     /// The most that a request may have: each holds a body, and what so many servers could not answer the next will not.
     pub const MAX: usize = 8;
@@ -110,27 +116,6 @@ impl Fallback {
             headers: HeaderMap::new(),
             retry: None,
         }
-    }
-
-    /// Sets what it calls the model.
-    #[must_use]
-    pub fn with_model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
-        self
-    }
-
-    /// Sets headers of the request there.
-    #[must_use]
-    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    /// Sets when it is tried again there.
-    #[must_use]
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = Some(retry);
-        self
     }
 
     /// Whether another provider may answer where one failed so: the table above.

@@ -1,6 +1,6 @@
 //! Questions about a response that its server keeps.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use actix::Message;
 use http::{HeaderMap, Method};
@@ -15,7 +15,6 @@ use crate::{
     protocol::{DeletedResponse, Id, InputItemList, StoredResponse, error::ApiError},
     provider::Provider,
     retry::RetryPolicy,
-    secret::redaction::RedactedHeaders,
 };
 
 /// Asks a server something about a response that it keeps, or has it do something with it: [`Retrieve`], [`CancelResponse`],
@@ -37,11 +36,12 @@ pub struct AboutResponse<Q> {
     pub headers: HeaderMap,
     /// When it is tried again, instead of the supervisor's policy.
     pub retry: Option<RetryPolicy>,
-    /// What it is called in notices and lists.
+    /// What it is called in notices and lists; more than 128 characters are cut.
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
-    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    /// The span that the request's is a child of: the one in which this was made, or none with [`Span::none`]. It is held until the request is
+    /// accepted.
     pub span: Span,
 }
 
@@ -61,7 +61,7 @@ impl<Q> AboutResponse<Q> {
     }
 }
 
-with_request_fields!([<Q>] AboutResponse<Q>);
+with_request_fields!(AboutResponse<Q> { response_id: response_id, question: question });
 
 impl<Q: Default> From<&str> for AboutResponse<Q> {
     fn from(response_id: &str) -> Self {
@@ -72,20 +72,6 @@ impl<Q: Default> From<&str> for AboutResponse<Q> {
 impl<Q: Default> From<Id> for AboutResponse<Q> {
     fn from(response_id: Id) -> Self {
         Self::new(response_id, Q::default())
-    }
-}
-
-/// Secrets are left out.
-impl<Q: fmt::Debug> fmt::Debug for AboutResponse<Q> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AboutResponse")
-            .field("response_id", &self.response_id)
-            .field("question", &self.question)
-            .field("provider", &self.provider)
-            .field("headers", &RedactedHeaders(&self.headers))
-            .field("retry", &self.retry)
-            .field("label", &self.label)
-            .finish_non_exhaustive()
     }
 }
 
@@ -121,35 +107,14 @@ impl ListInputItems {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Begins behind an item.
-    #[must_use]
-    pub fn with_after(mut self, after: impl Into<Id>) -> Self {
-        self.after = Some(after.into());
-        self
-    }
-
-    /// Sets how many items a page has at most.
-    #[must_use]
-    pub fn with_limit(mut self, limit: u32) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    /// Sets the order: `asc` or `desc`.
-    #[must_use]
-    pub fn with_order(mut self, order: impl Into<Id>) -> Self {
-        self.order = Some(order.into());
-        self
-    }
-
-    /// Sets what the server adds.
-    #[must_use]
-    pub fn with_include(mut self, include: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.include = include.into_iter().map(Into::into).collect();
-        self
-    }
 }
+
+with_fields!(ListInputItems {
+    with_after(after: impl Into<Id> => Some(after.into())),
+    with_limit(limit: u32 => Some(limit)),
+    with_order(order: impl Into<Id> => Some(order.into())),
+    with_include(include: impl IntoIterator<Item = impl Into<String>> => include.into_iter().map(Into::into).collect()),
+});
 
 /// How a question about a response is asked, and its answer read.
 pub(crate) trait AsksAbout {

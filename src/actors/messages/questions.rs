@@ -24,7 +24,6 @@ use crate::{
     },
     provider::{Provider, TurnState},
     retry::RetryPolicy,
-    secret::redaction::RedactedHeaders,
 };
 
 /// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.
@@ -43,11 +42,12 @@ pub struct Compact {
     pub retry: Option<RetryPolicy>,
     /// The state of the turn that it belongs to.
     pub turn_state: Option<TurnState>,
-    /// What it is called in notices and lists.
+    /// What it is called in notices and lists; more than 128 characters are cut.
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
-    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    /// The span that the request's is a child of: the one in which this was made, or none with [`Span::none`]. It is held until the request is
+    /// accepted.
     pub span: Span,
 }
 
@@ -65,29 +65,12 @@ impl Compact {
             span: Span::current(),
         }
     }
-
-    /// Sets the turn that it belongs to.
-    #[must_use]
-    pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
-        self.turn_state = Some(turn_state);
-        self
-    }
 }
 
-with_request_fields!([] Compact);
-
-/// What is asked, and secrets, are left out.
-impl fmt::Debug for Compact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compact")
-            .field("model", &self.input.model)
-            .field("provider", &self.provider)
-            .field("headers", &RedactedHeaders(&self.headers))
-            .field("retry", &self.retry)
-            .field("label", &self.label)
-            .finish_non_exhaustive()
-    }
-}
+with_request_fields!(Compact { model: input.model });
+with_fields!(some of Compact {
+    with_turn_state(turn_state: TurnState => Some(turn_state)),
+});
 
 impl From<CompactionInput> for Compact {
     fn from(input: CompactionInput) -> Self {
@@ -110,11 +93,12 @@ pub struct ListModels {
     pub headers: HeaderMap,
     /// When it is tried again, instead of the supervisor's policy.
     pub retry: Option<RetryPolicy>,
-    /// What it is called in notices and lists.
+    /// What it is called in notices and lists; more than 128 characters are cut.
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
-    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    /// The span that the request's is a child of: the one in which this was made, or none with [`Span::none`]. It is held until the request is
+    /// accepted.
     pub span: Span,
 }
 
@@ -132,23 +116,11 @@ impl ListModels {
     }
 }
 
-with_request_fields!([] ListModels);
+with_request_fields!(ListModels {});
 
 impl Default for ListModels {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Secrets are left out.
-impl fmt::Debug for ListModels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListModels")
-            .field("provider", &self.provider)
-            .field("headers", &RedactedHeaders(&self.headers))
-            .field("retry", &self.retry)
-            .field("label", &self.label)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The message that asks for an answer.
 
 use std::{
-    fmt,
     sync::Arc,
     thread::{self, ThreadId},
 };
@@ -19,7 +18,6 @@ use crate::{
     protocol::{Id, Prompt, error::ApiError},
     provider::{Provider, TurnState},
     retry::RetryPolicy,
-    secret::redaction::RedactedHeaders,
     store::StreamKey,
 };
 
@@ -47,7 +45,7 @@ pub struct SubmitRequest {
     pub when_deserted: WhenDeserted,
     /// Who listens from the start. Without any, the request runs for those who subscribe later.
     pub subscribers: Vec<Subscriber>,
-    /// What it is called in notices and lists.
+    /// What it is called in notices and lists; more than 128 characters are cut.
     pub label: Option<Id>,
     /// Who is told what becomes of it.
     pub observer: Option<Arc<dyn Observer>>,
@@ -61,7 +59,8 @@ pub struct SubmitRequest {
     /// goes on from it, is answered sooner. The end is `completed`, without output. Only a WebSocket can be told so
     /// ([`StreamTransport`](crate::provider::StreamTransport)): where there is none the request fails, and nothing is posted.
     pub warm_up: bool,
-    /// The span that the request's is a child of: the one in which this was made. It is held until the request is accepted.
+    /// The span that the request's is a child of: the one in which this was made, or none with [`Span::none`]. It is held until the request is
+    /// accepted.
     pub span: Span,
     /// Where it was made: it runs there if that thread's arbiter [was lent](crate::Runtime::lend_arbiter).
     pub(crate) thread: Option<ThreadId>,
@@ -156,27 +155,6 @@ impl SubmitRequest {
         self
     }
 
-    /// Sets whether nothing is to be generated yet.
-    #[must_use]
-    pub fn with_warm_up(mut self, warm_up: bool) -> Self {
-        self.warm_up = warm_up;
-        self
-    }
-
-    /// Sets the turn that it belongs to.
-    #[must_use]
-    pub fn with_turn_state(mut self, turn_state: TurnState) -> Self {
-        self.turn_state = Some(turn_state);
-        self
-    }
-
-    /// Sets what happens when the last subscriber has left.
-    #[must_use]
-    pub fn with_when_deserted(mut self, when_deserted: WhenDeserted) -> Self {
-        self.when_deserted = when_deserted;
-        self
-    }
-
     /// Has deliveries carry the blocks that their events were read from: [`Delivery::blocks`](crate::actors::Delivery::blocks).
     #[must_use]
     pub fn with_blocks(mut self) -> Self {
@@ -223,23 +201,17 @@ impl SubmitRequest {
     }
 }
 
-with_request_fields!([] SubmitRequest);
-
-/// What is asked, and secrets, are left out.
-impl fmt::Debug for SubmitRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubmitRequest")
-            .field("model", &self.prompt.options.model)
-            .field("provider", &self.provider)
-            .field("fallbacks", &self.fallbacks)
-            .field("headers", &RedactedHeaders(&self.headers))
-            .field("retry", &self.retry)
-            .field("label", &self.label)
-            .field("when_deserted", &self.when_deserted)
-            .field("subscribers", &self.subscribers)
-            .finish_non_exhaustive()
-    }
-}
+with_request_fields!(SubmitRequest {
+    model: prompt.options.model,
+    fallbacks: fallbacks,
+    when_deserted: when_deserted,
+    subscribers: subscribers
+});
+with_fields!(some of SubmitRequest {
+    with_turn_state(turn_state: TurnState => Some(turn_state)),
+    with_when_deserted(when_deserted: WhenDeserted),
+    with_warm_up(warm_up: bool),
+});
 
 /// An accepted request.
 #[derive(Clone, Debug)]
