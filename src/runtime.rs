@@ -2,7 +2,7 @@
 
 use std::{fmt, rc::Rc, sync::Arc, thread, time::Duration};
 
-use actix::Addr;
+use actix::{Addr, Handler, Message};
 use actix_rt::Arbiter;
 
 use self::{
@@ -328,9 +328,7 @@ impl Runtime {
     /// # Errors
     /// When the request can't be made as it is, or after all its attempts.
     pub async fn compact(&self, compact: impl Into<Compact>) -> Result<CompactionOutput, ApiError> {
-        let submitted = self.supervisor().send(Submit(compact.into())).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(Submit(compact.into())).await
     }
 
     /// Asks for an answer in one piece, as the server writes it: see [`InOnePiece`]. Dropping the future cancels it.
@@ -338,9 +336,7 @@ impl Runtime {
     /// # Errors
     /// When the request can't be made as it is, or after all its attempts.
     pub async fn in_one_piece(&self, request: SubmitRequest) -> Result<WholeAnswer, ApiError> {
-        let submitted = self.supervisor().send(InOnePiece(request)).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(InOnePiece(request)).await
     }
 
     /// Asks the provider which models it has. Dropping the future cancels it.
@@ -356,9 +352,7 @@ impl Runtime {
     /// # Errors
     /// As for [`models`](Self::models).
     pub async fn list_models(&self, list: ListModels) -> Result<ModelList, ApiError> {
-        let submitted = self.supervisor().send(Submit(list)).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(Submit(list)).await
     }
 
     /// How a response is that the provider keeps: by its id, or by a message that says more. Dropping the future cancels the request.
@@ -369,9 +363,7 @@ impl Runtime {
         &self,
         question: impl Into<AboutResponse<Retrieve>>,
     ) -> Result<StoredResponse, ApiError> {
-        let submitted = self.supervisor().send(Submit(question.into())).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(Submit(question.into())).await
     }
 
     /// Has the provider stop a response that it makes in the background. Dropping the future cancels the request.
@@ -382,9 +374,7 @@ impl Runtime {
         &self,
         question: impl Into<AboutResponse<CancelResponse>>,
     ) -> Result<StoredResponse, ApiError> {
-        let submitted = self.supervisor().send(Submit(question.into())).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(Submit(question.into())).await
     }
 
     /// Has the provider forget a response that it keeps. Dropping the future cancels the request.
@@ -395,9 +385,7 @@ impl Runtime {
         &self,
         question: impl Into<AboutResponse<DeleteResponse>>,
     ) -> Result<DeletedResponse, ApiError> {
-        let submitted = self.supervisor().send(Submit(question.into())).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(Submit(question.into())).await
     }
 
     /// What a response was asked with that the provider keeps, a page at a time. Dropping the future cancels the request.
@@ -408,13 +396,17 @@ impl Runtime {
         &self,
         question: impl Into<AboutResponse<ListInputItems>>,
     ) -> Result<InputItemList, ApiError> {
-        let submitted = self.supervisor().send(Submit(question.into())).await;
-        self.answer(submitted.map_err(|_| ApiError::stopped())??)
-            .await
+        self.ask(Submit(question.into())).await
     }
 
-    /// Waits for the answer to a question, which is cancelled if this is dropped.
-    async fn answer<T>(&self, asked: Asked<T>) -> Result<T, ApiError> {
+    /// Asks a question and waits for its answer. The question is cancelled if this is dropped.
+    async fn ask<M, T: Send + 'static>(&self, question: M) -> Result<T, ApiError>
+    where
+        M: Message<Result = Result<Asked<T>, ApiError>> + Send + 'static,
+        StreamSupervisor: Handler<M>,
+    {
+        let submitted = self.supervisor().send(question).await;
+        let asked = submitted.map_err(|_| ApiError::stopped())??;
         let guard = CancelOnDrop {
             runtime: self,
             request: Some(asked.request()),

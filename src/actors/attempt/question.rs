@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     actors::{
-        audience::listener::{AnswerLimit, MayStream, Question},
+        audience::listener::{MayStream, Question},
         messages::Answer,
         workers::load::LoadShare,
     },
@@ -123,7 +123,7 @@ async fn read_answer(
     (status, headers): (StatusCode, &HeaderMap),
     mut body: BodyStream,
 ) -> Result<(Answer, Option<BodyStream>), ApiError> {
-    let AnswerLimit { name, bytes } = question.limit;
+    let (name, bytes) = question.limit;
     let mut stream = MaybeStream::new(question.may_stream, &spec.provider.quirks, bytes);
     let mut read = BytesMut::new();
     let (mut rest, mut cut) = (None, None);

@@ -105,7 +105,7 @@ impl StreamActor {
         let now = Instant::now();
         let span = attempt.span.clone();
         lease.watch(&span);
-        let request_span = attempt.request_span.clone();
+        let mut request_span = attempt.request_span.clone();
         let spec = attempt.spec.clone();
         let goes_on = attempt.resumes.is_some();
         let (decoder, began_with) = resuming::decoder_for(&attempt, lease.audience());
@@ -122,6 +122,8 @@ impl StreamActor {
         let is_watched = timeouts.progress.is_some() || timeouts.first_event.is_some();
         let stage = match spec.read_again() {
             Some(stored) if !goes_on => {
+                // What is read again was told of when it came.
+                request_span = Span::none();
                 Stage::Stored(Replay::new(stored.follow(&spec.id.to_string())))
             }
             _ => {
@@ -187,13 +189,7 @@ impl StreamActor {
             Terminal::Failed(mut error) => {
                 let audience = self.lease.audience();
                 audience.publish_before_failure(&mut self.events, read, now);
-                self.decoder.complete(&mut error);
-                let details = error.details_mut();
-                if details.request_id.is_none() {
-                    details.request_id = self.request_id.take().map(Into::into);
-                }
-                details.phase.get_or_insert(Phase::Body);
-                self.secrets.scrub(&mut error);
+                self.complete(&mut error, Phase::Body);
                 telemetry::record_error(span, &error);
                 resuming::leave(
                     &mut self.decoder,
@@ -209,13 +205,7 @@ impl StreamActor {
                 let events = audience.logged().chain(&self.events);
                 let model = audience.model();
                 let content = self.spec.content.as_deref();
-                let secrets = &self.secrets;
-                // What is read again was told of when it came.
-                let none = Span::none();
-                let span = match &stage {
-                    Stage::Stored(_) => &none,
-                    _ => &self.request_span,
-                };
+                let (span, secrets) = (&self.request_span, &self.secrets);
                 telemetry::record_answer(span, &end, first_chunk, events, model, content, secrets);
                 // See `LoadShare`.
                 self.load = None;
@@ -228,6 +218,17 @@ impl StreamActor {
             self.transport.drain(&self.spec.origin, body, limits);
         }
         ctx.stop();
+    }
+
+    /// Adds to an error what is known of the answer, and takes out what is secret.
+    fn complete(&mut self, error: &mut ApiError, phase: Phase) {
+        self.decoder.complete(error);
+        let details = error.details_mut();
+        if details.request_id.is_none() {
+            details.request_id = self.request_id.take().map(Into::into);
+        }
+        details.phase.get_or_insert(phase);
+        self.secrets.scrub(error);
     }
 
     fn fail(&mut self, mut error: ApiError, now: Instant, span: &Span, ctx: &mut Context<Self>) {

@@ -45,7 +45,8 @@ pub(crate) struct Question {
     pub(crate) answer: &'static str,
     /// How long the head of the response may take.
     pub(crate) head_limit: Duration,
-    pub(crate) limit: AnswerLimit,
+    /// What the limit on its bytes is called, and how many they may be.
+    pub(crate) limit: (&'static str, usize),
     /// How long all of it may take.
     pub(crate) whole_limit: Option<Duration>,
     /// What some servers answer with in place of an object.
@@ -62,13 +63,6 @@ pub(crate) enum MayStream {
     Compaction,
     /// Of the answer itself.
     Answer(Wire),
-}
-
-/// How many bytes an answer may have, and what the limit is called.
-#[derive(Clone, Copy)]
-pub(crate) struct AnswerLimit {
-    pub(crate) name: &'static str,
-    pub(crate) bytes: usize,
 }
 
 /// Each way to end gives back the audience, which is kept for those who come late.

@@ -1,13 +1,13 @@
 //! Questions about responses that a server keeps.
 
-use actix::{Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture};
+use actix::Context;
 
 use super::state::StreamSupervisor;
 use crate::{
     actors::{
-        AboutResponse, CancelResponse, DeleteResponse, ListInputItems, Retrieve,
-        audience::listener::{AnswerLimit, MayStream, Question},
-        messages::{Asked, AsksAbout, Submit},
+        AboutResponse,
+        audience::listener::{MayStream, Question},
+        messages::{Asked, AsksAbout},
     },
     protocol::error::ApiError,
 };
@@ -17,7 +17,7 @@ use crate::{
 const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
 
 impl StreamSupervisor {
-    fn submit_about<Q: AsksAbout>(
+    pub(super) fn submit_about<Q: AsksAbout>(
         &mut self,
         message: AboutResponse<Q>,
         ctx: &mut Context<Self>,
@@ -46,10 +46,7 @@ impl StreamSupervisor {
             operation,
             answer,
             head_limit: spec.provider.timeouts.response_head,
-            limit: AnswerLimit {
-                name: "MAX_KEPT_BYTES",
-                bytes: MAX_KEPT_BYTES,
-            },
+            limit: ("MAX_KEPT_BYTES", MAX_KEPT_BYTES),
             whole_limit: None,
             may_stream: MayStream::No,
             read: |_, _, body| Q::read(body),
@@ -57,35 +54,3 @@ impl StreamSupervisor {
         Ok(self.ask(question, spec, span, (label, observer), ctx))
     }
 }
-
-macro_rules! answers {
-    ($($question:ty),+) => {$(
-        impl Handler<Submit<AboutResponse<$question>>> for StreamSupervisor {
-            type Result = MessageResult<Submit<AboutResponse<$question>>>;
-
-            fn handle(
-                &mut self,
-                Submit(about): Submit<AboutResponse<$question>>,
-                ctx: &mut Self::Context,
-            ) -> Self::Result {
-                MessageResult(self.submit_about(about, ctx))
-            }
-        }
-
-        impl Handler<AboutResponse<$question>> for StreamSupervisor {
-            type Result =
-                ResponseActFuture<Self, <AboutResponse<$question> as Message>::Result>;
-
-            fn handle(
-                &mut self,
-                about: AboutResponse<$question>,
-                ctx: &mut Self::Context,
-            ) -> Self::Result {
-                let submitted = self.submit_about(about, ctx);
-                Box::pin(async { submitted?.await }.into_actor(self))
-            }
-        }
-    )+};
-}
-
-answers!(Retrieve, CancelResponse, DeleteResponse, ListInputItems);

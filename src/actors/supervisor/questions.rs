@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{Context, Handler, MessageResult, ResponseActFuture, WrapFuture};
+use actix::{Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture};
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::oneshot;
 use tracing::Span;
@@ -10,9 +10,10 @@ use tracing::Span;
 use super::state::StreamSupervisor;
 use crate::{
     actors::{
-        Compact, InOnePiece, ListModels, Observer, SubmitRequest,
+        AboutResponse, CancelResponse, Compact, DeleteResponse, InOnePiece, ListInputItems,
+        ListModels, Observer, Retrieve, SubmitRequest,
         attempt::spec::RequestSpec,
-        audience::listener::{AnswerLimit, Asker, Listener, MayStream, Question},
+        audience::listener::{Asker, Listener, MayStream, Question},
         messages::{Answer, Asked, OneKind, Submit},
     },
     protocol::{CompactionOutput, Id, ModelList, WholeAnswer, error::ApiError},
@@ -50,10 +51,7 @@ impl StreamSupervisor {
             operation: "compact",
             answer: "the answer to the compaction",
             head_limit: spec.provider.timeouts.compaction_head,
-            limit: AnswerLimit {
-                name: "max_compaction_bytes",
-                bytes: self.config.max_compaction_bytes,
-            },
+            limit: ("max_compaction_bytes", self.config.max_compaction_bytes),
             whole_limit: None,
             may_stream: MayStream::Compaction,
             read: read_compaction,
@@ -81,10 +79,7 @@ impl StreamSupervisor {
             operation: "list_models",
             answer: "the list of models",
             head_limit: spec.provider.timeouts.response_head,
-            limit: AnswerLimit {
-                name: "MAX_MODEL_LIST_BYTES",
-                bytes: MAX_MODEL_LIST_BYTES,
-            },
+            limit: ("MAX_MODEL_LIST_BYTES", MAX_MODEL_LIST_BYTES),
             whole_limit: None,
             may_stream: MayStream::No,
             read: read_models,
@@ -138,10 +133,10 @@ impl StreamSupervisor {
             operation: "chat",
             answer: "the answer",
             head_limit: whole_limit,
-            limit: AnswerLimit {
-                name: "StreamLimits::max_answer_bytes",
-                bytes: self.config.limits.max_answer_bytes,
-            },
+            limit: (
+                "StreamLimits::max_answer_bytes",
+                self.config.limits.max_answer_bytes,
+            ),
             whole_limit: Some(whole_limit),
             may_stream: MayStream::Answer(wire),
             read: match wire {
@@ -196,30 +191,6 @@ fn read_models(status: StatusCode, headers: &HeaderMap, body: &str) -> Result<An
     Ok(Answer::Models(list))
 }
 
-impl Handler<Submit<Compact>> for StreamSupervisor {
-    type Result = MessageResult<Submit<Compact>>;
-
-    fn handle(
-        &mut self,
-        Submit(compact): Submit<Compact>,
-        ctx: &mut Self::Context,
-    ) -> Self::Result {
-        MessageResult(self.submit_compaction(compact, ctx))
-    }
-}
-
-impl Handler<Submit<ListModels>> for StreamSupervisor {
-    type Result = MessageResult<Submit<ListModels>>;
-
-    fn handle(
-        &mut self,
-        Submit(list): Submit<ListModels>,
-        ctx: &mut Self::Context,
-    ) -> Self::Result {
-        MessageResult(self.submit_listing(list, ctx))
-    }
-}
-
 impl Handler<InOnePiece> for StreamSupervisor {
     type Result = MessageResult<InOnePiece>;
 
@@ -228,22 +199,39 @@ impl Handler<InOnePiece> for StreamSupervisor {
     }
 }
 
-impl Handler<Compact> for StreamSupervisor {
-    type Result = ResponseActFuture<Self, Result<CompactionOutput, ApiError>>;
+/// Takes questions of some kinds: in two steps, or in one.
+macro_rules! answers {
+    ($($question:ty => $submit:ident,)+) => {$(
+        impl Handler<Submit<$question>> for StreamSupervisor {
+            type Result = MessageResult<Submit<$question>>;
 
-    fn handle(&mut self, message: Compact, ctx: &mut Self::Context) -> Self::Result {
-        let submitted = self.submit_compaction(message, ctx);
-        Box::pin(async { submitted?.await }.into_actor(self))
-    }
+            fn handle(
+                &mut self,
+                Submit(question): Submit<$question>,
+                ctx: &mut Self::Context,
+            ) -> Self::Result {
+                MessageResult(self.$submit(question, ctx))
+            }
+        }
+
+        impl Handler<$question> for StreamSupervisor {
+            type Result = ResponseActFuture<Self, <$question as Message>::Result>;
+
+            fn handle(&mut self, question: $question, ctx: &mut Self::Context) -> Self::Result {
+                let submitted = self.$submit(question, ctx);
+                Box::pin(async { submitted?.await }.into_actor(self))
+            }
+        }
+    )+};
 }
 
-impl Handler<ListModels> for StreamSupervisor {
-    type Result = ResponseActFuture<Self, Result<ModelList, ApiError>>;
-
-    fn handle(&mut self, message: ListModels, ctx: &mut Self::Context) -> Self::Result {
-        let submitted = self.submit_listing(message, ctx);
-        Box::pin(async { submitted?.await }.into_actor(self))
-    }
+answers! {
+    Compact => submit_compaction,
+    ListModels => submit_listing,
+    AboutResponse<Retrieve> => submit_about,
+    AboutResponse<CancelResponse> => submit_about,
+    AboutResponse<DeleteResponse> => submit_about,
+    AboutResponse<ListInputItems> => submit_about,
 }
 
 #[cfg(test)]
@@ -279,7 +267,7 @@ mod tests {
                 operation: "",
                 answer: "",
                 head_limit: Duration::ZERO,
-                limit: AnswerLimit { name: "", bytes: 0 },
+                limit: ("", 0),
                 whole_limit: None,
                 may_stream: MayStream::No,
                 read: read_models,

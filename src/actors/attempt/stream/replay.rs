@@ -50,7 +50,7 @@ impl StreamActor {
             let Poll::Ready(next) = replay.next(cx) else {
                 return false;
             };
-            match next {
+            let over = match next {
                 Next::Block(block) => {
                     bytes += block.len();
                     self.bytes += block.len() as u64;
@@ -58,33 +58,24 @@ impl StreamActor {
                         Some(note) => self.on_note(note, now, cx),
                         None => self.on_block(&block),
                     };
-                    if let Some(over) = over {
-                        self.on_over(over, now, span, ctx);
-                        return true;
-                    }
-                    if self.first_event_at.is_none() && !self.events.is_empty() {
+                    if over.is_none() && self.first_event_at.is_none() && !self.events.is_empty() {
                         self.on_first_event(now);
                     }
+                    over
                 }
-                Next::End(end) => {
-                    let over = self.end_of_stored(end);
-                    self.on_over(over, now, span, ctx);
-                    return true;
-                }
+                Next::End(end) => Some(self.end_of_stored(end)),
                 Next::Orphan(claim, blocks) => {
                     // The store has what was read by now, and does not get it a second time.
                     self.publish(cx, now);
                     self.hand_over_blocks();
                     self.lease.audience().note_stored_blocks();
-                    let error = self.take_over(&claim, blocks);
-                    self.on_over(Over::Terminal(Terminal::Failed(error)), now, span, ctx);
-                    return true;
+                    Some(Over::failed(self.take_over(&claim, blocks)))
                 }
-                Next::Broken(error) => {
-                    let failed = Terminal::Failed(unreadable(error));
-                    self.on_over(Over::Terminal(failed), now, span, ctx);
-                    return true;
-                }
+                Next::Broken(error) => Some(Over::failed(unreadable(error))),
+            };
+            if let Some(over) = over {
+                self.on_over(over, now, span, ctx);
+                return true;
             }
         }
     }
@@ -120,8 +111,7 @@ impl StreamActor {
             }
             Err(error) => {
                 let message = format!("a note of the stored stream can't be read: {error}");
-                let error = ApiError::new(ErrorKind::Protocol, message);
-                return Some(Over::Terminal(Terminal::Failed(error)));
+                return Some(Over::failed(ApiError::new(ErrorKind::Protocol, message)));
             }
         }
         None
@@ -163,8 +153,7 @@ impl StreamActor {
                 let terminal = self.decoder.finish(&mut self.events);
                 terminal.map(Over::Terminal).unwrap_or_else(|| {
                     let message = "the stored stream ends where it can't";
-                    let error = ApiError::new(ErrorKind::Protocol, message);
-                    Over::Terminal(Terminal::Failed(error))
+                    Over::failed(ApiError::new(ErrorKind::Protocol, message))
                 })
             }
             StreamEnd::Failed => {
@@ -251,4 +240,10 @@ enum Over {
     Terminal(Terminal),
     /// As was noted.
     Event(ResponseEvent),
+}
+
+impl Over {
+    fn failed(error: ApiError) -> Self {
+        Self::Terminal(Terminal::Failed(error))
+    }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix::{ActorContext, Context, Handler};
-use tracing::Span;
 
 use super::{Stage, StreamActor};
 use crate::{
@@ -51,27 +50,13 @@ impl StreamActor {
         let cancelled = || ApiError::new(ErrorKind::Cancelled, "the request was cancelled");
         let mut error = why.map_or_else(cancelled, Clone::clone);
         let phase = self.phase();
-        // See `on_terminal`.
-        let is_reading = matches!(self.stage, Stage::Stored(_));
         self.stage = Stage::Over;
         self.spec.complete(&mut error, self.lease.attempt());
-        self.decoder.complete(&mut error);
-        let output_delivered = self.lease.audience().output_delivered();
-        let details = error.details_mut();
-        details.phase.get_or_insert(phase);
-        details.output_delivered = output_delivered;
-        if details.request_id.is_none() {
-            details.request_id = self.request_id.take().map(Into::into);
-        }
-        self.secrets.scrub(&mut error);
+        error.details_mut().output_delivered = self.lease.audience().output_delivered();
+        self.complete(&mut error, phase);
         let details = error.details();
         let (id, usage) = (details.response_id.as_deref(), details.token_usage);
-        let none = Span::none();
-        let span = match is_reading {
-            true => &none,
-            false => &self.request_span,
-        };
-        telemetry::record_end(span, id, usage.as_ref(), None, &self.secrets);
+        telemetry::record_end(&self.request_span, id, usage.as_ref(), None, &self.secrets);
         self.lease.audience().note_usage(usage);
         error
     }
