@@ -281,7 +281,7 @@ impl State {
         loop {
             let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut bytes);
-            let read = ready!(socket.poll_read(cx, &mut buffer));
+            let read = ready!(socket.io().poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 let refused = self.refused.map(|kind| Err(kind.into()));
                 return Poll::Ready(Err(NoHead::Io(refused.unwrap_or(read))));
@@ -344,6 +344,10 @@ fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> ReadWrite for T {}
+
 impl Socket {
     fn tcp(&self) -> &TcpStream {
         match self {
@@ -352,46 +356,11 @@ impl Socket {
         }
     }
 
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// What is read from and written to.
+    fn io(&mut self) -> Pin<&mut dyn ReadWrite> {
         match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bytes),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Self::Plain(tcp) => Pin::new(tcp),
+            Self::Tls(tls) => Pin::new(tls),
         }
     }
 }
@@ -417,10 +386,10 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let written = match state.date {
-            None => socket.poll_write(cx, bytes),
+            None => socket.io().poll_write(cx, bytes),
             Some(at) => {
                 let around = [&bytes[..at], &bytes[at + DATE_BYTES..]].map(IoSlice::new);
-                let written = socket.poll_write_vectored(cx, &around);
+                let written = socket.io().poll_write_vectored(cx, &around);
                 written.map_ok(|count| {
                     state.date = at.checked_sub(count).filter(|left| *left > 0);
                     count + state.date.map_or(DATE_BYTES, |_| 0)
@@ -433,7 +402,7 @@ impl AsyncWrite for Connection {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
         let flushed = match &mut state.socket {
-            Some(socket) => socket.poll_flush(cx),
+            Some(socket) => socket.io().poll_flush(cx),
             None => return Poll::Ready(Ok(())),
         };
         match state.refused {
@@ -444,7 +413,7 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.state.borrow_mut().socket {
-            Some(socket) => socket.poll_shutdown(cx),
+            Some(socket) => socket.io().poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -499,7 +468,7 @@ impl AsyncRead for Connection {
                 state.incoming.advance(bytes);
                 Poll::Ready(Ok(()))
             }
-            Some(socket) => socket.poll_read(cx, buffer),
+            Some(socket) => socket.io().poll_read(cx, buffer),
             None => Poll::Ready(Ok(())),
         };
         // A pool looks at it before it is used again.

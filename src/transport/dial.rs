@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_socks::{TargetAddr, tcp::Socks5Stream};
 
 use super::{
-    TransportError, TransportErrorKind,
+    TransportError, TransportErrorKind as Kind,
     keep_alive::KeepAlive,
     proxy::{Authority, Credentials, Proxy, ProxyProtocol},
 };
@@ -55,11 +55,7 @@ pub(super) async fn dial(
     let connecting = async {
         match proxy {
             Some(proxy) => dialer.connect_through(proxy, target).await,
-            None => {
-                dialer
-                    .connect(target, TransportErrorKind::Connect, &target)
-                    .await
-            }
+            None => dialer.connect(target, Kind::Connect, &target).await,
         }
     };
     let connected = time::timeout(timeout, connecting).await;
@@ -67,10 +63,8 @@ pub(super) async fn dial(
         let via = proxy.map_or_else(String::new, |proxy| format!(" through {proxy}"));
         let message = format!("no connection to {target}{via} within {timeout:?}");
         Err(match dialer.lacking().take() {
-            Some(what) => {
-                TransportError::new(TransportErrorKind::LocalLimit, format!("{message}: {what}"))
-            }
-            None => TransportError::new(TransportErrorKind::ConnectTimeout, message),
+            Some(what) => TransportError::new(Kind::LocalLimit, format!("{message}: {what}")),
+            None => TransportError::new(Kind::ConnectTimeout, message),
         })
     })
 }
@@ -120,7 +114,7 @@ impl Dialer<'_> {
     async fn connect(
         &self,
         host: Authority<'_>,
-        kind: TransportErrorKind,
+        kind: Kind,
         hop: &(dyn Display + Sync),
     ) -> Result<TcpStream, TransportError> {
         let addresses = self.resolve(host, hop).await?;
@@ -162,7 +156,7 @@ impl Dialer<'_> {
         }
         let error = |reason: &str| {
             let message = format!("can't resolve {hop}{reason}");
-            TransportError::new(TransportErrorKind::Dns, message)
+            TransportError::new(Kind::Dns, message)
         };
         loop {
             let addresses: Vec<_> = match lookup_host((host, port)).await {
@@ -188,7 +182,7 @@ impl Dialer<'_> {
         target: Authority<'_>,
     ) -> Result<TcpStream, TransportError> {
         let host = Authority(&proxy.host, proxy.port);
-        let mut stream = self.connect(host, TransportErrorKind::Proxy, proxy).await?;
+        let mut stream = self.connect(host, Kind::Proxy, proxy).await?;
         let target_of_socks = match proxy.protocol {
             ProxyProtocol::Http => {
                 open_tunnel(&mut stream, target, proxy).await?;
@@ -225,8 +219,8 @@ impl Dialer<'_> {
                 ConnectionNotAllowedByRuleset
                 | InvalidAuthValues(_)
                 | NoAcceptableAuthMethods
-                | PasswordAuthFailure(_) => TransportErrorKind::InvalidRequest,
-                _ => TransportErrorKind::Proxy,
+                | PasswordAuthFailure(_) => Kind::InvalidRequest,
+                _ => Kind::Proxy,
             };
             let message = format!("{proxy} opens no connection to {target}: {error}");
             TransportError::new(kind, message).with_source(error)
@@ -290,17 +284,14 @@ pub(super) async fn handshake(
 ) -> Result<TlsStream<TcpStream>, TransportError> {
     let name = ServerName::try_from(target.0.to_owned()).map_err(|error| {
         let message = format!("{} is no name that a certificate could have", target.0);
-        TransportError::new(TransportErrorKind::InvalidRequest, message).with_source(error)
+        TransportError::new(Kind::InvalidRequest, message).with_source(error)
     })?;
     let shaking = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
     match time::timeout(timeout, shaking).await {
         Ok(shaken) => shaken.map_err(|error| tls_error(error, target)),
         Err(_) => {
             let message = format!("no TLS session with {target} within {timeout:?}");
-            Err(TransportError::new(
-                TransportErrorKind::ConnectTimeout,
-                message,
-            ))
+            Err(TransportError::new(Kind::ConnectTimeout, message))
         }
     }
 }
@@ -331,7 +322,7 @@ pub(super) fn alert(error: &io::Error, peer: &str) -> Option<TransportError> {
         _ => "",
     };
     let message = format!("{peer} ended the TLS session with the alert {alert:?}{hint}");
-    Some(TransportError::new(TransportErrorKind::TlsAlert, message))
+    Some(TransportError::new(Kind::TlsAlert, message))
 }
 
 fn tls_error(error: io::Error, target: Authority<'_>) -> TransportError {
@@ -345,20 +336,17 @@ fn tls_error(error: io::Error, target: Authority<'_>) -> TransportError {
             let message = format!(
                 "the certificate of {target} is that of an authority (CA:TRUE), which is none for a server: let it sign one with CA:FALSE"
             );
-            (TransportErrorKind::Certificate, message)
+            (Kind::Certificate, message)
         }
         Some(rustls::Error::InvalidCertificate(_)) => (
-            TransportErrorKind::Certificate,
+            Kind::Certificate,
             format!("the certificate of {target} was refused"),
         ),
-        Some(_) => (
-            TransportErrorKind::Tls,
-            format!("the TLS handshake with {target} failed"),
-        ),
+        Some(_) => (Kind::Tls, format!("the TLS handshake with {target} failed")),
         None => {
             let reason = io_reason(&error);
             (
-                TransportErrorKind::Tls,
+                Kind::Tls,
                 format!("the TLS handshake with {target} failed{reason}"),
             )
         }
@@ -380,7 +368,7 @@ async fn open_tunnel(
 
     let broken = |error: io::Error| {
         let message = format!("the connection to {proxy} broke{}", io_reason(&error));
-        TransportError::new(TransportErrorKind::Proxy, message).with_source(error)
+        TransportError::new(Kind::Proxy, message).with_source(error)
     };
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
 
@@ -388,7 +376,7 @@ async fn open_tunnel(
     while answer.len() < MAX_TUNNEL_HEAD_BYTES {
         if stream.read_buf(&mut answer).await.map_err(broken)? == 0 {
             let message = format!("{proxy} closed the connection without an answer");
-            return Err(TransportError::new(TransportErrorKind::Proxy, message));
+            return Err(TransportError::new(Kind::Proxy, message));
         }
         let mut begin = 0;
         loop {
@@ -409,12 +397,12 @@ async fn open_tunnel(
         }
     }
     let message = format!("the answer of {proxy} is over {MAX_TUNNEL_HEAD_BYTES} bytes");
-    Err(TransportError::new(TransportErrorKind::TooLarge, message))
+    Err(TransportError::new(Kind::TooLarge, message))
 }
 
 fn no_http(proxy: &Proxy, error: impl Error + Send + Sync + 'static) -> TransportError {
     let message = format!("the answer of {proxy} is not HTTP");
-    TransportError::new(TransportErrorKind::InvalidResponse, message).with_source(error)
+    TransportError::new(Kind::InvalidResponse, message).with_source(error)
 }
 
 fn check_tunnel(
@@ -426,22 +414,22 @@ fn check_tunnel(
     let (kind, message) = match status {
         // The target does not speak first, so what follows can't be its.
         200..=299 if has_more => (
-            TransportErrorKind::InvalidResponse,
+            Kind::InvalidResponse,
             format!("{proxy} sent something before the tunnel to {target} was used"),
         ),
         200..=299 => return Ok(()),
         407 => (
             // Trying again with the same credentials can't help.
-            TransportErrorKind::InvalidRequest,
+            Kind::InvalidRequest,
             format!("{proxy} asks for other credentials (HTTP 407): put user:password@ in its URL"),
         ),
         // It is not allowed, and will not be.
         403 | 405 => (
-            TransportErrorKind::InvalidRequest,
+            Kind::InvalidRequest,
             format!("{proxy} does not allow a tunnel to {target} (HTTP {status})"),
         ),
         _ => (
-            TransportErrorKind::Proxy,
+            Kind::Proxy,
             format!("{proxy} refused a tunnel to {target} (HTTP {status})"),
         ),
     };
@@ -484,10 +472,10 @@ mod tests {
         for (status, has_more, expected) in [
             (200, false, None),
             (204, false, None),
-            (200, true, Some(TransportErrorKind::InvalidResponse)),
-            (407, true, Some(TransportErrorKind::InvalidRequest)),
-            (403, false, Some(TransportErrorKind::InvalidRequest)),
-            (503, false, Some(TransportErrorKind::Proxy)),
+            (200, true, Some(Kind::InvalidResponse)),
+            (407, true, Some(Kind::InvalidRequest)),
+            (403, false, Some(Kind::InvalidRequest)),
+            (503, false, Some(Kind::Proxy)),
         ] {
             let result = check_tunnel(Authority("::1", 443), &proxy, status, has_more);
             assert_eq!(result.err().map(|error| error.kind()), expected, "{status}");

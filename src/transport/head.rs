@@ -5,7 +5,7 @@ use std::mem;
 use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{TransportError, TransportErrorKind};
+use super::{TransportError, TransportErrorKind as Kind};
 
 /// How large a response's head may be, with the interim ones before it.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
@@ -56,7 +56,7 @@ impl HeadReader {
                     "the head of {peer}'s response is over the limit of {} KiB",
                     MAX_HEAD_BYTES / 1024
                 );
-                return Err(TransportError::new(TransportErrorKind::TooLarge, message));
+                return Err(TransportError::new(Kind::TooLarge, message));
             }
             let Some((head, length)) = parsed else {
                 return Ok(None);
@@ -88,7 +88,7 @@ fn parse(bytes: &[u8], peer: &str) -> Result<Option<(Head, usize)>, TransportErr
             let message = format!(
                 "the head of {peer}'s response has {count} fields, and the limit is {MAX_FIELDS}"
             );
-            Err(TransportError::new(TransportErrorKind::TooLarge, message))
+            Err(TransportError::new(Kind::TooLarge, message))
         }
         Parsed::Head(parsed) => Ok(parsed),
     }
@@ -105,7 +105,7 @@ fn parse_into<'b>(
     peer: &str,
 ) -> Result<Parsed, TransportError> {
     let unreadable = || format!("what {peer} answers is not HTTP that can be read");
-    let invalid = |message| TransportError::new(TransportErrorKind::InvalidResponse, message);
+    let invalid = |message| TransportError::new(Kind::InvalidResponse, message);
     let mut config = httparse::ParserConfig::default();
     config
         .allow_spaces_after_header_name_in_responses(true)

@@ -216,7 +216,8 @@ pub struct TransportResponse {
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, TransportError>>>>;
 
 /// What went wrong between the runtime and the peer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct TransportError {
     kind: TransportErrorKind,
     message: String,
@@ -282,18 +283,6 @@ impl TransportError {
     /// Where it went wrong.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
-    }
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for TransportError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| &**source as _)
     }
 }
 

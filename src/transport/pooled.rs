@@ -12,7 +12,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    BodyStream, Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse,
+    BodyStream, Transport, TransportError, TransportErrorKind as Kind, TransportRequest,
+    TransportResponse,
     websocket::{RefusedOrigins, Turn, WebSockets},
 };
 
@@ -102,7 +103,7 @@ impl Pooled {
             Some(response) => Ok(response),
             // A POST would have an answer generated.
             None if turn.is_warm_up => Err(TransportError::new(
-                TransportErrorKind::InvalidRequest,
+                Kind::InvalidRequest,
                 format!("a warm-up needs a WebSocket, and {origin} has none"),
             )),
             None => self.send(origin, limits, request).await,

@@ -7,7 +7,7 @@ use std::{ffi::OsString, fmt, net::IpAddr};
 
 use url::{Host, Url};
 
-use super::{TransportError, TransportErrorKind};
+use super::{TransportError, TransportErrorKind as Kind};
 use crate::{files::base64, secret::Secret};
 
 /// Which proxy to use.
@@ -68,7 +68,7 @@ impl ProxyConfig {
                 let (name, no_proxy) = no_proxy.unwrap_or_default();
                 let no_proxy = no_proxy.into_string().map_err(|_| {
                     let message = format!("environment variable {name} is not UTF-8");
-                    TransportError::new(TransportErrorKind::InvalidRequest, message)
+                    TransportError::new(Kind::InvalidRequest, message)
                 })?;
                 Ok(ProxyRules::Environment {
                     https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
@@ -82,7 +82,7 @@ impl ProxyConfig {
 
 fn unusable(name: &str, reason: &str) -> TransportError {
     let message = format!("the proxy URL ({name}) can't be used: {reason}");
-    TransportError::new(TransportErrorKind::InvalidRequest, message)
+    TransportError::new(Kind::InvalidRequest, message)
 }
 
 /// A proxy of the environment with the variable that it came from, or what is wrong with it.
@@ -521,7 +521,7 @@ mod tests {
                 "direct"
             );
             let error = ProxyConfig::Url(value.into()).rules(|_| None).unwrap_err();
-            assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+            assert_eq!(error.kind(), Kind::InvalidRequest);
             assert!(error.to_string().contains("(given)"), "{error}");
         }
     }

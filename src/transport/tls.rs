@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use super::{TransportError, TransportErrorKind};
+use super::{TransportError, TransportErrorKind as Kind};
 use crate::{files, protocol::error::ApiError};
 
 /// Which certificate authorities are trusted, and the certificate that is shown to servers that want one. Or all of it by
@@ -186,18 +186,14 @@ impl TlsConfig {
         }
         if store.is_empty() {
             let message = "no certificate authority to trust: set `extra_ca_file`, `web_roots` or `native_roots`";
-            return Err(TransportError::new(
-                TransportErrorKind::InvalidRequest,
-                message,
-            ));
+            return Err(TransportError::new(Kind::InvalidRequest, message));
         }
         // The provider is named here, for the process's default is the program's to choose.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| {
-                TransportError::new(TransportErrorKind::InvalidRequest, "can't set up TLS")
-                    .with_source(error)
+                TransportError::new(Kind::InvalidRequest, "can't set up TLS").with_source(error)
             })?
             .with_root_certificates(store);
         let mut config = match &self.client_cert_file {
@@ -219,12 +215,7 @@ impl TlsConfig {
 
     /// The caller's own configuration, if nothing beside it and nothing in it speaks against it.
     fn checked(&self, config: &Arc<ClientConfig>) -> Result<Arc<ClientConfig>, TransportError> {
-        let refused = |message| {
-            Err(TransportError::new(
-                TransportErrorKind::InvalidRequest,
-                message,
-            ))
-        };
+        let refused = |message| Err(TransportError::new(Kind::InvalidRequest, message));
         let files = [
             ("extra_ca_file", &self.extra_ca_file),
             ("client_cert_file", &self.client_cert_file),
@@ -282,7 +273,7 @@ fn add_native(store: &mut RootCertStore) {
 
 fn unusable(what: &str, path: &Path, reason: &str) -> TransportError {
     let message = format!("{what} in {}: {reason}", path.display());
-    TransportError::new(TransportErrorKind::InvalidRequest, message)
+    TransportError::new(Kind::InvalidRequest, message)
 }
 
 /// The bytes of a PEM file; `what` is what errors call it.
@@ -405,7 +396,7 @@ mod tests {
             ),
         ] {
             let error = only(Some(path.clone())).client_config().unwrap_err();
-            assert_eq!(error.kind(), TransportErrorKind::InvalidRequest);
+            assert_eq!(error.kind(), Kind::InvalidRequest);
             let text = error.to_string();
             assert!(
                 text.contains(said) && text.contains(path.to_str().unwrap()),

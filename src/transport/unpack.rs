@@ -14,7 +14,7 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_core::Stream;
 use http::HeaderValue;
 
-use super::{BodyStream, TransportError, TransportErrorKind};
+use super::{BodyStream, TransportError, TransportErrorKind as Kind};
 
 /// How much longer than its compressed form a body may be. Event streams, which say most of each event again, come to some 50.
 const MAX_RATIO: u64 = 200;
@@ -115,7 +115,7 @@ impl Unpacked {
             ),
             _ => format!("a body of {peer} is not compressed as it says ({encoding:?})"),
         };
-        TransportError::new(TransportErrorKind::InvalidResponse, message).with_source(error)
+        TransportError::new(Kind::InvalidResponse, message).with_source(error)
     }
 }
 

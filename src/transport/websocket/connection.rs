@@ -13,7 +13,7 @@ use super::{
     frames::{CANCEL, Meaning},
     idle::{Ask, IdleConnections},
 };
-use crate::transport::{TransportError, TransportErrorKind, WebSocket, WebSocketMessage};
+use crate::transport::{TransportError, TransportErrorKind as Kind, WebSocket, WebSocketMessage};
 
 /// How long a connection may lie idle before it is closed: a person reads an answer and writes on.
 const IDLE_TIME: Duration = Duration::from_secs(300);
@@ -154,7 +154,7 @@ async fn serve(
                 // Inside of an answer its reader says that it was cut.
                 if !has_begun && !reason.is_empty() {
                     let message = format!("{peer} closed the WebSocket before it answered{reason}");
-                    let error = TransportError::new(TransportErrorKind::Send, message);
+                    let error = TransportError::new(Kind::Send, message);
                     let _ = answer.send(Err(error)).await;
                 }
                 return false;

@@ -31,8 +31,8 @@ use self::{
     idle::{Ask, Handle, IdleConnections, Key},
 };
 use super::{
-    BodyStream, Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse,
-    Upgraded,
+    BodyStream, Transport, TransportError, TransportErrorKind as Kind, TransportRequest,
+    TransportResponse, Upgraded,
 };
 use crate::retry::delay_from_headers;
 
@@ -147,10 +147,7 @@ impl WebSockets {
         }
         let Some(body) = Body::read(&turn.body) else {
             let message = "the body is no JSON object, which a WebSocket wants";
-            return Err(TransportError::new(
-                TransportErrorKind::InvalidRequest,
-                message,
-            ));
+            return Err(TransportError::new(Kind::InvalidRequest, message));
         };
         let handshake = handshake(request);
         let key = Key::new(&handshake.url, &handshake.headers, turn.max_message_bytes);
@@ -205,7 +202,7 @@ impl WebSockets {
                 First::Ended(error) => {
                     return Err(error.unwrap_or_else(|| {
                         let message = format!("{origin} closed the WebSocket before it answered");
-                        TransportError::new(TransportErrorKind::Send, message)
+                        TransportError::new(Kind::Send, message)
                     }));
                 }
             }
@@ -226,10 +223,7 @@ impl WebSockets {
         let upgrading = transport.upgrade(copy(handshake), turn.max_message_bytes);
         let upgraded = timeout(limit, upgrading).await.unwrap_or_else(|_| {
             let message = format!("no WebSocket with {origin} within {limit:?}");
-            Err(TransportError::new(
-                TransportErrorKind::ConnectTimeout,
-                message,
-            ))
+            Err(TransportError::new(Kind::ConnectTimeout, message))
         });
         match upgraded {
             Ok(Upgraded::Open {
@@ -255,10 +249,7 @@ impl WebSockets {
                     let message = format!(
                         "{origin} answers {status} where a WebSocket was asked for, as a server does that knows none"
                     );
-                    return Err(TransportError::new(
-                        TransportErrorKind::InvalidResponse,
-                        message,
-                    ));
+                    return Err(TransportError::new(Kind::InvalidResponse, message));
                 }
                 Ok(Opened::Refusal(TransportResponse {
                     status,
@@ -274,10 +265,7 @@ impl WebSockets {
             Err(error) if turn.may_fall_back => {
                 tracing::info!(origin, %error, "no WebSocket: requests go by SSE");
                 // What this machine lacks, or the transport can't do, says nothing of the server.
-                let is_ours = matches!(
-                    error.kind(),
-                    TransportErrorKind::LocalLimit | TransportErrorKind::InvalidRequest
-                );
+                let is_ours = matches!(error.kind(), Kind::LocalLimit | Kind::InvalidRequest);
                 if !is_ours {
                     self.refused.remember(origin);
                 }
@@ -362,7 +350,7 @@ async fn ask(
     drop(asks);
     let first = match messages.recv().await {
         Some(Ok(first)) => first,
-        Some(Err(error)) if error.kind() == TransportErrorKind::MessageTooLarge => {
+        Some(Err(error)) if error.kind() == Kind::MessageTooLarge => {
             let body: BodyStream = Box::pin(stream::iter([Err(error)]));
             return First::Response(TransportResponse {
                 status: StatusCode::OK,
