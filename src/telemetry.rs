@@ -63,10 +63,9 @@
 //! An attempt's span stays open until the next begins, which is linked to it; it is left when the attempt has ended, and
 //! `tracing-opentelemetry` takes that for its end.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
 use serde_json::Value;
 use tracing::{
     Span, dispatcher,
@@ -75,6 +74,7 @@ use tracing::{
 use url::Url;
 
 use crate::{
+    json::members::member,
     protocol::{
         Id, OutputFormat, Prompt, RawJson, ResponseEvent, TokenUsage,
         error::{ApiError, ErrorKind},
@@ -279,15 +279,13 @@ pub(crate) fn record_answer<'a>(
     );
     let announced = || {
         let models = events.filter_map(|event| match event {
-            ResponseEvent::ServerModel(model) => Some(Cow::Borrowed(&**model)),
+            ResponseEvent::ServerModel(model) => Some(model),
             _ => None,
         });
         // Not all events may be kept.
-        models
-            .last()
-            .or(said_model.map(|model| Cow::Borrowed(&**model)))
+        models.last().or(said_model).cloned()
     };
-    if let Some(model) = response.as_ref().and_then(model_of).or_else(announced) {
+    if let Some(model) = response.as_ref().and_then(model_in).or_else(announced) {
         request.record("gen_ai.response.model", &*secrets.hide(&model));
     }
 }
@@ -343,14 +341,9 @@ pub(crate) fn record_end(
 }
 
 /// The model that a response object names.
-fn model_of(response: &RawJson) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        model: Cow<'a, str>,
-    }
-    let named: Named<'_> = serde_json::from_str(response.get()).ok()?;
-    Some(named.model)
+pub(crate) fn model_in(response: &RawJson) -> Option<Id> {
+    let model: Option<Id> = serde_json::from_str(member(response.get(), "model")?).ok()?;
+    model.filter(|model| !model.is_empty())
 }
 
 /// Records that an attempt, or a request, was ended before it had an end of its own.

@@ -16,7 +16,7 @@ mod watch;
 
 #[cfg(feature = "metrics")]
 pub use self::metrics::MetricsObserver;
-pub(crate) use self::watch::{ChunkTimes, Watch, model_in};
+pub(crate) use self::watch::{ChunkTimes, Watch};
 
 /// Hears what becomes of requests: of one ([`SubmitRequest::with_observer`](super::SubmitRequest::with_observer)), or of all of a
 /// runtime ([`SupervisorConfig::observer`](super::SupervisorConfig)).

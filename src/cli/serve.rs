@@ -210,9 +210,7 @@ impl Serve {
         setting.secrets = setting.secrets.and(secrets);
         Ok(setting)
     }
-}
 
-impl Serve {
     /// Whom the options name, and the routes to there with these keys.
     fn keyed(&self, keys: &[String]) -> Result<(Upstream, RouteTable), UsageError> {
         let (first, others) = match keys {

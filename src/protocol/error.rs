@@ -379,7 +379,7 @@ impl ApiError {
     }
 
     /// The error of a setting that is wrong, so that nothing was sent.
-    pub(crate) fn misconfigured(message: String) -> Self {
+    pub(crate) fn misconfigured(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
     }
 

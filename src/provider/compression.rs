@@ -29,8 +29,7 @@ impl RequestCompression {
     pub(crate) fn check(self, headers: &HeaderMap) -> Result<(), ApiError> {
         if self != Self::None && headers.contains_key(header::CONTENT_ENCODING) {
             return Err(ApiError::misconfigured(
-                "header content-encoding is set, and so is `request_compression`, which sets it: leave out one of them"
-                    .to_owned(),
+                "header content-encoding is set, and so is `request_compression`, which sets it: leave out one of them",
             ));
         }
         Ok(())
@@ -47,7 +46,7 @@ impl RequestCompression {
             #[cfg(feature = "zstd")]
             Self::Zstd { level } => {
                 let encoded = zstd::bulk::compress(body, level).map_err(|error| {
-                    ApiError::misconfigured("the body can't be compressed with zstd".to_owned())
+                    ApiError::misconfigured("the body can't be compressed with zstd")
                         .with_source(error)
                 })?;
                 let name = http::HeaderValue::from_static("zstd");

@@ -29,8 +29,7 @@ impl StreamTransport {
         match (self, wire) {
             (Self::WebSocket | Self::Auto, Wire::Responses) if !is_background => Ok(()),
             _ => Err(ApiError::misconfigured(
-                "a warm-up needs a WebSocket: set `stream_transport` of a provider of the Responses API, and not `background`"
-                    .to_owned(),
+                "a warm-up needs a WebSocket: set `stream_transport` of a provider of the Responses API, and not `background`",
             )),
         }
     }
@@ -39,8 +38,7 @@ impl StreamTransport {
     pub(super) fn check(self, wire: Wire) -> Result<(), ApiError> {
         match (self, wire) {
             (Self::WebSocket, Wire::Chat) => Err(ApiError::misconfigured(
-                "`stream_transport` is a WebSocket, and the Chat API has none: choose `auto` or `sse`"
-                    .to_owned(),
+                "`stream_transport` is a WebSocket, and the Chat API has none: choose `auto` or `sse`",
             )),
             _ => Ok(()),
         }

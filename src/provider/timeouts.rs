@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::error::{ApiError, ErrorKind, Phase};
+use crate::protocol::error::ApiError;
 
 /// How long each part of an attempt may take. `None` is no limit.
 ///
@@ -75,7 +75,7 @@ impl Timeouts {
     /// Checks that each limit lets something happen.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when one is zero, which would fail every request; the message names it.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when one is zero, which would fail every request; the message names it.
     pub fn validate(&self) -> Result<(), ApiError> {
         let limits = [
             ("connect", Some(self.connect)),
@@ -90,8 +90,7 @@ impl Timeouts {
         for (name, limit) in limits {
             if limit == Some(Duration::ZERO) {
                 let message = format!("timeout `{name}` is zero, so no request could succeed");
-                return Err(ApiError::new(ErrorKind::InvalidConfiguration, message)
-                    .with_phase(Phase::Prepare));
+                return Err(ApiError::misconfigured(message));
             }
         }
         Ok(())
@@ -101,6 +100,7 @@ impl Timeouts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::error::ErrorKind;
 
     #[test]
     fn defaults_are_valid() {

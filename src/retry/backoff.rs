@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
 
-use crate::protocol::error::{ApiError, ErrorKind, Phase};
+use crate::protocol::error::ApiError;
 
 /// Delays that grow from retry to retry, with jitter so that clients that failed together do not return together.
 ///
@@ -33,7 +33,7 @@ impl ExponentialBackoff {
     /// Refuses what could not work. The supervisor asks this of every policy before it sends anything.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfiguration`] when a value makes no sense; the message names it.
+    /// [`ErrorKind::InvalidConfiguration`](crate::ErrorKind) when a value makes no sense; the message names it.
     pub fn validate(&self) -> Result<(), ApiError> {
         let wrong = [
             // It would hammer the server.
@@ -51,11 +51,7 @@ impl ExponentialBackoff {
             ),
         ];
         match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
-            Some((_, message)) => {
-                let message = format!("backoff: {message}");
-                let error = ApiError::new(ErrorKind::InvalidConfiguration, message);
-                Err(error.with_phase(Phase::Prepare))
-            }
+            Some((_, message)) => Err(ApiError::misconfigured(format!("backoff: {message}"))),
             None => Ok(()),
         }
     }
@@ -100,6 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::error::ErrorKind;
 
     #[test]
     fn default_delays_double_within_a_tenth() {

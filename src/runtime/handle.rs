@@ -40,8 +40,9 @@ impl Handle {
         let arbiter = System::try_current().and(Arbiter::try_current());
         let started = arbiter.and_then(|arbiter| supervisor.start_on(&arbiter));
         let supervisor = started.ok_or_else(|| {
-            let message = "no actix System runs on this thread: call it within one, or use `Runtime::spawn`, which brings its own";
-            ApiError::new(ErrorKind::InvalidConfiguration, message).with_phase(Phase::Prepare)
+            ApiError::misconfigured(
+                "no actix System runs on this thread: call it within one, or use `Runtime::spawn`, which brings its own",
+            )
         })?;
         Ok(Self {
             supervisor,

@@ -342,9 +342,8 @@ fn tls_error(error: io::Error, target: Authority<'_>) -> TransportError {
             Kind::Certificate,
             format!("the certificate of {target} was refused"),
         ),
-        Some(_) => (Kind::Tls, format!("the TLS handshake with {target} failed")),
-        None => {
-            let reason = io_reason(&error);
+        told => {
+            let reason = told.map_or_else(|| io_reason(&error), |_| String::new());
             (
                 Kind::Tls,
                 format!("the TLS handshake with {target} failed{reason}"),

@@ -42,18 +42,9 @@ impl Head {
 
     /// Whether the connection ends with the response.
     fn is_last(&self) -> bool {
-        let mut options = self.headers.get_all(header::CONNECTION).iter();
-        let mut has = |option: &str| {
-            options.any(|value| {
-                let value = value.to_str().unwrap_or_default();
-                value
-                    .split(',')
-                    .any(|known| known.trim().eq_ignore_ascii_case(option))
-            })
-        };
         match self.is_http_1_1 {
-            true => has("close"),
-            false => !has("keep-alive"),
+            true => self.has(&header::CONNECTION, "close"),
+            false => !self.has(&header::CONNECTION, "keep-alive"),
         }
     }
 
@@ -84,9 +75,7 @@ impl Head {
         head.push_str("\r\n");
         head
     }
-}
 
-impl Head {
     /// The answer to a handshake, with what awc looks at.
     fn of_handshake(&self) -> String {
         let mut head = "HTTP/1.1 101 _\r\n".to_owned();

@@ -149,6 +149,7 @@ impl<F: TransportFactory + ?Sized> TransportFactory for Arc<F> {
 }
 
 /// One HTTP request.
+#[derive(Clone)]
 pub struct TransportRequest {
     /// The request of the runtime that it is sent for, as text: its [`RequestId`](crate::actors::RequestId).
     pub request: String,

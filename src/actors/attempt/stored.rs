@@ -51,6 +51,15 @@ pub(crate) fn unreadable(error: StoreError) -> ApiError {
     ApiError::new(kind, message).with_source(error)
 }
 
+/// What comes next of a stored stream.
+pub(crate) enum Next {
+    Block(Bytes),
+    End(StreamEnd),
+    /// Whoever wrote it is gone, and this process has its place.
+    Orphan(Claim, u64),
+    Broken(StoreError),
+}
+
 /// What is read of a stored stream.
 pub(crate) struct Replay {
     following: Following,
@@ -76,18 +85,7 @@ impl Replay {
             attempt: None,
         })
     }
-}
 
-/// What comes next of a stored stream.
-pub(crate) enum Next {
-    Block(Bytes),
-    End(StreamEnd),
-    /// Whoever wrote it is gone, and this process has its place.
-    Orphan(Claim, u64),
-    Broken(StoreError),
-}
-
-impl Replay {
     pub(crate) fn next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             if let Some(block) = self.blocks.pop_front() {

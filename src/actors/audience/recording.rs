@@ -172,9 +172,7 @@ impl Recording {
         self.is_over = true;
         Some((true, error))
     }
-}
 
-impl Recording {
     /// The same, where the end is not held any longer: it may have come before the store was found to be behind.
     pub(super) fn last_news(&mut self) -> Option<(bool, Option<StoreError>)> {
         let news = self.news();

@@ -14,16 +14,14 @@ use tracing::Span;
 
 use super::{common::with_request_fields, submit::SubmitRequest};
 use crate::{
-    actors::{
-        RequestId,
-        observing::{Observer, model_in},
-    },
+    actors::{RequestId, observing::Observer},
     protocol::{
         CompactionInput, CompactionOutput, DeletedResponse, Id, InputItemList, ModelList,
         ResponseHead, StoredResponse, TokenUsage, WholeAnswer, error::ApiError,
     },
     provider::{Provider, TurnState},
     retry::RetryPolicy,
+    telemetry::model_in,
 };
 
 /// Asks for a conversation to be compacted. The reply is the compacted conversation, or what went wrong after all attempts.

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 use crate::{
-    json::members::member,
     protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError},
     store::StoreError,
+    telemetry::model_in,
 };
 
 /// The observers of one request. It goes with the request's listener, so that there is one end, and nothing after it.
@@ -203,12 +203,6 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
         tracing::error!("an observer panicked");
     }
     result.ok()
-}
-
-/// The model that a response object names.
-pub(crate) fn model_in(response: &RawJson) -> Option<Id> {
-    let model: Option<Id> = serde_json::from_str(member(response.get(), "model")?).ok()?;
-    model.filter(|model| !model.is_empty())
 }
 
 /// Times what comes after the first event of a stream.

@@ -41,7 +41,7 @@ impl StreamSupervisor {
         if is_kept || first.is_read_again() {
             let message =
                 "a response that its server keeps is resumed there: no fallback can be asked";
-            return Err(ApiError::misconfigured(message.to_owned()));
+            return Err(ApiError::misconfigured(message));
         }
         let mut prompt = prompt.for_another_server()?;
         let named = prompt.options.model.take();
@@ -54,7 +54,7 @@ impl StreamSupervisor {
             let has_blocks = first.stream.has_blocks || first.is_recorded();
             if has_blocks && *wire != first.provider.wire {
                 let message = "the blocks of one stream can't come from providers of two wires";
-                return Err(ApiError::misconfigured(message.to_owned()));
+                return Err(ApiError::misconfigured(message));
             }
             let quirks = Quirks {
                 item_ids: ItemIds::Never,

@@ -110,16 +110,16 @@ impl StreamSupervisor {
         } = message;
         if stored_as.is_some() {
             let message = "an answer in one piece is no stream: it can't be stored as one";
-            return Err(ApiError::misconfigured(message.to_owned()));
+            return Err(ApiError::misconfigured(message));
         }
         if resumes.is_some() || reads.is_some() {
             let message =
                 "a response that is there already is retrieved, not asked for in one piece";
-            return Err(ApiError::misconfigured(message.to_owned()));
+            return Err(ApiError::misconfigured(message));
         }
         if !fallbacks.is_empty() {
             let message = "an answer in one piece is asked of one provider: it has no fallbacks";
-            return Err(ApiError::misconfigured(message.to_owned()));
+            return Err(ApiError::misconfigured(message));
         }
         let mut spec = self.prepare(provider, headers, retry, turn_state)?;
         spec.thread = thread;

@@ -33,13 +33,13 @@ impl StreamSupervisor {
             (Some(_), Some(_)) => {
                 let message =
                     "a stream that is read again is stored already: leave `stored_as` out";
-                return Err(ApiError::misconfigured(message.to_owned()));
+                return Err(ApiError::misconfigured(message));
             }
         };
         let Some(store) = self.config.store.clone() else {
             let message =
                 "no stream can be stored or read again: `SupervisorConfig::store` is not set";
-            return Err(ApiError::misconfigured(message.to_owned()));
+            return Err(ApiError::misconfigured(message));
         };
         Ok(Some(Box::new(StoredStream {
             store,

@@ -231,8 +231,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
         // A request without events takes any cursor but one that is ahead.
         let subscriptions = subscriptions.map_err(|error: SubscribeError| {
             audience.cut_short(ResponseEvent::Cancelled);
-            ApiError::new(ErrorKind::InvalidConfiguration, error.to_string())
-                .with_phase(Phase::Prepare)
+            ApiError::misconfigured(error.to_string())
         })?;
         self.record(&spec, &mut audience);
         let listener = Listener::Audience(audience);

@@ -220,7 +220,7 @@ impl WebSockets {
     ) -> Result<Opened, TransportError> {
         // A transport may know no connect timeout.
         let limit = handshake.connect_timeout.saturating_mul(2);
-        let upgrading = transport.upgrade(copy(handshake), turn.max_message_bytes);
+        let upgrading = transport.upgrade(handshake.clone(), turn.max_message_bytes);
         let upgraded = timeout(limit, upgrading).await.unwrap_or_else(|_| {
             let message = format!("no WebSocket with {origin} within {limit:?}");
             Err(TransportError::new(Kind::ConnectTimeout, message))
@@ -286,8 +286,9 @@ enum Opened {
 
 /// The handshake in place of a POST: the same address, headers and key.
 fn handshake(request: &TransportRequest) -> TransportRequest {
-    let mut handshake = copy(request);
+    let mut handshake = request.clone();
     handshake.method = Method::GET;
+    handshake.body = Bytes::new();
     for name in &OF_A_POST {
         handshake.headers.remove(name);
     }
@@ -301,19 +302,6 @@ fn handshake(request: &TransportRequest) -> TransportRequest {
     }
     handshake.may_be_repeated = true;
     handshake
-}
-
-fn copy(request: &TransportRequest) -> TransportRequest {
-    TransportRequest {
-        request: request.request.clone(),
-        attempt: request.attempt,
-        method: request.method.clone(),
-        url: request.url.clone(),
-        headers: request.headers.clone(),
-        body: Bytes::new(),
-        connect_timeout: request.connect_timeout,
-        may_be_repeated: request.may_be_repeated,
-    }
 }
 
 /// Whether a refusal may be about what a request goes on from (`previous_response_not_found` and its like), and not about who asks, how
