@@ -1,9 +1,6 @@
 //! `ask`: one question, its answer as it comes.
 
-use std::{
-    io::{self, ErrorKind},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use actix::Actor as _;
 use actix_responses::{
@@ -72,8 +69,9 @@ pub(super) struct Ask {
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
-    #[command(flatten)]
-    retry: RetryOptions,
+    /// What to do when an attempt fails in the middle of the answer
+    #[arg(long, value_enum, default_value_t, help_heading = "Retries")]
+    retry_after_output: AfterOutput,
 
     /// How the request is sent to the Responses API [default: what --providers-file says, else sse]
     #[arg(long, value_enum, help_heading = "Provider")]
@@ -105,14 +103,6 @@ impl From<TransportName> for StreamTransport {
     }
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "Retries")]
-struct RetryOptions {
-    /// What to do when an attempt fails in the middle of the answer
-    #[arg(long, value_enum, default_value_t)]
-    retry_after_output: AfterOutput,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum AfterOutput {
     /// Fail, and say that a part had been delivered
@@ -122,14 +112,12 @@ enum AfterOutput {
     Restart,
 }
 
-impl RetryOptions {
-    fn policy(&self) -> RetryPolicy {
-        let mut policy = RetryPolicy::default();
-        policy.after_output = match self.retry_after_output {
-            AfterOutput::Fail => RetryAfterOutput::Fail,
-            AfterOutput::Restart => RetryAfterOutput::Restart,
-        };
-        policy
+impl From<AfterOutput> for RetryAfterOutput {
+    fn from(name: AfterOutput) -> Self {
+        match name {
+            AfterOutput::Fail => Self::Fail,
+            AfterOutput::Restart => Self::Restart,
+        }
     }
 }
 
@@ -164,10 +152,10 @@ impl Ask {
         request: SubmitRequest,
         upstream: &Upstream,
     ) -> Result<ExitStatus, UsageError> {
-        let unusable = |error: io::Error| UsageError::at("can't start", &error);
-        let mut interrupts = Interrupts::new().map_err(unusable)?;
-        let console = Console::start().map_err(unusable)?;
-        let runtime = upstream.runtime(self.retry.policy())?;
+        let mut interrupts = Interrupts::new().map_err(UsageError::at_start)?;
+        let console = Console::start().map_err(UsageError::at_start)?;
+        let retry = RetryPolicy::default().with_after_output(self.retry_after_output.into());
+        let runtime = upstream.runtime(retry)?;
         let (shown, mut is_shown) = oneshot::channel();
         let terminals = Terminals::of_this_process();
         let view = self.view(terminals, upstream);
@@ -190,7 +178,7 @@ impl Ask {
             .supervisor()
             .send(request)
             .await
-            .map_err(|error| UsageError::at("can't start", &error))??;
+            .map_err(UsageError::at_start)??;
         tokio::select! {
             shown = &mut is_shown => Ok(ended(shown, &runtime, submitted.request).await),
             _ = interrupts.next() => {
@@ -239,11 +227,7 @@ async fn ended(
         Err(_) => io::Error::other("the printer ended"),
     };
     runtime.cancel(request).await;
-    if error.kind() == ErrorKind::BrokenPipe {
-        return ExitStatus::Success;
-    }
-    console::complain(&format!("can't write to standard output: {error}"));
-    ExitStatus::Failure
+    console::unwritten(&error)
 }
 
 fn exit_status(end: &ResponseEvent) -> ExitStatus {

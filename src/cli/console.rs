@@ -1,14 +1,14 @@
 //! Writing to stdout and stderr without holding up the thread that does everything else.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, ErrorKind, IsTerminal as _, Write},
     sync::mpsc,
     thread,
 };
 
 use tokio::sync::oneshot;
 
-use super::{harmless::printable, terminals, wrapping::wrapped};
+use super::{exit_status::ExitStatus, harmless::printable, terminals, wrapping::wrapped};
 
 /// Where a piece of output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,15 @@ impl Console {
         let _ = self.jobs.send((page, written));
         is_written
     }
+}
+
+/// What follows from an error of stdout, which is said: none where its reader has had enough, as `head` has.
+pub(super) fn unwritten(error: &io::Error) -> ExitStatus {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return ExitStatus::Success;
+    }
+    complain(&format!("can't write to standard output: {error}"));
+    ExitStatus::Failure
 }
 
 /// Says on stderr, in one paragraph, what is wrong.

@@ -69,14 +69,7 @@ impl Decode {
                 Ok(ExitStatus::Failure)
             }
             Err(DecodeFailure::Read(error)) => Err(files::unreadable(&name, &error)),
-            // Who reads the lines has had enough, as `head` has.
-            Err(DecodeFailure::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                Ok(ExitStatus::Success)
-            }
-            Err(DecodeFailure::Write(error)) => {
-                console::complain(&format!("can't write to standard output: {error}"));
-                Ok(ExitStatus::Failure)
-            }
+            Err(DecodeFailure::Write(error)) => Ok(console::unwritten(&error)),
         }
     }
 }

@@ -150,11 +150,8 @@ struct Faults {
     times: Option<u32>,
 }
 
-#[derive(Clone)]
-struct Listen {
-    addresses: Vec<IpAddr>,
-    port: u16,
-}
+/// Addresses, and the port on each.
+type Listen = (Vec<IpAddr>, u16);
 
 fn parse_listen(text: &str) -> Result<Listen, String> {
     let wrong = || format!("{text:?} is none of 127.0.0.1:PORT, [::1]:PORT and localhost:PORT");
@@ -166,16 +163,13 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
             addresses.push(v6);
         }
         let port = port.parse().map_err(|_| wrong())?;
-        return Ok(Listen { addresses, port });
+        return Ok((addresses, port));
     }
     let address: SocketAddr = text.parse().map_err(|_| wrong())?;
     if !address.ip().is_loopback() {
         return Err(wrong());
     }
-    Ok(Listen {
-        addresses: vec![address.ip()],
-        port: address.port(),
-    })
+    Ok((vec![address.ip()], address.port()))
 }
 
 fn parse_status(text: &str) -> Result<StatusCode, String> {
@@ -215,20 +209,17 @@ impl Faults {
         if let Some(delay) = self.delay_head {
             reply = reply.delay_head(delay);
         }
-        if let Some(events) = self.stall_after_events {
-            reply = reply.stall_after_events(events);
-        }
-        if let Some(bytes) = self.cut_after_bytes {
-            reply = reply.cut_after_bytes(bytes);
-        }
-        if let Some(events) = self.cut_after_events {
-            reply = reply.cut_after_events(events);
-        }
-        if let Some(events) = self.end_after_events {
-            reply = reply.end_after_events(events);
-        }
-        if let Some(events) = self.reset_after_events {
-            reply = reply.reset_after_events(events);
+        let counted: [(_, fn(Reply, usize) -> Reply); 5] = [
+            (self.stall_after_events, Reply::stall_after_events),
+            (self.cut_after_bytes, Reply::cut_after_bytes),
+            (self.cut_after_events, Reply::cut_after_events),
+            (self.end_after_events, Reply::end_after_events),
+            (self.reset_after_events, Reply::reset_after_events),
+        ];
+        for (count, fail_after) in counted {
+            if let Some(count) = count {
+                reply = fail_after(reply, count);
+            }
         }
         if self.hold_open {
             reply = reply.hold_open();
@@ -248,7 +239,7 @@ impl Serve {
         let mut options = LoopbackOptions::default();
         options.port = self.port;
         if let Some(listen) = self.listen {
-            (options.addresses, options.port) = (listen.addresses, listen.port);
+            (options.addresses, options.port) = listen;
         }
         options.script = script;
         options.pace = self.pace;
@@ -264,15 +255,14 @@ impl Serve {
 }
 
 async fn serve(options: LoopbackOptions) -> Result<ExitStatus, UsageError> {
-    let mut interrupts =
-        Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
+    let mut interrupts = Interrupts::new().map_err(UsageError::at_start)?;
     let loopback = Loopback::start(options).map_err(|error| match error {
         LoopbackError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => {
             UsageError::new(format!(
                 "can't start: another program listens on {address}: stop it, or give --port or --listen another one (0 is any free one)"
             ))
         }
-        error => UsageError::at("can't start", &error),
+        error => UsageError::at_start(error),
     })?;
     let mut stdout = io::stdout();
     // Who does not want to know the URL knows the port.

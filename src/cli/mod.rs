@@ -34,8 +34,6 @@ mod usage_error;
 mod width;
 mod wrapping;
 
-use std::io::ErrorKind;
-
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::exit_status::ExitStatus;
@@ -79,11 +77,8 @@ pub(crate) fn run() -> ExitStatus {
     }
     match (error.print(), error.use_stderr()) {
         (_, true) => ExitStatus::Usage,
-        (Err(failed), false) if failed.kind() != ErrorKind::BrokenPipe => {
-            console::complain(&format!("can't write to standard output: {failed}"));
-            ExitStatus::Failure
-        }
-        _ => ExitStatus::Success,
+        (Err(failed), false) => console::unwritten(&failed),
+        (Ok(()), false) => ExitStatus::Success,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_responses::protocol::{
-    ContentPart, MessageItem, OutputSchema, Prompt, RawJson, ResponseItem, Role, Tool,
+    ContentPart, MessageItem, OutputSchema, Prompt, ResponseItem, Role, Tool,
 };
 use clap::{Args, Command, Id};
 
@@ -108,13 +108,10 @@ impl PromptOptions {
         let mut prompt = Prompt::new(self.items()?);
         prompt.instructions = self.system.clone();
         prompt.tools = self.tools()?;
-        prompt.output_format = match &self.output_schema {
-            Some(path) => {
-                let schema = files::read_object("--output-schema", path)?;
-                Some(OutputSchema::new(SCHEMA_NAME, schema).into())
-            }
-            None => None,
-        };
+        if let Some(path) = &self.output_schema {
+            let schema = files::read_object("--output-schema", path)?;
+            prompt.output_format = Some(OutputSchema::new(SCHEMA_NAME, schema).into());
+        }
         if let Some(effort) = &self.reasoning_effort {
             prompt = prompt.with_reasoning_effort(effort);
         }
@@ -160,7 +157,7 @@ impl PromptOptions {
         };
         let tools: Vec<Tool> = files::read_objects("--tools", path, "tool")?
             .into_iter()
-            .map(|raw: RawJson| Tool::from_raw(raw))
+            .map(Tool::from_raw)
             .collect();
         match tools.iter().position(|tool| tool.tool_type().is_none()) {
             Some(index) => Err(UsageError::new(format!(

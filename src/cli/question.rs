@@ -1,6 +1,6 @@
 //! What subcommands share that ask one question and print its one answer.
 
-use std::io::{self, ErrorKind as IoErrorKind, Write as _};
+use std::io::{self, Write as _};
 
 use actix_responses::{ApiError, ErrorKind, Runtime, retry::RetryPolicy};
 
@@ -18,8 +18,7 @@ pub(super) fn answer<T>(
 ) -> Result<ExitStatus, UsageError> {
     upstream.announce();
     let answering = async {
-        let mut interrupts =
-            Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
+        let mut interrupts = Interrupts::new().map_err(UsageError::at_start)?;
         let runtime = upstream.runtime(RetryPolicy::default())?;
         tokio::select! {
             answer = ask(&runtime) => Ok(Some(answer)),
@@ -54,11 +53,6 @@ pub(super) fn print(text: &str) -> ExitStatus {
         .and_then(|()| stdout.flush())
     {
         Ok(()) => ExitStatus::Success,
-        // Its reader has had enough of it.
-        Err(error) if error.kind() == IoErrorKind::BrokenPipe => ExitStatus::Success,
-        Err(error) => {
-            console::complain(&format!("can't write to standard output: {error}"));
-            ExitStatus::Failure
-        }
+        Err(error) => console::unwritten(&error),
     }
 }

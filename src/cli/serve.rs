@@ -133,8 +133,7 @@ impl Serve {
             upstream.announce();
         }
         system::start()?.block_on(async {
-            let mut interrupts =
-                Interrupts::new().map_err(|error| UsageError::at("can't start", &error))?;
+            let mut interrupts = Interrupts::new().map_err(UsageError::at_start)?;
             // The threads that serve run the streams, too.
             let mut config = setting.runtime;
             config.workers = Workers::Current;
@@ -362,13 +361,12 @@ async fn serve(
     drain: Drain,
     interrupts: &mut Interrupts,
 ) -> Result<ExitStatus, UsageError> {
-    let unusable = |error: io::Error| UsageError::at("can't start", &error);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let first = listeners.first().map(TcpListener::local_addr);
     let first = first.unwrap_or_else(|| Err(IoErrorKind::AddrNotAvailable.into()));
-    let first = first.map_err(unusable)?;
-    let serving = relay::serve(listeners, &relay, workers).map_err(unusable)?;
-    let mut hangups = Hangups::new().map_err(unusable)?;
+    let first = first.map_err(UsageError::at_start)?;
+    let serving = relay::serve(listeners, &relay, workers).map_err(UsageError::at_start)?;
+    let mut hangups = Hangups::new().map_err(UsageError::at_start)?;
     let mut stdout = io::stdout();
     // Who does not want to know the URL knows the port.
     let _ = writeln!(stdout, "http://{first}/v1").and_then(|()| stdout.flush());

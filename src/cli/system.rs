@@ -6,13 +6,12 @@ use super::usage_error::UsageError;
 
 /// Starts it on this thread.
 pub(super) fn start() -> Result<SystemRunner, UsageError> {
-    let unusable = |error| UsageError::at("can't start", &error);
     has_room_for_a_runtime()?;
     // actix would panic in place of an error.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(unusable)?;
+        .map_err(UsageError::at_start)?;
     Ok(System::with_tokio_rt(|| runtime))
 }
 
@@ -23,7 +22,7 @@ pub(super) fn has_room_for_a_runtime() -> Result<(), UsageError> {
         use std::{io, os::unix::net::UnixStream};
         let pairs = (0..4).map(|_| UnixStream::pair());
         let pairs = pairs.collect::<io::Result<Vec<_>>>();
-        pairs.map_err(|error| UsageError::at("can't start", &error))?;
+        pairs.map_err(UsageError::at_start)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ mod message;
 mod words;
 
 use actix_responses::protocol::{
-    OutputItem, ResponseEvent, ResponseItem, StreamAnomalies, TokenUsage,
+    OutputItem, ResponseEvent, ResponseItem, StreamAnomalies, TextDelta, TokenUsage,
 };
 
 use self::{
@@ -130,24 +130,8 @@ impl TextView {
 
     pub(super) fn render(&mut self, event: &ResponseEvent, page: &mut Page) {
         match event {
-            ResponseEvent::OutputTextDelta(text) => {
-                let (id, output_index) = (text.item_id.as_deref(), text.output_index);
-                self.delta(
-                    &text.delta,
-                    Part::Text,
-                    MessageKey { id, output_index },
-                    page,
-                );
-            }
-            ResponseEvent::RefusalDelta(text) => {
-                let (id, output_index) = (text.item_id.as_deref(), text.output_index);
-                self.delta(
-                    &text.delta,
-                    Part::Refusal,
-                    MessageKey { id, output_index },
-                    page,
-                );
-            }
+            ResponseEvent::OutputTextDelta(delta) => self.delta(delta, Part::Text, page),
+            ResponseEvent::RefusalDelta(delta) => self.delta(delta, Part::Refusal, page),
             ResponseEvent::ReasoningSummaryDelta(text) => self.reasoning(&text.delta, page),
             ResponseEvent::ReasoningContentDelta(text) => self.reasoning(&text.delta, page),
             ResponseEvent::OutputItemAdded(item) => {
@@ -256,11 +240,13 @@ impl TextView {
         at
     }
 
-    fn delta(&mut self, text: &str, part: Part, key: MessageKey<'_>, page: &mut Page) {
-        if !text.is_empty() {
+    fn delta(&mut self, delta: &TextDelta, part: Part, page: &mut Page) {
+        if !delta.delta.is_empty() {
+            let (id, output_index) = (delta.item_id.as_deref(), delta.output_index);
+            let key = MessageKey { id, output_index };
             let found = self.find(key);
             let at = self.found_or_new(found, key);
-            self.text(text, part, at, page);
+            self.text(&delta.delta, part, at, page);
         }
     }
 

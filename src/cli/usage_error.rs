@@ -1,11 +1,12 @@
 //! What is said of a command that was used wrongly.
 
-use std::{error::Error, fmt};
+use std::error::Error;
 
 use actix_responses::ApiError;
 
 /// The command can't do what it was told: a flag, a variable or a file is wrong. It says which, and never holds a key.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
 pub(super) struct UsageError(String);
 
 impl UsageError {
@@ -17,11 +18,10 @@ impl UsageError {
     pub(super) fn at(place: &str, error: &(dyn Error + 'static)) -> Self {
         Self(format!("{place}: {}", with_causes(error)))
     }
-}
 
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    /// The system does not give the command what it needs to begin.
+    pub(super) fn at_start(error: impl Error + 'static) -> Self {
+        Self::at("can't start", &error)
     }
 }
 
