@@ -18,16 +18,16 @@ use super::{
 };
 use crate::{
     actors::{
-        Observer, SubmitRequest, Submitted, SubscribeError,
+        Observer, SubmitRequest, Submitted, SubscribeError, Subscriber, SubscriptionId,
         attempt::{
             counts::Counts,
-            spec::{KeptResponse, RequestSpec, StreamOptions},
+            spec::{KeptResponse, RequestSpec, ResumeFrom, StreamOptions},
         },
         audience::{Audience, listener::Listener},
         observing::Watch,
     },
     protocol::{
-        Id, ResponseEvent,
+        Id, Prompt, ResponseEvent,
         error::{ApiError, ErrorKind, Phase},
     },
     provider::{Accept, Provider, TurnState},
@@ -104,6 +104,36 @@ impl StreamSupervisor {
         })
     }
 
+    /// The audience of a stream, with those who listen from the start.
+    fn audience(
+        &self,
+        spec: &RequestSpec,
+        subscribers: Vec<Subscriber>,
+        live_only: bool,
+    ) -> Result<(Box<Audience>, Vec<SubscriptionId>), ApiError> {
+        let mut limits = self.config.audience;
+        // What is recorded of an answer is read from the log.
+        if live_only && self.config.captured_content_bytes == 0 {
+            limits.log_events = 0;
+        }
+        let mut audience = Box::new(Audience::new(spec.id, limits));
+        if spec.is_read_again() {
+            audience.set_read_again();
+        }
+        let now = Instant::now();
+        let subscriptions = subscribers
+            .into_iter()
+            .map(|subscriber| audience.subscribe(subscriber, now))
+            .collect::<Result<_, _>>();
+        // A request without events takes any cursor but one that is ahead.
+        let subscriptions = subscriptions.map_err(|error: SubscribeError| {
+            audience.cut_short(ResponseEvent::Cancelled);
+            ApiError::misconfigured(error.to_string())
+        })?;
+        self.record(spec, &mut audience);
+        Ok((audience, subscriptions))
+    }
+
     /// Takes a request into the table, and starts its first attempt.
     pub(super) fn accept(
         &mut self,
@@ -148,6 +178,30 @@ impl StreamSupervisor {
     }
 }
 
+impl RequestSpec {
+    /// Asks for a stream: of a new answer, of one that is there and gone on with, or of one that is read again.
+    fn ask_for(&mut self, prompt: &Prompt, resumes: Option<ResumeFrom>) -> Result<(), ApiError> {
+        self.accept = Accept::EventStream;
+        self.max_output_tokens = prompt.options.max_output_tokens.unwrap_or_default();
+        match resumes {
+            _ if self.is_read_again() => self.method = Method::GET,
+            None => {
+                let Provider { wire, quirks, .. } = &*self.provider;
+                self.body = wire.request_body(prompt, quirks)?.into();
+                self.kept = KeptResponse::of(&prompt.options, *wire);
+            }
+            Some(from) => {
+                let mut kept = KeptResponse::asked_with(&prompt.options);
+                self.method = Method::GET;
+                self.url = kept.url(&self.provider, &from.response_id, from.after)?;
+                kept.from = Some(from);
+                self.kept = Box::new(kept).into();
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Handler<SubmitRequest> for StreamSupervisor {
     type Result = Result<Submitted, ApiError>;
 
@@ -186,22 +240,7 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             stream_transport.check_warm_up(wire, is_background)?;
         }
         spec.stored = self.stored_stream(stored_as, reads, blocks, ctx)?;
-        match resumes {
-            _ if spec.is_read_again() => spec.method = Method::GET,
-            None => {
-                let Provider { wire, quirks, .. } = &*spec.provider;
-                spec.body = wire.request_body(&prompt, quirks)?.into();
-                spec.kept = KeptResponse::of(&prompt.options, *wire);
-            }
-            Some(from) => {
-                let mut kept = KeptResponse::asked_with(&prompt.options);
-                spec.method = Method::GET;
-                spec.url = kept.url(&spec.provider, &from.response_id, from.after)?;
-                kept.from = Some(from);
-                spec.kept = Box::new(kept).into();
-            }
-        }
-        spec.accept = Accept::EventStream;
+        spec.ask_for(&prompt, resumes)?;
         spec.stream = StreamOptions {
             limits: self.config.limits,
             when_deserted,
@@ -210,30 +249,10 @@ impl Handler<SubmitRequest> for StreamSupervisor {
             is_background,
             is_warm_up: warm_up,
         };
-        spec.max_output_tokens = prompt.options.max_output_tokens.unwrap_or_default();
         self.add_fallbacks(&mut spec, &prompt, fallbacks, retry.as_ref())?;
         spec.model = prompt.options.model.take().unwrap_or_default();
         let request = spec.id;
-        let mut limits = self.config.audience;
-        // What is recorded of an answer is read from the log.
-        if live_only && self.config.captured_content_bytes == 0 {
-            limits.log_events = 0;
-        }
-        let mut audience = Box::new(Audience::new(request, limits));
-        if spec.is_read_again() {
-            audience.set_read_again();
-        }
-        let now = Instant::now();
-        let subscriptions = subscribers
-            .into_iter()
-            .map(|subscriber| audience.subscribe(subscriber, now))
-            .collect::<Result<_, _>>();
-        // A request without events takes any cursor but one that is ahead.
-        let subscriptions = subscriptions.map_err(|error: SubscribeError| {
-            audience.cut_short(ResponseEvent::Cancelled);
-            ApiError::misconfigured(error.to_string())
-        })?;
-        self.record(&spec, &mut audience);
+        let (audience, subscriptions) = self.audience(&spec, subscribers, live_only)?;
         let listener = Listener::Audience(audience);
         let attributes = spec.attributes(listener.operation());
         let span = telemetry::request_span(&caller, &attributes, Some(&prompt));

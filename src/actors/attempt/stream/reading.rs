@@ -11,7 +11,7 @@ use crate::{
         head::{ForeignBody, head_events},
     },
     protocol::{Id, ResponseEvent, error::ErrorKind},
-    transport::TransportResponse,
+    transport::{TransportError, TransportResponse},
     wire::{Terminal, server_error},
 };
 
@@ -55,7 +55,8 @@ impl StreamActor {
         let events_before = self.events.len();
         let heads = usize::from(matches!(self.events.first(), Some(ResponseEvent::Head(_))));
         let went_on_before = self.decoder.went_on();
-        let (mut bytes, mut body_over) = (0, false);
+        let awaits_first = foreign.is_some();
+        let (mut bytes, mut over) = (0, None);
         let mut terminal = None;
         for turn in 0.. {
             if turn == CHUNKS_AT_ONCE || bytes >= BYTES_AT_ONCE {
@@ -81,48 +82,26 @@ impl StreamActor {
                         }
                         break;
                     }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    body_over = true;
-                    // What is known already is not replaced by a broken connection.
-                    terminal = match self.decoder.is_finishing_surely() {
-                        true => self.decoder.finish(&mut self.events),
-                        false => Some(Terminal::Failed(error.into())),
-                    };
-                }
-                Poll::Ready(None) => {
-                    body_over = true;
-                    let is_foreign = self.decoder.events() == 0;
-                    let from = self.spec.kept.get().and_then(|it| it.from.as_ref());
-                    let read = self.decoder.resume_point().map(|it| it.sequence_number);
-                    let from = from.filter(|from| from.after == read);
-                    let (decoder, events) = (&mut self.decoder, &mut self.events);
-                    terminal = match &mut self.blocks {
-                        None => decoder.end_of_stream(events),
-                        Some(blocks) => blocks.end_of_stream(decoder, events),
-                    };
-                    if let (Some(Terminal::Failed(error)), Some(foreign)) =
-                        (&mut terminal, foreign.as_ref())
-                        && is_foreign
-                        && !self.decoder.has_said_state()
-                        && error.kind() != ErrorKind::TooLarge
-                        && let Some(said) = foreign.error(from)
-                    {
-                        *error = said;
+                    if terminal.is_some() {
+                        break;
                     }
+                }
+                Poll::Ready(last) => {
+                    over = Some((last.and_then(Result::err), foreign.take()));
+                    break;
                 }
                 Poll::Pending => break,
             }
-            if terminal.is_some() {
-                break;
-            }
         }
-        if foreign.is_some() && self.decoder.events() > 0 {
-            *foreign = None;
-            self.on_first_event(now);
-        }
-        if body_over {
+        if let Some((broke, foreign)) = over {
             self.stage = Stage::Over;
+            terminal = self.on_body_over(broke, foreign);
+        }
+        if awaits_first && self.decoder.events() > 0 {
+            if let Stage::Reading { foreign, .. } = &mut self.stage {
+                *foreign = None;
+            }
+            self.on_first_event(now);
         }
         if let Some(turn_state) = &self.spec.turn_state {
             turn_state.observe_events(&self.events);
@@ -137,6 +116,39 @@ impl StreamActor {
         let went_on = self.decoder.went_on() > went_on_before;
         let is_finishing = self.decoder.is_finishing();
         self.clock.on_progress(is_finishing, went_on, now);
+        terminal
+    }
+
+    /// What follows from a body that has ended, or is broken. `foreign` is what came of one without an event.
+    fn on_body_over(
+        &mut self,
+        broke: Option<TransportError>,
+        foreign: Option<Box<ForeignBody>>,
+    ) -> Option<Terminal> {
+        if let Some(error) = broke {
+            // What is known already is not replaced by a broken connection.
+            return match self.decoder.is_finishing_surely() {
+                true => self.decoder.finish(&mut self.events),
+                false => Some(Terminal::Failed(error.into())),
+            };
+        }
+        let is_foreign = self.decoder.events() == 0;
+        let from = self.spec.kept.get().and_then(|it| it.from.as_ref());
+        let read = self.decoder.resume_point().map(|it| it.sequence_number);
+        let from = from.filter(|from| from.after == read);
+        let (decoder, events) = (&mut self.decoder, &mut self.events);
+        let mut terminal = match &mut self.blocks {
+            None => decoder.end_of_stream(events),
+            Some(blocks) => blocks.end_of_stream(decoder, events),
+        };
+        if let (Some(Terminal::Failed(error)), Some(foreign)) = (&mut terminal, foreign)
+            && is_foreign
+            && !self.decoder.has_said_state()
+            && error.kind() != ErrorKind::TooLarge
+            && let Some(said) = foreign.error(from)
+        {
+            *error = said;
+        }
         terminal
     }
 }
