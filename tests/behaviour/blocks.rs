@@ -29,8 +29,11 @@ fn add(delivery: &Delivery, blocks: &mut Vec<(u32, String)>) {
         }
     }
     let runs: Vec<u8> = delivery
-        .block_runs()
-        .flat_map(|run| run.bytes.to_vec())
+        .runs_of_blocks()
+        .flat_map(|(bytes, _, ends)| {
+            assert_eq!(ends.last(), Some(bytes.len()));
+            bytes.to_vec()
+        })
         .collect();
     let single: Vec<u8> = delivery
         .blocks()

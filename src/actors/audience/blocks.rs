@@ -90,19 +90,6 @@ impl Delivery {
             ))
         })
     }
-
-    /// The same without where each block ends: what is written with one write.
-    pub fn block_runs(&self) -> impl Iterator<Item = Block> + '_ {
-        let runs = self.batch.blocks.iter().flat_map(|blocks| &blocks.runs);
-        runs.filter_map(|run| {
-            let (first, event) = run.parts().find(|(_, event)| *event >= self.start)?;
-            Some(Block {
-                bytes: run.bytes.slice(first.start..),
-                attempt: run.attempt,
-                event: event - self.start,
-            })
-        })
-    }
 }
 
 impl Audience {

@@ -1,6 +1,6 @@
 //! How far the answer of a request was read that its server keeps and goes on with.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use url::Url;
 
@@ -17,14 +17,4 @@ pub(crate) struct Resumption {
     pub(crate) url: Arc<Url>,
     /// The attempt that the answer began with.
     pub(crate) began_with: u32,
-}
-
-/// Nothing of the answer, nor of the URL, which may hold a key.
-impl fmt::Debug for Resumption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resumption")
-            .field("decoder", &self.decoder)
-            .field("began_with", &self.began_with)
-            .finish_non_exhaustive()
-    }
 }
