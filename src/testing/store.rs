@@ -224,6 +224,16 @@ impl FaultyStore {
     }
 }
 
+/// Has the memory do what the store was asked, by the same name: with what is lent kept until then, and what is given.
+macro_rules! command {
+    ($store:ident.$name:ident($($lent:ident),*; $($given:ident),*)) => {{
+        $(let $lent = $lent.to_owned();)*
+        $store.command(stringify!($name), move |memory| {
+            Box::pin(async move { memory.$name($(&$lent,)* $($given,)*).await })
+        })
+    }};
+}
+
 impl StreamStore for FaultyStore {
     fn is_shared(&self) -> bool {
         true
@@ -240,24 +250,15 @@ impl StreamStore for FaultyStore {
         epoch: u64,
         ttl: Duration,
     ) -> StoreFuture<'a, Claim> {
-        let (stream, node) = (stream.clone(), node.to_owned());
-        self.command("claim", move |memory| {
-            Box::pin(async move { memory.claim(&stream, &node, epoch, ttl).await })
-        })
+        command!(self.claim(stream, node; epoch, ttl))
     }
 
     fn append<'a>(&'a self, claim: &'a Claim, append: Append) -> StoreFuture<'a, u64> {
-        let claim = claim.clone();
-        self.command("append", move |memory| {
-            Box::pin(async move { memory.append(&claim, append).await })
-        })
+        command!(self.append(claim; append))
     }
 
     fn read<'a>(&'a self, stream: &'a StreamKey, from: u64) -> StoreFuture<'a, Entries> {
-        let stream = stream.clone();
-        self.command("read", move |memory| {
-            Box::pin(async move { memory.read(&stream, from).await })
-        })
+        command!(self.read(stream; from))
     }
 
     fn tail(&self, stream: &StreamKey, from: u64) -> StoreTail {
@@ -288,10 +289,7 @@ impl StreamStore for FaultyStore {
     }
 
     fn cancel<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()> {
-        let stream = stream.clone();
-        self.command("cancel", move |memory| {
-            Box::pin(async move { memory.cancel(&stream).await })
-        })
+        command!(self.cancel(stream;))
     }
 
     fn cancelled<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ()> {
@@ -311,31 +309,19 @@ impl StreamStore for FaultyStore {
     }
 
     fn find<'a>(&'a self, client: &'a str, id: &'a str) -> StoreFuture<'a, StreamInfo> {
-        let (client, id) = (client.to_owned(), id.to_owned());
-        self.command("find", move |memory| {
-            Box::pin(async move { memory.find(&client, &id).await })
-        })
+        command!(self.find(client, id;))
     }
 
     fn request<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, Bytes> {
-        let stream = stream.clone();
-        self.command("request", move |memory| {
-            Box::pin(async move { memory.request(&stream).await })
-        })
+        command!(self.request(stream;))
     }
 
     fn list<'a>(&'a self, client: &'a str) -> StoreFuture<'a, Vec<StreamInfo>> {
-        let client = client.to_owned();
-        self.command("list", move |memory| {
-            Box::pin(async move { memory.list(&client).await })
-        })
+        command!(self.list(client;))
     }
 
     fn remove<'a>(&'a self, stream: &'a StreamKey) -> StoreFuture<'a, ()> {
-        let stream = stream.clone();
-        self.command("remove", move |memory| {
-            Box::pin(async move { memory.remove(&stream).await })
-        })
+        command!(self.remove(stream;))
     }
 }
 
