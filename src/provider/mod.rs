@@ -5,6 +5,7 @@ mod auth;
 mod catalog;
 mod compression;
 mod endpoint;
+mod headers;
 mod kept;
 mod presets;
 mod settings;
@@ -17,7 +18,7 @@ pub use auth::{AuthError, AuthProvider, AuthRequest, BearerAuth, HeaderAuth, NoA
 pub use catalog::ProviderCatalog;
 pub use compression::RequestCompression;
 pub use endpoint::Provider;
-pub(crate) use endpoint::{Accept, add_auth, checked_header};
+pub(crate) use headers::{Accept, add_auth, checked_header};
 pub use presets::Preset;
 pub use settings::ProviderSettings;
 pub use stream_transport::StreamTransport;
