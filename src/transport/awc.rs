@@ -1,7 +1,7 @@
 //! HTTP over awc; the only file that names it.
 //!
 //! awc has the codec and the pool. Its defaults are made for short answers; each one that would cut a stream is set here, with its
-//! reason. What its codec can not read is kept from it by [`Connection`], which also closes what lies idle for too long.
+//! reason. What its codec can not read is kept from it by [`Connection`](super::connection::Connection), which also closes what lies idle for too long.
 //!
 //! An idle connection is looked at before it is used again: one that the server has closed, or has sent something on, is
 //! dropped. The server can still close it in the moment after, or the network may have gone without a word. So a request that
@@ -11,55 +11,46 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
-    convert::Infallible,
     env, fmt,
     future::{Future as _, poll_fn},
-    io,
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
-use actix_http::{HttpMessage, error::ParseError};
-use actix_service::Service;
-use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection as Connected};
-use awc::{
-    Client, ClientResponse, Connector,
-    body::SizedStream,
-    error::{ConnectError, PayloadError, SendRequestError},
-    http::{Uri, header as awc_header},
-};
-use bytes::Bytes;
-use futures_core::{Stream, future::LocalBoxFuture};
+use awc::{Client, Connector, http::header as awc_header};
+use futures_core::future::LocalBoxFuture;
 use futures_util::stream;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use rustls::ClientConfig;
 use tokio::sync::Notify;
-use url::{Position, Url};
+use url::Url;
 
+use self::{
+    body::{BODY_PIECE, in_pieces, read_body},
+    dialer::{Dialer, IDLE_CONNECTION},
+    errors::{invalid_request, send_error},
+    target::Target,
+};
 use super::{
     BodyStream, Transport, TransportError, TransportErrorKind, TransportFactory, TransportRequest,
     TransportResponse, Upgraded,
-    connection::{Connection, Connections, Handle, Outcome, Peer, Socket},
-    dial::{alert, dial, handshake, io_reason},
+    connection::{Connections, Outcome, Peer},
     framing::Framing,
     is_transport_header,
     keep_alive::KeepAlive,
-    proxy::{Authority, ProxyConfig, ProxyRules},
+    proxy::{ProxyConfig, ProxyRules},
     tls::TlsConfig,
     unpack::{Encoding, Unpacked},
 };
 
+mod body;
+mod dialer;
+mod errors;
+mod target;
 mod websocket;
-
-/// How long a connection may lie idle and still be used. Load balancers close theirs after 60 s (AWS) or later; closing first
-/// avoids sending a request into a connection that is just being closed.
-const IDLE_CONNECTION: Duration = Duration::from_secs(50);
-
-/// How much of a body is handed to awc at a time: a write that fills what a socket usually takes.
-const BODY_PIECE: usize = 64 * 1024;
 
 /// How old a connection may be when it is used again, so that a host which moves is followed. Long, because the time of a
 /// stream counts: awc's 75 s would make every answer of two minutes cost a new connection.
@@ -178,15 +169,6 @@ struct Clients {
     connections: Rc<Connections>,
 }
 
-/// A URL as awc wants it.
-struct Target {
-    url: Url,
-    /// Always `http`: TLS is below awc.
-    uri: Uri,
-    host: awc_header::HeaderValue,
-    peer: Rc<Peer>,
-}
-
 impl Clients {
     /// The client for connections with or without TLS, and with that timeout.
     fn client(&self, is_https: bool, timeout: Duration) -> Client {
@@ -246,44 +228,6 @@ impl Clients {
             .disable_redirects()
             .no_default_headers()
             .finish()
-    }
-}
-
-impl Target {
-    fn new(url: Url) -> Result<Self, TransportError> {
-        let is_https = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            scheme => {
-                let message = format!("scheme {scheme:?} is neither http nor https");
-                return Err(TransportError::new(
-                    TransportErrorKind::InvalidRequest,
-                    message,
-                ));
-            }
-        };
-        let host = url.host().map(|host| host.to_string()).unwrap_or_default();
-        let port = url.port_or_known_default().unwrap_or_default();
-        let authority = format!("{host}:{port}");
-        let path = &url[Position::BeforePath..Position::AfterQuery];
-        // The URL is not shown: its query may hold a key.
-        let unusable = || format!("can't send a request to this URL of {authority}");
-        let uri = Uri::try_from(format!("http://{authority}{path}"))
-            .map_err(|error| invalid_request(unusable(), error))?;
-        let host = match url.port() {
-            Some(_) => awc_header::HeaderValue::from_str(&authority),
-            None => awc_header::HeaderValue::from_str(&host),
-        };
-        let host = host.map_err(|error| invalid_request(unusable(), error))?;
-        Ok(Self {
-            url,
-            uri,
-            host,
-            peer: Rc::new(Peer {
-                is_https,
-                authority,
-            }),
-        })
     }
 }
 
@@ -398,21 +342,6 @@ async fn send_once(
     })
 }
 
-/// awc copies each piece of a body before it writes it, so one in one piece would be held twice as long as the server reads it.
-fn in_pieces(body: &Bytes) -> SizedStream<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
-    let (body, length) = (body.clone(), body.len());
-    let starts = (0..length).step_by(BODY_PIECE);
-    let pieces = starts.map(move |at| Ok(body.slice(at..length.min(at + BODY_PIECE))));
-    SizedStream::new(length as u64, stream::iter(pieces))
-}
-
-fn invalid_request(
-    message: String,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> TransportError {
-    TransportError::new(TransportErrorKind::InvalidRequest, message).with_source(source)
-}
-
 /// From `http` 1 to awc's 0.2. The value may be a secret, so errors name the header only.
 fn to_awc_header(
     name: &HeaderName,
@@ -439,200 +368,6 @@ fn to_awc_header(
     Ok((awc_name, awc_value))
 }
 
-fn read_body<S>(
-    framing: Framing,
-    mut response: ClientResponse<S>,
-    connection: Option<Handle>,
-    target: &Rc<Target>,
-) -> BodyStream
-where
-    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
-{
-    let expected = match framing {
-        Framing::Nothing | Framing::Sized(0) => {
-            connection.inspect(|connection| connection.is_idle(IDLE_CONNECTION));
-            return Box::pin(stream::empty());
-        }
-        Framing::Sized(length) => Some(length),
-        Framing::Chunked | Framing::UntilClose => None,
-    };
-    Box::pin(Body {
-        // Without the head, which has been read: its table of headers takes 3 KiB for as long as a stream lasts.
-        payload: Some(response.take_payload()),
-        expected,
-        received: 0,
-        connection,
-        target: Rc::clone(target),
-    })
-}
-
-/// A body that awc reads. It has ended when `payload` is gone, and with it the connection, unless it went back to the pool.
-struct Body<P> {
-    payload: Option<P>,
-    expected: Option<u64>,
-    received: u64,
-    connection: Option<Handle>,
-    target: Rc<Target>,
-}
-
-impl<P> Stream for Body<P>
-where
-    P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-{
-    type Item = Result<Bytes, TransportError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let body = &mut *self;
-        let Some(payload) = &mut body.payload else {
-            return Poll::Ready(None);
-        };
-        let item = match std::task::ready!(Pin::new(payload).poll_next(cx)) {
-            Some(Ok(chunk)) => {
-                body.received += chunk.len() as u64;
-                return Poll::Ready(Some(Ok(chunk)));
-            }
-            Some(Err(error)) => Some(Err(body_error(error, &body.target.peer.authority))),
-            // awc does not tell a body that was cut from one that ended. With a length it can be told.
-            None => body.expected.filter(|&expected| body.received < expected).map(|expected| {
-                let (peer, received) = (&body.target.peer.authority, body.received);
-                let message = format!("{peer} closed the connection after {received} of {expected} bytes of the body");
-                Err(TransportError::new(TransportErrorKind::Body, message))
-            }),
-        };
-        body.payload = None;
-        if let (None, Some(connection)) = (&item, body.connection.take()) {
-            connection.is_idle(IDLE_CONNECTION);
-        }
-        Poll::Ready(item)
-    }
-}
-
-/// The error of a connection that broke, or that the peer ended by an alert of TLS.
-fn broken(kind: TransportErrorKind, what: String, error: io::Error, peer: &str) -> TransportError {
-    let alert = alert(&error, peer);
-    let broken = || TransportError::new(kind, what + &io_reason(&error));
-    alert.unwrap_or_else(broken).with_source(error)
-}
-
-fn body_error(error: PayloadError, peer: &str) -> TransportError {
-    match error {
-        PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => {
-            let what = format!("reading the body of {peer} failed");
-            broken(TransportErrorKind::Body, what, error, peer)
-        }
-        error => {
-            let message = format!("reading the body of {peer} failed: {error}");
-            TransportError::new(TransportErrorKind::Body, message)
-        }
-    }
-}
-
-fn send_error(error: SendRequestError, peer: &str) -> TransportError {
-    let unsendable = || format!("can't send a request to {peer}");
-    match error {
-        SendRequestError::Connect(error) => connect_error(error, peer),
-        SendRequestError::Send(error) => {
-            let what = format!("the connection to {peer} broke while the request was sent");
-            broken(TransportErrorKind::Send, what, error, peer)
-        }
-        SendRequestError::Response(error) => head_error(error, peer),
-        SendRequestError::Url(error) => invalid_request(unsendable(), error),
-        SendRequestError::Http(error) => invalid_request(unsendable(), error),
-        // Of HTTP/2, tunnels, streamed bodies and awc's own timeout, none of which is used.
-        error => {
-            let message = format!("can't send a request to {peer}: {error}");
-            TransportError::new(TransportErrorKind::Send, message)
-        }
-    }
-}
-
-fn head_error(error: ParseError, peer: &str) -> TransportError {
-    match error {
-        ParseError::Io(error) => {
-            let what =
-                format!("the connection to {peer} broke before the response's head was there");
-            broken(TransportErrorKind::Send, what, error, peer)
-        }
-        error => {
-            let message = format!("what {peer} answers is not HTTP that can be read");
-            TransportError::new(TransportErrorKind::InvalidResponse, message).with_source(error)
-        }
-    }
-}
-
-fn connect_error(error: ConnectError, peer: &str) -> TransportError {
-    match error {
-        ConnectError::Io(error) => error.downcast::<TransportError>().unwrap_or_else(|error| {
-            let message = format!("can't connect to {peer}{}", io_reason(&error));
-            TransportError::new(TransportErrorKind::Connect, message).with_source(error)
-        }),
-        // Also on a connection that had been idle in the pool.
-        ConnectError::Disconnected => {
-            let message =
-                format!("{peer} closed the connection before the response's head was there");
-            TransportError::new(TransportErrorKind::Send, message)
-        }
-        error => {
-            let message = format!("can't connect to {peer}: {error}");
-            TransportError::new(TransportErrorKind::Connect, message)
-        }
-    }
-}
-
-/// Opens connections for awc. Its errors travel inside an [`io::Error`], because awc's own can't hold them.
-#[derive(Clone)]
-struct Dialer {
-    tls: Option<Result<Arc<ClientConfig>, String>>,
-    proxy: Arc<ProxyRules>,
-    timeout: Duration,
-    keep_alive: KeepAlive,
-    shortage: Arc<Notify>,
-    connections: Rc<Connections>,
-}
-
-impl Service<ConnectInfo<Uri>> for Dialer {
-    type Response = Connected<Uri, Connection>;
-    type Error = TcpConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let dialer = self.clone();
-        Box::pin(async move {
-            let uri = info.request().clone();
-            let host = info.hostname().trim_matches(['[', ']']);
-            match dialer.connect(Authority(host, info.port())).await {
-                Ok(connection) => Ok(Connected::new(uri, connection)),
-                Err(error) => Err(TcpConnectError::Io(io::Error::other(error))),
-            }
-        })
-    }
-}
-
-impl Dialer {
-    async fn connect(&self, target: Authority<'_>) -> Result<Connection, TransportError> {
-        let is_https = self.tls.is_some();
-        let tls =
-            self.tls.clone().transpose().map_err(|message| {
-                TransportError::new(TransportErrorKind::InvalidRequest, message)
-            })?;
-        let proxy = self.proxy.proxy_for(is_https, target.0, target.1)?;
-        let stream = dial(target, proxy, self.timeout, self.keep_alive, &self.shortage).await?;
-        let socket = match &tls {
-            Some(tls) => Socket::Tls(Box::new(
-                handshake(stream, target, tls, self.timeout).await?,
-            )),
-            None => Socket::Plain(stream),
-        };
-        let peer = Rc::new(Peer {
-            is_https,
-            authority: target.to_string(),
-        });
-        Ok(Connection::new(socket, peer, &self.connections))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -644,27 +379,6 @@ mod tests {
             targets: RefCell::default(),
             connections: Rc::default(),
         }
-    }
-
-    #[test]
-    fn peer_is_named_with_its_port_and_the_host_as_its_url_has_it() {
-        for (url, peer, host) in [
-            ("https://host/v1?key=hunter2", "host:443", "host"),
-            ("http://host:443/v1", "host:443", "host:443"),
-            ("http://user:hunter2@host:8080/", "host:8080", "host:8080"),
-            ("http://[::1]/", "[::1]:80", "[::1]"),
-            ("https://[::1]/", "[::1]:443", "[::1]"),
-        ] {
-            let target = Target::new(Url::parse(url).unwrap()).unwrap();
-            assert_eq!(
-                (&*target.peer.authority, target.host.to_str().unwrap()),
-                (peer, host)
-            );
-        }
-        let error = Target::new(Url::parse("ws://host/").unwrap())
-            .err()
-            .unwrap();
-        assert_eq!(error.to_string(), "scheme \"ws\" is neither http nor https");
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn one_file_names_each_crate_that_is_kept_apart() {
     for (name, only) in [
         ("awc", "transport/awc"),
         ("actix_codec", "transport/awc/"),
-        ("actix_tls", "transport/awc.rs"),
+        ("actix_tls", "transport/awc/dialer.rs"),
         ("backoff", "retry/backoff.rs"),
     ] {
         assert_right(&check_users(tree, name, &[only]));

@@ -21,10 +21,10 @@ use awc::{
 };
 use bytes::BytesMut;
 
-use super::{Clients, Target, Upgraded, io_reason, send_error, to_awc_header};
+use super::{Clients, errors::send_error, target::Target, to_awc_header};
 use crate::transport::{
-    TransportError, TransportErrorKind, TransportRequest, WebSocket, WebSocketMessage,
-    connection::Outcome,
+    TransportError, TransportErrorKind, TransportRequest, Upgraded, WebSocket, WebSocketMessage,
+    connection::Outcome, dial::io_reason,
 };
 
 impl Clients {
