@@ -209,7 +209,8 @@ impl Faults {
         if let Some(delay) = self.delay_head {
             reply = reply.delay_head(delay);
         }
-        let counted: [(_, fn(Reply, usize) -> Reply); 5] = [
+        type FailAfter = fn(Reply, usize) -> Reply;
+        let counted: [(_, FailAfter); 5] = [
             (self.stall_after_events, Reply::stall_after_events),
             (self.cut_after_bytes, Reply::cut_after_bytes),
             (self.cut_after_events, Reply::cut_after_events),
