@@ -120,47 +120,33 @@ impl Fallback {
 
     /// Whether another provider may answer where one failed so: the table above.
     pub fn can_help(error: &ApiError) -> bool {
-        match error.kind() {
+        matches!(
+            error.kind(),
             ErrorKind::Authentication
-            | ErrorKind::PermissionDenied
-            | ErrorKind::NotFound
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::UsageLimitReached
-            | ErrorKind::UsageNotIncluded
-            | ErrorKind::RateLimited
-            | ErrorKind::Overloaded
-            | ErrorKind::Unavailable
-            | ErrorKind::ServerError
-            | ErrorKind::UnexpectedStatus
-            | ErrorKind::Dns
-            | ErrorKind::Connect
-            | ErrorKind::Proxy
-            | ErrorKind::Tls
-            | ErrorKind::Certificate
-            | ErrorKind::ConnectTimeout
-            | ErrorKind::ResponseHeadTimeout
-            | ErrorKind::FirstEventTimeout
-            | ErrorKind::IdleTimeout
-            | ErrorKind::ProgressTimeout
-            | ErrorKind::Connection
-            | ErrorKind::Truncated
-            | ErrorKind::Protocol => true,
-            ErrorKind::InvalidConfiguration
-            | ErrorKind::InvalidRequest
-            | ErrorKind::ContextLengthExceeded
-            | ErrorKind::ContentPolicy
-            | ErrorKind::LocalLimit
-            | ErrorKind::TotalTimeout
-            | ErrorKind::Incomplete
-            | ErrorKind::InvalidOutput
-            | ErrorKind::TooLarge
-            | ErrorKind::Lagged
-            | ErrorKind::AttemptLost
-            | ErrorKind::ShutDown
-            | ErrorKind::NodeLost
-            | ErrorKind::StoreUnavailable
-            | ErrorKind::Cancelled => false,
-        }
+                | ErrorKind::PermissionDenied
+                | ErrorKind::NotFound
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::UsageLimitReached
+                | ErrorKind::UsageNotIncluded
+                | ErrorKind::RateLimited
+                | ErrorKind::Overloaded
+                | ErrorKind::Unavailable
+                | ErrorKind::ServerError
+                | ErrorKind::UnexpectedStatus
+                | ErrorKind::Dns
+                | ErrorKind::Connect
+                | ErrorKind::Proxy
+                | ErrorKind::Tls
+                | ErrorKind::Certificate
+                | ErrorKind::ConnectTimeout
+                | ErrorKind::ResponseHeadTimeout
+                | ErrorKind::FirstEventTimeout
+                | ErrorKind::IdleTimeout
+                | ErrorKind::ProgressTimeout
+                | ErrorKind::Connection
+                | ErrorKind::Truncated
+                | ErrorKind::Protocol
+        )
     }
 }
 

@@ -51,27 +51,20 @@ const RETRIES: &str = "actix_responses.retries";
 pub struct MetricsObserver;
 
 /// From 10 ms on, each twice the one before.
-const SECONDS: &[f64] = &[
-    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
-];
+const SECONDS: &[f64] = &boundaries(0.01, 2.0);
 
 /// Powers of four.
-const TOKENS: &[f64] = &[
-    1.0,
-    4.0,
-    16.0,
-    64.0,
-    256.0,
-    1_024.0,
-    4_096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-    67_108_864.0,
-];
+const TOKENS: &[f64] = &boundaries(1.0, 4.0);
+
+const fn boundaries(first: f64, factor: f64) -> [f64; 14] {
+    let mut boundaries = [first; 14];
+    let mut at = 1;
+    while at < boundaries.len() {
+        boundaries[at] = boundaries[at - 1] * factor;
+        at += 1;
+    }
+    boundaries
+}
 
 impl MetricsObserver {
     /// The boundaries of the buckets of each histogram that the conventions advise: for a recorder that is to be told.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{ChunkTimer, Milestone, Observer, RequestInfo, RequestNotice, RequestOutcome};
 use crate::{
-    protocol::{Id, RawJson, ResponseEvent, TokenUsage, error::ApiError},
+    protocol::{Id, ResponseEvent, TokenUsage, error::ApiError},
     store::StoreError,
     telemetry::model_in,
 };
@@ -122,24 +122,21 @@ impl Watch {
 
     /// The request has ended with this event. `model` and `usage` are what was said of them before.
     pub(crate) fn end(self, end: &ResponseEvent, model: Option<Id>, usage: Option<TokenUsage>) {
-        let in_response = |response: &Option<RawJson>| response.as_ref().and_then(model_in);
-        match end {
+        let (outcome, response, usage) = match end {
             ResponseEvent::Completed(end) => {
-                let model = in_response(&end.response).or(model);
-                self.end_with(RequestOutcome::Completed, end.token_usage, model);
+                (RequestOutcome::Completed, &end.response, end.token_usage)
             }
             ResponseEvent::Incomplete(end) => {
-                let model = in_response(&end.response).or(model);
-                self.end_with(RequestOutcome::Incomplete, end.token_usage, model);
+                (RequestOutcome::Incomplete, &end.response, end.token_usage)
             }
             ResponseEvent::Failed(error) => {
-                let details = error.details();
-                let model = in_response(&details.response).or(model);
-                let outcome = RequestOutcome::Failed(error.clone());
-                self.end_with(outcome, details.token_usage, model);
+                let (outcome, told) = (RequestOutcome::Failed(error.clone()), error.details());
+                (outcome, &told.response, told.token_usage)
             }
-            _ => self.end_with(RequestOutcome::Cancelled, usage, model),
-        }
+            _ => (RequestOutcome::Cancelled, &None, usage),
+        };
+        let named = response.as_ref().and_then(model_in);
+        self.end_with(outcome, usage, named.or(model));
     }
 
     pub(crate) fn end_with(

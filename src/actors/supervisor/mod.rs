@@ -229,9 +229,7 @@ impl Actor for StreamSupervisor {
 
     fn create<F: FnOnce(&mut Context<Self>) -> Self>(make: F) -> Addr<Self> {
         let (address, mailbox) = mailbox();
-        let mut ctx = Context::with_receiver(mailbox);
-        let supervisor = make(&mut ctx);
-        actix_rt::spawn(Restarting::new(ctx.into_future(supervisor)));
+        actix_rt::spawn(Restarting::made(mailbox, make));
         address
     }
 
@@ -241,9 +239,7 @@ impl Actor for StreamSupervisor {
     {
         let (address, mailbox) = mailbox();
         arbiter.spawn_fn(move || {
-            let mut ctx = Context::with_receiver(mailbox);
-            let supervisor = make(&mut ctx);
-            actix_rt::spawn(Restarting::new(ctx.into_future(supervisor)));
+            actix_rt::spawn(Restarting::made(mailbox, make));
         });
         address
     }

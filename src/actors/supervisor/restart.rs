@@ -45,9 +45,15 @@ pub(crate) struct Restarting {
 }
 
 impl Restarting {
-    pub(super) fn new(running: ContextFut<StreamSupervisor, Context<StreamSupervisor>>) -> Self {
+    /// Makes one, and runs it.
+    pub(super) fn made(
+        mailbox: AddressReceiver<StreamSupervisor>,
+        make: impl FnOnce(&mut Context<StreamSupervisor>) -> StreamSupervisor,
+    ) -> Self {
+        let mut ctx = Context::with_receiver(mailbox);
+        let supervisor = make(&mut ctx);
         Self {
-            running,
+            running: ctx.into_future(supervisor),
             restarts: VecDeque::new(),
             has_panicked: false,
         }
@@ -103,7 +109,7 @@ impl StreamSupervisor {
     /// Its address, and what runs it, within a system.
     pub(crate) fn prepared(self) -> (Addr<Self>, impl FnOnce() -> Restarting + Send) {
         let (address, mailbox) = mailbox();
-        let run = move || Restarting::new(Context::with_receiver(mailbox).into_future(self));
+        let run = move || Restarting::made(mailbox, |_| self);
         (address, run)
     }
 
