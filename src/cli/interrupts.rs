@@ -2,6 +2,9 @@
 
 use std::io;
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 /// Which signal it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interrupt {
@@ -15,15 +18,14 @@ pub(super) enum Interrupt {
 /// Ctrl-C and SIGTERM. While it lives they do not end the process by themselves.
 #[cfg(unix)]
 pub(super) struct Interrupts {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 #[cfg(unix)]
 impl Interrupts {
     /// Within a tokio runtime.
     pub(super) fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -78,13 +80,12 @@ impl Hangups {
 
 /// SIGHUP, by which a person says that files have changed. While it lives that does not end the process.
 #[cfg(unix)]
-pub(super) struct Hangups(tokio::signal::unix::Signal);
+pub(super) struct Hangups(Signal);
 
 #[cfg(unix)]
 impl Hangups {
     /// Within a tokio runtime.
     pub(super) fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         signal(SignalKind::hangup()).map(Self)
     }
 

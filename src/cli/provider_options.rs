@@ -338,9 +338,8 @@ impl ProviderOptions {
         if self.base_url.as_ref().is_some_and(has_key) {
             shown.push("--base-url".to_owned());
         }
-        for (index, header) in self.headers.iter().enumerate() {
+        for (number, header) in (1..).zip(&self.headers) {
             let (name, value) = header.split_once(':').ok_or_else(|| {
-                let number = index + 1;
                 UsageError::new(format!(
                     "--header: number {number} has no colon: write it as 'Name: value'"
                 ))
@@ -353,12 +352,11 @@ impl ProviderOptions {
                 shown.push(format!("--header {}", name.trim()));
             }
         }
-        for (index, query) in self.queries.iter().enumerate() {
+        for (number, query) in (1..).zip(&self.queries) {
             let (name, value) = query
                 .split_once('=')
                 .filter(|(name, _)| !name.is_empty())
                 .ok_or_else(|| {
-                    let number = index + 1;
                     UsageError::new(format!(
                         "--query: number {number} has no name: write it as name=value"
                     ))
