@@ -254,16 +254,12 @@ impl ProviderSettings {
         let unusable = |error: super::AuthError| {
             Problem::Ours(format!("environment variable {variable}: {error}"))
         };
-        match header.filter(|header| !header.eq_ignore_ascii_case(AUTHORIZATION)) {
-            None => {
-                let auth = BearerAuth::new(key).map_err(unusable)?;
-                Ok(provider.with_auth(auth))
-            }
-            Some(header) => {
-                let auth = HeaderAuth::new(header, key).map_err(unusable)?;
-                Ok(provider.with_auth(auth))
-            }
-        }
+        Ok(
+            match header.filter(|header| !header.eq_ignore_ascii_case(AUTHORIZATION)) {
+                None => provider.with_auth(BearerAuth::new(key).map_err(unusable)?),
+                Some(header) => provider.with_auth(HeaderAuth::new(header, key).map_err(unusable)?),
+            },
+        )
     }
 }
 

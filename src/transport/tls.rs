@@ -75,19 +75,13 @@ impl fmt::Debug for TlsConfig {
 /// A configuration of rustls is equal to itself alone.
 impl PartialEq for TlsConfig {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |config: &Self| {
-            let rustls = config.rustls.as_ref().map(Arc::as_ptr);
-            let roots = (config.web_roots, config.native_roots);
-            let key = config.client_key_file.clone();
-            (
-                roots,
-                config.extra_ca_file.clone(),
-                config.client_cert_file.clone(),
-                key,
-                rustls,
-            )
-        };
-        parts(self) == parts(other)
+        let rustls = |config: &Self| config.rustls.as_ref().map(Arc::as_ptr);
+        self.web_roots == other.web_roots
+            && self.native_roots == other.native_roots
+            && self.extra_ca_file == other.extra_ca_file
+            && self.client_cert_file == other.client_cert_file
+            && self.client_key_file == other.client_key_file
+            && rustls(self) == rustls(other)
     }
 }
 
