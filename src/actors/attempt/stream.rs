@@ -283,6 +283,18 @@ impl StreamActor {
         }
     }
 
+    fn on_refusal(&mut self, refusal: Refusal, now: Instant, span: &Span, ctx: &mut Context<Self>) {
+        if let Some(observers) = self.lease.observers() {
+            observers.on_refusal(&refusal.error, refusal.head_at);
+        }
+        // See `record_head`.
+        if !(self.goes_on && self.lease.audience().is_recorded()) {
+            let limits = refusal.rate_limits.into_iter().map(Arc::new);
+            self.events.extend(limits.map(ResponseEvent::RateLimits));
+        }
+        self.fail(refusal.error, now, span, ctx);
+    }
+
     fn turn(&mut self, span: &Span, ctx: &mut Context<Self>, cx: &mut TaskContext<'_>) {
         let now = Instant::now();
         if let Stage::Opening { future, .. } = &mut self.stage
@@ -293,18 +305,7 @@ impl StreamActor {
                     self.secrets = secrets;
                     self.on_head(response, now);
                 }
-                Err(refusal) => {
-                    self.tell_refusal(&refusal);
-                    let Refusal {
-                        error, rate_limits, ..
-                    } = refusal;
-                    // See `record_head`.
-                    let is_numbered = self.goes_on && self.lease.audience().is_recorded();
-                    let limits = rate_limits.into_iter().filter(|_| !is_numbered);
-                    let limits = limits.map(Arc::new);
-                    self.events.extend(limits.map(ResponseEvent::RateLimits));
-                    return self.fail(error, now, span, ctx);
-                }
+                Err(refusal) => return self.on_refusal(refusal, now, span, ctx),
             }
         }
         self.lease.audience().poll(cx, now);

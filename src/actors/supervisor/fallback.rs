@@ -45,41 +45,12 @@ impl StreamSupervisor {
         }
         let mut prompt = prompt.for_another_server()?;
         let named = prompt.options.model.take();
-        let body = first.body();
-        let mut specs = Vec::with_capacity(fallbacks.len());
-        for fallback in fallbacks {
-            let retry = fallback.retry.or_else(|| own.cloned());
-            let mut spec = self.prepare(Some(fallback.provider), fallback.headers, retry, None)?;
-            let Provider { wire, quirks, .. } = &*spec.provider;
-            let has_blocks = first.stream.has_blocks || first.is_recorded();
-            if has_blocks && *wire != first.provider.wire {
-                let message = "the blocks of one stream can't come from providers of two wires";
-                return Err(ApiError::misconfigured(message));
-            }
-            let quirks = Quirks {
-                item_ids: ItemIds::Never,
-                ..quirks.clone()
-            };
-            prompt.options.model = fallback.model.or_else(|| named.clone());
-            let written = wire.request_body(&prompt, &quirks).map_err(|error| {
-                let name = spec.provider.name();
-                ApiError::misconfigured(format!("the fallback {name}: {}", error.message()))
-            })?;
-            // Mostly it is the same, and then it is held once.
-            spec.body = match written == body {
-                true => body.clone().into(),
-                false => written.into(),
-            };
-            spec.kept = KeptResponse::of(&prompt.options, *wire);
-            spec.model = prompt.options.model.take().unwrap_or_default();
-            spec.max_output_tokens = first.max_output_tokens;
-            spec.accept = first.accept;
-            spec.stream = first.stream;
-            spec.thread = first.thread;
-            spec.accepted = first.accepted;
-            spec.deadline = [first.deadline, spec.deadline].into_iter().flatten().min();
-            specs.push(spec);
-        }
+        let specs = fallbacks.into_iter().map(|mut fallback| {
+            fallback.retry = fallback.retry.or_else(|| own.cloned());
+            prompt.options.model = fallback.model.take().or_else(|| named.clone());
+            self.prepare_fallback(first, &prompt, fallback)
+        });
+        let specs = specs.collect::<Result<Vec<_>, _>>()?;
         let others = specs.iter().map(|spec| spec.retry.attempts());
         let attempts = first.retry.attempts() + others.sum::<u32>();
         if attempts > RetryPolicy::MAX_ATTEMPTS {
@@ -95,6 +66,51 @@ impl StreamSupervisor {
             first.fallback = Some(Arc::new(spec));
         }
         Ok(())
+    }
+
+    /// What is sent to another provider than the first, which has this prompt.
+    fn prepare_fallback(
+        &self,
+        first: &RequestSpec,
+        prompt: &Prompt,
+        fallback: Fallback,
+    ) -> Result<RequestSpec, ApiError> {
+        let Fallback {
+            provider,
+            headers,
+            retry,
+            ..
+        } = fallback;
+        let mut spec = self.prepare(Some(provider), headers, retry, None)?;
+        let Provider { wire, quirks, .. } = &*spec.provider;
+        let has_blocks = first.stream.has_blocks || first.is_recorded();
+        if has_blocks && *wire != first.provider.wire {
+            let message = "the blocks of one stream can't come from providers of two wires";
+            return Err(ApiError::misconfigured(message));
+        }
+        let quirks = Quirks {
+            item_ids: ItemIds::Never,
+            ..quirks.clone()
+        };
+        let written = wire.request_body(prompt, &quirks).map_err(|error| {
+            let name = spec.provider.name();
+            ApiError::misconfigured(format!("the fallback {name}: {}", error.message()))
+        })?;
+        // Mostly it is the same, and then it is held once.
+        let body = first.body();
+        spec.body = match written == body {
+            true => body.into(),
+            false => written.into(),
+        };
+        spec.kept = KeptResponse::of(&prompt.options, *wire);
+        spec.model = prompt.options.model.clone().unwrap_or_default();
+        spec.max_output_tokens = first.max_output_tokens;
+        spec.accept = first.accept;
+        spec.stream = first.stream;
+        spec.thread = first.thread;
+        spec.accepted = first.accepted;
+        spec.deadline = [first.deadline, spec.deadline].into_iter().flatten().min();
+        Ok(spec)
     }
 
     /// Goes on with the next provider, at once.

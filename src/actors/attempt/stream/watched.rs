@@ -9,10 +9,7 @@ use tokio::time::Instant;
 use super::StreamActor;
 use crate::{
     actors::{
-        attempt::{
-            alarm::{SweepDue, SweepsOver},
-            opening::Refusal,
-        },
+        attempt::alarm::{SweepDue, SweepsOver},
         audience::{listener::ForAudience, note::AttemptNote},
         observing::ChunkTimes,
     },
@@ -49,12 +46,6 @@ impl StreamActor {
             self.events.clear();
         }
         audience.publish_unread(&mut self.events, now);
-    }
-
-    pub(super) fn tell_refusal(&mut self, refusal: &Refusal) {
-        if let Some(observers) = self.lease.observers() {
-            observers.on_refusal(&refusal.error, refusal.head_at);
-        }
     }
 
     /// Looks at what was read, from this event on.
