@@ -39,7 +39,7 @@ pub(crate) struct Outlook {
 /// What a request takes of each budget: itself, and its tokens.
 type Cost = [u64; 2];
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Gate {
     /// By ticket: the lowest goes first.
     queue: VecDeque<Waiter>,
@@ -82,19 +82,8 @@ impl Gate {
     /// A gate that lets so many through before it knows anything.
     pub(super) fn new(probes: u32) -> Self {
         Self {
-            queue: VecDeque::new(),
-            queued_tokens: 0,
-            expiries: BTreeSet::new(),
-            flying: BTreeMap::new(),
-            flying_tokens: 0,
             at_once: probes.max(1) as usize,
-            closed_until: Duration::ZERO,
-            budgets: [None; 2],
-            paced_at: Duration::ZERO,
-            sent: 0,
-            newest: 0,
-            wake: None,
-            used_at: Duration::ZERO,
+            ..Self::default()
         }
     }
 
@@ -131,11 +120,7 @@ impl Gate {
         if self.take(ticket).is_none()
             && let Some(flight) = self.land(ticket)
         {
-            for (budget, cost) in self.budgets.iter_mut().zip([1, flight.tokens]) {
-                if let Some(budget) = budget {
-                    budget.give_back(cost);
-                }
-            }
+            self.each_budget([1, flight.tokens], Budget::give_back);
         }
     }
 
@@ -205,10 +190,16 @@ impl Gate {
     }
 
     fn refresh(&mut self, now: Duration) {
-        let in_flight = self.in_flight();
-        for (budget, flying) in self.budgets.iter_mut().zip(in_flight) {
+        self.each_budget(self.in_flight(), |budget, flying| {
+            budget.refresh(flying, now)
+        });
+    }
+
+    /// Does something with each budget that is known, and what it has of a cost.
+    fn each_budget(&mut self, cost: Cost, act: impl Fn(&mut Budget, u64)) {
+        for (budget, cost) in self.budgets.iter_mut().zip(cost) {
             if let Some(budget) = budget {
-                budget.refresh(flying, now);
+                act(budget, cost);
             }
         }
     }
@@ -251,11 +242,7 @@ impl Gate {
             return None;
         }
         self.take(ticket);
-        for (budget, cost) in self.budgets.iter_mut().zip([1, tokens]) {
-            if let Some(budget) = budget {
-                budget.take(cost);
-            }
-        }
+        self.each_budget([1, tokens], Budget::take);
         self.paced_at = opens_at.max(now.saturating_sub(TIMER_SLACK));
         self.sent += 1;
         let number = self.sent;
