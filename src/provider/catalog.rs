@@ -101,11 +101,11 @@ impl ProviderCatalog {
     /// As for [`from_toml`](Self::from_toml), and when the file can't be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ApiError> {
         let path = path.as_ref();
-        let source = format!("{}: ", path.display());
         let text = files::read_text(path, MAX_CATALOG_BYTES).map_err(|error| {
-            ApiError::misconfigured(format!("{source}can't be read")).with_source(error)
+            let message = format!("{}: can't be read", path.display());
+            ApiError::misconfigured(message).with_source(error)
         })?;
-        Self::named(source, path.parent().unwrap_or(Path::new("")), &text, &[])
+        Self::from_toml_beside(path, &text, &[])
     }
 
     fn named(source: String, folder: &Path, text: &str, others: &[&str]) -> Result<Self, ApiError> {
@@ -315,36 +315,29 @@ fn timeouts_of(value: Spanned<DeValue<'_>>) -> Result<Timeouts, Wrong> {
 
 fn quirks_of(value: Spanned<DeValue<'_>>, mut quirks: Quirks) -> Result<Quirks, Wrong> {
     let mut keys = Keys::new("quirks.", value)?;
-    if let Some(store) = keys.boolean("store")? {
-        quirks.default_store = Some(store);
-    }
+    quirks.default_store = keys.boolean("store")?.or(quirks.default_store);
     let item_ids = [
         ("when_stored", ItemIds::WhenStored),
         ("always", ItemIds::Always),
         ("never", ItemIds::Never),
     ];
-    if let Some(item_ids) = keys.choice("item_ids", &item_ids)? {
-        quirks.item_ids = item_ids;
-    }
+    let item_ids = keys.choice("item_ids", &item_ids)?;
+    quirks.item_ids = item_ids.unwrap_or(quirks.item_ids);
     if let Some(field) = keys.text("reasoning_field")? {
         quirks.reasoning_field = (!field.is_empty()).then_some(field.into());
     }
     let fields = [("max_tokens", true), ("max_completion_tokens", false)];
-    if let Some(has_max_tokens) = keys.choice("max_tokens_field", &fields)? {
-        quirks.has_max_tokens = has_max_tokens;
-    }
+    let has_max_tokens = keys.choice("max_tokens_field", &fields)?;
+    quirks.has_max_tokens = has_max_tokens.unwrap_or(quirks.has_max_tokens);
     let roles = [("as_system", false), ("kept", true)];
-    if let Some(is_kept) = keys.choice("developer_role", &roles)? {
-        quirks.has_developer_role = is_kept;
-    }
-    if let Some(is_asked_for) = keys.boolean("usage_request")? {
-        quirks.no_usage_request = !is_asked_for;
-    }
-    if let Some(is_sent) = keys.boolean("finish_reason")? {
-        quirks.omits_finish_reason = !is_sent;
-    }
-    if let Some(are_sent) = keys.boolean("answer_extras")? {
-        quirks.no_answer_extras = !are_sent;
+    let is_kept = keys.choice("developer_role", &roles)?;
+    quirks.has_developer_role = is_kept.unwrap_or(quirks.has_developer_role);
+    for (key, is_off) in [
+        ("usage_request", &mut quirks.no_usage_request),
+        ("finish_reason", &mut quirks.omits_finish_reason),
+        ("answer_extras", &mut quirks.no_answer_extras),
+    ] {
+        *is_off = keys.boolean(key)?.map_or(*is_off, |is_on| !is_on);
     }
     keys.end()?;
     Ok(quirks)
