@@ -136,10 +136,18 @@ impl Actor for Listener {
     type Context = Context<Self>;
 }
 
-/// Takes its time.
-async fn rest(pace: Duration) {
-    if !pace.is_zero() {
-        tokio::time::sleep(pace).await;
+impl Listener {
+    /// Takes its time, and then notes what came.
+    fn note(&self, note: impl FnOnce(&mut Seen) + 'static) -> AtomicResponse<Self, ()> {
+        let pace = self.pace;
+        let rest = async move {
+            if !pace.is_zero() {
+                tokio::time::sleep(pace).await;
+            }
+        };
+        let rested = rest.into_actor(self);
+        let noted = rested.map(move |(), this, _| this.sender.send_modify(note));
+        AtomicResponse::new(Box::pin(noted))
     }
 }
 
@@ -147,12 +155,10 @@ impl Handler<Delivery> for Listener {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) -> Self::Result {
-        let rested = rest(self.pace).into_actor(self);
-        AtomicResponse::new(Box::pin(rested.map(move |(), this, _| {
+        self.note(move |seen| {
             let events = delivery.sequenced();
-            let events = events.map(|(sequence, event)| (sequence, event.clone()));
-            this.sender.send_modify(|seen| seen.extend(events));
-        })))
+            seen.extend(events.map(|(sequence, event)| (sequence, event.clone())));
+        })
     }
 }
 
@@ -160,11 +166,7 @@ impl Handler<ResponseEvent> for Listener {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, event: ResponseEvent, _: &mut Self::Context) -> Self::Result {
-        let rested = rest(self.pace).into_actor(self);
-        AtomicResponse::new(Box::pin(rested.map(move |(), this, _| {
-            this.sender
-                .send_modify(|seen| seen.push((seen.len() as u64, event)));
-        })))
+        self.note(move |seen| seen.push((seen.len() as u64, event)))
     }
 }
 
