@@ -29,6 +29,7 @@ const MAX_KEPT_BYTES: usize = 64 << 20;
 /// Stdout gets the text of the answer, refusals included, and nothing else: messages begin on lines of their own, and the
 /// last line is ended. A message that is done has its text printed as far as it was not. On a terminal its lines are wrapped. Stderr gets
 /// what ended badly, what was lost on the way, and tool calls; where it is a terminal also reasoning and the tokens.
+#[derive(Default)]
 pub(super) struct TextView {
     terminals: Terminals,
     secrets: Secrets,
@@ -54,8 +55,9 @@ pub(super) struct TextView {
 }
 
 /// Where the terminal's cursor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Cursor {
+    #[default]
     LineStart,
     InAnswer,
     InReasoning,
@@ -71,8 +73,9 @@ enum Shown {
 }
 
 /// What has come of items since the last piece of text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum SinceText {
+    #[default]
     Nothing,
     /// An item was done, or one that is no message was announced.
     Done,
@@ -85,18 +88,8 @@ impl TextView {
         Self {
             terminals,
             secrets,
-            is_text_open: false,
-            cursor: Cursor::LineStart,
-            last: None,
-            messages: Vec::new(),
-            current: None,
-            since_text: SinceText::Nothing,
-            kept_bytes: 0,
-            columns: None,
-            wrapping: Wrapping::default(),
-            thoughts: Wrapping::default(),
             hint,
-            is_partial: false,
+            ..Self::default()
         }
     }
 
@@ -221,13 +214,7 @@ impl TextView {
 
     fn found_or_new(&mut self, found: Option<usize>, key: MessageKey<'_>) -> usize {
         let at = found.unwrap_or_else(|| {
-            self.messages.push(PrintedMessage {
-                id: None,
-                output_index: None,
-                text: String::new(),
-                refusal: String::new(),
-                is_kept: true,
-            });
+            self.messages.push(PrintedMessage::default());
             self.messages.len() - 1
         });
         let message = &mut self.messages[at];
@@ -257,8 +244,8 @@ impl TextView {
         }
         let message = &mut self.messages[at];
         if self.kept_bytes + text.len() > MAX_KEPT_BYTES {
-            message.is_kept = false;
-        } else if message.is_kept {
+            message.is_cut = true;
+        } else if !message.is_cut {
             message.part(part).push_str(text);
             self.kept_bytes += text.len();
         }
@@ -360,7 +347,7 @@ impl TextView {
                     printed.has(key) || printed.is_begin_of(&text, &refusal)
                 });
                 let at = self.found_or_new(found, key);
-                if !self.messages[at].is_kept {
+                if self.messages[at].is_cut {
                     return;
                 }
                 let mut has_hole = false;

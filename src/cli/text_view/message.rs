@@ -17,13 +17,14 @@ pub(super) enum Part {
 }
 
 /// A message as far as it was printed.
+#[derive(Default)]
 pub(super) struct PrintedMessage {
     pub(super) id: Option<Id>,
     pub(super) output_index: Option<u32>,
     pub(super) text: String,
     pub(super) refusal: String,
-    /// All that was printed of it is kept.
-    pub(super) is_kept: bool,
+    /// Not all that was printed of it is kept.
+    pub(super) is_cut: bool,
 }
 
 impl PrintedMessage {
@@ -48,6 +49,6 @@ impl PrintedMessage {
 
     /// Whether a message that is done may be this one, by what it says.
     pub(super) fn is_begin_of(&self, text: &str, refusal: &str) -> bool {
-        !self.is_kept || (text.starts_with(&*self.text) && refusal.starts_with(&*self.refusal))
+        self.is_cut || (text.starts_with(&*self.text) && refusal.starts_with(&*self.refusal))
     }
 }
