@@ -322,7 +322,7 @@ async fn ask(
     connection: Handle,
     message: Bytes,
     conversation: Option<Conversation>,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
 ) -> First {
     let (answer, mut messages) = mpsc::channel(MESSAGES_AHEAD);
     let asks = connection.asks.clone();
@@ -349,7 +349,6 @@ async fn ask(
         Some(Err(error)) => return First::Ended(Some(error)),
         None => return First::Ended(None),
     };
-    let mut answered = (StatusCode::OK, headers);
     let mut kind = First::Response as fn(_) -> _;
     if Meaning::of(&first) == Meaning::Error
         && let Some(error) = ErrorMessage::read(&first)
@@ -359,19 +358,15 @@ async fn ask(
             _ if error.is_of_age() => First::OfAge,
             _ => First::Response,
         };
-        let ErrorMessage {
-            status, headers, ..
-        } = error;
-        if let Some(status) = status {
-            let response = TransportResponse {
+        // Without a status the event says the rest.
+        headers = error.headers;
+        if let Some(status) = error.status {
+            return kind(TransportResponse {
                 status,
                 headers,
                 body: Box::pin(stream::iter([Ok(first)])),
-            };
-            return kind(response);
+            });
         }
-        // The event says the rest.
-        answered.1 = headers;
     }
     let mut first = Some(first);
     let body = stream::poll_fn(move |cx| {
@@ -381,13 +376,11 @@ async fn ask(
         };
         std::task::Poll::Ready(next.map(|next| next.map(|message| event(&message))))
     });
-    let (status, headers) = answered;
-    let response = TransportResponse {
-        status,
+    kind(TransportResponse {
+        status: StatusCode::OK,
         headers,
         body: Box::pin(body),
-    };
-    kind(response)
+    })
 }
 
 /// A message as an event; the headers of an error go where a decoder looks.
