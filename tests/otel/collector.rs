@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::wiring::send_spans_to;
 
 /// A test that waits so long fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Receives all spans of this process.
 pub(crate) struct Collector {

@@ -20,7 +20,7 @@ use tokio::{
 use crate::support::{RunningRelay, header, post, post_bytes};
 
 /// How long a test waits for what comes soon.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// More than anything here takes.
 const LONG: Duration = Duration::from_secs(600);

@@ -17,7 +17,7 @@ use tokio::{
 use crate::support::{RunningRelay, header, post};
 
 /// How long a test waits for what comes at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn asks(stream: bool) -> String {
     json!({"model": "demo", "input": "hello", "stream": stream, "store": false}).to_string()

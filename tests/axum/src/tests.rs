@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::service::service;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn started(replies: Vec<Reply>) -> (Loopback, Runtime, SocketAddr) {
     let mut options = LoopbackOptions::default();
