@@ -40,6 +40,9 @@ impl FromStr for OnePiece {
 }
 
 /// How a relay behaves.
+///
+/// A time of [`Duration::MAX`], which is `none` in `relay.toml`, has no end: what is above ten years is taken for these. One of zero is over at
+/// once. `head_time`, `body_time`, `keepalive` and `slow_client` are 50 ms at least: what is below is taken for these.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RelayConfig {
@@ -99,7 +102,36 @@ pub struct RelayConfig {
 pub(super) const CLAIM_TIMES: RangeInclusive<Duration> =
     Duration::from_millis(500)..=Duration::from_secs(600);
 
+/// No limit. Times are added to what the clock says, which can't be done with the longest that there are.
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// With less there would be no request, or more signs of life than anything else.
+pub(super) const SHORTEST: Duration = Duration::from_millis(50);
+
 impl RelayConfig {
+    /// With times that can be waited for.
+    pub(super) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.head_patience,
+            &mut self.preamble_patience,
+            &mut self.retention,
+            &mut self.grace,
+            &mut self.drain_notice,
+        ] {
+            *time = (*time).min(LONGEST);
+        }
+        for time in [
+            &mut self.head_time,
+            &mut self.body_time,
+            &mut self.keepalive,
+            &mut self.slow_client,
+        ] {
+            *time = (*time).clamp(SHORTEST, LONGEST);
+        }
+        self.claim_time = self.claim_time();
+        self
+    }
+
     pub(super) fn claim_time(&self) -> Duration {
         self.claim_time
             .clamp(*CLAIM_TIMES.start(), *CLAIM_TIMES.end())

@@ -66,6 +66,7 @@ pub struct Relay {
 impl Relay {
     /// A relay that asks by this runtime, and whom its routes say.
     pub fn new(runtime: Runtime, routes: RouteTable, config: RelayConfig) -> Self {
+        let config = config.bounded();
         let routes = RwLock::new(Arc::new(routes));
         let answers = answers::Answers::new(&config);
         Self {

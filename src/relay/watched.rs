@@ -93,9 +93,7 @@ impl Watched {
         if begun == 0 || self.turn.is_busy.get() || is_set {
             return;
         }
-        let Some(due) = Instant::now().checked_add(self.head_time) else {
-            return;
-        };
+        let due = Instant::now() + self.head_time;
         match &mut self.alarm {
             Some((of, alarm)) => {
                 *of = begun;

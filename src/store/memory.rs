@@ -153,7 +153,7 @@ impl State {
         let mut old = Vec::new();
         for (client, room) in &self.clients {
             for (id, kept) in &room.streams {
-                if now >= kept.touched + retention {
+                if now.duration_since(kept.touched) >= retention {
                     let (client, id) = (client.clone(), id.clone());
                     old.push(StreamKey { client, id });
                 }
@@ -168,7 +168,8 @@ impl State {
             let room = clients.get(&stream.client);
             room.is_some_and(|room| room.streams.contains_key(&stream.id))
         });
-        self.removed.retain(|(_, at)| now < *at + retention);
+        self.removed
+            .retain(|(_, at)| now.duration_since(*at) < retention);
     }
 }
 

@@ -108,6 +108,40 @@ async fn slow_heads_are_408_and_connections_over_the_limit_wait_for_them() {
 }
 
 #[actix_rt::test]
+async fn every_time_may_be_without_end_or_zero() {
+    type Set = fn(RelayConfig, Duration) -> RelayConfig;
+    let times: [(&str, Set); 10] = [
+        ("head_time", RelayConfig::with_head_time),
+        ("body_time", RelayConfig::with_body_time),
+        ("keepalive", RelayConfig::with_keepalive),
+        ("head_patience", RelayConfig::with_head_patience),
+        ("preamble_patience", RelayConfig::with_preamble_patience),
+        ("slow_client", RelayConfig::with_slow_client),
+        ("retention", RelayConfig::with_retention),
+        ("grace", RelayConfig::with_grace),
+        ("drain_notice", RelayConfig::with_drain_notice),
+        ("claim_time", RelayConfig::with_claim_time),
+    ];
+    let body = json!({"model": "demo", "input": "hello", "stream": true}).to_string();
+    for (name, set) in times {
+        for time in [Duration::MAX, Duration::ZERO, LONG * 150_000] {
+            let relay = with(set(RelayConfig::default(), time)).await;
+            // The second looks for what the first has left.
+            for _ in 0..2 {
+                let (status, _, answer) = post(&relay, "/v1/responses", "", &body).await;
+                assert_eq!(status, 200, "{name} {time:?}: {answer}");
+                let is_whole = answer.contains("response.completed");
+                assert!(is_whole, "{name} {time:?}: {answer}");
+            }
+            // The longest that a drain may be said to take.
+            timeout(PATIENCE, relay.relay.drain(time))
+                .await
+                .expect(name);
+        }
+    }
+}
+
+#[actix_rt::test]
 async fn a_later_head_of_a_connection_has_a_time_too() {
     let relay = with(RelayConfig::default().with_head_time(Duration::from_millis(1500))).await;
     let request = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", relay.address);
