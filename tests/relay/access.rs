@@ -33,7 +33,8 @@ async fn with(set: impl FnOnce(&mut RelayConfig)) -> RunningRelay {
 
 #[actix_rt::test]
 async fn a_foreign_host_is_refused() {
-    let relay = with(|config| config.hosts = vec!["relay.internal".to_owned()]).await;
+    let relay =
+        with(|config| config.hosts = ["Relay.internal", ""].map(str::to_owned).to_vec()).await;
     for (host, status) in [
         ("evil.example", 403),
         ("localhost.evil.example:80", 403),
@@ -78,7 +79,12 @@ async fn another_origins_page_can_not_drive_a_relay_on_localhost() {
 
 #[actix_rt::test]
 async fn a_named_origins_preflight_is_answered_and_its_page_may_read() {
-    let relay = with(|config| config.origins = vec!["https://app.example".to_owned()]).await;
+    let named = ["null", "*", "HTTPS://App.example:443/"].map(str::to_owned);
+    let relay = with(|config| config.origins = named.to_vec()).await;
+    for origin in ["null", "*", "https://other.example"] {
+        let (status, ..) = ask(&relay, "GET", &format!("origin: {origin}\r\n")).await;
+        assert_eq!(status, 403, "{origin}");
+    }
     let origin = "origin: https://app.example\r\n";
     let wanted = "access-control-request-method: POST\r\naccess-control-request-headers: x-a\r\n";
     let (status, head, _) = ask(&relay, "OPTIONS", &format!("{origin}{wanted}")).await;

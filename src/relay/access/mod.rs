@@ -17,6 +17,7 @@ use actix_web::{
 };
 
 use self::client::KEY_HEADERS;
+pub(super) use self::origin::{host_name, page_origin};
 pub use self::tokens::Tokens;
 pub(crate) use self::{client::Client, refusal::Refusal, streams::StreamPermit};
 use super::{config::RelayConfig, watched};
@@ -33,8 +34,17 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn new(config: &RelayConfig) -> Self {
         Self {
-            hosts: config.hosts.clone(),
-            origins: config.origins.clone(),
+            hosts: config
+                .hosts
+                .iter()
+                // What is none stays, for with a list only its names are let in.
+                .map(|host| host_name(host).unwrap_or_default())
+                .collect(),
+            origins: config
+                .origins
+                .iter()
+                .filter_map(|origin| page_origin(origin).ok())
+                .collect(),
             tokens: RwLock::default(),
             streams: Arc::new(streams::Streams::new(config.max_streams)),
         }

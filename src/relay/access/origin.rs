@@ -13,12 +13,70 @@ use actix_web::{
     },
 };
 
+use url::{Origin, Url};
+
 use super::Refusal;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
+
+/// A name of `hosts` as it is compared; else what is wrong with it.
+pub(in crate::relay) fn host_name(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if let Ok(address) = without_brackets(text).parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = !text.is_empty()
+        && text.bytes().all(is_of_names)
+        && !text.starts_with('.')
+        && !text.ends_with('.');
+    match (is_name, text.contains('*')) {
+        (true, _) => Ok(text.to_ascii_lowercase()),
+        (false, true) => Err("there is no name for all: write each, such as \"relay.internal\""),
+        (false, false) => {
+            Err("write a name alone, such as \"relay.internal\": no scheme, port, path or last dot")
+        }
+    }
+}
+
+/// An origin of `origins` as browsers send it; else what is wrong with it.
+pub(in crate::relay) fn page_origin(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if text.contains('*') {
+        return Err("there is no origin for all: write each, such as \"https://app.example\"");
+    }
+    if text.eq_ignore_ascii_case("null") {
+        return Err(
+            "pages of anybody say that: write the origin of yours, such as \"https://app.example\"",
+        );
+    }
+    let whole = Url::parse(text).ok();
+    let whole = whole.and_then(|url| Some((url.host_str()?.to_owned(), url)));
+    let Some((host, url)) = whole.filter(|(host, _)| !host.is_empty()) else {
+        return Err("write its scheme and host, such as \"https://app.example\"");
+    };
+    let is_alone = matches!(url.path(), "" | "/")
+        && url.username().is_empty()
+        && url.password().or(url.query()).or(url.fragment()).is_none();
+    if !is_alone {
+        return Err("write its scheme and host alone, such as \"https://app.example\"");
+    }
+    Ok(match url.origin() {
+        origin @ Origin::Tuple(..) => origin.ascii_serialization(),
+        // Of extensions and the like.
+        Origin::Opaque(_) => {
+            let port = url.port().map(|port| format!(":{port}"));
+            format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
+        }
+    })
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
 
 /// Refuses a request that names another host than the listener at `local`.
 pub(super) fn check_host(
@@ -46,14 +104,15 @@ pub(super) fn check_host(
 }
 
 fn is_ours(host: &str, local: IpAddr, hosts: &[String]) -> bool {
-    let host_of_address = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = host_of_address.parse::<IpAddr>() {
+    if let Ok(address) = without_brackets(host).parse::<IpAddr>() {
         let is_at_home = address.is_loopback() && local.is_loopback();
+        // One of who forwards to here may be named.
+        let is_named = || hosts.contains(&address.to_string());
         // An address is no name, so nobody can bind it anew.
-        return address == local || local.is_unspecified() || is_at_home;
+        return address == local || local.is_unspecified() || is_at_home || is_named();
     }
-    host.eq_ignore_ascii_case("localhost")
-        || hosts.iter().any(|known| host.eq_ignore_ascii_case(known))
+    let is = |known: &str| !host.is_empty() && host.eq_ignore_ascii_case(known);
+    is("localhost") || hosts.iter().any(|known| is(known))
 }
 
 fn without_port(host: &str) -> &str {
@@ -136,6 +195,70 @@ pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_host_or_origin_says_what_to_write() {
+        for (text, name) in [
+            ("Relay.Internal", Some("relay.internal")),
+            (" relay_1 ", Some("relay_1")),
+            ("[2001:DB8::1]", Some("2001:db8::1")),
+            ("203.0.113.7", Some("203.0.113.7")),
+            ("", None),
+            ("*", None),
+            ("*.internal", None),
+            ("http://x", None),
+            ("x:80", None),
+            ("203.0.113.7:80", None),
+            ("x.", None),
+            (".x", None),
+            ("x/y", None),
+        ] {
+            let found = host_name(text);
+            assert_eq!(found.as_deref().ok(), name, "{text}");
+            assert!(found.is_ok() || found.unwrap_err().contains("write "));
+        }
+        for (text, origin) in [
+            ("https://app.example", Some("https://app.example")),
+            ("HTTPS://App.Example:443/", Some("https://app.example")),
+            ("http://localhost:3000", Some("http://localhost:3000")),
+            (
+                "https://b\u{fc}cher.example",
+                Some("https://xn--bcher-kva.example"),
+            ),
+            ("chrome-extension://abcd", Some("chrome-extension://abcd")),
+            ("tauri://localhost", Some("tauri://localhost")),
+            ("*", None),
+            ("https://*.example", None),
+            ("null", None),
+            ("app.example", None),
+            ("app.example:443", None),
+            ("localhost:3000", None),
+            ("file:///x", None),
+            ("https://app.example/path", None),
+            ("https://app.example?x", None),
+            ("https://ada:hunter2@app.example", None),
+            ("", None),
+        ] {
+            let found = page_origin(text);
+            assert_eq!(found.as_deref().ok(), origin, "{text}");
+            assert!(found.is_ok() || found.unwrap_err().contains("write "));
+        }
+    }
+
+    #[test]
+    fn a_named_address_is_one_by_which_another_forwards() {
+        let local = "172.17.0.2".parse().unwrap();
+        let hosts = ["203.0.113.7", "2001:db8::1"].map(str::to_owned);
+        for (host, is) in [
+            ("203.0.113.7:80", true),
+            ("[2001:DB8::1]:80", true),
+            ("203.0.113.8", false),
+        ] {
+            assert_eq!(is_ours(without_port(host), local, &hosts), is, "{host}");
+        }
+        // What is no name is none.
+        assert!(!is_ours("", local, &[String::new()]));
+    }
 
     #[test]
     fn a_host_is_compared_whole() {
