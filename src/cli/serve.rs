@@ -1,6 +1,7 @@
 //! `serve`: the relay, one service in front of many clients and many servers.
 
 use std::{
+    collections::HashSet,
     env,
     fs::File,
     io::{self, ErrorKind as IoErrorKind, Write as _},
@@ -28,7 +29,7 @@ use super::{
     exit_status::ExitStatus,
     files::{read_text, unreadable},
     interrupts::{Hangups, Interrupt, Interrupts},
-    listeners::listeners,
+    listeners::{listeners, places},
     logging,
     provider_options::{ProviderOptions, Upstream},
     secrets::Secrets,
@@ -53,7 +54,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Read --config and the tokens, say what is wrong with them, and end
+    /// Read --config and the tokens, say what is wrong with them or the flags, and end
     #[arg(long)]
     check: bool,
 
@@ -104,6 +105,8 @@ struct AccessOptions {
     origins: Vec<String>,
 }
 
+const LISTEN: &str = "--listen";
+
 /// Whom the relay asks, and how it behaves.
 struct Setting {
     runtime: SupervisorConfig,
@@ -111,6 +114,8 @@ struct Setting {
     routes: RouteTable,
     relay: RelayConfig,
     listen: Vec<String>,
+    /// Who says so.
+    listen_said: String,
     tokens: Option<PathBuf>,
     allow_anonymous: bool,
     store: StoreConfig,
@@ -123,12 +128,13 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitStatus, UsageError> {
         let setting = self.setting()?;
         let tokens = tokens(setting.tokens.as_ref())?;
+        let is_guarded = tokens.is_some() || setting.allow_anonymous;
+        let places = places(&setting.listen_said, &setting.listen, is_guarded)?;
         if self.check {
             return Ok(ExitStatus::Success);
         }
         logging::start(self.verbose, setting.secrets.clone())?;
-        let is_guarded = tokens.is_some() || setting.allow_anonymous;
-        let listeners = listeners(&setting.listen, is_guarded)?;
+        let listeners = listeners(&places)?;
         if let Some(upstream) = &setting.upstream {
             upstream.announce();
         }
@@ -170,6 +176,7 @@ impl Serve {
                     routes: read.routes,
                     relay: read.relay,
                     listen: read.listen,
+                    listen_said: format!("--config: {}: listen", path.display()),
                     tokens: read.tokens_file,
                     allow_anonymous: read.allow_anonymous,
                     store: read.store,
@@ -186,6 +193,7 @@ impl Serve {
                     routes,
                     relay: RelayConfig::default(),
                     listen: Vec::new(),
+                    listen_said: LISTEN.to_owned(),
                     tokens: None,
                     allow_anonymous: false,
                     store: StoreConfig::default().with_tls(upstream.tls.clone()),
@@ -200,6 +208,7 @@ impl Serve {
         setting.relay.origins.extend(access.origins.iter().cloned());
         if !self.listen.is_empty() {
             setting.listen.clone_from(&self.listen);
+            setting.listen_said = LISTEN.to_owned();
         }
         setting.tokens = access.tokens.clone().or(setting.tokens);
         setting.allow_anonymous |= access.allow_anonymous;
@@ -207,6 +216,8 @@ impl Serve {
         let (store, secrets) = self.store.open(store, &mut setting.relay)?;
         setting.relay.store = store;
         setting.secrets = setting.secrets.and(secrets);
+        // What the file says has been looked at.
+        setting.relay.check()?;
         Ok(setting)
     }
 
@@ -257,6 +268,12 @@ impl Serve {
             .collect();
         for key in &keys {
             BearerAuth::new(key.clone()).map_err(|error| UsageError::at(&name, &error))?;
+        }
+        let mut all = HashSet::new();
+        if !keys.iter().all(|key| all.insert(key)) {
+            return Err(UsageError::new(format!(
+                "{name}: the same key is there twice: leave one out"
+            )));
         }
         match keys.is_empty() {
             true => Err(UsageError::new(format!(

@@ -77,6 +77,18 @@ impl StoreOptions {
         }
         let opened = store.open(relay);
         let opened = opened.map_err(|error| UsageError::at(place, &error))?;
+        let has_own = self.node.is_some() || self.claim_time.is_some();
+        // A file may be tried with --store memory.
+        let default = RelayConfig::default();
+        let of_file = relay.node.is_some() || relay.claim_time != default.claim_time;
+        let is_unsaid = store.url.is_none() && of_file;
+        if opened.is_none() && (has_own || is_unsaid) {
+            return Err(UsageError::new(
+                "a node's name and the claim time (--node, --claim-time) are for nodes that share a store: name one with --store, or `url` \
+                 in [store]"
+                    .to_owned(),
+            ));
+        }
         Ok((opened, store.secrets()))
     }
 

@@ -345,9 +345,19 @@ enum Problem {
     Theirs(String, ApiError),
 }
 
+/// What errors call an environment variable. What does not look like the name of one is not said: it may be the key itself.
+fn variable_said(name: &str) -> String {
+    let is_of_names = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    match name.bytes().all(is_of_names) {
+        true => format!("environment variable {name}"),
+        false => "environment variable (not shown, for it may be a key: write the name of a variable that holds it, such as TEAM_KEY)".to_owned(),
+    }
+}
+
 fn unset(variable: &str, setting: &str) -> Problem {
     Problem::Ours(format!(
-        "environment variable {variable} (`{setting}`) is not set, or blank"
+        "{} (`{setting}`) is not set, or blank",
+        variable_said(variable)
     ))
 }
 
@@ -377,7 +387,7 @@ impl fmt::Debug for ProviderSettings {
             .field("preset", &self.preset.map(|preset| preset.name))
             .field("base_url", &self.base_url.as_ref().map(|_| "..."))
             .field("wire", &self.wire)
-            .field("key_env", &self.key_env)
+            .field("key_env", &self.key_env.as_deref().map(variable_said))
             .field("auth_header", &self.auth_header)
             .field("headers", &shown(&self.headers))
             .field("env_headers", &self.env_headers)
@@ -410,7 +420,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         type Set = fn(&mut ProviderSettings);
-        let cases: [(Set, &str); 8] = [
+        let cases: [(Set, &str); 10] = [
             (|s| s.preset = None, "neither a `base_url` nor a `preset`"),
             (
                 |s| s.base_url = Some("ftp://host".into()),
@@ -435,6 +445,14 @@ mod tests {
             (
                 |s| s.env_headers = vec![("x-team".into(), "UNSET".into())],
                 "environment variable UNSET (`env_headers`) is not set",
+            ),
+            (
+                |s| s.key_env = Some("sk-hunter2".into()),
+                "such as TEAM_KEY) (`key_env`) is not set",
+            ),
+            (
+                |s| s.env_headers = vec![("x-team".into(), "hunter2".into())],
+                "such as TEAM_KEY) (`env_headers`) is not set",
             ),
             (
                 |s| s.timeouts.idle = std::time::Duration::ZERO,

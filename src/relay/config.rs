@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, str::FromStr, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
+use super::access::{host_name, page_origin};
 use crate::{ApiError, ErrorKind, store::StreamStore};
 
 /// How an answer in one piece, for a client that asked for no stream, is had from its server.
@@ -80,9 +81,10 @@ pub struct RelayConfig {
     pub drain_notice: Duration,
     /// How answers in one piece are had, on routes that do not say it.
     pub one_piece: OnePiece,
-    /// The `Host`s that requests may name besides IP addresses of this machine and `localhost`, without a port.
+    /// The `Host`s that requests may name besides IP addresses of this machine and `localhost`, without a port. In upper or lower case; there
+    /// is none for all.
     pub hosts: Vec<String>,
-    /// The origins whose pages may ask, such as `https://app.example`: exactly as browsers send them.
+    /// The origins whose pages may ask, such as `https://app.example`. What is no origin, as `*` and `null`, lets nobody ask.
     pub origins: Vec<String>,
     /// Where answers are kept: in memory after their end, if it is not said. In one that several nodes share they are written while they run,
     /// and every node answers for all.
@@ -132,9 +134,98 @@ impl RelayConfig {
         self
     }
 
+    /// Says what of it can't work, all at once. [`Relay::new`](super::Relay::new) does not ask: a relay with such a value refuses what it
+    /// would refuse, and breaks nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfiguration`]; the message names each field, and says what to write instead.
+    pub fn check(&self) -> Result<(), ApiError> {
+        let wrong: Vec<_> = self.wrong().into_iter().map(|(_, what)| what).collect();
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                ErrorKind::InvalidConfiguration,
+                wrong.join("\n"),
+            )),
+        }
+    }
+
+    /// The same, for each field.
+    pub(super) fn wrong(&self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        for (field, most) in [
+            ("max_body_bytes", self.max_body_bytes),
+            ("max_running_body_bytes", self.max_running_body_bytes),
+            ("max_streams", self.max_streams),
+            ("max_connections", self.max_connections),
+        ] {
+            if most == 0 {
+                let what = format!("`{field}` is 0, so nobody could ask: write 1 or more");
+                wrong.push((field, what));
+            }
+        }
+        for (field, time) in [
+            ("head_time", self.head_time),
+            ("body_time", self.body_time),
+            ("keepalive", self.keepalive),
+            ("slow_client", self.slow_client),
+        ] {
+            if time < SHORTEST {
+                let what = format!(
+                    "`{field}` is below {SHORTEST:?}: write a longer time, or \"none\" for no limit"
+                );
+                wrong.push((field, what));
+            }
+        }
+        if self.drain_notice >= LONGEST {
+            let what = "`drain_notice` has no end, so the relay would have none: write a time such as \"5s\"";
+            wrong.push(("drain_notice", what.to_owned()));
+        }
+        let hosts = self.hosts.iter().map(|text| (text, host_name(text).err()));
+        for (text, why) in hosts.filter_map(|(text, why)| Some((text, why?))) {
+            wrong.push((
+                "hosts",
+                format!("`hosts` (--allow-host): {}{why}", quoted(text)),
+            ));
+        }
+        let origins = self
+            .origins
+            .iter()
+            .map(|text| (text, page_origin(text).err()));
+        for (text, why) in origins.filter_map(|(text, why)| Some((text, why?))) {
+            let what = format!("`origins` (--allow-origin): {}{why}", quoted(text));
+            wrong.push(("origins", what));
+        }
+        if self.node.as_deref().is_some_and(|name| !is_node(name)) {
+            let what = format!(
+                "`node` (--node) is not a name: write 1 to {NODE_BYTES} bytes without blanks and control characters"
+            );
+            wrong.push(("node", what));
+        }
+        wrong
+    }
+
     pub(super) fn claim_time(&self) -> Duration {
         self.claim_time
             .clamp(*CLAIM_TIMES.start(), *CLAIM_TIMES.end())
+    }
+}
+
+/// The most bytes of a node's name: it stands in each claim of each answer.
+const NODE_BYTES: usize = 64;
+
+fn is_node(name: &str) -> bool {
+    let has_none = |wrong: fn(char) -> bool| !name.contains(wrong);
+    (1..=NODE_BYTES).contains(&name.len())
+        && has_none(char::is_whitespace)
+        && has_none(char::is_control)
+}
+
+/// What is wrong, in front of why; not where it may hold a password.
+fn quoted(text: &str) -> String {
+    match text.contains('@') {
+        true => String::new(),
+        false => format!("{text:?}: "),
     }
 }
 

@@ -4,7 +4,7 @@ mod reading;
 mod store;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ffi::OsString,
     fmt,
     io::{self, Read as _},
@@ -12,7 +12,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use self::reading::{Entry, Fallback, File, KeySource, Place, Time, variable};
+use toml::de::DeTable;
+
+use self::reading::{Entry, Fallback, File, KeySource, Place, Time, variable, variable_said};
 pub use self::store::StoreConfig;
 use super::{
     config::RelayConfig,
@@ -21,6 +23,7 @@ use super::{
 use crate::{
     ApiError, ErrorKind, files,
     provider::{NoAuth, Provider, ProviderCatalog, ProviderSettings},
+    retry::RetryPolicy,
     transport::TlsConfig,
 };
 
@@ -75,8 +78,15 @@ impl Configuration {
         lookup: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ApiError> {
         let place = Place::new(path, text);
-        let catalog = ProviderCatalog::from_toml_beside(path, text, File::KEYS)?;
-        let file = File::read(&place)?;
+        let catalog = ProviderCatalog::from_toml_beside(path, text, File::KEYS);
+        let (catalog, file) = match (catalog, File::read(&place)) {
+            (Ok(catalog), Ok(file)) => (catalog, file),
+            (Err(of_providers), Err(other)) if is_toml(text) => {
+                let both = [of_providers.message(), other.message()];
+                return Err(misconfigured(both.join("\n")));
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
         let mut reader = Reader {
             place,
             catalog,
@@ -90,6 +100,7 @@ impl Configuration {
         reader.check_keys();
         let tls = reader.tls();
         let (relay, store) = reader.store();
+        reader.check_knobs(&relay);
         let (Some(tls), []) = (tls, &*reader.wrong) else {
             return Err(misconfigured(reader.wrong.join("\n")));
         };
@@ -211,6 +222,13 @@ impl Reader<'_> {
             }
             servers.push((provider, rename.as_ref()));
         }
+        if servers
+            .iter()
+            .any(|(_, rename)| rename.is_some_and(String::is_empty))
+        {
+            let what = "`rename` is empty: leave it out, and the server is asked for the model as the client calls it";
+            self.complain(at, what);
+        }
         let mut targets = servers.into_iter().map(|(provider, rename)| {
             let mut target = self.target(at, provider)?;
             target.model = rename.cloned();
@@ -258,6 +276,15 @@ impl Reader<'_> {
                 .to_owned()
         };
         let mut settings = self.catalog.settings(name).map_err(said)?;
+        let most = RetryPolicy::MAX_ATTEMPTS;
+        if settings
+            .max_attempts
+            .is_some_and(|attempts| attempts > most)
+        {
+            return Err(format!(
+                "provider {name:?}: `max_attempts` is above {most}: write a whole number from 1 to {most}"
+            ));
+        }
         let named = settings.key_variable().unwrap_or(KEY_OF_RELAY).to_owned();
         let with_key = |settings: &ProviderSettings, key: &str| {
             let lookup = |name: &str| match name == named {
@@ -302,13 +329,22 @@ impl Reader<'_> {
         for named in &source.env.clone().unwrap_or_default().0 {
             let key = variable(self.lookup, named)?;
             keys.push(key.ok_or_else(|| {
-                format!("keys of {name:?}: environment variable {named} is not set, or blank")
+                format!(
+                    "keys of {name:?}: {} is not set, or blank",
+                    variable_said(named)
+                )
             })?);
         }
         if let Some(path) = &source.file {
             let text = key_file(&self.place.beside(path))
                 .map_err(|error| format!("keys of {name:?}: {path:?} can't be read: {error}"))?;
             keys.extend(lines_of(&text).map(str::to_owned));
+        }
+        let mut all = HashSet::new();
+        if !keys.iter().all(|key| all.insert(key)) {
+            return Err(format!(
+                "keys of {name:?}: the same key is there twice: leave one out, for it has no more room than one"
+            ));
         }
         match keys.is_empty() {
             true => Err(format!(
@@ -399,6 +435,23 @@ impl Reader<'_> {
         (relay, store)
     }
 
+    fn check_knobs(&mut self, relay: &RelayConfig) {
+        for (field, what) in relay.wrong() {
+            let table = match field {
+                "node" => "store",
+                _ => "relay",
+            };
+            self.complain(self.place.value_of(table, field), &what);
+        }
+        let listen = self.file.relay.listen.as_ref();
+        if listen.is_some_and(|listen| listen.0.is_empty()) {
+            let at = self.place.value_of("relay", "listen");
+            let what =
+                "`listen` names no address: write one, such as \"localhost:8484\", or leave it out";
+            self.complain(at, what);
+        }
+    }
+
     fn complain(&mut self, at: usize, what: &str) {
         let text = self.place.at(at, what);
         if !self.wrong.contains(&text) {
@@ -409,6 +462,10 @@ impl Reader<'_> {
 
 fn misconfigured(message: String) -> ApiError {
     ApiError::new(ErrorKind::InvalidConfiguration, message)
+}
+
+fn is_toml(text: &str) -> bool {
+    DeTable::parse(text).is_ok()
 }
 
 /// A file of keys or tokens; `-` is standard input, which is read once and remembered.

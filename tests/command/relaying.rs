@@ -110,6 +110,74 @@ fn other_addresses_want_tokens_or_a_word() {
 }
 
 #[test]
+fn check_refuses_what_a_start_would_refuse() {
+    let folder = Folder::new();
+    let path = folder.write("relay.toml", "");
+    for (listen, said) in [
+        ("127.0.0.1", "it is no address"),
+        ("127.0.0.1:99999", "it is no address"),
+        ("", "it is no address"),
+        ("0.0.0.0:0", "--allow-anonymous"),
+        ("[::]:0", "--allow-anonymous"),
+    ] {
+        folder.write(
+            "relay.toml",
+            format!("[relay]\nlisten = '{listen}'\n{ROUTE}"),
+        );
+        let flag = format!("--listen={listen}");
+        for (flags, how) in [
+            (
+                &["--config", &path][..],
+                format!("relay.toml: listen {listen}: "),
+            ),
+            (&[&flag], format!("--listen {listen}: ")),
+        ] {
+            for more in [&["--check"][..], &[]] {
+                let ran = run(&[&["serve"], flags, more].concat());
+                assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+                assert!(ran.stderr.contains(&how), "{how}: {ran:?}");
+                assert!(ran.stderr.contains(said), "{said}: {ran:?}");
+            }
+        }
+    }
+    folder.write(
+        "relay.toml",
+        format!("[relay]\nlisten = '0.0.0.0:0'\n{ROUTE}"),
+    );
+    for flags in [
+        &["--config", &path, "--allow-anonymous"][..],
+        // It goes before the file's.
+        &["--config", &path, "--listen=localhost:0"],
+        &["--listen=0"],
+    ] {
+        let ran = run(&[&["serve", "--check"], flags].concat());
+        assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    }
+    for (flag, said) in [
+        (
+            "--allow-host=http://x",
+            "(--allow-host): \"http://x\": write a name alone",
+        ),
+        (
+            "--allow-origin=*",
+            "(--allow-origin): \"*\": there is no origin for all",
+        ),
+    ] {
+        let ran = run(&["serve", "--check", flag]);
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(said), "{ran:?}");
+    }
+    let keys = folder.write("keys", "hunter2\nhunter2\n");
+    let ran = run(&["serve", "--check", "--provider=groq", "--key-file", &keys]);
+    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert!(
+        ran.stderr.contains("the same key is there twice"),
+        "{ran:?}"
+    );
+    assert!(!ran.stderr.contains("hunter2"), "{ran:?}");
+}
+
+#[test]
 fn empty_or_sample_token_file_stops_the_start() {
     let folder = Folder::new();
     let sample = format!("ada {}", "0".repeat(64));

@@ -101,9 +101,29 @@ fn a_file_says_it_with_its_line_and_flags_go_before_it() {
     let whole = "url_file = 'url'\nprefix = 'relay'\nanswer_bytes = 1000000\nfull_at_percent = 70\nnode = 'a'\nclaim_time = '5s'";
     let ran = check(whole, &[]);
     assert_eq!(ran.status == Some(0), cfg!(feature = "redis"), "{ran:?}");
-    for flags in [&["--store=memory"][..], &["--store=memory", "--node=b"]] {
-        assert_eq!(check("url = 'memory'", flags).status, Some(0));
+    // A file for several nodes can be tried with one.
+    for store in ["url = 'memory'", "node = 'a'\nclaim_time = '5s'"] {
+        assert_eq!(check(store, &["--store=memory"]).status, Some(0));
     }
+    for (store, flags) in [
+        ("url = 'memory'", &["--store=memory", "--node=b"][..]),
+        ("", &["--node=b"]),
+        ("", &["--claim-time=5s"]),
+        ("node = 'a'", &[]),
+        ("claim_time = '5s'", &[]),
+    ] {
+        let ran = check(store, flags);
+        assert_eq!(ran.status, Some(2), "{store} {flags:?}: {ran:?}");
+        assert!(ran.stderr.contains("name one with --store"), "{ran:?}");
+    }
+    let ran = check("", &["--store=memory", "--node=a\u{7}"]);
+    assert!(ran.stderr.contains("name one with --store"), "{ran:?}");
+    let ran = check("node = \"a\\u0007\"", &[]);
+    assert!(
+        ran.stderr
+            .contains("relay.toml: line 4: `node` (--node) is not a name"),
+        "{ran:?}"
+    );
 }
 
 #[cfg(all(unix, feature = "redis"))]

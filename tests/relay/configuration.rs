@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use actix_responses::{
     ApiError,
-    relay::{Configuration, OnePiece, RouteTable, Tokens},
+    relay::{Configuration, OnePiece, RelayConfig, RouteTable, Tokens},
 };
 
 /// A file that is removed with its test.
@@ -35,7 +35,8 @@ impl Drop for Written {
 
 fn variables(name: &str) -> Option<OsString> {
     let value = match name {
-        "KEY_A" | "KEY_B" => "hunter2",
+        "KEY_A" | "KEY_C" => "hunter2",
+        "KEY_B" => "hunter2-b",
         "TEAM_KEY" => "hunter2-team",
         _ => return None,
     };
@@ -119,9 +120,28 @@ fn every_error_has_its_line_and_none_quotes_a_secret() {
     for (text, said) in [
         (
             "[relay]\nkeepalive = 'hunter2'",
-            "line 2: this is not a time such as",
+            "line 2: `keepalive` is not a time such as",
         ),
-        ("[relay]\nmax_streams = 'hunter2'", "line 2: this is not "),
+        (
+            "[relay]\nmax_streams = 'hunter2'",
+            "line 2: `max_streams` is not a whole number from 0 on",
+        ),
+        (
+            "[relay]\nallow_anonymous = 'hunter2'",
+            "line 2: `allow_anonymous` is not true or false",
+        ),
+        (
+            "[relay]\nhosts = ['hunter2', 5]",
+            "line 2: `hosts` is not a string",
+        ),
+        (
+            "[store]\nfull_at_percent = 256",
+            "line 2: `full_at_percent` is not a whole number from 0 to 255",
+        ),
+        (
+            "[route]\nmodel = 'hunter2'",
+            "line 1: `route` is not a list",
+        ),
         ("[relay]\nhunter = 1", "line 2: unknown field `hunter`"),
         ("\n\nlisten = 'hunter2'", "line 3: unknown key `listen`"),
         ("x = \"hunter2", "line 1: this is not TOML"),
@@ -155,14 +175,45 @@ fn every_error_has_its_line_and_none_quotes_a_secret() {
             "line 3: keys of \"local\": environment variable UNSET is not set",
         ),
         (
+            &format!("{LOCAL}{route}[keys.local]\nenv = 'sk-hunter2'"),
+            "line 3: keys of \"local\": environment variable (not shown, for it may be a key",
+        ),
+        (
+            &format!("{LOCAL}{route}[keys.local]\nenv = ['KEY_A', 'KEY_C']"),
+            "line 3: keys of \"local\": the same key is there twice",
+        ),
+        (
+            &format!("{LOCAL}key_env = 'sk-hunter2'\n{route}"),
+            "line 4: provider \"local\": environment variable (not shown, for it may be a key",
+        ),
+        (
+            &format!("{LOCAL}max_attempts = 101\n{route}"),
+            "line 4: provider \"local\": `max_attempts` is above 100",
+        ),
+        (
+            &format!("{LOCAL}{route}rename = ''"),
+            "line 3: `rename` is empty: leave it out",
+        ),
+        (
+            &format!("{LOCAL}{route}fallback = [{{ provider = 'local', rename = '' }}]"),
+            "line 3: `rename` is empty: leave it out",
+        ),
+        (
             "[[route]]\nmodel = '*'\nprovider = 'gork'",
             "line 1: no provider is named \"gork\"",
         ),
         (
             "[[route]]\nmodel = '*'\nprovider = 'local'\ntools = 'hunter2'",
-            "line 4: this is not ",
+            "line 4: `tools` is not ",
         ),
-        ("[relay]\none_piece = 'hunter2'", "line 2: this is not "),
+        (
+            "[relay]\none_piece = 'hunter2'",
+            "line 2: `one_piece` is not \"",
+        ),
+        (
+            "[relay]\none_piece = 1",
+            "line 2: `one_piece` is not a string",
+        ),
         (
             "[providers.a]\nbase_url = 'x'\nheaders = 'hunter2'",
             "line 3: provider \"a\": `headers` is not a table",
@@ -180,6 +231,113 @@ fn every_error_has_its_line_and_none_quotes_a_secret() {
 }
 
 #[test]
+fn what_can_not_work_is_said_with_its_line_and_what_to_write() {
+    for (knob, said) in [
+        (
+            "max_streams = 0",
+            "`max_streams` is 0, so nobody could ask: write 1 or more",
+        ),
+        ("max_body_bytes = 0", "`max_body_bytes` is 0"),
+        (
+            "max_running_body_bytes = 0",
+            "`max_running_body_bytes` is 0",
+        ),
+        ("max_connections = 0", "`max_connections` is 0"),
+        (
+            "head_time = '0s'",
+            "`head_time` is below 50ms: write a longer time, or \"none\"",
+        ),
+        ("body_time = '49ms'", "`body_time` is below 50ms"),
+        ("keepalive = '0s'", "`keepalive` is below 50ms"),
+        ("slow_client = '1ns'", "`slow_client` is below 50ms"),
+        ("drain_notice = 'none'", "`drain_notice` has no end"),
+        (
+            "hosts = ['relay', '*']",
+            "`hosts` (--allow-host): \"*\": there is no name for all",
+        ),
+        (
+            "hosts = ''",
+            "`hosts` (--allow-host): \"\": write a name alone",
+        ),
+        (
+            "origins = 'null'",
+            "`origins` (--allow-origin): \"null\": pages of anybody",
+        ),
+        (
+            "origins = 'https://a:hunter2@b'",
+            "`origins` (--allow-origin): write its scheme",
+        ),
+        ("listen = []", "`listen` names no address"),
+    ] {
+        let error = read("knob.toml", &format!("{LOCAL}[relay]\n{knob}\n")).expect_err(knob);
+        let report = error.report();
+        assert!(
+            report.contains(&format!("line 4: {said}")),
+            "{knob}: {report}"
+        );
+        assert!(!report.contains("hunter2"), "{report}");
+    }
+    for knob in [
+        "head_time",
+        "body_time",
+        "keepalive",
+        "head_patience",
+        "preamble_patience",
+        "slow_client",
+        "retention",
+        "grace",
+    ] {
+        read("knob.toml", &format!("{LOCAL}[relay]\n{knob} = 'none'\n")).expect(knob);
+    }
+    for knob in [
+        "head_patience",
+        "preamble_patience",
+        "retention",
+        "grace",
+        "drain_notice",
+    ] {
+        read("knob.toml", &format!("{LOCAL}[relay]\n{knob} = '0s'\n")).expect(knob);
+    }
+}
+
+#[test]
+fn several_mistakes_are_said_together() {
+    let text = "[relay]\nmax_streams = 0\nkeepalive = '0s'\nhosts = ['*', 'x:80']\n[[route]]\nmodel = '*'\nprovider = 'gork'\n";
+    let report = read("several.toml", text).expect_err("mistakes").report();
+    for said in [
+        "line 2: `max",
+        "line 3: `keep",
+        "\"*\": there",
+        "\"x:80\": write",
+        "line 5: no provider",
+    ] {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+    let text = "[relay]\nmax_streams = 'x'\n[providers.a]\nwire = 'x'\n";
+    let report = read("several.toml", text).expect_err("mistakes").report();
+    for said in ["line 2: `max_streams` is not", "line 4: provider \"a\""] {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+    let report = read("several.toml", "x = [")
+        .expect_err("mistakes")
+        .report();
+    assert_eq!(report.matches("several.toml").count(), 1, "{report}");
+}
+
+#[test]
+fn a_config_of_a_program_is_checked_when_it_asks() {
+    assert!(RelayConfig::default().check().is_ok());
+    let config = RelayConfig::default()
+        .with_max_streams(0)
+        .with_node("a b".to_owned())
+        .with_origins(vec!["*".to_owned()]);
+    let report = config.check().expect_err("mistakes").report();
+    for said in ["`max_streams` is 0", "`node` (--node) is not", "`origins`"] {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+}
+
+#[test]
 fn several_keys_are_one_server_and_a_session_stays_with_one() {
     let keys = Written::new("keys", "# ours\nhunter2-c\n\nhunter2-d\n");
     let text = format!(
@@ -189,7 +347,7 @@ fn several_keys_are_one_server_and_a_session_stays_with_one() {
     let read = read("keys.toml", &text).expect("a configuration");
     assert_eq!(
         read.secrets(),
-        ["hunter2", "hunter2", "hunter2-c", "hunter2-d"]
+        ["hunter2", "hunter2-b", "hunter2-c", "hunter2-d"]
     );
     let target = &read.routes.find("x").unwrap().targets[0];
     assert!(!target.passes_key());

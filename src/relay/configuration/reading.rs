@@ -12,7 +12,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, SeqAccess, Visitor},
 };
-use toml::Spanned;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::super::config::{OnePiece, RelayConfig};
 use crate::{ApiError, ErrorKind, duration::parse_limit};
@@ -27,6 +30,15 @@ pub(super) fn variable(
         format!("environment variable {name} is not UTF-8: set it anew, or unset it")
     })?;
     Ok(value.filter(|value| !value.trim().is_empty()))
+}
+
+/// What errors call an environment variable. What does not look like the name of one is not said: it may be the key itself.
+pub(super) fn variable_said(name: &str) -> String {
+    let is_of_names = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    match name.bytes().all(is_of_names) {
+        true => format!("environment variable {name}"),
+        false => "environment variable (not shown, for it may be a key: write the name of a variable that holds it, such as TEAM_KEY)".to_owned(),
+    }
 }
 
 /// A text and its file, for errors.
@@ -59,12 +71,56 @@ impl<'a> Place<'a> {
         self.text.find(text).unwrap_or_default()
     }
 
+    /// Where the value of a key of a table stands; else the beginning.
+    pub(super) fn value_of(&self, table: &str, key: &str) -> usize {
+        let file = DeTable::parse(self.text).ok();
+        let table = file.as_ref().and_then(|file| file.get_ref().get(table));
+        let value = table.and_then(|table| table.get_ref().get(key));
+        value.map_or(0, |value| value.span().start)
+    }
+
+    /// The key whose value stands there.
+    fn key_at(&self, at: usize) -> Option<String> {
+        let mut found = None;
+        let file = DeTable::parse(self.text).ok()?;
+        for (key, value) in file.get_ref() {
+            innermost(key.get_ref(), value, at, &mut found);
+        }
+        found.map(|(_, key)| key)
+    }
+
     /// A path in the file, which begins at its folder.
     pub(super) fn beside(&self, path: &str) -> PathBuf {
         match path {
             "-" => path.into(),
             _ => self.path.parent().unwrap_or(Path::new("")).join(path),
         }
+    }
+}
+
+/// The shortest value that a place is in, and its key.
+fn innermost(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    at: usize,
+    found: &mut Option<(usize, String)>,
+) {
+    let (span, shortest) = (value.span(), found.as_ref().map(|(length, _)| *length));
+    if span.contains(&at) && shortest.is_none_or(|length| span.len() <= length) {
+        *found = Some((span.len(), key.to_owned()));
+    }
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                innermost(key.get_ref(), value, at, found);
+            }
+        }
+        DeValue::Array(list) => {
+            for value in list {
+                innermost(key, value, at, found);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -214,7 +270,11 @@ impl File {
     pub(super) fn read(place: &Place<'_>) -> Result<Self, ApiError> {
         toml::from_str(place.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            let message = place.at(at, &without_value(error.message()));
+            let mut what = without_value(error.message());
+            if let Some((rest, key)) = what.strip_prefix("this is ").zip(place.key_at(at)) {
+                what = format!("`{key}` is {rest}");
+            }
+            let message = place.at(at, &what);
             ApiError::new(ErrorKind::InvalidConfiguration, message)
         })
     }
@@ -224,12 +284,26 @@ impl File {
 fn without_value(message: &str) -> String {
     match message.rsplit_once(", expected ") {
         Some((quoted, expected)) if quoted.starts_with("invalid ") => {
-            format!("this is not {expected}")
+            format!("this is not {}", in_words(expected))
         }
         Some((quoted, expected)) if quoted.starts_with("unknown variant") => {
             format!("this is not {}", expected.replace('`', "\""))
         }
+        // Of a choice.
+        _ if message.starts_with("wanted string") => "this is not a string".to_owned(),
         _ => message.to_owned(),
+    }
+}
+
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "usize" => "a whole number from 0 on",
+        "u8" => "a whole number from 0 to 255",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        _ if expected.starts_with("struct ") => "a table",
+        _ => expected,
     }
 }
 

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     super::config::{CLAIM_TIMES, RelayConfig},
-    reading::{Place, StoreKnobs, variable},
+    reading::{Place, StoreKnobs, variable, variable_said},
 };
 use crate::{ApiError, ErrorKind, files, store::StreamStore, transport::TlsConfig};
 
@@ -72,7 +72,7 @@ impl StoreConfig {
             (None, None, None) => None,
             (Some(url), None, None) => Some(url.clone()),
             (None, Some(name), None) => {
-                let unset = || format!("environment variable {name} is not set, or blank");
+                let unset = || format!("{} is not set, or blank", variable_said(name));
                 Some(variable(lookup, name)?.ok_or_else(unset)?)
             }
             (None, None, Some(file)) => {
