@@ -34,7 +34,10 @@ pub(super) fn places(
         wanted => wanted,
     };
     let place = |text: &String| {
-        let said = format!("{how} {text}");
+        let said = match text.is_empty() {
+            true => format!("{how} \"\""),
+            false => format!("{how} {text}"),
+        };
         let at = match local_port(text) {
             Some(port) => At::Localhost(port),
             None => At::Address(address(&said, text)?),

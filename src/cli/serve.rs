@@ -217,7 +217,8 @@ impl Serve {
         setting.relay.store = store;
         setting.secrets = setting.secrets.and(secrets);
         // What the file says has been looked at.
-        setting.relay.check()?;
+        let checked = setting.relay.check();
+        checked.map_err(|error| UsageError::new(error.message().to_owned()))?;
         Ok(setting)
     }
 

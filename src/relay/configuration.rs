@@ -12,8 +12,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use toml::de::DeTable;
-
 use self::reading::{Entry, Fallback, File, KeySource, Place, Time, variable, variable_said};
 pub use self::store::StoreConfig;
 use super::{
@@ -81,8 +79,10 @@ impl Configuration {
         let catalog = ProviderCatalog::from_toml_beside(path, text, File::KEYS);
         let (catalog, file) = match (catalog, File::read(&place)) {
             (Ok(catalog), Ok(file)) => (catalog, file),
-            (Err(of_providers), Err(other)) if is_toml(text) => {
-                let both = [of_providers.message(), other.message()];
+            (Err(of_providers), Err(other)) => {
+                let mut both = vec![of_providers.message(), other.message()];
+                // Both say of a line that it is no TOML, or has a key that nobody knows.
+                both.dedup_by_key(|said| place.line_of(said));
                 return Err(misconfigured(both.join("\n")));
             }
             (Err(error), _) | (_, Err(error)) => return Err(error),
@@ -462,10 +462,6 @@ impl Reader<'_> {
 
 fn misconfigured(message: String) -> ApiError {
     ApiError::new(ErrorKind::InvalidConfiguration, message)
-}
-
-fn is_toml(text: &str) -> bool {
-    DeTable::parse(text).is_ok()
 }
 
 /// A file of keys or tokens; `-` is standard input, which is read once and remembered.

@@ -125,12 +125,13 @@ fn check_refuses_what_a_start_would_refuse() {
             format!("[relay]\nlisten = '{listen}'\n{ROUTE}"),
         );
         let flag = format!("--listen={listen}");
+        let shown = if listen.is_empty() { "\"\"" } else { listen };
         for (flags, how) in [
             (
                 &["--config", &path][..],
-                format!("relay.toml: listen {listen}: "),
+                format!("relay.toml: listen {shown}: "),
             ),
-            (&[&flag], format!("--listen {listen}: ")),
+            (&[&flag], format!("--listen {shown}: ")),
         ] {
             for more in [&["--check"][..], &[]] {
                 let ran = run(&[&["serve"], flags, more].concat());
@@ -166,6 +167,7 @@ fn check_refuses_what_a_start_would_refuse() {
         let ran = run(&["serve", "--check", flag]);
         assert_eq!(ran.status, Some(2), "{ran:?}");
         assert!(ran.stderr.contains(said), "{ran:?}");
+        assert!(!ran.stderr.contains("To try"), "{ran:?}");
     }
     let keys = folder.write("keys", "hunter2\nhunter2\n");
     let ran = run(&["serve", "--check", "--provider=groq", "--key-file", &keys]);

@@ -66,6 +66,12 @@ impl<'a> Place<'a> {
         format!("{}line {}: {what}", self.prefix(), self.line(at))
     }
 
+    /// What an error says of where it is.
+    pub(super) fn line_of(&self, said: &str) -> Option<String> {
+        let behind = said.strip_prefix(&self.prefix())?;
+        Some(behind.split_once(": ")?.0.to_owned())
+    }
+
     /// Where a text stands, for what was read without its place; else the beginning.
     pub(super) fn find(&self, text: &str) -> usize {
         self.text.find(text).unwrap_or_default()
