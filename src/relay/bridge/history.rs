@@ -153,7 +153,19 @@ fn carried(item: ResponseItem, dropped: &mut Vec<String>) -> Option<ResponseItem
         // What a search found is said by the answer after it.
         ResponseItem::GhostSnapshot(_) => None,
         other => {
-            dropped.push(other.item_type().unwrap_or_else(|| "item".to_owned()));
+            let kind = other.item_type().unwrap_or_else(|| "message".to_owned());
+            // One that can't be read is refused when it is written: the conversation is another without it.
+            if matches!(
+                &*kind,
+                "message"
+                    | "function_call"
+                    | "function_call_output"
+                    | "custom_tool_call"
+                    | "custom_tool_call_output"
+            ) {
+                return Some(other);
+            }
+            dropped.push(kind);
             None
         }
     }

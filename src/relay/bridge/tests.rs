@@ -503,6 +503,53 @@ fn a_chat_client_over_a_responses_server_names_what_that_has_not() {
 }
 
 #[test]
+fn an_option_that_is_one_is_named_as_any_other_value_is() {
+    for (name, value, dropped) in [
+        ("frequency_penalty", json!(1), true),
+        ("presence_penalty", json!(1), true),
+        ("seed", json!(1), true),
+        ("seed", json!(null), false),
+        ("n", json!(1), false),
+        ("n", json!(2), true),
+    ] {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "go"}]});
+        body[name] = value.clone();
+        let (quirks, options) = (Quirks::default(), BridgeOptions::default());
+        let bridged = bridged(Wire::Chat, &body, Wire::Responses, &quirks, options).unwrap();
+        let expected: &[&str] = if dropped { &[name] } else { &[] };
+        assert_eq!(bridged.dropped, expected, "{name} {value}");
+    }
+}
+
+#[test]
+fn an_item_that_can_not_be_read_is_a_400_and_not_left_out() {
+    for (item, named) in [
+        (json!({"role": "user"}), None),
+        (
+            json!({"role": "user", "content": {"a": 1}}),
+            Some("`message`"),
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "input_text"}]}),
+            Some("`input_text`"),
+        ),
+        (
+            json!({"type": "function_call", "name": "f"}),
+            Some("`function_call`"),
+        ),
+    ] {
+        let answered = carried(&json!({"model": "m", "input": [item]}));
+        let error = answered.err().map(|error| error.message().to_owned());
+        let is_as_expected = match (&error, named) {
+            (None, None) => true,
+            (Some(message), Some(named)) => message.contains(named),
+            _ => false,
+        };
+        assert!(is_as_expected, "{error:?} {named:?}");
+    }
+}
+
+#[test]
 fn codexs_body_comes_out_as_one_that_chat_takes() {
     let body = json!({"model": "gpt-5", "instructions": "You are Codex.", "store": false, "stream": true,
     "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k", "client_metadata": {"x": "y"},

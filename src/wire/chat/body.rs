@@ -91,13 +91,14 @@ fn refuse_what_chat_has_not(options: &RequestOptions) -> Result<(), ApiError> {
         ),
         ("conversation", options.conversation.is_some()),
         ("background", options.background == Some(true)),
-        ("template", options.template.is_some()),
-        ("text_extra", !options.text_extra.is_empty()),
+        ("prompt", options.template.is_some()),
+        ("text", !options.text_extra.is_empty()),
     ];
     if let Some((name, _)) = refused.into_iter().find(|(_, is_set)| *is_set) {
-        return Err(invalid(format!(
+        let error = invalid(format!(
             "`{name}` has no form in Chat Completions, which keeps nothing: send the whole conversation, written out"
-        )));
+        ));
+        return Err(error.with_details(|details| details.param = Some(name.to_owned())));
     }
     let ReasoningOptions { extra, .. } = &options.reasoning.clone().unwrap_or_default();
     if let Some(name) = extra.keys().next() {

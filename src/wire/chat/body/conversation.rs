@@ -8,7 +8,8 @@ use super::{
     extra::Extra,
     invalid,
     message::{
-        Call, CalledTool, ChatContent, Custom, Function, Message, Part, PartForm, append, no_part,
+        Call, CalledTool, ChatContent, Custom, Function, Message, Part, PartForm, append, no_form,
+        no_part,
     },
 };
 use crate::{
@@ -139,10 +140,7 @@ impl<'a> Conversation<'a> {
             | ResponseItem::McpListTools(_)
             | ResponseItem::McpCall(_)
             | ResponseItem::GhostSnapshot(_) => Ok(()),
-            other => Err(invalid(format!(
-                "an item of type `{}` has no form in Chat Completions",
-                other.item_type().unwrap_or_default()
-            ))),
+            other => Err(no_item(other)),
         }
     }
 
@@ -306,6 +304,24 @@ impl<'a> Conversation<'a> {
             append(before, &text);
         }
     }
+}
+
+fn no_item(item: &ResponseItem) -> ApiError {
+    let kind = item.item_type().unwrap_or_else(|| "message".to_owned());
+    let is_known = matches!(
+        &*kind,
+        "message"
+            | "reasoning"
+            | "function_call"
+            | "function_call_output"
+            | "custom_tool_call"
+            | "custom_tool_call_output"
+    );
+    no_form(
+        "an item",
+        &kind,
+        is_known && matches!(item, ResponseItem::Unknown(_)),
+    )
 }
 
 /// What an answer's text refers to.

@@ -239,10 +239,32 @@ fn chat_part(part: &ContentPart) -> Result<Part<'_>, ApiError> {
 }
 
 pub(super) fn no_part(part: &ContentPart) -> ApiError {
-    invalid(format!(
-        "a part of type `{}` has no form in Chat Completions",
-        part.part_type().unwrap_or_default()
-    ))
+    let kind = part.part_type().unwrap_or_default();
+    let is_known = matches!(
+        &*kind,
+        "input_text"
+            | "output_text"
+            | "text"
+            | "refusal"
+            | "input_image"
+            | "input_file"
+            | "input_audio"
+    );
+    no_form(
+        "a part",
+        &kind,
+        is_known && matches!(part, ContentPart::Unknown(_)),
+    )
+}
+
+/// What can't be written, and why: `is_misfit` is of a type that Chat has a form for, and its fields are not those of the API.
+pub(super) fn no_form(what: &str, kind: &str, is_misfit: bool) -> ApiError {
+    invalid(match is_misfit {
+        true => format!(
+            "{what} of type `{kind}` can't be read: its fields are not those that the API gives it"
+        ),
+        false => format!("{what} of type `{kind}` has no form in Chat Completions"),
+    })
 }
 
 /// Adds a text behind another.

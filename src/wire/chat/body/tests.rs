@@ -560,6 +560,22 @@ fn what_has_no_chat_form_is_refused_by_name() {
             json!({"role": "user", "content": [{"type": "input_audio", "audio_url": "f"}]}),
             "`input_audio`",
         ),
+        (
+            json!({"role": "user", "content": [{"type": "input_text", "text": 1}]}),
+            "`input_text` can't be read",
+        ),
+        (
+            json!({"role": "assistant", "content": [{"type": "refusal"}]}),
+            "`refusal` can't be read",
+        ),
+        (
+            json!({"type": "function_call", "name": "f"}),
+            "`function_call` can't be read",
+        ),
+        (
+            json!({"role": "user", "content": 1}),
+            "`message` can't be read",
+        ),
     ];
     for (item, named) in items {
         let message = refusal(&prompt(json!([item])));
@@ -582,7 +598,7 @@ fn what_has_no_chat_form_is_refused_by_name() {
         ),
         (
             Prompt::new(vec![]).with_template(PromptTemplate::new("pmpt_1")),
-            "`template`",
+            "`prompt`",
         ),
         (
             changed(|p| p.options.temperature = Some(f64::NAN)),
