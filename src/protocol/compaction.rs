@@ -93,7 +93,10 @@ impl CompactionInput {
             previous_response_id: options.previous_response_id,
             store: options.store,
             extra: Map::new(),
-            received: ReceivedBody::default(),
+            received: ReceivedBody {
+                body: None,
+                unread: prompt.received.unread.clone(),
+            },
         }
     }
 }

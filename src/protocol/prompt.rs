@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{RawJson, ResponseItem, Tool};
+use super::{RawJson, ResponseItem, Tool, error::ApiError};
 
 /// A request to a model, whichever wire it goes over.
 ///
@@ -46,7 +46,26 @@ pub struct Prompt {
 
 /// The body that a prompt was read from. It is how the prompt was written and not what it says: prompts are equal without it.
 #[derive(Clone, Default)]
-pub(crate) struct ReceivedBody(pub(crate) Option<Bytes>);
+pub(crate) struct ReceivedBody {
+    /// As it came; of none that was changed elsewhere.
+    pub(crate) body: Option<Bytes>,
+    /// Why a member of it is not in the fields, which can't hold it. It goes out with the body as it came, or not at all.
+    pub(crate) unread: Option<Box<ApiError>>,
+}
+
+impl ReceivedBody {
+    /// Notes a member that the fields can't hold.
+    pub(crate) fn leave_unread(&mut self, error: ApiError) {
+        self.unread.get_or_insert_with(|| Box::new(error));
+    }
+
+    /// # Errors
+    /// When a member is not in the fields, so that nothing can be written from them.
+    pub(crate) fn is_read(&self) -> Result<(), ApiError> {
+        let unread = self.unread.as_deref();
+        unread.map_or(Ok(()), |error| Err(error.clone()))
+    }
+}
 
 impl PartialEq for ReceivedBody {
     fn eq(&self, _: &Self) -> bool {
@@ -56,7 +75,7 @@ impl PartialEq for ReceivedBody {
 
 impl fmt::Debug for ReceivedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.as_ref().map(Bytes::len))
+        write!(f, "{:?}", self.body.as_ref().map(Bytes::len))
     }
 }
 

@@ -9,7 +9,10 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use crate::json::tree::{MAX_TREE_BYTES, items_fit};
+use crate::json::{
+    escapes::without_lone_surrogates,
+    tree::{MAX_TREE_BYTES, items_fit},
+};
 
 /// A JSON text, byte for byte as the server or the caller wrote it, parsed only when asked.
 ///
@@ -65,12 +68,15 @@ impl RawJson {
         &self.0
     }
 
-    /// Parses the text into a type of the caller's.
+    /// Parses the text into a type of the caller's. Half a surrogate pair, which JSON can spell and no text can hold, is read as U+FFFD.
     ///
     /// # Errors
     /// When the JSON does not have the shape of `T`.
     pub fn to<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(&self.0)
+        serde_json::from_str(&self.0).or_else(|error| match without_lone_surrogates(&self.0) {
+            Cow::Owned(whole) => serde_json::from_str(&whole),
+            Cow::Borrowed(_) => Err(error),
+        })
     }
 
     /// Parses the text into a [`Value`]; JSON that nests deeper than serde_json follows (128) gives null.
@@ -157,6 +163,14 @@ mod tests {
         let raw = RawJson::parse(text).unwrap();
         assert_eq!(serde_json::to_string(&raw).unwrap(), text);
         assert_eq!(serde_json::from_str::<RawJson>(text).unwrap(), raw);
+    }
+
+    #[test]
+    fn half_a_pair_is_a_sign_and_stays_what_it_is_in_the_text() {
+        let text = r#"{"a\ud83d":"\ude00"}"#;
+        let raw = RawJson::parse(text).unwrap();
+        assert_eq!(raw.to_value(), serde_json::json!({"a\u{fffd}": "\u{fffd}"}));
+        assert_eq!(raw.get(), text);
     }
 
     #[test]

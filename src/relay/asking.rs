@@ -12,7 +12,7 @@ use actix_web::{
     web::{Data, Payload},
 };
 use bytes::Bytes;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 use tokio::time::Instant;
 
 use super::{
@@ -226,8 +226,13 @@ fn read(wire: Wire, body: &Bytes) -> Result<(Prompt, Form), Box<HttpResponse>> {
     let wrong = |message: &str, member| {
         Box::new(failure::refused(StatusCode::BAD_REQUEST, message, member))
     };
-    let members: BTreeMap<String, &RawValue> =
-        serde_json::from_slice(body).map_err(|_| wrong("the body is no JSON object", None))?;
+    // It was read: no name of a member can be wrong but by half a surrogate pair in it.
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|_| {
+        wrong(
+            "a member of the body has half a character in its name",
+            None,
+        )
+    })?;
     let is_true = |name: &str| members.get(name).is_some_and(|value| value.get() == "true");
     let is_chat = members.contains_key("messages") && !members.contains_key("input");
     match wire {
@@ -314,8 +319,7 @@ fn question(
                     lowers_tools: route.lowers_tools,
                     refuses_compaction: route.refuses_compaction,
                 };
-                let mut request: Map<String, Value> =
-                    serde_json::from_slice(&answer.about().request).unwrap_or_default();
+                let mut request = body::members(&answer.about().request);
                 if wants_usage {
                     let options = json!({"include_usage": true});
                     request.insert("stream_options".to_owned(), options);

@@ -1,6 +1,7 @@
 //! The body of a request: read whole and unpacked, within its bounds.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     time::Duration,
 };
@@ -14,8 +15,10 @@ use actix_web::{
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt as _;
+use serde_json::{Map, Value};
 
 use super::{access::Refusal, config::RelayConfig, drain::Running};
+use crate::protocol::RawJson;
 
 /// The most memory that a packed body may ask of zstd for what it refers back to, as a power of two: 8 MiB, more than any of its usual levels.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -61,6 +64,18 @@ pub(super) async fn read(
         .finish()
         .map_err(|error| refused(coding, limit, &error))?;
     Ok(body.into())
+}
+
+/// What a body says, as far as it can be held: half a surrogate pair is U+FFFD, and a member that has a number out of all range, or nests too
+/// deep, is null.
+pub(super) fn members(body: &[u8]) -> Map<String, Value> {
+    let apart = || {
+        let text = std::str::from_utf8(body).ok()?;
+        let members: BTreeMap<String, RawJson> = RawJson::parse(text).ok()?.to().ok()?;
+        let members = members.into_iter();
+        Some(members.map(|(name, raw)| (name, raw.to_value())).collect())
+    };
+    serde_json::from_slice(body).unwrap_or_else(|_| apart().unwrap_or_default())
 }
 
 fn refused(coding: Coding, limit: usize, error: &io::Error) -> Refusal {
@@ -233,5 +248,28 @@ impl<'a> Unpacker<'a> {
             Self::Deflate(Some(bounded)) => bounded,
         };
         Ok(bounded.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_held_costs_no_other_member() {
+        let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
+        for (value, read) in [
+            (r#""a\ud83d""#, json!("a\u{fffd}")),
+            (r#"{"\ude00":1}"#, json!({"\u{fffd}": 1})),
+            ("1e400", Value::Null),
+            (&deep, Value::Null),
+        ] {
+            let body = format!(r#"{{"model":"m","zz":{value},"stream_options":{{"a":1}}}}"#);
+            let read = json!({"model": "m", "zz": read, "stream_options": {"a": 1}});
+            assert_eq!(Value::from(members(body.as_bytes())), read, "{value:.20}");
+        }
+        assert!(members(b"[1]").is_empty() && members(b"\xff").is_empty());
     }
 }

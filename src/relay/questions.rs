@@ -1,6 +1,6 @@
 //! What has one answer: compaction, and which models there are.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     ApiError,
     actors::{Compact, ListModels},
-    protocol::{CompactionInput, ModelList, Prompt, ResponseHead},
+    protocol::{CompactionInput, ModelList, Prompt, RawJson, ResponseHead},
     wire::Wire,
 };
 
@@ -130,16 +130,35 @@ async fn compaction(
 
 /// A request for a compaction as one for an answer, which is it: the conversation, and the wish for a compaction behind it. Nothing of it is stored.
 fn with_trigger(body: &Bytes) -> Bytes {
-    let mut members: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-    let mut input = match members.remove("input") {
-        Some(Value::Array(items)) => items,
-        Some(Value::String(text)) => vec![json!({"role": "user", "content": text})],
-        _ => Vec::new(),
-    };
-    input.push(json!({"type": "compaction_trigger"}));
-    members.insert("input".to_owned(), input.into());
-    members.insert("store".to_owned(), false.into());
-    Value::from(members).to_string().into()
+    const TRIGGER: &str = r#"{"type":"compaction_trigger"}"#;
+    let read = std::str::from_utf8(body).ok().and_then(|text| {
+        let members: BTreeMap<String, RawJson> = RawJson::parse(text).ok()?.to().ok()?;
+        Some(members)
+    });
+    // The values stay as they are written: what can't be read is refused with the prompt, and not left out here.
+    let mut written = String::from("{");
+    let mut items = String::new();
+    for (name, value) in read.unwrap_or_default() {
+        match (&*name, value.get()) {
+            ("input", text) if text.starts_with('"') => {
+                items = format!(r#"{{"role":"user","content":{text}}},"#);
+            }
+            ("input", "null") | ("store", _) => {}
+            ("input", list) => {
+                let inside = list
+                    .strip_prefix('[')
+                    .and_then(|list| list.strip_suffix(']'));
+                let inside = inside.unwrap_or_default().trim();
+                let comma = if inside.is_empty() { "" } else { "," };
+                items = format!("{inside}{comma}");
+            }
+            (name, value) => {
+                written += &format!("{}:{value},", Value::from(name));
+            }
+        }
+    }
+    written += &format!(r#""store":false,"input":[{items}{TRIGGER}]}}"#);
+    written.into()
 }
 
 fn with_head(head: Option<&ResponseHead>, model: Option<&str>) -> HttpResponseBuilder {

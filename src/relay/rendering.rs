@@ -4,11 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::{
     answers::Piece,
-    block,
+    block, body,
     bridge::Renderer,
     ending::{self, SoFar},
     preamble::{DoesNotFit, Origin, Preamble},
@@ -206,7 +205,6 @@ impl Rendering {
     }
 
     fn new_encoder(&self, attempt: u32) -> Encoder {
-        let request: Map<String, Value> = serde_json::from_slice(&self.request).unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let id = match self.wire {
             Wire::Responses => self.id.clone(),
@@ -216,7 +214,7 @@ impl Rendering {
             .with_id(id)
             .with_model(self.model.clone())
             .with_created_at(now.unwrap_or_default().as_secs())
-            .with_request(request)
+            .with_request(body::members(&self.request))
             .with_include_usage(self.wants_usage);
         let bridged = self.bridge.as_ref().and_then(|make| make());
         Encoder {
@@ -292,7 +290,10 @@ fn wants_usage(request: &[u8]) -> bool {
         #[serde(default)]
         include_usage: Option<bool>,
     }
-    let asked: Asked = serde_json::from_slice(request).unwrap_or_default();
+    let read = serde_json::from_slice(request);
+    let asked: Asked = read
+        .or_else(|_| serde_json::from_value(body::members(request).into()))
+        .unwrap_or_default();
     let options = asked.stream_options;
     asked.stream != Some(true) || options.is_some_and(|options| options.include_usage == Some(true))
 }

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::{
     Wire, chat,
     quirks::Quirks,
-    reading::{Body, not_json},
+    reading::{Body, not_json, with_whole_characters},
     responses,
 };
 use crate::{
     json::members::{Members, unescaped},
-    protocol::{CompactionInput, Prompt, ReceivedBody, error::ApiError},
+    protocol::{CompactionInput, Prompt, error::ApiError},
 };
 
 impl Prompt {
@@ -27,6 +27,10 @@ impl Prompt {
     ///
     /// What the client said of `stream` is not kept: who answers it in its way reads that from the body. What has no field here, as Chat's
     /// `stop`, `n` and `seed`, goes along to the other wire, whose API may refuse it.
+    ///
+    /// Half a surrogate pair, which JSON can spell and no text can hold, is U+FFFD in the fields. A member without a field here, or a message
+    /// of Chat's, that nothing can hold (a number out of all range, a value that nests too deep) is in none: it goes along as long as
+    /// the body does, and what is written from the fields is refused with its name.
     ///
     /// So that nothing old is ever sent, the body is read again when it is sent and compared with the prompt. The values of `input` or
     /// `messages`, of `tools` and of all else together are bounded by [`RawJson::MAX_TREE_BYTES`](crate::protocol::RawJson::MAX_TREE_BYTES)
@@ -49,8 +53,9 @@ impl Prompt {
         let body = body.into();
         let text = std::str::from_utf8(&body)
             .map_err(|error| not_json(format_args!("it is not UTF-8: {error}")))?;
-        let mut prompt = prompt_of(&Body::of(text)?)?;
-        prompt.received = ReceivedBody(Some(body));
+        Body::of(text)?;
+        let mut prompt = prompt_of(&Body(&with_whole_characters(text)))?;
+        prompt.received.body = Some(body);
         Ok(prompt)
     }
 }
@@ -66,14 +71,14 @@ impl CompactionInput {
         let prompt = Prompt::from_body(body.clone())?;
         let mut input = Self::from_prompt(&prompt);
         input.extra = prompt.options.extra;
-        input.received = ReceivedBody(Some(body));
+        input.received.body = Some(body);
         Ok(input)
     }
 }
 
 /// The body that a compaction was read from, if it still says what it says.
 pub(super) fn compaction_as_it_came(input: &CompactionInput) -> Option<Bytes> {
-    let received = input.received.0.as_ref()?;
+    let received = input.received.body.as_ref()?;
     let mut as_read = CompactionInput::from_body(received.clone()).ok()?;
     let model = (as_read.model != input.model).then_some(input.model.as_deref()?);
     as_read.model.clone_from(&input.model);
@@ -112,8 +117,10 @@ pub(super) fn as_it_came(
     quirks: &Quirks,
     is_stream: bool,
 ) -> Option<Bytes> {
-    let received = prompt.received.0.as_ref()?;
-    let body = Body(std::str::from_utf8(received).ok()?);
+    let received = prompt.received.body.as_ref()?;
+    let text = std::str::from_utf8(received).ok()?;
+    let whole = with_whole_characters(text);
+    let body = Body(&whole);
     if wire_of(&body) != wire {
         return None;
     }
@@ -127,7 +134,7 @@ pub(super) fn as_it_came(
         return None;
     }
     let asks_for_usage = is_stream && wire == Wire::Chat && !quirks.no_usage_request;
-    let mut edits = Edits::of(body.0);
+    let mut edits = Edits::of(text);
     if is_stream {
         edits.set("stream", |value| (value != "true").then(|| "true".into()));
     }

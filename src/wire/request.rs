@@ -63,6 +63,7 @@ impl Wire {
         if let Some(body) = received::as_it_came(self, prompt, quirks, is_stream) {
             return Ok(body);
         }
+        prompt.received.is_read()?;
         match self {
             Self::Responses => responses::body_of(prompt, quirks, is_stream),
             Self::Chat => chat::body_of(prompt, quirks, is_stream),
@@ -83,7 +84,10 @@ impl Wire {
         match self {
             Self::Responses => match received::compaction_as_it_came(input) {
                 Some(body) => Ok(body),
-                None => responses::compaction_body(input, quirks),
+                None => {
+                    input.received.is_read()?;
+                    responses::compaction_body(input, quirks)
+                }
             },
             Self::Chat => Err(invalid(
                 "compaction is part of the Responses API, and this provider speaks another wire",

@@ -1,6 +1,6 @@
 //! A prompt for a server that has made nothing of what is in it.
 
-use super::{Prompt, ReceivedBody};
+use super::Prompt;
 use crate::protocol::{ReasoningItem, ResponseItem, error::ApiError};
 
 impl Prompt {
@@ -40,7 +40,7 @@ impl Prompt {
         });
         // The body as it came has them.
         if prompt.input.iter().any(|item| item.id().is_some()) {
-            prompt.received = ReceivedBody::default();
+            prompt.received.body = None;
         }
         Ok(prompt)
     }

@@ -14,6 +14,7 @@ use crate::{
     relay::{
         access::Client,
         block::{self, Event},
+        body,
         makers::Made,
         resume::object,
         routing::Maker,
@@ -199,11 +200,13 @@ impl Answers {
                 turn.append(output);
             }
             turns.push(turn);
-            let Ok(request) = serde_json::from_slice::<Value>(&request) else {
+            // An input that can't be held is none that can be gone on from.
+            let mut request = body::members(&request);
+            if request.get("input").is_some_and(Value::is_null) {
                 return Ok(None);
-            };
-            match &request["previous_response_id"] {
-                Value::String(previous) => id = previous.clone(),
+            }
+            match request.remove("previous_response_id") {
+                Some(Value::String(previous)) => id = previous,
                 _ => break,
             }
         }

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::answers::{Answer, End},
+    super::{
+        answers::{Answer, End},
+        body,
+    },
     cursor::data_of,
 };
 
@@ -164,10 +167,11 @@ fn apply(items: &mut Vec<Value>, kind: &str, event: &mut Map<String, Value>) {
 
 /// The items that a request brought, each with an id.
 pub(in crate::relay) fn input_items(answer: &Answer, request: &[u8]) -> Vec<Value> {
-    let body: Value = serde_json::from_slice(request).unwrap_or_default();
-    let items = match &body["input"] {
-        Value::String(text) => vec![json!({"type": "message", "role": "user", "content": text})],
-        Value::Array(items) => items.clone(),
+    let items = match body::members(request).remove("input") {
+        Some(Value::String(text)) => {
+            vec![json!({"type": "message", "role": "user", "content": text})]
+        }
+        Some(Value::Array(items)) => items,
         _ => Vec::new(),
     };
     let digits = answer.id().trim_start_matches("relay_").to_owned();

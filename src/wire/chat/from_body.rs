@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
-    protocol::{OutputFormat, Prompt, RawJson, ResponseItem, Tool, error::ApiError},
+    protocol::{OutputFormat, Prompt, RawJson, ReceivedBody, ResponseItem, Tool, error::ApiError},
     wire::reading::{Body, elements, read, read_option, wrong},
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
     for (name, json) in body.members() {
         let name = &*name;
         match name {
-            "messages" => prompt.input = items(json)?,
+            "messages" => prompt.input = items(json, &mut prompt.received)?,
             "tools" => {
                 let tools = elements(name, json)?.into_iter();
                 prompt.tools = tools.map(|tool| Tool::from_raw(flat_tool(&tool))).collect();
@@ -46,7 +46,7 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
             "max_completion_tokens" => options.max_output_tokens = read(name, json)?,
             "max_tokens" => max_tokens = read(name, json)?,
             "logprobs" => has_logprobs = read::<bool>(name, json)?,
-            _ => read_option(options, name, json)?,
+            _ => read_option(options, &mut prompt.received, name, json)?,
         }
     }
     options.max_output_tokens = options.max_output_tokens.or(max_tokens);
@@ -63,13 +63,17 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
     Ok(prompt)
 }
 
-fn items(json: &str) -> Result<Vec<ResponseItem>, ApiError> {
+fn items(json: &str, received: &mut ReceivedBody) -> Result<Vec<ResponseItem>, ApiError> {
     let mut items = Items::default();
     for (index, message) in elements("messages", json)?.iter().enumerate() {
         let place = format!("messages[{index}]");
-        let fields: Option<Map<String, Value>> = read(&place, message.get())?;
-        let fields = fields.ok_or_else(|| wrong(&place, "it is no object"))?;
-        items.add(&place, fields)?;
+        if !message.get().starts_with('{') {
+            return Err(wrong(&place, "it is no object"));
+        }
+        match read(&place, message.get()) {
+            Ok(fields) => items.add(&place, fields.unwrap_or_default())?,
+            Err(error) => received.leave_unread(error),
+        }
     }
     Ok(items.list)
 }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::wire::Quirks;
+use crate::{
+    protocol::{ReceivedBody, ResponseItem},
+    wire::Quirks,
+};
 
 fn sent(wire: Wire, prompt: &Prompt) -> String {
     let body = wire.request_body(prompt, &Quirks::default()).unwrap();
@@ -150,4 +153,115 @@ fn what_asks_chat_for_usage_is_no_word_of_the_responses_api() {
         let body: serde_json::Value = serde_json::from_slice(&body.unwrap()).unwrap();
         assert_eq!(body.get("stream_options").cloned(), sent);
     }
+}
+
+#[test]
+fn half_a_character_goes_out_as_it_came_and_is_a_sign_elsewhere() {
+    let half = "cut \\uD83d";
+    for (wire, other, body) in [
+        (
+            Wire::Responses,
+            Wire::Chat,
+            format!(r#"{{"model":"m","input":"{half}","instructions":"{half}","stream":true}}"#),
+        ),
+        (
+            Wire::Responses,
+            Wire::Chat,
+            format!(
+                r#"{{"model":"m","input":[{{"role":"user","content":"{half}"}}],"user":"{half}","z{half}":1,"stream":true}}"#
+            ),
+        ),
+        (
+            Wire::Chat,
+            Wire::Responses,
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":"{half}"}}],"zz":["{half}"],"stream":true,"stream_options":{{"include_usage":true}}}}"#
+            ),
+        ),
+    ] {
+        let prompt = Prompt::from_body(body.clone()).unwrap();
+        assert_eq!(sent(wire, &prompt), body);
+        let renamed = body.replace("\"m\"", "\"n\"");
+        assert_eq!(sent(wire, &prompt.clone().with_model("n")), renamed);
+        let over = sent(other, &prompt);
+        assert!(over.contains("cut \u{fffd}") && !over.contains("uD83d"));
+        let text = serde_json::to_string(&prompt).unwrap();
+        assert!(text.contains("cut \u{fffd}"));
+    }
+    let read: Prompt =
+        serde_json::from_str(&format!(r#"{{"model":"m","input":"{half}"}}"#)).unwrap();
+    assert_eq!(read.input, [ResponseItem::user_text("cut \u{fffd}")]);
+    // Two halves are whole, and a backslash before them is another text.
+    for (spelled, meant) in [(r"\ud83D\uDe00", "😀"), (r"\\ud83d", r"\ud83d")] {
+        let body = format!(r#"{{"model":"m","input":"{spelled}"}}"#);
+        let prompt = Prompt::from_body(body).unwrap();
+        assert_eq!(prompt.input, [ResponseItem::user_text(meant)]);
+    }
+}
+
+#[test]
+fn what_no_field_can_hold_goes_out_as_it_came_or_is_refused_by_name() {
+    let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
+    for value in ["1e400", r#"{"a":[1e400]}"#, &deep] {
+        let usage = r#""stream_options":{"include_usage":true}"#;
+        for (wire, other, body, named) in [
+            (
+                Wire::Responses,
+                Wire::Chat,
+                format!(r#"{{"model":"m","input":"a","zz":{value},"stream":true}}"#),
+                "zz",
+            ),
+            (
+                Wire::Chat,
+                Wire::Responses,
+                format!(r#"{{"model":"m","messages":[],"zz":{value},"stream":true,{usage}}}"#),
+                "zz",
+            ),
+            (
+                Wire::Chat,
+                Wire::Responses,
+                format!(
+                    r#"{{"model":"m","messages":[{{"role":"user","content":"a","zz":{value}}}],"stream":true,{usage}}}"#
+                ),
+                "messages[0]",
+            ),
+        ] {
+            let prompt = Prompt::from_body(body.clone()).unwrap();
+            assert_eq!(sent(wire, &prompt), body);
+            let changed = prompt.clone().with_instructions("other");
+            let elsewhere = prompt.for_another_server().unwrap();
+            for refused in [
+                other.request_body(&prompt, &Quirks::default()),
+                wire.request_body(&changed, &Quirks::default()),
+                other.request_body(&elsewhere, &Quirks::default()),
+            ] {
+                let error = refused.unwrap_err();
+                assert_eq!(error.details().param.as_deref(), Some(named), "{error}");
+            }
+            assert!(serde_json::to_string(&prompt).is_err());
+            if wire == Wire::Responses {
+                assert!(serde_json::from_str::<Prompt>(&body).is_err());
+            }
+        }
+        let compaction = format!(r#"{{"model":"m","input":"a","zz":{value}}}"#);
+        let mut input = CompactionInput::from_body(compaction.clone()).unwrap();
+        let as_sent = Wire::Responses.compaction_body(&input, &Quirks::default());
+        assert_eq!(as_sent.unwrap(), compaction);
+        input.instructions = Some("other".to_owned());
+        assert!(
+            Wire::Responses
+                .compaction_body(&input, &Quirks::default())
+                .is_err()
+        );
+    }
+    // So deep that a walk by calls would end the thread: a bound on values is met first, and no stack.
+    let depth = 100_000;
+    let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let body = format!(r#"{{"model":"m","input":"a","stream":true,"zz":{deep}}}"#);
+    let prompt = Prompt::from_body(body.clone()).unwrap();
+    assert_eq!(sent(Wire::Responses, &prompt), body);
+    let deep = deep.replace('[', "[[[").replace(']', "]]]");
+    let error =
+        Prompt::from_body(format!(r#"{{"model":"m","input":"a","zz":{deep}}}"#)).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::TooLarge);
 }

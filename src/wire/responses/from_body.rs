@@ -8,14 +8,15 @@ use crate::{
     protocol::{
         OutputFormat, Prompt, RawJson, RequestOptions, ResponseItem, Tool, error::ApiError,
     },
-    wire::reading::{Body, elements, read, read_option},
+    wire::reading::{Body, elements, read, read_option, with_whole_characters},
 };
 
 /// The body of a request without `stream`, with serde_json's serializers only. What the runtime adds when it sends a prompt is not in
 /// there.
 impl Serialize for Prompt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let body = prompt_as_data(self).map_err(|error| ser::Error::custom(error.message()))?;
+        let body = self.received.is_read().and_then(|()| prompt_as_data(self));
+        let body = body.map_err(|error| ser::Error::custom(error.message()))?;
         let raw: &RawValue = serde_json::from_slice(&body).map_err(ser::Error::custom)?;
         raw.serialize(serializer)
     }
@@ -27,8 +28,10 @@ impl Serialize for Prompt {
 impl<'de> Deserialize<'de> for Prompt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = RawJson::deserialize(deserializer)?;
-        let body = Body::of(json.get());
-        let prompt = body.and_then(|body| prompt_of(&body));
+        let prompt = Body::of(json.get()).and_then(|_| {
+            let prompt = prompt_of(&Body(&with_whole_characters(json.get())))?;
+            prompt.received.is_read().map(|()| prompt)
+        });
         prompt.map_err(|error| de::Error::custom(error.message()))
     }
 }
@@ -64,7 +67,7 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
             "tool_choice" => options.tool_choice = read(name, json)?,
             "background" => options.background = read(name, json)?,
             "truncation" => options.truncation = read(name, json)?,
-            _ => read_option(options, name, json)?,
+            _ => read_option(options, &mut prompt.received, name, json)?,
         }
     }
     Ok(prompt)
