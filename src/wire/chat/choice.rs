@@ -424,11 +424,17 @@ impl Choice {
                 }
             }
         }
-        if let Some(images) = some(delta.images, to) {
+        let images = match some(delta.images, to) {
+            Some(Value::Array(images)) => images,
+            _ => Vec::new(),
+        };
+        let parts = delta.parts.images.iter();
+        let parts: Vec<_> = parts.map(|image| to.numbers.value(image.get())).collect();
+        if !images.is_empty() || !parts.is_empty() {
             let extra = &mut self.message(to).extra;
             let list = extra.entry("images").or_insert_with(|| json!([]));
-            if let (Value::Array(list), Value::Array(images)) = (list, images) {
-                list.extend(images);
+            if let Value::Array(list) = list {
+                list.extend(images.into_iter().chain(parts));
             }
         }
         if let Some(Value::Object(piece)) = some(delta.audio, to) {

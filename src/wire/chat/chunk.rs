@@ -13,14 +13,14 @@ use smallvec::SmallVec;
 /// absent, has its default; of a member that comes twice the last counts.
 macro_rules! members {
     ($($(#[$meta:meta])* struct $name:ident { $($(#[$doc:meta])* $member:literal => $field:ident: $type:ty,)* }
-    ignored: [$($ignored:literal),*] $(computed: $computed:ident)?)*) => {$(
+    ignored: [$($ignored:literal),*] $(computed: $computed:ident: $computed_type:ty)?)*) => {$(
         $(#[$meta])*
         #[derive(Default)]
         pub(super) struct $name<'a> {
             $($(#[$doc])* pub(super) $field: $type,)*
             /// Whether it has members that are read elsewhere or have no form.
             pub(super) has_more: bool,
-            $(pub(super) $computed: bool,)?
+            $(pub(super) $computed: $computed_type,)?
         }
 
         impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
@@ -93,7 +93,7 @@ members! {
     }
     ignored: []
     // Whether `delta` is in truth the whole message so far.
-    computed: is_whole_message
+    computed: is_whole_message: bool
 
     /// What a choice grows by.
     struct Delta {
@@ -116,8 +116,8 @@ members! {
         "function_call" => function_call: Option<IgnoredAny>,
     }
     ignored: ["role"]
-    // Whether its content has parts, or fields of them, that have no form here.
-    computed: has_unread_parts
+    // What its content has beside text, where that is a list of parts.
+    computed: parts: ContentParts<'a>
 
     /// What a tool call grows by.
     struct CallDelta {
@@ -146,6 +146,15 @@ members! {
         "input" => input: Option<&'a RawValue>,
     }
     ignored: []
+}
+
+/// What a list of parts has beside text.
+#[derive(Default)]
+pub(super) struct ContentParts<'a> {
+    /// The parts that are pictures, each as those of `images` are.
+    pub(super) images: Vec<&'a RawValue>,
+    /// Whether there were parts, or fields of them, that have no form here, or none that shows while they come.
+    pub(super) are_unread: bool,
 }
 
 impl<'a> Chunk<'a> {
@@ -207,7 +216,7 @@ impl<'a> Chunk<'a> {
             // Some servers write them as one list for each kind of figure.
             let is_legacy =
                 || !logprobs.contains("\"content\"") && !logprobs.contains("\"refusal\"");
-            delta.has_unread_parts
+            delta.parts.are_unread
                 || (is_log && (is_legacy() || (has_no_text && logprobs.contains('['))))
         })
     }
@@ -319,6 +328,7 @@ impl<'a> Delta<'a> {
         .into_iter()
         .flatten()
         .any(|value| !matches!(value.get(), "[]" | "{}" | r#""""#))
+            || !self.parts.images.is_empty()
     }
 }
 

@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    chunk::{CallDelta, Chunk, ChunkChoice, CustomDelta, Delta, Few, FunctionDelta, Str, text_of},
+    chunk::{
+        CallDelta, Chunk, ChunkChoice, ContentParts, CustomDelta, Delta, Few, FunctionDelta, Str,
+        text_of,
+    },
     object::Object,
 };
 
@@ -137,7 +140,7 @@ impl Reader {
             extra_content: fields.get("extra_content"),
             signature: fields.get("signature").or(parts.signature),
             reasoning_opaque: fields.get("reasoning_opaque"),
-            has_unread_parts: parts.has_more,
+            parts: parts.beside,
             ..Delta::default()
         }
     }
@@ -216,8 +219,7 @@ struct Parts<'a> {
     refusal: Vec<Cow<'a, str>>,
     reasoning: Vec<Cow<'a, str>>,
     signature: Option<&'a RawValue>,
-    /// Whether there was a part, or a field of one, that has no form here.
-    has_more: bool,
+    beside: ContentParts<'a>,
 }
 
 impl<'a> Parts<'a> {
@@ -229,7 +231,7 @@ impl<'a> Parts<'a> {
             return true;
         }
         if let Some(part) = Object::read(json) {
-            self.part(&part);
+            self.part(&part, content);
             return true;
         }
         match serde_json::from_str::<Vec<&RawValue>>(json) {
@@ -248,10 +250,14 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn part(&mut self, part: &Object<'a>) {
+    fn part(&mut self, part: &Object<'a>, raw: &'a RawValue) {
         match part.text("type").as_deref() {
             Some("refusal") => self.refusal.extend(part.text("refusal")),
-            Some("redacted_thinking") => self.has_more = true,
+            Some("redacted_thinking") => self.beside.are_unread = true,
+            Some("image_url") if part.get("image_url").is_some() => {
+                self.beside.images.push(raw);
+                self.beside.are_unread = true;
+            }
             Some("thinking" | "reasoning" | "reasoning_text") => {
                 let text = ["thinking", "reasoning", "text", "content"]
                     .iter()
@@ -262,7 +268,7 @@ impl<'a> Parts<'a> {
             _ => {
                 let nested = || part.object("text")?.text("value");
                 self.text.extend(part.text("text").or_else(nested));
-                self.has_more |= !part.has_only(&["type", "text", "index"]);
+                self.beside.are_unread |= !part.has_only(&["type", "text", "index"]);
             }
         }
     }

@@ -123,6 +123,10 @@ fn text_is_read_in_every_place_that_servers_have_for_it() {
             end("stop"),
         ]));
         assert_eq!(read.others.len(), 1, "{part}");
+        // A picture is one wherever it lies.
+        let images = read.items[0].get("images").cloned();
+        let is_image = part["type"] == "image_url";
+        assert_eq!(images, is_image.then(|| json!([part])));
     }
 }
 
