@@ -3,6 +3,7 @@
 //! [`Bridge::for_request`] takes what the client asks, writes what the server's dialect has no form for in one that it has, and remembers how:
 //! a [`Renderer`] gives the client its own tools back.
 
+mod functions;
 mod history;
 pub(super) mod refusal;
 pub(super) mod sealed;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value};
 use self::{refusal::invalid, tools::Table};
 use crate::{
     ApiError, ErrorKind,
-    protocol::{OutputItem, Prompt, ResponseEvent, ResponseItem, ToolCallInput},
+    protocol::{OutputItem, Prompt, ResponseEvent, ResponseItem, Role, ToolCallInput},
     wire::{EncoderOptions, Quirks, StreamEncoder, Wire},
 };
 
@@ -69,7 +70,7 @@ impl Bridge {
             .is_some_and(|options| options["include_usage"] == true);
         let model = prompt.options.model.clone().unwrap_or_default();
         let (mut table, mut dropped) = (Table::default(), Vec::new());
-        let mut is_compaction = false;
+        let (mut is_compaction, mut has_functions) = (false, false);
         if server == Wire::Chat && client == Wire::Responses {
             if prompt.options.background == Some(true) {
                 return Err(invalid(
@@ -87,6 +88,7 @@ impl Bridge {
             table = Table::lower(&mut prompt, false, &mut dropped)?;
             table.lower_history(&mut prompt.input);
         } else if server == Wire::Responses && client == Wire::Chat {
+            has_functions = functions::lift(&mut prompt)?;
             for_responses(&mut prompt, &mut dropped);
         }
         // Whether it can be written is known now, when it is a 400 yet.
@@ -105,7 +107,8 @@ impl Bridge {
                     .with_model(model)
                     .with_created_at(options.created_at)
                     .with_request(request)
-                    .with_include_usage(include_usage),
+                    .with_include_usage(include_usage)
+                    .with_function_call(has_functions),
                 table: table.into(),
                 provider: seals.then_some(options.provider),
                 is_compaction,
@@ -215,8 +218,6 @@ fn for_responses(prompt: &mut Prompt, dropped: &mut Vec<String>) {
     for name in [
         "audio",
         "frequency_penalty",
-        "function_call",
-        "functions",
         "logit_bias",
         "modalities",
         "n",
@@ -232,6 +233,15 @@ fn for_responses(prompt: &mut Prompt, dropped: &mut Vec<String>) {
             .is_some_and(|value| !value.is_null() && !(name == "n" && value == 1))
         {
             dropped.push(name.to_owned());
+        }
+    }
+    for item in &mut prompt.input {
+        // A picture that the model made stands in its answer there, and is an item of the server's own here.
+        if let ResponseItem::Message(message) = item
+            && message.role == Role::Assistant
+            && message.extra.remove("images").is_some()
+        {
+            dropped.push("images".to_owned());
         }
     }
     // A client of Chat sends its conversation whole each time.

@@ -22,6 +22,9 @@ pub struct EncoderOptions {
     pub request: Map<String, Value>,
     /// On the Chat wire: whether a chunk with the usage was asked for (`stream_options.include_usage`).
     pub include_usage: bool,
+    /// On the Chat wire: whether a call is told in its first form (`function_call`), which clients understand that send `functions`. A message
+    /// has room for one: where the server makes another, the answer fails.
+    pub function_call: bool,
 }
 
 with_fields!(EncoderOptions {
@@ -30,6 +33,7 @@ with_fields!(EncoderOptions {
     with_created_at(created_at: u64),
     with_request(request: Map<String, Value>),
     with_include_usage(include_usage: bool),
+    with_function_call(function_call: bool),
 });
 
 impl EncoderOptions {

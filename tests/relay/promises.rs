@@ -72,7 +72,10 @@
 //! | `namespace` is restored by a table, never by splitting; over 64 characters cut; a collision is 400 | `a_namespace_is_restored_by_the_table_and_never_by_splitting`, `a_collision_of_joined_names_is_a_400` |
 //! | `tool_search` both ways | `tool_search_goes_both_ways` |
 //! | a route may lower tools on Responses to Responses | `a_route_lowers_tools_on_responses_to_responses_too` |
-//! | what Chat can't say is named in `x-relay-dropped`, or is a 400 where `tool_choice` needs it | `what_chat_can_not_say_is_left_out_and_named_or_a_400_when_tool_choice_needs_it`, `a_chat_client_over_a_responses_server_names_what_that_has_not` |
+//! | what Chat can't say is named in `x-relay-dropped`, or is a 400 where `tool_choice` needs it | `what_chat_can_not_say_is_left_out_and_named_or_a_400_when_tool_choice_needs_it`, `a_chat_client_over_a_responses_server_names_what_that_has_not`, `an_option_that_is_one_is_named_as_any_other_value_is` |
+//! | `functions` of old are tools, and their calls come back as `function_call` | `functions_are_tools_and_their_calls_come_back_as_function_calls` |
+//! | annotations and pictures are told on both wires | `annotations_and_pictures_are_told_to_clients_of_chat_once_each`, `an_answer_of_before_comes_without_what_the_responses_api_refuses` |
+//! | half a character goes out as it came, and is U+FFFD over the bridge | `half_a_character_passes_as_it_came_and_is_a_sign_over_the_bridge` |
 //! | neighbouring calls make one message, results follow at once, a call without a result gets one | `neighbouring_calls_make_one_message_and_their_results_follow_at_once` |
 //! | images in results go into a user message, never as text | `images_in_tool_results_go_into_a_message_of_the_user_and_never_as_text` |
 //! | what it writes is deterministic | `codexs_body_comes_out_as_one_that_chat_takes` |

@@ -7,6 +7,7 @@ use actix_responses::{
     loopback::{Loopback, LoopbackOptions, Reply, Script},
     provider::{BearerAuth, Provider},
     relay::{Relay, RelayConfig, Route, RouteTable, Target},
+    wire::Wire,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -280,4 +281,52 @@ async fn compaction_and_the_etag_of_models_are_passed_on() {
         ))
         .await;
     assert_eq!((status, header(&head, "etag")), (304, Some("\"v7\"")));
+}
+
+/// JavaScript sends half of an emoji where it cuts a text within one.
+#[actix_rt::test]
+async fn half_a_character_passes_as_it_came_and_is_a_sign_over_the_bridge() {
+    const USAGE: &str = r#""stream_options":{"include_usage":true}"#;
+    let of_responses = [
+        r#"{"model":"m","stream":true,"input":"cut \ud83d"}"#.to_owned(),
+        r#"{"model":"m","stream":true,"instructions":"cut \uD83D","input":"x","user":"\ude00"}"#
+            .to_owned(),
+        r#"{"model":"m","stream":true,"input":[{"role":"user","content":"cut \ud83d"}]}"#
+            .to_owned(),
+    ];
+    let of_chat = [
+        r#""messages":[{"role":"user","content":"cut \ud83d"}]"#,
+        r#""zz":["cut \ud83d"],"messages":[{"role":"user","content":"x"}]"#,
+    ]
+    .map(|said| format!(r#"{{"model":"m","stream":true,{USAGE},{said}}}"#));
+    for server in [Wire::Responses, Wire::Chat] {
+        let upstream = Loopback::start(LoopbackOptions::default()).unwrap();
+        let provider = Provider::new("p", &upstream.base_url()).unwrap();
+        let provider = provider.with_wire(server);
+        let runtime = Runtime::start(provider.clone()).unwrap();
+        let routes = RouteTable::single(provider);
+        let relay = Relay::new(runtime, routes, RelayConfig::default());
+        let relay = RunningRelay::serving(upstream, relay);
+        let responses = of_responses.iter().map(|body| (Wire::Responses, body));
+        for (client, body) in responses.chain(of_chat.iter().map(|body| (Wire::Chat, body))) {
+            let path = match client {
+                Wire::Chat => "/v1/chat/completions",
+                _ => "/v1/responses",
+            };
+            let (status, _, answer) = post(&relay, path, "", body).await;
+            let sent = relay.upstream.requests();
+            let sent = std::str::from_utf8(&sent.last().unwrap().body).unwrap();
+            if client == server {
+                // What the server makes of it is its own affair; this one can't read it.
+                assert_eq!(sent, body);
+                continue;
+            }
+            assert_eq!(status, 200, "{body}: {answer}");
+            assert!(sent.contains("cut \u{fffd}"), "{sent}");
+            // What else the client said is read all the same.
+            if client == Wire::Chat {
+                assert!(answer.contains("\"prompt_tokens\""), "{answer}");
+            }
+        }
+    }
 }

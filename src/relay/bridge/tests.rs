@@ -521,6 +521,116 @@ fn an_option_that_is_one_is_named_as_any_other_value_is() {
     }
 }
 
+/// A Chat client's request for a Responses server.
+fn lifted(body: &Value) -> Result<(Value, Bridged), ApiError> {
+    let (wire, quirks) = (Wire::Responses, Quirks::default());
+    let bridged = bridged(Wire::Chat, body, wire, &quirks, BridgeOptions::default())?;
+    let sent = wire.request_body(&bridged.prompt, &quirks).unwrap();
+    Ok((serde_json::from_slice(&sent).unwrap(), bridged))
+}
+
+#[test]
+fn functions_are_tools_and_their_calls_come_back_as_function_calls() {
+    let mut body = json!({"model": "m", "functions": [{"name": "f", "parameters": {"type": "object"}}], "function_call": {"name": "f"},
+        "messages": [{"role": "user", "content": "go"},
+            {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"a\":1}"}},
+            {"role": "function", "name": "f", "content": "one"},
+            {"role": "assistant", "content": "so", "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "two"}]});
+    let (sent, back) = lifted(&body).unwrap();
+    let function = json!({"type": "function", "name": "f", "parameters": {"type": "object"}});
+    assert_eq!(sent["tools"], json!([function]));
+    assert_eq!(
+        sent["tool_choice"],
+        json!({"type": "function", "name": "f"})
+    );
+    assert_eq!(sent["parallel_tool_calls"], false);
+    assert!(back.dropped.is_empty() && sent.get("functions").is_none());
+    let input = sent["input"].as_array().unwrap();
+    let pairs: Vec<_> = input
+        .iter()
+        .map(|item| {
+            (
+                item["type"].as_str().unwrap(),
+                item["call_id"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        pairs,
+        [
+            ("message", ""),
+            ("function_call", "call_0"),
+            ("function_call_output", "call_0"),
+            ("message", ""),
+            ("function_call", "call_1"),
+            ("function_call_output", "call_1")
+        ]
+    );
+    assert_eq!(
+        (&input[1]["arguments"], &input[5]["output"]),
+        (&json!("{\"a\":1}"), &json!("two"))
+    );
+
+    let call = |index: u32| {
+        let item = json!({"type": "function_call", "call_id": format!("c{index}"), "name": "f", "arguments": "{\"b\":2}"});
+        ResponseEvent::OutputItemDone(OutputItem::new(Some(index), item.into()))
+    };
+    let end = ResponseEvent::Completed(Completed::default().into());
+    let said = |events: &[ResponseEvent]| {
+        let (mut renderer, mut stream) = (back.back.renderer(), Vec::new());
+        events
+            .iter()
+            .for_each(|event| renderer.push(event, &mut stream));
+        String::from_utf8(stream).unwrap()
+    };
+    let mut whole = crate::wire::ChatCompletion::default();
+    let text = said(&[call(0), end.clone()]);
+    for data in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
+        whole.push(serde_json::from_str(data).unwrap_or_default());
+    }
+    let choice = &whole.object()["choices"][0];
+    assert_eq!(
+        choice["message"],
+        json!({"role": "assistant", "content": null, "refusal": null,
+            "function_call": {"name": "f", "arguments": "{\"b\":2}"}})
+    );
+    assert_eq!(choice["finish_reason"], "function_call");
+    // There is no room for a second.
+    let two = said(&[call(0), call(1), end]);
+    assert!(two.contains("\"error\"") && !two.contains("[DONE]"));
+
+    body["tools"] = json!([{"type": "function", "function": {"name": "g"}}]);
+    let error = lifted(&body).unwrap_err();
+    assert_eq!(error.details().param.as_deref(), Some("functions"));
+    body["tools"] = Value::Null;
+    body["function_call"] = json!({});
+    let error = lifted(&body).unwrap_err();
+    assert_eq!(error.details().param.as_deref(), Some("function_call"));
+}
+
+#[test]
+fn an_answer_of_before_comes_without_what_the_responses_api_refuses() {
+    let cited = json!({"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0, "end_index": 1}});
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}});
+    let body = json!({"model": "m", "messages": [
+        {"role": "assistant", "content": "a", "refusal": null, "audio": null, "function_call": null, "annotations": [], "tool_calls": null},
+        {"role": "assistant", "content": "b", "annotations": [cited], "images": [image]}]});
+    let (sent, back) = lifted(&body).unwrap();
+    assert_eq!(
+        sent["input"][0],
+        json!({"type": "message", "role": "assistant", "content": "a"})
+    );
+    let flat =
+        json!({"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1});
+    let part = json!({"type": "output_text", "text": "b", "annotations": [flat]});
+    assert_eq!(
+        sent["input"][1],
+        json!({"type": "message", "role": "assistant", "content": [part]})
+    );
+    assert_eq!(back.dropped, ["images"]);
+}
+
 #[test]
 fn an_item_that_can_not_be_read_is_a_400_and_not_left_out() {
     for (item, named) in [

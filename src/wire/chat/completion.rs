@@ -92,7 +92,7 @@ impl ChatCompletion {
 fn finish(message: &mut Map<String, Value>) {
     message.entry("role").or_insert_with(|| "assistant".into());
     message.entry("refusal").or_insert(Value::Null);
-    let has_calls = message.contains_key("tool_calls");
+    let has_calls = message.contains_key("tool_calls") || message.contains_key("function_call");
     let content = message.entry("content").or_insert(Value::Null);
     if has_calls && content == "" {
         *content = Value::Null;

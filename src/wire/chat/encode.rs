@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::{body::chat_annotation, completion::ChatCompletion};
 use crate::{
-    protocol::{OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput, error::ApiError},
+    protocol::{
+        OutputItem, RawJson, ResponseEvent, TokenUsage, ToolCallInput,
+        error::{ApiError, ErrorKind},
+    },
     wire::encoding::{EncoderOptions, block, error_object, output_of, usage_object},
 };
 
@@ -16,6 +19,9 @@ const SIGNED: [&str; 5] = [
     "audio",
     "images",
 ];
+
+/// What tells an annotation before its item is done.
+const ANNOTATION: &str = "response.output_text.annotation.added";
 
 /// One answer on its way to a client.
 #[derive(Default)]
@@ -41,6 +47,8 @@ struct Slot {
     is_done: bool,
     /// The part of the summary that was written last.
     summary_index: Option<u32>,
+    /// How many of its annotations were told before it was done.
+    annotated: usize,
 }
 
 const TEXT: usize = 0;
@@ -119,11 +127,18 @@ impl ChatEncoder {
                 let at = self.slot(input.output_index, input.item_id.as_deref());
                 self.add_input(at, &input.delta, out);
             }
+            ResponseEvent::Other(other) if &*other.event == ANNOTATION => {
+                self.annotate(&other.raw.to_value(), out);
+            }
             ResponseEvent::Completed(end) => {
                 self.usage = end.token_usage;
                 self.take_output(end.response.as_ref(), out);
-                let has_calls = !self.calls.is_empty();
-                self.end(if has_calls { "tool_calls" } else { "stop" }, out);
+                let reason = match (self.calls.is_empty(), self.options.function_call) {
+                    (true, _) => "stop",
+                    (false, true) => "function_call",
+                    (false, false) => "tool_calls",
+                };
+                self.end(reason, out);
             }
             ResponseEvent::Incomplete(end) => {
                 self.usage = end.token_usage;
@@ -159,6 +174,9 @@ impl ChatEncoder {
     }
 
     fn write_delta(&mut self, delta: &Value, logprobs: Value, out: &mut Vec<u8>) {
+        if self.is_ended {
+            return;
+        }
         self.start(out);
         let choice =
             json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": null});
@@ -177,6 +195,9 @@ impl ChatEncoder {
     }
 
     fn end(&mut self, finish_reason: &'static str, out: &mut Vec<u8>) {
+        if self.is_ended {
+            return;
+        }
         self.start(out);
         self.is_ended = true;
         let choice =
@@ -246,6 +267,15 @@ impl ChatEncoder {
             call["extra_content"] = signed.clone();
         }
         self.calls.push(call.clone());
+        if self.options.function_call {
+            if index > 0 || kind != "function" {
+                let message = "the server made a call that a message with one `function_call` has no room for";
+                self.fail(&ApiError::new(ErrorKind::ServerError, message), out);
+                return;
+            }
+            let delta = json!({"function_call": call["function"]});
+            return self.write_delta(&delta, Value::Null, out);
+        }
         call["index"] = index.into();
         self.write_delta(&json!({"tool_calls": [call]}), Value::Null, out);
     }
@@ -262,8 +292,25 @@ impl ChatEncoder {
         if let Value::String(whole) = &mut call[kind][input] {
             whole.push_str(delta);
         }
+        if self.options.function_call {
+            let delta = json!({"function_call": {"arguments": delta}});
+            return self.write_delta(&delta, Value::Null, out);
+        }
         let piece = json!({"index": index, kind: {input: delta}});
         self.write_delta(&json!({"tool_calls": [piece]}), Value::Null, out);
+    }
+
+    /// Tells an annotation that comes by itself.
+    fn annotate(&mut self, event: &Value, out: &mut Vec<u8>) {
+        let Some(annotation) = event.get("annotation").filter(|it| it.is_object()) else {
+            return;
+        };
+        let index = event["output_index"].as_u64();
+        let index = index.and_then(|index| u32::try_from(index).ok());
+        let at = self.slot(index, event["item_id"].as_str());
+        self.slots[at].annotated += 1;
+        let annotations = json!([chat_annotation(annotation.clone())]);
+        self.write_delta(&json!({"annotations": annotations}), Value::Null, out);
     }
 
     /// Says what of an item no delta said.
@@ -284,7 +331,8 @@ impl ChatEncoder {
             self.add_input(at, &rest, out);
             let signed = fields
                 .get("extra_content")
-                .filter(|_| self.calls[index].get("extra_content").is_none());
+                .filter(|_| self.calls[index].get("extra_content").is_none())
+                .filter(|_| !self.options.function_call);
             if let Some(signed) = signed {
                 self.calls[index]["extra_content"] = signed.clone();
                 let piece =
@@ -320,11 +368,11 @@ impl ChatEncoder {
                 .unwrap_or_default();
             self.say(at, what, rest, None, out);
         }
-        self.attach(&fields, is_reasoning, out);
+        self.attach(at, &fields, is_reasoning, out);
     }
 
     /// What an item has beside its text.
-    fn attach(&mut self, fields: &Value, is_reasoning: bool, out: &mut Vec<u8>) {
+    fn attach(&mut self, at: usize, fields: &Value, is_reasoning: bool, out: &mut Vec<u8>) {
         let mut beside = Map::new();
         for name in SIGNED {
             if let Some(value) = fields.get(name) {
@@ -343,11 +391,20 @@ impl ChatEncoder {
         let annotations: Vec<_> = parts
             .filter_map(|part| part["annotations"].as_array())
             .flatten()
+            .skip(self.slots[at].annotated)
             .cloned()
             .map(chat_annotation)
             .collect();
         if !annotations.is_empty() {
             beside.insert("annotations".to_owned(), annotations.into());
+        }
+        if fields["type"] == "image_generation_call"
+            && let Some(image) = fields["result"].as_str().filter(|image| !image.is_empty())
+        {
+            let format = fields["output_format"].as_str().unwrap_or("png");
+            let url = format!("data:image/{format};base64,{image}");
+            let image = json!({"type": "image_url", "image_url": {"url": url}});
+            beside.insert("images".to_owned(), json!([image]));
         }
         if !beside.is_empty() {
             self.write_delta(&beside.into(), Value::Null, out);

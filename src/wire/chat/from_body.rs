@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Map, Value, json, value::RawValue};
 
+use super::details::flat_annotation;
 use crate::{
     protocol::{OutputFormat, Prompt, RawJson, ReceivedBody, ResponseItem, Tool, error::ApiError},
     wire::reading::{Body, elements, read, read_option, wrong},
@@ -99,6 +100,8 @@ impl Items {
 
     fn add(&mut self, place: &str, mut fields: Map<String, Value>) -> Result<(), ApiError> {
         let role = text(place, "role", fields.remove("role"))?;
+        // A null says as much as nothing, and the other API takes none.
+        fields.retain(|_, value| !value.is_null());
         let content = fields.remove("content").unwrap_or_default();
         match &*role {
             "tool" => {
@@ -154,6 +157,9 @@ impl Items {
             };
             parts.push(json!({"type": "refusal", "refusal": refusal}));
             content = parts.into();
+        }
+        if let Some(Value::Array(annotations)) = fields.remove("annotations") {
+            annotate(&mut content, annotations);
         }
         if !content.is_null() || !fields.is_empty() || calls.is_null() {
             let content = or_empty(content);
@@ -236,6 +242,22 @@ fn content_of(place: &str, content: Value, text_type: &str) -> Result<Value, Api
             &format!("{place}.content"),
             "it is neither a text nor a list of parts",
         )),
+    }
+}
+
+/// Puts what an answer's text refers to where the Responses API has it: with the text.
+fn annotate(content: &mut Value, annotations: Vec<Value>) {
+    if annotations.is_empty() {
+        return;
+    }
+    if let Value::String(text) = content {
+        *content = json!([{"type": "output_text", "text": text}]);
+    }
+    let parts = content.as_array_mut().into_iter().flatten();
+    let mut texts = parts.filter(|part| part["type"] == "output_text");
+    if let Some(Value::Object(part)) = texts.next() {
+        let annotations: Value = annotations.into_iter().map(flat_annotation).collect();
+        part.insert("annotations".to_owned(), annotations);
     }
 }
 

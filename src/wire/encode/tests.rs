@@ -331,3 +331,44 @@ fn a_retry_before_output_has_one_created_and_the_ids_of_the_first() {
     assert_eq!(of_kind("response.output_item.added"), 1);
     assert_eq!(object["output"][0]["id"], "msg_a");
 }
+
+#[test]
+fn annotations_and_pictures_are_told_to_clients_of_chat_once_each() {
+    let [first, second] = ["a", "b"].map(|url| {
+        json!({"type": "url_citation", "url": url, "title": "t", "start_index": 0, "end_index": 1})
+    });
+    let nested = [&first, &second].map(|flat| {
+        let mut inner = flat.clone();
+        inner.as_object_mut().unwrap().remove("type");
+        json!({"type": "url_citation", "url_citation": inner})
+    });
+    let part = json!({"type": "output_text", "text": "A", "annotations": [first, second]});
+    let message = json!({"type": "message", "id": "m", "role": "assistant", "content": [part]});
+    let image = json!({"type": "image_generation_call", "id": "i", "result": "QUE=", "output_format": "webp"});
+    let added = json!({"type": "response.output_text.annotation.added", "item_id": "m", "output_index": 0,
+        "content_index": 0, "annotation_index": 0, "annotation": first});
+    let done = |index: u32, item: &Value| json!({"type": "response.output_item.done", "output_index": index, "item": item});
+    let delta = json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "A"});
+    let (done_message, done_image) = (done(0, &message), done(1, &image));
+    let end = json!({"type": "response.completed", "response": {"id": "r", "status": "completed", "output": []}});
+    let image = json!([{"type": "image_url", "image_url": {"url": "data:image/webp;base64,QUE="}}]);
+    for (events, annotations) in [
+        (
+            vec![&delta, &added, &done_message, &done_image, &end],
+            &nested[..],
+        ),
+        (vec![&delta, &done_message, &done_image, &end], &nested[..]),
+        // Of a server that ends without it.
+        (vec![&delta, &added, &done_image, &end], &nested[..1]),
+    ] {
+        let framed = |event: &&Value| format!("data: {event}\n\n");
+        let stream: String = events.iter().map(framed).collect();
+        let (_, object) = encoded(Wire::Chat, &decoded(Wire::Responses, stream.as_bytes()));
+        let message = &object["choices"][0]["message"];
+        assert_eq!(message["annotations"], json!(annotations));
+        assert_eq!(
+            (&message["content"], &message["images"]),
+            (&json!("A"), &image)
+        );
+    }
+}
