@@ -230,7 +230,7 @@ fn for_responses(prompt: &mut Prompt, dropped: &mut Vec<String>) {
         if extra
             .remove(name)
             // One answer is what there is without `n` too.
-            .is_some_and(|value| !value.is_null() && !(name == "n" && value == 1))
+            .is_some_and(|value| !(value.is_null() || name == "n" && value == 1))
         {
             dropped.push(name.to_owned());
         }
