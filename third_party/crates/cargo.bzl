@@ -106,7 +106,7 @@ REQUIRED_FEATURES = {
     "nodes_simulation": ["test-util"],
     "providers": ["runtime"],
     "recording": ["test-util"],
-    "relay": ["relay", "loopback"],
+    "relay": ["relay", "loopback", "test-util"],
     "relay_as_a_stranger": ["relay"],
     "security": ["cli"],
     "signing": ["runtime", "zstd"],
