@@ -192,12 +192,16 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Watches for a name that is too long, which begins a line, in whichever pieces it comes. Where a body begins is not known here, but
-/// none that is JSON, or packed, has such a line.
+/// Watches for a name that is too long, in whichever pieces it comes. It begins a line, behind one with a blank or a colon: a request line or
+/// another field. Behind the empty line that ends a head, and behind the size of a chunk, what comes is no name; and no line of a body that is
+/// JSON, or packed, begins with so many bytes that could be one.
 #[derive(Default)]
 struct Names {
     /// How long the line is so far that has been nothing but a name.
     length: Option<usize>,
+    /// Whether the line has a blank or a colon, and whether the one before had.
+    has_more: bool,
+    may_follow: bool,
 }
 
 impl Names {
@@ -205,19 +209,22 @@ impl Names {
     fn too_long(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         loop {
-            if let Some(length) = self.length {
-                let rest = &bytes[at..];
+            let rest = &bytes[at..];
+            let end = memchr::memchr(b'\n', rest);
+            let line = &rest[..end.unwrap_or(rest.len())];
+            if let Some(length) = self.length.filter(|_| self.may_follow) {
                 let is_end =
                     |byte: &u8| !byte.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(byte);
-                let name = rest.iter().position(is_end).unwrap_or(rest.len());
+                let name = line.iter().position(is_end).unwrap_or(line.len());
                 if length + name > MAX_NAME_BYTES {
                     self.length = None;
                     return Some(at + MAX_NAME_BYTES - length);
                 }
-                self.length = (name == rest.len()).then_some(length + name);
-                at += name;
+                self.length = (name == line.len()).then_some(length + name);
             }
-            at += memchr::memchr(b'\n', &bytes[at..])? + 1;
+            self.has_more = self.has_more || memchr::memchr2(b' ', b':', line).is_some();
+            at += end? + 1;
+            self.may_follow = std::mem::take(&mut self.has_more);
             self.length = Some(0);
         }
     }
@@ -320,6 +327,16 @@ mod tests {
             assert_eq!(at(&long_value), None);
             let one_line = format!("\n\"{}\"", "n".repeat(100_000));
             assert_eq!(at(&one_line), None);
+            // What a body holds begins a line where it comes in chunks.
+            let long = "n".repeat(100_000);
+            let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+            let chunks =
+                format!("{head}9\r\n{{\"user\":\"\r\n186a0\r\n{long}\r\n2\r\n\"}}\r\n0\r\n\r\n");
+            assert_eq!(at(&chunks), None);
+            assert_eq!(at(&format!("{head}186a0\r\n{long}\r\n")), None);
+            // And a later request's name is one.
+            let later = format!("{chunks}{}", request(MAX_NAME_BYTES + 1));
+            assert_eq!(at(&later), Some(chunks.len() + start + MAX_NAME_BYTES));
         }
     }
 }
