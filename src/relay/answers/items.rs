@@ -200,9 +200,10 @@ impl Answers {
                 turn.append(output);
             }
             turns.push(turn);
-            // An input that can't be held is none that can be gone on from.
+            // An input that can't be held is none that can be gone on from; one that is null is none.
+            let is_there = has_input(&request);
             let mut request = body::members(&request);
-            if request.get("input").is_some_and(Value::is_null) {
+            if is_there && request.get("input").is_some_and(Value::is_null) {
                 return Ok(None);
             }
             match request.remove("previous_response_id") {
@@ -214,10 +215,39 @@ impl Answers {
     }
 }
 
+fn has_input(request: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Input<'a> {
+        #[serde(borrow)]
+        input: Option<&'a RawValue>,
+    }
+    serde_json::from_slice::<Input<'_>>(request).is_ok_and(|request| request.input.is_some())
+}
+
 /// What was read, unless it is gone; that a store does not answer says nothing of that.
 fn if_there<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
     match read {
         Err(ReadError::Unavailable) => Err(ReadError::Unavailable),
         read => Ok(read.ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_is_null_is_none_and_one_that_can_not_be_held_is_there() {
+        let deep = format!(r#"{{"input":{}1{}}}"#, "[".repeat(2_000), "]".repeat(2_000));
+        for (request, is_there) in [
+            (r#"{"model":"m"}"#, false),
+            (r#"{"input":null}"#, false),
+            (r#"{"input":"a"}"#, true),
+            (r#"{"input":"\ud83d"}"#, true),
+            (r#"{"input":[1e400]}"#, true),
+            (&deep, true),
+        ] {
+            assert_eq!(has_input(request.as_bytes()), is_there, "{request}");
+        }
     }
 }
