@@ -47,7 +47,7 @@
 //! | a client that leaves cancels upstream within a second: before the head, in mid-stream, in a retry's wait, without `stream` | `a_client_that_leaves_frees_the_server_within_a_second_with_stream_and_without`, `a_client_that_leaves_cancels_upstream_within_a_second`, `a_client_that_leaves_before_the_head_cancels_upstream`, `a_client_that_leaves_in_mid_stream_cancels_upstream`, `a_client_that_leaves_without_stream_cancels_upstream`, `a_client_that_leaves_in_a_retrys_wait_ends_the_request` |
 //! | unless it was detached or has another reader | `a_detached_answer_and_one_with_another_reader_run_on` |
 //! | a slow client pauses its own stream alone, for a minute | `a_slow_reader_pauses_only_its_own_stream`, `a_reader_that_does_not_read_pauses_its_own_stream_beside_20_that_do`, `a_client_that_reads_nothing_is_gone_after_its_time_and_so_is_its_answer` |
-//! | with other readers one that reads nothing is left behind with an error event after 5 s | `a_slow_client_is_left_behind_with_an_error_event_where_another_waits`, `who_reads_alone_is_waited_for_longer_and_who_reads_slowly_beside_others_is_waited_for`, `a_pump_waits_for_the_slowest_reader_and_leaves_it_behind_after_a_named_time` |
+//! | with other readers one that reads nothing is left behind with an error event after 15 s | `a_slow_client_is_left_behind_with_an_error_event_where_another_waits`, `who_reads_alone_is_waited_for_longer_and_who_reads_slowly_beside_others_is_waited_for`, `a_pump_waits_for_the_slowest_reader_and_leaves_it_behind_after_a_named_time` |
 //!
 //! # Bytes as they came
 //!

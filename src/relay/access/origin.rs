@@ -28,6 +28,8 @@ pub(in crate::relay) fn host_name(text: &str) -> Result<String, &'static str> {
     if let Ok(address) = without_brackets(text).parse::<IpAddr>() {
         return Ok(address.to_string());
     }
+    // A name that is whole may end with a dot, in a URL and here.
+    let text = text.strip_suffix('.').unwrap_or(text);
     let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_name = !text.is_empty()
         && text.bytes().all(is_of_names)
@@ -37,7 +39,7 @@ pub(in crate::relay) fn host_name(text: &str) -> Result<String, &'static str> {
         (true, _) => Ok(text.to_ascii_lowercase()),
         (false, true) => Err("there is no name for all: write each, such as \"relay.internal\""),
         (false, false) => {
-            Err("write a name alone, such as \"relay.internal\": no scheme, port, path or last dot")
+            Err("write a name alone, such as \"relay.internal\": no scheme, port or path")
         }
     }
 }
@@ -52,6 +54,10 @@ pub(in crate::relay) fn page_origin(text: &str) -> Result<String, &'static str> 
         return Err(
             "pages of anybody say that: write the origin of yours, such as \"https://app.example\"",
         );
+    }
+    // Of a shell that lets its pages of files say so.
+    if text.eq_ignore_ascii_case("file://") {
+        return Ok("file://".to_owned());
     }
     let whole = Url::parse(text).ok();
     let whole = whole.and_then(|url| Some((url.host_str()?.to_owned(), url)));
@@ -111,6 +117,7 @@ fn is_ours(host: &str, local: IpAddr, hosts: &[String]) -> bool {
         // An address is no name, so nobody can bind it anew.
         return address == local || local.is_unspecified() || is_at_home || is_named();
     }
+    let host = host.strip_suffix('.').unwrap_or(host);
     let is = |known: &str| !host.is_empty() && host.eq_ignore_ascii_case(known);
     is("localhost") || hosts.iter().any(|known| is(known))
 }
@@ -209,7 +216,9 @@ mod tests {
             ("http://x", None),
             ("x:80", None),
             ("203.0.113.7:80", None),
-            ("x.", None),
+            ("x.", Some("x")),
+            (".", None),
+            ("x..", None),
             (".x", None),
             ("x/y", None),
         ] {
@@ -233,6 +242,7 @@ mod tests {
             ("app.example", None),
             ("app.example:443", None),
             ("localhost:3000", None),
+            ("File://", Some("file://")),
             ("file:///x", None),
             ("https://app.example/path", None),
             ("https://app.example?x", None),
@@ -276,7 +286,8 @@ mod tests {
             ("localhost.evil.example", "127.0.0.1", false),
             ("127.0.0.1.evil.example", "127.0.0.1", false),
             ("evil.relay.internal", "127.0.0.1", false),
-            ("relay.internal.", "127.0.0.1", false),
+            ("relay.internal.", "127.0.0.1", true),
+            ("relay.internal..", "127.0.0.1", false),
             ("evil.example", "0.0.0.0", false),
             ("", "127.0.0.1", false),
         ] {

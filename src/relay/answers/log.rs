@@ -73,8 +73,9 @@ pub(super) struct Ledger {
     bytes: AtomicUsize,
 }
 
-/// How long other readers wait with the pump for one that reads nothing: as long as a phone takes to change its network.
-pub(super) const BESIDE_OTHERS: Duration = Duration::from_secs(5);
+/// How long other readers wait with the pump for one that takes no batch: longer than a phone takes to change its network, or a socket that is
+/// read at 10 KB/s to have room again.
+pub(super) const BESIDE_OTHERS: Duration = Duration::from_secs(15);
 
 /// The log of one answer. The pump that fills it is one; readers come and go.
 pub(super) struct Log {

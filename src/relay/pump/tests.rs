@@ -547,7 +547,7 @@ async fn a_slow_client_is_left_behind_with_an_error_event_where_another_waits() 
     assert!(first.starts_with(CREATED.as_bytes()));
     let began = Instant::now();
     let heard = text(other).await.replace(SIGN, "");
-    assert_eq!((heard.len(), began.elapsed().as_secs()), (long.len(), 5));
+    assert_eq!((heard.len(), began.elapsed().as_secs()), (long.len(), 15));
     // Beside what it had been given already.
     let rest = text(slow).await;
     assert!(rest.len() < 200_000, "{}", rest.len());
