@@ -252,7 +252,7 @@ impl ProviderSettings {
         let preset_header = self.preset.and_then(|preset| preset.key_header);
         let header = self.auth_header.as_deref().or(preset_header);
         let unusable = |error: super::AuthError| {
-            Problem::Ours(format!("environment variable {variable}: {error}"))
+            Problem::Ours(format!("{}: {error}", variable_said(variable)))
         };
         Ok(
             match header.filter(|header| !header.eq_ignore_ascii_case(AUTHORIZATION)) {
@@ -383,6 +383,9 @@ impl fmt::Debug for ProviderSettings {
                 });
             shown.collect::<Vec<_>>()
         };
+        let env_headers = self.env_headers.iter();
+        let env_headers = env_headers.map(|(header, variable)| (header, variable_said(variable)));
+        let env_headers: Vec<_> = env_headers.collect();
         f.debug_struct("ProviderSettings")
             .field("preset", &self.preset.map(|preset| preset.name))
             .field("base_url", &self.base_url.as_ref().map(|_| "..."))
@@ -390,7 +393,7 @@ impl fmt::Debug for ProviderSettings {
             .field("key_env", &self.key_env.as_deref().map(variable_said))
             .field("auth_header", &self.auth_header)
             .field("headers", &shown(&self.headers))
-            .field("env_headers", &self.env_headers)
+            .field("env_headers", &env_headers)
             .field("query", &shown(&self.query))
             .field("timeouts", &self.timeouts)
             .field("max_attempts", &self.max_attempts)

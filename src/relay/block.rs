@@ -108,7 +108,8 @@ impl<'a> Event<'a> {
     /// Of a member that stands twice the last one counts, as where it is decoded.
     fn read_leniently(data: &'a [u8]) -> Option<Self> {
         let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(data).ok()?;
-        let member = |name: &str| members.get(name).copied();
+        let is_given = |json: &&RawValue| json.get() != "null";
+        let member = |name: &str| members.get(name).copied().filter(is_given);
         let number = |name: &str| serde_json::from_str(member(name)?.get()).ok();
         Some(Self {
             kind: member("type").and_then(|kind| serde_json::from_str(kind.get()).ok()),
