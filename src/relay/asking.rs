@@ -310,13 +310,15 @@ fn question(
                 is_own_key,
                 &mut dropped,
             )?;
-            let is_bridged = provider.wire != wire || route.lowers_tools;
+            // Tools of Chat are functions.
+            let lowers_tools = route.lowers_tools && wire == Wire::Responses;
+            let is_bridged = provider.wire != wire || lowers_tools;
             if is_bridged {
                 let options = BridgeOptions {
                     id: answer.id().to_owned(),
                     created_at: since_1970(answer.began_at()),
                     provider: provider.name().to_owned(),
-                    lowers_tools: route.lowers_tools,
+                    lowers_tools,
                     refuses_compaction: route.refuses_compaction,
                 };
                 let mut request = body::members(&answer.about().request);

@@ -1,5 +1,7 @@
 //! The first form of tools in Chat: functions, of which a message calls one.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::refusal::invalid;
@@ -61,7 +63,8 @@ pub(super) fn lift(prompt: &mut Prompt) -> Result<bool, ApiError> {
 
 /// Calls had no ids then: they get their place, and a result goes with the last call of its name.
 fn lift_history(input: &mut Vec<ResponseItem>) {
-    let mut calls: Vec<(String, String)> = Vec::new();
+    let mut calls = 0;
+    let mut last_ids = HashMap::<String, String>::new();
     for item in std::mem::take(input) {
         let ResponseItem::Message(mut message) = item else {
             input.push(item);
@@ -69,9 +72,8 @@ fn lift_history(input: &mut Vec<ResponseItem>) {
         };
         if message.role.as_str() == "function" {
             let name = message.extra.get("name").and_then(Value::as_str);
-            let call = calls.iter().rev().find(|call| Some(&*call.0) == name);
-            input.push(match call {
-                Some((_, id)) => {
+            input.push(match name.and_then(|name| last_ids.get(name)) {
+                Some(id) => {
                     let mut output =
                         ToolCallOutputItem::new(message.content.unwrap_or(Content::from("")));
                     output.call_id = Some(id.clone());
@@ -85,9 +87,10 @@ fn lift_history(input: &mut Vec<ResponseItem>) {
             .then(|| message.extra.remove("function_call"))
             .flatten();
         let call = called.as_ref().and_then(Value::as_object).map(|called| {
-            let id = format!("call_{}", calls.len());
+            let id = format!("call_of_function_{calls}");
+            calls += 1;
             let [name, arguments] = ["name", "arguments"].map(|name| text(called, name));
-            calls.push((name.clone(), id.clone()));
+            last_ids.insert(name.clone(), id.clone());
             ResponseItem::FunctionCall(FunctionCallItem::new(name, arguments, id))
         });
         if call.is_none() || !is_blank(&message) {

@@ -560,11 +560,11 @@ fn functions_are_tools_and_their_calls_come_back_as_function_calls() {
         pairs,
         [
             ("message", ""),
-            ("function_call", "call_0"),
-            ("function_call_output", "call_0"),
+            ("function_call", "call_of_function_0"),
+            ("function_call_output", "call_of_function_0"),
             ("message", ""),
-            ("function_call", "call_1"),
-            ("function_call_output", "call_1")
+            ("function_call", "call_of_function_1"),
+            ("function_call_output", "call_of_function_1")
         ]
     );
     assert_eq!(

@@ -95,10 +95,9 @@ pub(super) fn flat_annotation(annotation: Value) -> Value {
         .get("type")
         .and_then(Value::as_str)
         .map(str::to_owned);
-    if let Some(kind) = kind
-        && let Some(Value::Object(nested)) = fields.remove(&kind)
-    {
-        fields.extend(nested);
+    match kind.and_then(|kind| fields.remove_entry(&kind)) {
+        Some((_, Value::Object(nested))) => fields.extend(nested),
+        other => fields.extend(other),
     }
     Value::Object(fields)
 }
@@ -108,6 +107,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_annotation_is_flat_and_loses_nothing() {
+        for (annotation, flat) in [
+            (
+                json!({"type": "url_citation", "url_citation": {"url": "u"}, "x": 1}),
+                json!({"type": "url_citation", "url": "u", "x": 1}),
+            ),
+            (
+                json!({"type": "url", "url": "u"}),
+                json!({"type": "url", "url": "u"}),
+            ),
+            (json!({"url": "u"}), json!({"url": "u"})),
+            (json!("u"), json!("u")),
+        ] {
+            assert_eq!(flat_annotation(annotation), flat);
+        }
+    }
 
     #[test]
     fn pieces_of_one_element_are_put_together() {

@@ -307,7 +307,12 @@ impl ChatEncoder {
         };
         let index = event["output_index"].as_u64();
         let index = index.and_then(|index| u32::try_from(index).ok());
-        let at = self.slot(index, event["item_id"].as_str());
+        let id = event["item_id"].as_str();
+        // Of an item that is not named it can't be known later that this was told.
+        if index.or(id.map(|_| 0)).is_none() {
+            return;
+        }
+        let at = self.slot(index, id);
         self.slots[at].annotated += 1;
         let annotations = json!([chat_annotation(annotation.clone())]);
         self.write_delta(&json!({"annotations": annotations}), Value::Null, out);

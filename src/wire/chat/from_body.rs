@@ -158,8 +158,10 @@ impl Items {
             parts.push(json!({"type": "refusal", "refusal": refusal}));
             content = parts.into();
         }
-        if let Some(Value::Array(annotations)) = fields.remove("annotations") {
-            annotate(&mut content, annotations);
+        if let Some(annotations) = fields.remove("annotations")
+            && let Some(annotations) = annotate(&mut content, annotations)
+        {
+            fields.insert("annotations".to_owned(), annotations);
         }
         if !content.is_null() || !fields.is_empty() || calls.is_null() {
             let content = or_empty(content);
@@ -245,20 +247,29 @@ fn content_of(place: &str, content: Value, text_type: &str) -> Result<Value, Api
     }
 }
 
-/// Puts what an answer's text refers to where the Responses API has it: with the text.
-fn annotate(content: &mut Value, annotations: Vec<Value>) {
+/// Puts what an answer's text refers to where the Responses API has it: with the text. Gives it back where there is none.
+fn annotate(content: &mut Value, annotations: Value) -> Option<Value> {
+    let annotations = match annotations {
+        Value::Array(annotations) => annotations,
+        other => return Some(other),
+    };
     if annotations.is_empty() {
-        return;
+        return None;
     }
     if let Value::String(text) = content {
         *content = json!([{"type": "output_text", "text": text}]);
     }
     let parts = content.as_array_mut().into_iter().flatten();
     let mut texts = parts.filter(|part| part["type"] == "output_text");
-    if let Some(Value::Object(part)) = texts.next() {
-        let annotations: Value = annotations.into_iter().map(flat_annotation).collect();
-        part.insert("annotations".to_owned(), annotations);
+    let Some(Value::Object(part)) = texts.next() else {
+        return Some(annotations.into());
+    };
+    let annotations = annotations.into_iter().map(flat_annotation);
+    match part.get_mut("annotations") {
+        Some(Value::Array(known)) => known.extend(annotations),
+        _ => _ = part.insert("annotations".to_owned(), annotations.collect()),
     }
+    None
 }
 
 fn flat_part(part: Value, text_type: &str) -> Value {

@@ -139,3 +139,23 @@ fn the_member_that_is_wrong_is_named() {
         assert!(error.message().contains("leave it out"), "{error}");
     }
 }
+
+#[test]
+fn what_an_answer_refers_to_goes_with_its_text_and_stays_where_there_is_none() {
+    let given = json!([{"type": "file", "id": "f"}]);
+    let text = json!([{"type": "output_text", "text": "a"}]);
+    let known = json!([{"type": "output_text", "text": "a", "annotations": [1]}]);
+    let with = |annotations: Value| json!([{"type": "output_text", "text": "a", "annotations": annotations}]);
+    let refusal = json!([{"type": "refusal", "refusal": "no"}]);
+    for (mut content, annotations, becomes, left) in [
+        (json!("a"), given.clone(), with(given.clone()), None),
+        (text.clone(), json!([]), text, None),
+        (known, given.clone(), with(json!([1, given[0]])), None),
+        (Value::Null, given.clone(), Value::Null, Some(given.clone())),
+        (refusal.clone(), given.clone(), refusal, Some(given)),
+        (json!("a"), json!({}), json!("a"), Some(json!({}))),
+    ] {
+        assert_eq!(annotate(&mut content, annotations), left);
+        assert_eq!(content, becomes);
+    }
+}
