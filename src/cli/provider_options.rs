@@ -276,8 +276,17 @@ impl ProviderOptions {
         }
         if let Some(name) = &self.api_key_env {
             if variable(name)?.is_none() {
+                let is_of_names =
+                    |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+                // What does not look like the name of a variable may be the key itself.
+                let said = match name.bytes().all(is_of_names) {
+                    true => name,
+                    false => {
+                        "(not shown, for it may be a key: write the name of one, such as TEAM_KEY)"
+                    }
+                };
                 return Err(UsageError::new(format!(
-                    "--api-key-env: environment variable {name} is not set, or blank: put the key there"
+                    "--api-key-env: environment variable {said} is not set, or blank: put the key there"
                 )));
             }
             settings.key_env = Some(name.clone());

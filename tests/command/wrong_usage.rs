@@ -173,6 +173,16 @@ fn key_that_no_header_can_hold_is_refused_without_showing_it() {
 }
 
 #[test]
+fn a_key_in_place_of_the_name_of_its_variable_is_not_repeated() {
+    let ran = run(&["ask", "--api-key-env=sk-hunter2", "hi"]);
+    assert_eq!(ran.status, Some(2), "{ran:?}");
+    assert!(
+        ran.stderr.contains("such as TEAM_KEY) is not set") && !ran.stderr.contains("hunter2"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn header_without_a_colon_is_not_repeated() {
     let ran = run(&["ask", "--header=Authorization Bearer sk-secret", "hi"]);
     assert_eq!(ran.status, Some(2));
