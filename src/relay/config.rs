@@ -66,8 +66,8 @@ pub struct RelayConfig {
     pub head_patience: Duration,
     /// How long what comes before the output is held back, so that a retry before it is not seen.
     pub preamble_patience: Duration,
-    /// How long a client may leave its stream unread; 15 seconds where others read the same answer. Then it is told so, if it reads again, and the connection of one that takes nothing
-    /// at all is closed (on Linux, by a server of this relay's command).
+    /// How long a client may leave its stream unread; 15 seconds where others read the same answer. Then it is told so, if it reads again,
+    /// and the connection of one that takes nothing at all is closed (on Linux, by a server of this relay's command).
     pub slow_client: Duration,
     /// How long an answer that ended can be read again; one that is in memory alone and was asked for with `store: false`, for 5 minutes at most.
     pub retention: Duration,

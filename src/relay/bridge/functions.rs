@@ -93,6 +93,12 @@ fn lift_history(input: &mut Vec<ResponseItem>) {
             last_ids.insert(name.clone(), id.clone());
             ResponseItem::FunctionCall(FunctionCallItem::new(name, arguments, id))
         });
+        // What is no call is not forgotten: the server says what is wrong with it.
+        if call.is_none()
+            && let Some(odd) = called.filter(|called| !called.is_null())
+        {
+            message.extra.insert("function_call".to_owned(), odd);
+        }
         if call.is_none() || !is_blank(&message) {
             input.push(ResponseItem::Message(message));
         }

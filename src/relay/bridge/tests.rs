@@ -596,6 +596,12 @@ fn functions_are_tools_and_their_calls_come_back_as_function_calls() {
             "function_call": {"name": "f", "arguments": "{\"b\":2}"}})
     );
     assert_eq!(choice["finish_reason"], "function_call");
+    // What is no call goes on as it came.
+    for odd in [json!("f"), json!([1]), json!(true)] {
+        let mut body = json!({"model": "m", "messages": [{"role": "assistant", "content": "a"}]});
+        body["messages"][0]["function_call"] = odd.clone();
+        assert_eq!(lifted(&body).unwrap().0["input"][0]["function_call"], odd);
+    }
     // There is no room for a second.
     let two = said(&[call(0), call(1), end]);
     assert!(two.contains("\"error\"") && !two.contains("[DONE]"));
