@@ -2,6 +2,7 @@
 # Runs every fuzz target for so many seconds (60 unless told), prints what was covered, and fails on a finding.
 #
 #   fuzz/run.sh [SECONDS] [TARGET...]
+#   fuzz/run.sh --install              nothing but cargo-fuzz, where it is missing
 #
 # It needs no nightly: cargo-fuzz is told to leave out the sanitizers, which alone need one; the crate has no unsafe code for
 # them to watch. The instrumentation that libFuzzer steers by is in stable rustc, and libFuzzer itself comes with libfuzzer-sys
@@ -23,6 +24,7 @@ if ! command -v cargo-fuzz >/dev/null; then
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-fuzz --version 0.13.2 --debug --locked --root target/tools
   fi
 fi
+[[ $seconds != --install ]] || exit 0
 
 export CARGO_TERM_COLOR=never
 # As many units as there are for any crate: with one, which is cargo-fuzz's choice, the crate keeps one processor busy for minutes.

@@ -2,16 +2,18 @@
 # Bazel's part of CI, from a machine that may not have Bazel yet. A second run
 # takes what has not changed from the disk cache.
 #
-# What takes longer is in .ci/full.
+# What takes longer is in .ci/full. With --install it brings Bazel and its crates
+# here, and does no more.
 #
 # Environment:
 #   BAZEL_DISK_CACHE   where that is   (default ~/.cache/actix-responses-bazel)
-#   BAZEL_JOBS         how many actions at a time   (default: as many as there are processors)
+#   BAZEL_JOBS         how many actions at a time   (default: twice as many as there are processors, for tests wait more than they work)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 prefix=${BAZEL_PREFIX:-/opt/bazel7}
 flags=("--disk_cache=${BAZEL_DISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/actix-responses-bazel}" --noshow_progress)
-[[ -z ${BAZEL_JOBS:-} ]] || flags+=("--jobs=$BAZEL_JOBS")
+jobs=${BAZEL_JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
+flags+=("--jobs=$jobs" "--local_cpu_resources=$jobs")
 
 step() {
   local name=$1 start=$SECONDS
@@ -37,6 +39,7 @@ if [[ -f $prefix/.installed ]]; then
   done
 fi
 
+[[ ${1:-} != --install ]] || exit 0
 trap 'bazel shutdown' EXIT
 
 step 'test //...' bazel test "${flags[@]}" //...

@@ -2,6 +2,7 @@
 # Licences, bans, sources and advisories of everything in Cargo.lock, as deny.toml says.
 #
 #   supply_chain.sh [ADVISORY_DB]
+#   supply_chain.sh --install       nothing but cargo-deny, where it is missing
 #
 # And the same of a program that embeds the crate, with the deny.toml that src/guide/supply_chain.md gives it.
 #
@@ -13,6 +14,7 @@ if ! command -v cargo-deny >/dev/null; then
   # It runs for seconds. As it is released it is linked as a whole, which takes minutes.
   CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked cargo-deny --version 0.20.2
 fi
+[[ ${1:-} != --install ]] || exit 0
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
