@@ -75,15 +75,23 @@ struct Known {
     request_bytes: usize,
     /// When it was last looked for those whose time has passed.
     swept: Option<Instant>,
+    /// Up to how many answers, and bytes of requests, nothing has to go before the next look.
+    room: (usize, usize),
 }
 
 /// The answers of one client.
 #[derive(Default)]
 struct Room {
-    answers: HashMap<Arc<str>, Arc<Answer>>,
+    answers: HashMap<Arc<str>, Named>,
     /// The ids that servers gave them, and ours.
     aliases: HashMap<Arc<str>, Arc<str>>,
     ledger: Arc<Ledger>,
+}
+
+/// An answer, and the ids that servers gave it.
+struct Named {
+    answer: Arc<Answer>,
+    aliases: Vec<Arc<str>>,
 }
 
 impl Answers {
@@ -132,7 +140,11 @@ impl Answers {
         let answer = Arc::new(
             Answer::new(new_id(), client.clone(), about, bounds, storage, ledgers).recorded(),
         );
-        room.answers.insert(answer.id_shared(), answer.clone());
+        let named = Named {
+            answer: answer.clone(),
+            aliases: Vec::new(),
+        };
+        room.answers.insert(answer.id_shared(), named);
         known.request_bytes += answer.about().request.len();
         known.order.push_back(answer.clone());
         drop(known);
@@ -229,7 +241,7 @@ impl Answers {
         self.let_go(&mut known);
         let room = known.rooms.get(client)?;
         let id = room.aliases.get(id).map_or(id, |ours| ours);
-        room.answers.get(id).cloned()
+        room.answers.get(id).map(|named| named.answer.clone())
     }
 
     /// One that this node does not write. Nobody keeps it but whom it is given to.
@@ -252,9 +264,13 @@ impl Answers {
     pub(in crate::relay) fn set_alias(&self, answer: &Answer, server_id: &str) {
         self.remember(answer, server_id);
         if let Some(room) = self.known().rooms.get_mut(answer.client())
-            && room.answers.contains_key(answer.id())
+            && let Some(named) = room.answers.get_mut(answer.id())
         {
-            room.aliases.insert(server_id.into(), answer.id_shared());
+            let alias: Arc<str> = server_id.into();
+            if !named.aliases.contains(&alias) {
+                named.aliases.push(alias.clone());
+            }
+            room.aliases.insert(alias, answer.id_shared());
             answer.set_server_id(server_id);
         }
     }
@@ -279,16 +295,25 @@ impl Answers {
         }
     }
 
-    /// Lets go of those whose time has passed, and of the oldest of too many, or whose requests are too long together.
+    /// Lets go of those whose time has passed, and of the oldest of too many, or whose requests are too long together: an eighth more than
+    /// has to go, so that most requests look through none. Those that run may be more than that; then it is looked again when they are an
+    /// eighth more, or a moment has passed.
     fn let_go(&self, known: &mut Known) {
         let now = Instant::now();
-        let mut too_many = known.order.len().saturating_sub(self.inner.bounds.ended);
-        let mut too_long = known.request_bytes.saturating_sub(self.inner.bounds.bytes);
+        let bounds = &self.inner.bounds;
         let recently = known.swept.is_some_and(|at| now < at + SWEEP);
-        if recently && too_many == 0 && too_long == 0 {
+        let (many, long) = known.room;
+        let has_room = known.order.len() <= many && known.request_bytes <= long;
+        if recently && has_room {
             return;
         }
         known.swept = Some(now);
+        let over = |is: usize, most: usize| match is > most {
+            true => is - (most - most / 8),
+            false => 0,
+        };
+        let mut too_many = over(known.order.len(), bounds.ended);
+        let mut too_long = over(known.request_bytes, bounds.bytes);
         let passed = |answer: &Answer| {
             let time = if answer.about().is_kept() {
                 self.inner.retention
@@ -311,6 +336,14 @@ impl Answers {
         for answer in gone {
             known.forget(&answer);
         }
+        let room = |left: usize, most: usize| match left > most {
+            true => left + left / 8,
+            false => most,
+        };
+        known.room = (
+            room(known.order.len(), bounds.ended),
+            room(known.request_bytes, bounds.bytes),
+        );
     }
 }
 
@@ -318,8 +351,17 @@ impl Known {
     fn forget(&mut self, answer: &Answer) {
         self.request_bytes -= answer.about().request.len();
         if let Some(room) = self.rooms.get_mut(answer.client()) {
-            room.answers.remove(answer.id());
-            room.aliases.retain(|_, ours| **ours != *answer.id());
+            let gone = room.answers.remove(answer.id());
+            for alias in gone.map(|named| named.aliases).unwrap_or_default() {
+                // It may be that of a newer answer by now.
+                if room
+                    .aliases
+                    .get(&alias)
+                    .is_some_and(|ours| **ours == *answer.id())
+                {
+                    room.aliases.remove(&alias);
+                }
+            }
             if room.answers.is_empty() {
                 self.rooms.remove(answer.client());
             }

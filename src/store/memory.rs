@@ -81,6 +81,8 @@ struct State {
 struct Room {
     streams: HashMap<String, Kept>,
     aliases: HashMap<String, String>,
+    /// Those that ended, the oldest first; some may be gone.
+    ended: VecDeque<String>,
     bytes: usize,
 }
 
@@ -89,6 +91,7 @@ struct Kept {
     blocks: Vec<Bytes>,
     about: Bytes,
     request: Bytes,
+    aliases: Vec<String>,
     bytes: usize,
     end: Option<StreamEnd>,
     cancel: bool,
@@ -111,7 +114,12 @@ impl State {
         let room = self.clients.get_mut(&stream.client);
         let room = room.ok_or(StoreError::Unknown)?;
         let gone = room.streams.remove(&stream.id).ok_or(StoreError::Unknown)?;
-        room.aliases.retain(|_, id| *id != stream.id);
+        for alias in gone.aliases {
+            // It may be that of a newer stream by now.
+            if room.aliases.get(&alias) == Some(&stream.id) {
+                room.aliases.remove(&alias);
+            }
+        }
         room.bytes -= gone.bytes;
         self.bytes -= gone.bytes;
         if room.streams.is_empty() {
@@ -133,15 +141,22 @@ impl State {
 
     /// Removes the oldest ended stream of this client, or of anybody.
     fn remove_oldest(&mut self, client: Option<&str>) -> bool {
-        let of_client = |stream: &StreamKey| client.is_none_or(|client| stream.client == client);
-        while let Some(oldest) = self.ended.iter().position(of_client) {
-            if let Some(stream) = self.ended.remove(oldest)
-                && self.remove(&stream).is_ok()
-            {
+        while let Some(oldest) = self.oldest(client) {
+            if self.remove(&oldest).is_ok() {
                 return true;
             }
         }
         false
+    }
+
+    /// Takes it out of its queue; it may be gone.
+    fn oldest(&mut self, client: Option<&str>) -> Option<StreamKey> {
+        let Some(client) = client else {
+            return self.ended.pop_front();
+        };
+        let id = self.clients.get_mut(client)?.ended.pop_front()?;
+        let client = client.to_owned();
+        Some(StreamKey { client, id })
     }
 
     fn sweep(&mut self, retention: Duration) {
@@ -162,6 +177,10 @@ impl State {
         for stream in &old {
             // It was found right before.
             let _ = self.remove(stream);
+        }
+        for room in self.clients.values_mut() {
+            let streams = &room.streams;
+            room.ended.retain(|id| streams.contains_key(id));
         }
         let clients = &self.clients;
         self.ended.retain(|stream| {
@@ -233,6 +252,7 @@ impl MemoryStore {
                     blocks: Vec::new(),
                     about: Bytes::new(),
                     request: Bytes::new(),
+                    aliases: Vec::new(),
                     bytes: 0,
                     end: None,
                     cancel: false,
@@ -305,9 +325,17 @@ impl MemoryStore {
         kept.is_released = claim.ttl.is_zero();
         kept.end = append.end;
         let blocks = kept.blocks.len() as u64;
+        for alias in &append.aliases {
+            if !kept.aliases.contains(alias) {
+                kept.aliases.push(alias.clone());
+            }
+        }
         if let Some(room) = state.clients.get_mut(&stream.client) {
             for alias in append.aliases {
                 room.aliases.insert(alias, stream.id.clone());
+            }
+            if append.end.is_some() {
+                room.ended.push_back(stream.id.clone());
             }
         }
         if append.end.is_some() {

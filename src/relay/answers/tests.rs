@@ -230,6 +230,48 @@ async fn requests_of_ended_answers_have_a_bound_together_and_the_oldest_goes_fir
     assert!(known(&runs));
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_many_ended_answers_the_newest_are_found_by_both_ids_and_what_runs_stays() {
+    let answers = answers();
+    let most = answers.inner.bounds.ended;
+    let find = |id: &str| answers.find_here(&Client::Anonymous, id);
+    let begin = |server_id: &str| {
+        let answer = answers.begin(&Client::Anonymous, about(false));
+        answers.set_alias(&answer, server_id);
+        answer
+    };
+    let runs = begin("resp_runs");
+    // An id that comes again is that of the newer one, also when the older one has gone.
+    begin("resp_again").end(End::Completed);
+    let mut lengths = (usize::MAX, 0);
+    let total = 2 * most;
+    for number in 0..total {
+        let answer = begin(&format!("resp_{number}"));
+        assert!(find(&format!("resp_{number}")).is_some());
+        if number == total - 10 {
+            begin("resp_again").end(End::Completed);
+        }
+        answer.end(End::Completed);
+        let known = answers.known();
+        let room = &known.rooms[&Client::Anonymous];
+        let length = known.order.len();
+        assert_eq!(room.answers.len(), length);
+        assert!(room.aliases.len() <= length);
+        if number > most {
+            lengths = (lengths.0.min(length), lengths.1.max(length));
+        }
+    }
+    // Of too many an eighth goes at once, so that not each request looks through all.
+    assert_eq!(lengths, (most - most / 8, most));
+    assert!(find("resp_0").is_none() && find(&format!("resp_{}", total - 1)).is_some());
+    let again = find("resp_again").expect("the newer one");
+    assert_eq!(again.server_id(), Some("resp_again"));
+    assert_eq!(
+        find("resp_runs").as_deref().map(Answer::id),
+        Some(runs.id())
+    );
+}
+
 /// What a reader gets that read up to this position, and this block last, where its node lost its claim: the stream of the store ended so.
 async fn gone_on(
     blocks: &[Bytes],
