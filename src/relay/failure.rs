@@ -146,12 +146,18 @@ pub(super) fn whole_seconds(wait: Duration) -> String {
     wait.as_millis().div_ceil(1000).max(1).to_string()
 }
 
-/// The status of what no server said.
+/// The status of what no server gave one: what OpenAI has for the same.
 fn ours(kind: ErrorKind) -> StatusCode {
     match kind {
-        ErrorKind::InvalidRequest | ErrorKind::InvalidConfiguration => StatusCode::BAD_REQUEST,
+        ErrorKind::InvalidRequest
+        | ErrorKind::InvalidConfiguration
+        | ErrorKind::ContextLengthExceeded
+        | ErrorKind::ContentPolicy => StatusCode::BAD_REQUEST,
         ErrorKind::TooLarge => StatusCode::BAD_GATEWAY,
-        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::RateLimited
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::UsageLimitReached
+        | ErrorKind::UsageNotIncluded => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::LocalLimit
         | ErrorKind::ShutDown
         | ErrorKind::Unavailable

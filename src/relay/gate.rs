@@ -2,9 +2,9 @@
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
-    body::MessageBody,
+    body::{BodySize, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{StatusCode, header},
+    http::{ConnectionType, StatusCode, Version, header},
     middleware::Next,
     web::Data,
 };
@@ -49,6 +49,13 @@ pub(super) async fn gate(
     };
     if let Some(origin) = origin {
         Access::allow_origin(response.headers_mut(), origin);
+    }
+    let is_old = response.request().version() <= Version::HTTP_10;
+    if is_old && response.response().body().size() == BodySize::Stream {
+        // Who asks so knows no chunks: the body ends with the connection.
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
     }
     Ok(response)
 }

@@ -8,10 +8,12 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse, Resource, guard,
+    HttpRequest, HttpResponse, Resource,
+    error::InternalError,
+    guard,
     http::{StatusCode, header},
     middleware::from_fn,
-    web::{Data, Path, Query, ServiceConfig, delete, get, head, post, resource},
+    web::{Data, Path, Query, QueryConfig, ServiceConfig, delete, get, head, post, resource},
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -71,6 +73,11 @@ fn at(below: &str) -> Resource {
             .ends_with("/responses/compact")
     };
     resource(paths)
+        .app_data(QueryConfig::default().error_handler(|error, _| {
+            let message = format!("{error}.");
+            let refused = failure::refused(StatusCode::BAD_REQUEST, &message, None);
+            InternalError::from_response(error, refused).into()
+        }))
         .guard(guard::fn_guard(move |request| !is_no_id(request)))
         .default_service(actix_web::web::to(refuse))
 }

@@ -125,3 +125,28 @@ async fn our_own_failures_are_502_and_503_in_the_envelope() {
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert!(answer["error"]["message"].is_string());
 }
+
+#[actix_rt::test]
+async fn what_fails_with_its_first_event_and_is_told_anew_has_the_status_of_its_code() {
+    for (code, wanted) in [
+        ("context_length_exceeded", 400),
+        ("invalid_prompt", 400),
+        ("insufficient_quota", 429),
+        ("their_own", 502),
+    ] {
+        let event = json!({"type": "error", "code": code, "message": "no", "param": null});
+        let reply = Reply::sse(format!("event: error\ndata: {event}\n\n"));
+        let relay = once(reply).await;
+        let messages = json!([{"role": "user", "content": "hello"}]);
+        let chat = json!({"model": "demo", "messages": messages, "stream": true}).to_string();
+        for (path, body) in [
+            ("/v1/responses", asks(false)),
+            ("/v1/chat/completions", chat),
+        ] {
+            let (status, _, answer) = post(&relay, path, "", &body).await;
+            assert_eq!(status, wanted, "{path} {code}: {answer}");
+            let answer: Value = serde_json::from_str(&answer).expect("an object");
+            assert_eq!(answer["error"]["message"], "no");
+        }
+    }
+}

@@ -330,3 +330,33 @@ async fn half_a_character_passes_as_it_came_and_is_a_sign_over_the_bridge() {
         }
     }
 }
+
+#[actix_rt::test]
+async fn who_asks_by_http_1_0_gets_no_chunks_and_reads_until_the_connection_ends() {
+    let relay = RunningRelay::start().await;
+    for (path, body) in [
+        ("/v1/responses", asks(true)),
+        (
+            "/v1/chat/completions",
+            json!({"model": "demo", "messages": [{"role": "user", "content": "hello"}], "stream": true}).to_string(),
+        ),
+    ] {
+        let request = format!(
+            "POST {path} HTTP/1.0\r\nhost: {}\r\nconnection: keep-alive\r\ncontent-length: {}\r\n\r\n{body}",
+            relay.address,
+            body.len()
+        );
+        let (status, head, answer) = relay.exchange(&request).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(header(&head, "transfer-encoding"), None, "{head}");
+        assert!(
+            answer.starts_with("event: ") || answer.starts_with("data: "),
+            "{answer}"
+        );
+        assert!(answer.ends_with("\n\n"), "{answer}");
+        assert!(
+            answer.contains("response.completed") || answer.contains("[DONE]"),
+            "{answer}"
+        );
+    }
+}

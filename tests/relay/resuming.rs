@@ -280,3 +280,26 @@ async fn a_reader_that_does_not_read_pauses_its_own_stream_beside_20_that_do() {
     let (body, _) = chunks(&rest[head + 4..]);
     assert!(body == long.as_bytes(), "{} of {}", body.len(), long.len());
 }
+
+#[actix_rt::test]
+async fn a_query_that_can_not_be_read_is_400_in_the_envelope() {
+    let relay = RunningRelay::start().await;
+    for (path, said) in [
+        (
+            "/v1/responses/resp_1?stream=true&starting_after=1&starting_after=2",
+            "starting_after",
+        ),
+        (
+            "/v1/responses/resp_1/input_items?limit=many",
+            "invalid digit",
+        ),
+    ] {
+        let (status, head, answer) = relay.get(path).await;
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(header(&head, "content-type"), Some("application/json"));
+        let answer: Value = serde_json::from_str(&answer).expect("an object");
+        assert_eq!(answer["error"]["type"], "invalid_request_error");
+        let message = answer["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(said), "{message}");
+    }
+}

@@ -149,14 +149,22 @@ fn apply(items: &mut Vec<Value>, kind: &str, event: &mut Map<String, Value>) {
                 *part = new;
             }
         }
-        "output_text.delta" | "reasoning_text.delta" | "reasoning_summary_text.delta" => {
+        "output_text.delta"
+        | "reasoning_text.delta"
+        | "reasoning_summary_text.delta"
+        | "refusal.delta" => {
+            let (type_of_part, member) = match kind {
+                "output_text.delta" => ("output_text", "text"),
+                "reasoning_text.delta" => ("reasoning_text", "text"),
+                "refusal.delta" => ("refusal", "refusal"),
+                _ => ("summary_text", "text"),
+            };
             if let Some(part) = part(item, list, &index) {
-                append(part, "text", &take("delta"));
-            }
-        }
-        "refusal.delta" => {
-            if let Some(part) = part(item, list, &index) {
-                append(part, "refusal", &take("delta"));
+                // Not every server announces its parts.
+                if let Some(members) = part.as_object_mut() {
+                    members.entry("type").or_insert_with(|| type_of_part.into());
+                }
+                append(part, member, &take("delta"));
             }
         }
         "function_call_arguments.delta" => append(item, "arguments", &take("delta")),
