@@ -41,7 +41,7 @@ use super::{
 /// Relay clients of both APIs to servers of either, until Ctrl-C or SIGTERM
 ///
 /// One line on stdout says the base URL for clients. Without a provider the embedded one answers. SIGHUP reads --config, the
-/// tokens and --key-file again. Exit status: 0 it has drained after a SIGTERM, or --check found nothing; 2 wrong usage or configuration; 130 stopped by
+/// tokens and --key-file again. A second SIGTERM ends at once what the first gave time to end. Exit status: 0 it has drained after a SIGTERM, or --check found nothing; 2 wrong usage or configuration; 130 stopped by
 /// Ctrl-C.
 #[derive(Args)]
 #[command(mut_args(brief))]
@@ -396,8 +396,20 @@ async fn serve(
     };
     if interrupt == Interrupt::Terminate {
         // Those who send traffic look at readiness before the listener closes, also where nothing runs.
-        let noticed = tokio::time::sleep(drain.notice);
-        tokio::join!(relay.drain(drain.grace), noticed);
+        let drained = async {
+            let noticed = tokio::time::sleep(drain.notice);
+            tokio::join!(relay.drain(drain.grace), noticed);
+        };
+        let again = tokio::select! {
+            () = drained => None,
+            again = interrupts.next() => Some(again),
+        };
+        match again {
+            None => {}
+            Some(Interrupt::CtrlC) => return Ok(ExitStatus::Interrupted),
+            // Whoever asks again does not wait for what runs.
+            Some(Interrupt::Terminate) => relay.drain(Duration::ZERO).await,
+        }
         serving.stop().await;
     }
     Ok(match interrupt {

@@ -426,6 +426,33 @@ fn sigterm_turns_readiness_refuses_what_is_new_and_ends_what_runs_within_the_gra
     drop(go_on);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_sigterm_waits_for_nothing_that_runs() {
+    let folder = Folder::new();
+    let (server, go_on) = waiting_server();
+    let text = format!(
+        "[relay]\ndrain_notice = '10m'\ngrace = '10m'\n[providers.local]\nbase_url = '{server}'\n"
+    );
+    let path = folder.write("relay.toml", text);
+    let relaying = Relaying::start(&["--config", &path]);
+    let (mut stream, mut read) = begun(&relaying.address, "");
+    relaying.running.signal("TERM");
+    // Two that come together are one.
+    while relaying.get("/readyz").starts_with("HTTP/1.1 200 ") {
+        std::thread::yield_now();
+    }
+    relaying.running.signal("TERM");
+    stream.read_to_string(&mut read).expect("the end");
+    assert!(
+        read.contains("response.failed") && read.contains("server_shutting_down"),
+        "{read}"
+    );
+    assert!(read.ends_with("\r\n0\r\n\r\n"), "{read}");
+    assert_eq!(relaying.running.finish().status, Some(0));
+    drop(go_on);
+}
+
 #[test]
 fn localhost_is_both_addresses_of_this_machine() {
     let relaying = Relaying::listening("localhost:0", &[]);
