@@ -15,6 +15,7 @@ use crate::{
     duration::parse_limit,
     files,
     protocol::error::ApiError,
+    retry::RetryPolicy,
     wire::{ItemIds, Quirks, Wire},
 };
 
@@ -234,7 +235,7 @@ fn settings(entry: Spanned<DeValue<'_>>) -> Result<ProviderSettings, Wrong> {
     settings.headers = keys.pairs("headers")?;
     settings.env_headers = keys.pairs("env_headers")?;
     settings.query = keys.pairs("query")?;
-    settings.max_attempts = keys.count("max_attempts")?;
+    settings.max_attempts = keys.attempts("max_attempts")?;
     settings.request_compression = keys
         .choice("request_compression", COMPRESSIONS)?
         .unwrap_or_default();
@@ -408,16 +409,17 @@ impl<'i> Keys<'i> {
         }
     }
 
-    fn count(&mut self, key: &'static str) -> Result<Option<u32>, Wrong> {
+    fn attempts(&mut self, key: &'static str) -> Result<Option<u32>, Wrong> {
         let Some((at, value)) = self.value(key) else {
             return Ok(None);
         };
         let count = value
             .as_integer()
             .and_then(|count| u32::from_str_radix(count.as_str(), count.radix()).ok());
-        match count.filter(|count| *count > 0) {
+        let most = RetryPolicy::MAX_ATTEMPTS;
+        match count.filter(|count| (1..=most).contains(count)) {
             Some(count) => Ok(Some(count)),
-            None => Err(self.wrong(at, key, "a whole number from 1 on")),
+            None => Err(self.wrong(at, key, &format!("a whole number from 1 to {most}"))),
         }
     }
 
@@ -601,7 +603,11 @@ mod tests {
             ),
             (
                 "providers.a.max_attempts = 0",
-                "`max_attempts` is not a whole number from 1 on",
+                "`max_attempts` is not a whole number from 1 to 100",
+            ),
+            (
+                "providers.a.max_attempts = 101",
+                "`max_attempts` is not a whole number from 1 to 100",
             ),
             ("providers.a.timeouts = '5s'", "`timeouts` is no table"),
             (

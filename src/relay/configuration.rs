@@ -21,7 +21,6 @@ use super::{
 use crate::{
     ApiError, ErrorKind, files,
     provider::{NoAuth, Provider, ProviderCatalog, ProviderSettings},
-    retry::RetryPolicy,
     transport::TlsConfig,
 };
 
@@ -276,15 +275,6 @@ impl Reader<'_> {
                 .to_owned()
         };
         let mut settings = self.catalog.settings(name).map_err(said)?;
-        let most = RetryPolicy::MAX_ATTEMPTS;
-        if settings
-            .max_attempts
-            .is_some_and(|attempts| attempts > most)
-        {
-            return Err(format!(
-                "provider {name:?}: `max_attempts` is above {most}: write a whole number from 1 to {most}"
-            ));
-        }
         let named = settings.key_variable().unwrap_or(KEY_OF_RELAY).to_owned();
         let with_key = |settings: &ProviderSettings, key: &str| {
             let lookup = |name: &str| match name == named {

@@ -188,7 +188,7 @@ fn every_error_has_its_line_and_none_quotes_a_secret() {
         ),
         (
             &format!("{LOCAL}max_attempts = 101\n{route}"),
-            "line 4: provider \"local\": `max_attempts` is above 100",
+            "line 3: provider \"local\": `max_attempts` is not a whole number from 1 to 100",
         ),
         (
             &format!("{LOCAL}{route}rename = ''"),

@@ -114,7 +114,15 @@ impl Attempts {
         }
         self.refreshed |= decision == RetryDecision::RefreshAuth;
         let error = Arc::new(error);
-        tracing::debug!(request = %spec.id, %error, retry_in = ?delay, "an attempt failed");
+        // Not its message: servers quote prompts in theirs.
+        tracing::debug!(
+            request = %spec.id,
+            error = error.kind().as_str(),
+            status = ?error.details().status,
+            code = ?error.details().code,
+            retry_in = ?delay,
+            "an attempt failed"
+        );
         (error, decision)
     }
 }

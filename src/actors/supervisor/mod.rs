@@ -94,7 +94,7 @@ impl StreamSupervisor {
             && !request.goes_elsewhere(refused, &listener)
             && let Some(wait) = request.spare(refused)
         {
-            tracing::debug!(request = %id, error = %refused, ?wait, "an attempt is put off");
+            tracing::debug!(request = %id, error = refused.kind().as_str(), ?wait, "an attempt is put off");
             // What is known is not replaced by that.
             let error = last_error.unwrap_or_else(|| Arc::new(refused.clone()));
             self.unpace(id);

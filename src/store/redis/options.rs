@@ -91,7 +91,7 @@ impl RedisOptions {
             ),
             (
                 self.retention < Duration::from_millis(1),
-                "what is kept for no time is of no use to anybody",
+                "`retention` is below a millisecond: what is kept for no time is of no use to anybody; answers in memory need no store",
             ),
             (
                 self.command_timeout.is_zero() || self.connect_timeout.is_zero(),
