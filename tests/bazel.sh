@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 prefix=${BAZEL_PREFIX:-/opt/bazel7}
 flags=("--disk_cache=${BAZEL_DISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/actix-responses-bazel}" --noshow_progress)
 jobs=${BAZEL_JOBS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
-flags+=("--jobs=$jobs" "--local_cpu_resources=$jobs")
+flags+=("--jobs=$jobs" "--local_resources=cpu=$jobs")
 
 step() {
   local name=$1 start=$SECONDS

@@ -21,6 +21,8 @@ pub struct Process {
     pub said: u32,
     /// What it works in, which goes with it.
     folder: Option<PathBuf>,
+    /// It does not end with its standard input.
+    is_kept: bool,
 }
 
 impl Process {
@@ -50,12 +52,21 @@ impl Process {
         BufReader::new(output)
             .read_line(&mut line)
             .expect("what it says");
-        let said = line.trim().parse().expect("a number");
+        // A program that is not ours to change says its URL.
+        let number = line.trim().trim_end_matches("/v1").rsplit(':').next();
+        let said = number.and_then(|number| number.parse().ok());
         Self {
             child,
-            said,
+            said: said.expect("a number"),
             folder: None,
+            is_kept: false,
         }
+    }
+
+    /// It is ended by a signal.
+    pub fn kept_itself(mut self) -> Self {
+        self.is_kept = true;
+        self
     }
 
     /// The folder goes when it has ended.
@@ -78,6 +89,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
+        if self.is_kept {
+            // An error means that it has ended already.
+            let _ = self.child.kill();
+        }
         // An error means that it has ended already.
         let _ = self.child.wait();
         if let Some(folder) = &self.folder {

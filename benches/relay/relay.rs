@@ -1,6 +1,12 @@
 //! The relay in a process of its own: this program again, which serves as the command `serve` does.
 
-use std::{env, future, net::Ipv4Addr, net::TcpListener, sync::Arc, thread::available_parallelism};
+use std::{
+    env, fs, future,
+    net::{Ipv4Addr, TcpListener},
+    process::Command,
+    sync::Arc,
+    thread::available_parallelism,
+};
 
 use actix_responses::{
     Runtime,
@@ -18,6 +24,12 @@ use crate::process::{Process, end_with_parent};
 /// Redis that it shares, if there is one.
 const RELAYS: &str = "ACTIX_RESPONSES_BENCH_RELAYS";
 
+/// Names the command as it is released, which then relays in place of this program: it is linked as a whole, and has no clock of tests.
+const COMMAND: &str = "ACTIX_RESPONSES_BENCH_COMMAND";
+
+/// All streams are of one client.
+const MAX_STREAMS: usize = 10_000;
+
 /// Starts a relay to this server.
 pub fn start(wire: Wire, upstream: &Process) -> Process {
     start_with(wire, "stream", upstream)
@@ -25,21 +37,38 @@ pub fn start(wire: Wire, upstream: &Process) -> Process {
 
 /// The same, with answers in one piece so.
 pub fn start_with(wire: Wire, one_piece: &str, upstream: &Process) -> Process {
-    let dialect = match wire {
-        Wire::Chat => "chat",
-        _ => "responses",
-    };
-    let asked = format!("{dialect} {one_piece} http://{}/v1", upstream.address());
-    Process::again(RELAYS, &asked)
+    start_as(wire, one_piece, upstream, None)
 }
 
 /// A node of several, which share a Redis.
 pub fn start_on(redis: &str, upstream: &Process) -> Process {
-    let server = upstream.address();
-    Process::again(
-        RELAYS,
-        &format!("responses stream http://{server}/v1 {redis}"),
-    )
+    start_as(Wire::Responses, "stream", upstream, Some(redis))
+}
+
+fn start_as(wire: Wire, one_piece: &str, upstream: &Process, redis: Option<&str>) -> Process {
+    let dialect = match wire {
+        Wire::Chat => "chat",
+        _ => "responses",
+    };
+    let base_url = format!("http://{}/v1", upstream.address());
+    let Some(program) = env::var_os(COMMAND) else {
+        let redis = redis.map(|redis| format!(" {redis}")).unwrap_or_default();
+        return Process::again(RELAYS, &format!("{dialect} {one_piece} {base_url}{redis}"));
+    };
+    let folder = env::temp_dir().join(format!("bench-relay-{}", upstream.id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join(format!("{dialect}-{one_piece}.toml"));
+    let store = redis.map(|redis| format!("[store]\nurl = \"{redis}\"\n"));
+    let config = format!(
+        "[relay]\nmax_streams = {MAX_STREAMS}\none_piece = \"{one_piece}\"\n[providers.bench]\nbase_url = \"{base_url}\"\nwire = \"{dialect}\"\n{}",
+        store.unwrap_or_default()
+    );
+    fs::write(&file, config).expect("its configuration");
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--config"]);
+    Process::start(command.arg(file))
+        .kept_itself()
+        .with_folder(folder)
 }
 
 /// Relays, if this process was started for that. It ends with its parent.
@@ -63,8 +92,7 @@ pub fn serve_if_asked() -> bool {
         let mut config = SupervisorConfig::new(provider.clone());
         config.workers = Workers::Current;
         let runtime = Runtime::with_config(config).expect("a runtime");
-        // All streams are of one client.
-        let config = RelayConfig::default().with_max_streams(10_000);
+        let config = RelayConfig::default().with_max_streams(MAX_STREAMS);
         let mut config = config.with_one_piece(one_piece);
         if let [url] = redis {
             let store = RedisStore::new(url, RedisOptions::default()).expect("a store");
