@@ -33,10 +33,12 @@ impl Process {
         Self::start(&mut command)
     }
 
-    /// A program that does not end by itself, nor with its standard input: a shell sees to that. It says the program's id.
+    /// A program that does not end by itself, nor with its standard input: a shell sees to that, with ten seconds for what the program has
+    /// to do before. It says the program's id.
     pub fn kept(program: &Path) -> Command {
         let mut command = Command::new("sh");
-        let script = "\"$0\" \"$@\" >&2 & echo $!; read -r _; kill $!; wait $!";
+        let script = "\"$0\" \"$@\" >&2 & it=$!; echo $it; read -r _; kill $it; \
+            { sleep 10; kill -9 $it; } >/dev/null 2>&1 & last=$!; wait $it; kill $last";
         command.args(["-c", script]).arg(program);
         command
     }

@@ -71,7 +71,8 @@ pub struct RelayConfig {
     pub slow_client: Duration,
     /// How long an answer that ended can be read again; one that is in memory alone and was asked for with `store: false`, for 5 minutes at most.
     pub retention: Duration,
-    /// The most bytes of answers that are kept for those who come back; the oldest ended ones go first.
+    /// The most bytes of answers that are kept for those who come back; the oldest ended ones go first. Of more than 2,000 answers they go, too,
+    /// an eighth at once; one that is in a store which nodes share is found there.
     pub retention_bytes: usize,
     /// How long running streams have to end after a shutdown has begun. Then those that run in the background at their server, and lie in a store
     /// that nodes share, are handed on: their bodies are cut, without an end, and clients that come back to another node go on there. All
