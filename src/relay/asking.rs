@@ -8,7 +8,10 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
     web::{Data, Payload},
 };
 use bytes::Bytes;
@@ -290,7 +293,12 @@ fn question(
         answer,
         continued,
     } = asked;
-    let headers = request.headers().clone();
+    // A clone has the room of a map that is used again for request after request: some KB for as long as the stream is open.
+    let sent = request.headers();
+    let mut headers = HeaderMap::with_capacity(sent.len_keys());
+    for (name, value) in sent {
+        headers.append(name.clone(), value.clone());
+    }
     let observer = shared.metrics.observer(client);
     let client = client.clone();
     let shared = shared.clone();
