@@ -317,13 +317,14 @@ impl Pump {
         self.maker = provider.map(|provider| asked.maker(provider));
         (self.head, self.response_id, self.held_since) = (None, None, None);
         if question.in_one_piece {
-            return self.ask_in_one_piece(target, question, leaving).await;
+            // What it needs is no part of a stream that is open for minutes.
+            return Box::pin(self.ask_in_one_piece(target, question, leaving)).await;
         }
         let runtime = self.runtime.clone();
         let mut request = question.request.with_blocks().with_live_only();
         // Who writes the answer anew writes each piece of it.
         request.joined_deltas = self.rendering.is_as_it_came();
-        let submitted = runtime.submit(request);
+        let submitted = Box::pin(runtime.submit(request));
         let mut stream = tokio::select! {
             stream = submitted => match stream {
                 Ok(stream) => stream,
