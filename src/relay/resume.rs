@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource,
-    error::InternalError,
+    error::{InternalError, QueryPayloadError},
     guard,
     http::{StatusCode, header},
     middleware::from_fn,
@@ -74,7 +74,12 @@ fn at(below: &str) -> Resource {
     };
     resource(paths)
         .app_data(QueryConfig::default().error_handler(|error, _| {
-            let message = format!("{error}.");
+            let message = match &error {
+                QueryPayloadError::Deserialize(error) => {
+                    format!("The query can not be read: {error}.")
+                }
+                error => format!("{error}."),
+            };
             let refused = failure::refused(StatusCode::BAD_REQUEST, &message, None);
             InternalError::from_response(error, refused).into()
         }))
@@ -339,7 +344,7 @@ async fn remove(request: HttpRequest, shared: Data<Shared>, id: Path<String>) ->
 
 #[derive(Deserialize)]
 struct Page {
-    limit: Option<usize>,
+    limit: Option<String>,
     order: Option<String>,
     after: Option<String>,
 }
@@ -358,10 +363,10 @@ async fn list_input(
         Ok(asked) => asked,
         Err(error) => return unreadable(error),
     };
-    let limit = page.limit.unwrap_or(20);
-    if limit == 0 || limit > MAX_PAGE {
+    let limit = page.limit.as_deref().map_or(Ok(20), str::parse);
+    let Some(limit) = limit.ok().filter(|limit| (1..=MAX_PAGE).contains(limit)) else {
         return refuse(StatusCode::BAD_REQUEST, None, "limit is from 1 to 100.");
-    }
+    };
     let mut items = object::input_items(&answer, &asked);
     if page.order.as_deref() != Some("asc") {
         items.reverse();

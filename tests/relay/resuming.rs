@@ -290,8 +290,8 @@ async fn a_query_that_can_not_be_read_is_400_in_the_envelope() {
             "starting_after",
         ),
         (
-            "/v1/responses/resp_1/input_items?limit=many",
-            "invalid digit",
+            "/v1/responses/resp_1/input_items?order=asc&order=desc",
+            "order",
         ),
     ] {
         let (status, head, answer) = relay.get(path).await;
