@@ -28,7 +28,7 @@ pub(crate) const MAX_TREE_BYTES: usize = 64 << 20;
 /// elements. What is behind a comma has a place in either, and an allocation for its text.
 const OBJECT_BYTES: usize = 1024;
 const ARRAY_BYTES: usize = 256;
-const NEXT_BYTES: usize = 192;
+pub(crate) const NEXT_BYTES: usize = 192;
 
 /// Whether a tree of a text stays within [`MAX_TREE_BYTES`].
 pub(crate) fn tree_fits(json: &str) -> bool {

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    OutputFormat, Prompt, RawJson, ReasoningOptions, ReceivedBody, ResponseHead, ResponseItem,
-    Role, TokenUsage, Tool,
+    OutputFormat, Prompt, RawJson, ReasoningOptions, ResponseHead, ResponseItem, Role, TokenUsage,
+    Tool,
     error::{ApiError, ErrorKind, Phase},
+    received::ReceivedBody,
 };
 use crate::json::{
     excerpt::cut,
@@ -69,6 +70,10 @@ impl CompactionInput {
     /// The conversation of a prompt, with what a prompt and a compaction have in common. Not taken over are the options
     /// that only concern an answer, and `extra`.
     pub fn from_prompt(prompt: &Prompt) -> Self {
+        Self::of(prompt.clone())
+    }
+
+    pub(crate) fn of(prompt: Prompt) -> Self {
         let Prompt {
             instructions,
             input,
@@ -76,8 +81,8 @@ impl CompactionInput {
             parallel_tool_calls,
             output_format,
             options,
-            received: _,
-        } = prompt.clone();
+            received,
+        } = prompt;
         Self {
             model: options.model,
             input,
@@ -94,8 +99,8 @@ impl CompactionInput {
             store: options.store,
             extra: Map::new(),
             received: ReceivedBody {
-                body: None,
-                unread: prompt.received.unread.clone(),
+                as_it_came: None,
+                unread: received.unread,
             },
         }
     }

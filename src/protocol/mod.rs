@@ -16,7 +16,9 @@ mod model_list;
 mod prompt;
 mod rate_limit;
 mod raw;
+mod received;
 mod response;
+mod said;
 mod saying;
 mod searched;
 mod stored;
@@ -39,7 +41,6 @@ pub use item::{
     ResponseItem, Role, ToolCallOutputItem,
 };
 pub use model_list::{Model, ModelList};
-pub(crate) use prompt::ReceivedBody;
 pub use prompt::{
     OutputFormat, OutputSchema, Prompt, PromptTemplate, ReasoningOptions, RequestOptions,
 };
@@ -48,6 +49,7 @@ pub use rate_limit::{
 };
 pub(crate) use raw::OneLine;
 pub use raw::RawJson;
+pub(crate) use received::{AsItCame, Places, ReceivedBody};
 pub use response::Response;
 pub(crate) use searched::Searched;
 pub use stored::{DeletedResponse, InputItemList, StoredResponse};

@@ -3,13 +3,12 @@
 mod elsewhere;
 mod options;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{RawJson, ResponseItem, Tool, error::ApiError};
+use super::{RawJson, ResponseItem, Tool, received::ReceivedBody};
 
 /// A request to a model, whichever wire it goes over.
 ///
@@ -44,43 +43,8 @@ pub struct Prompt {
     pub(crate) received: ReceivedBody,
 }
 
-/// The body that a prompt was read from. It is how the prompt was written and not what it says: prompts are equal without it.
-#[derive(Clone, Default)]
-pub(crate) struct ReceivedBody {
-    /// As it came; of none that was changed elsewhere.
-    pub(crate) body: Option<Bytes>,
-    /// Why a member of it is not in the fields, which can't hold it. It goes out with the body as it came, or not at all.
-    pub(crate) unread: Option<Box<ApiError>>,
-}
-
-impl ReceivedBody {
-    /// Notes a member that the fields can't hold.
-    pub(crate) fn leave_unread(&mut self, error: ApiError) {
-        self.unread.get_or_insert_with(|| Box::new(error));
-    }
-
-    /// # Errors
-    /// When a member is not in the fields, so that nothing can be written from them.
-    pub(crate) fn is_read(&self) -> Result<(), ApiError> {
-        let unread = self.unread.as_deref();
-        unread.map_or(Ok(()), |error| Err(error.clone()))
-    }
-}
-
-impl PartialEq for ReceivedBody {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for ReceivedBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.body.as_ref().map(Bytes::len))
-    }
-}
-
 /// The shape of an answer, where it is not to be plain text.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OutputFormat {
@@ -146,7 +110,7 @@ impl From<OutputSchema> for OutputFormat {
 }
 
 /// A JSON schema that the answer must follow.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OutputSchema {
     /// Its name: letters, digits, `_` and `-`, at most 64.
@@ -195,7 +159,7 @@ impl OutputSchema {
 /// let template = PromptTemplate::new("pmpt_123").with_variable("city", "Oslo");
 /// let prompt = Prompt::user("And tomorrow?").with_template(template);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PromptTemplate {
     /// Its id.
@@ -249,7 +213,7 @@ impl PromptTemplate {
 }
 
 /// How much a model thinks, and what it shows of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Hash, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReasoningOptions {
     /// `none`, `minimal`, `low`, `medium`, `high`, ...; which of them depends on the model.

@@ -15,7 +15,7 @@ use crate::json::{
 ///
 /// It is kept as JSON: the API has many kinds of tools, and the order of a schema's properties matters to models. The
 /// order is kept by [`RawJson::parse`]; a [`Value`] sorts by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tool(RawJson);
 

@@ -1,6 +1,6 @@
 //! Reading the body of a request that somebody else wrote.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use memchr::memmem;
 use serde::de::DeserializeOwned;
@@ -11,34 +11,52 @@ use crate::{
         escapes::without_lone_surrogates,
         excerpt::excerpt,
         members::{Member, Members, unescaped},
-        tree::{MAX_TREE_BYTES, items_fit, tree_bytes},
+        tree::{MAX_TREE_BYTES, NEXT_BYTES, items_fit, tree_bytes},
     },
     protocol::{
-        RawJson, ReceivedBody, RequestOptions,
+        Places, RawJson, ReceivedBody, RequestOptions,
         error::{ApiError, ErrorKind, Phase},
     },
 };
 
-/// A JSON object that was checked, of which a tree has bounds.
-pub(crate) struct Body<'a>(pub(crate) &'a str);
+/// The members of a JSON object, those of the same name too.
+pub(crate) struct Body<'a> {
+    json: &'a str,
+    members: Vec<(Cow<'a, str>, Range<usize>)>,
+    /// Where it ends.
+    end: usize,
+}
 
 impl<'a> Body<'a> {
+    /// Checks it, and that a tree of it has bounds.
+    ///
     /// # Errors
     /// When it is no JSON object, or holds more values than are read.
     pub(crate) fn of(json: &'a str) -> Result<Self, ApiError> {
-        serde_json::from_str::<&RawValue>(json).map_err(not_json)?;
-        let body = Self(json);
-        if !json.trim_start().starts_with('{') {
-            return Err(not_json(format_args!("it is JSON, but no object")));
-        }
+        let mut body = Self {
+            json,
+            members: Vec::new(),
+            end: 0,
+        };
+        let mut members = Members::of(json);
         let mut bytes = 0;
-        for (name, json) in body.members() {
+        for Member { name, value } in &mut members {
+            let name = unescaped(name);
+            bytes += NEXT_BYTES;
             // These are lists, whose values are counted when they are read.
             if !matches!(&*name, "input" | "messages" | "tools") {
-                bytes += tree_bytes(json);
+                bytes += tree_bytes(&json[value.clone()]);
             }
             if bytes > MAX_TREE_BYTES {
                 return Err(too_many(&name));
+            }
+            body.members.push((name, value));
+        }
+        match members.end().filter(|_| members.is_whole()) {
+            Some(end) => body.end = end,
+            None => {
+                serde_json::from_str::<&RawValue>(json).map_err(not_json)?;
+                return Err(not_json(format_args!("it is JSON, but no object")));
             }
         }
         Ok(body)
@@ -47,15 +65,28 @@ impl<'a> Body<'a> {
     /// An object within a body, under that name.
     pub(crate) fn within(name: &str, json: &'a str) -> Result<Self, ApiError> {
         match json.starts_with('{') {
-            true => Ok(Self(json)),
+            true => Self::of(json),
             false => Err(wrong(name, "it is no object")),
         }
     }
 
-    /// Its members, those of the same name too.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
-        let json = self.0;
-        Members::of(json).map(move |Member { name, value }| (unescaped(name), &json[value]))
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        let json = self.json;
+        let members = self.members.iter();
+        members.map(move |(name, value)| (&**name, &json[value.clone()]))
+    }
+
+    /// Where the members of these names lie, and the end.
+    pub(crate) fn places(&self, names: &[&'static str]) -> Places {
+        let members = self.members.iter().filter_map(|(name, value)| {
+            let name = names.iter().find(|known| *known == name)?;
+            Some((*name, value.clone()))
+        });
+        Places {
+            members: members.collect(),
+            end: self.end - 1,
+            is_empty: self.members.is_empty(),
+        }
     }
 }
 

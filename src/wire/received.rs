@@ -1,8 +1,9 @@
 //! Bodies of requests that somebody else wrote: read into a prompt, and sent on as they came.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{
     Wire, chat,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     json::members::{Members, unescaped},
-    protocol::{CompactionInput, Prompt, error::ApiError},
+    protocol::{AsItCame, CompactionInput, Places, Prompt, error::ApiError},
 };
 
 impl Prompt {
@@ -32,9 +33,9 @@ impl Prompt {
     /// of Chat's, that nothing can hold (a number out of all range, a value that nests too deep) is in none: it goes along as long as
     /// the body does, and what is written from the fields is refused with its name.
     ///
-    /// So that nothing old is ever sent, the body is read again when it is sent and compared with the prompt. The values of `input` or
-    /// `messages`, of `tools` and of all else together are bounded by [`RawJson::MAX_TREE_BYTES`](crate::protocol::RawJson::MAX_TREE_BYTES)
-    /// each; how long a body may be is the caller's to bound.
+    /// So that nothing old is ever sent, a fingerprint of what was read, 64 bits by a seed that nobody knows, is kept and compared with the
+    /// prompt's when it is sent. The values of `input` or `messages`, of `tools` and of all else together are bounded by
+    /// [`RawJson::MAX_TREE_BYTES`](crate::protocol::RawJson::MAX_TREE_BYTES) each; how long a body may be is the caller's to bound.
     ///
     /// ```
     /// use actix_responses::{protocol::Prompt, wire::{Quirks, Wire}};
@@ -51,11 +52,9 @@ impl Prompt {
     /// [`ErrorKind::TooLarge`](crate::ErrorKind) for one with too many values.
     pub fn from_body(body: impl Into<Bytes>) -> Result<Self, ApiError> {
         let body = body.into();
-        let text = std::str::from_utf8(&body)
-            .map_err(|error| not_json(format_args!("it is not UTF-8: {error}")))?;
-        Body::of(text)?;
-        let mut prompt = prompt_of(&Body(&with_whole_characters(text)))?;
-        prompt.received.body = Some(body);
+        let (mut prompt, is_chat, places) = read(&body)?;
+        let came = AsItCame::new(body, is_chat, places, &prompt);
+        prompt.received.as_it_came = Some(Arc::new(came));
         Ok(prompt)
     }
 }
@@ -68,46 +67,54 @@ impl CompactionInput {
     /// As for [`Prompt::from_body`].
     pub fn from_body(body: impl Into<Bytes>) -> Result<Self, ApiError> {
         let body = body.into();
-        let prompt = Prompt::from_body(body.clone())?;
-        let mut input = Self::from_prompt(&prompt);
-        input.extra = prompt.options.extra;
-        input.received.body = Some(body);
+        let (mut prompt, is_chat, places) = read(&body)?;
+        let extra = std::mem::take(&mut prompt.options.extra);
+        let mut input = Self::of(prompt);
+        input.extra = extra;
+        let came = AsItCame::new(body, is_chat, places, &input);
+        input.received.as_it_came = Some(Arc::new(came));
         Ok(input)
     }
 }
 
-/// The body that a compaction was read from, if it still says what it says.
-pub(super) fn compaction_as_it_came(input: &CompactionInput) -> Option<Bytes> {
-    let received = input.received.body.as_ref()?;
-    let mut as_read = CompactionInput::from_body(received.clone()).ok()?;
-    let model = (as_read.model != input.model).then_some(input.model.as_deref()?);
-    as_read.model.clone_from(&input.model);
-    if as_read != *input {
-        return None;
-    }
-    let Some(model) = model else {
-        return Some(received.clone());
+/// Reads a body, and finds what may be changed in it.
+fn read(body: &[u8]) -> Result<(Prompt, bool, Places), ApiError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| not_json(format_args!("it is not UTF-8: {error}")))?;
+    let as_written = Body::of(text)?;
+    let whole = with_whole_characters(text);
+    let body = match &whole {
+        Cow::Borrowed(_) => &as_written,
+        Cow::Owned(whole) => &Body::of(whole)?,
     };
-    let model = serde_json::to_string(model).ok()?;
-    let mut edits = Edits::of(std::str::from_utf8(received).ok()?);
-    edits.set("model", |_| Some(model.clone()));
-    Some(edits.text()?.into())
+    let is_chat = is_of_chat(body);
+    let prompt = match is_chat {
+        false => responses::prompt_of(body),
+        true => chat::prompt_of(body),
+    };
+    Ok((prompt?, is_chat, as_written.places(&CHANGED)))
 }
+
+/// The members that may be changed in a body as it came.
+const CHANGED: [&str; 3] = ["model", "stream", "stream_options"];
 
 /// Which API a body is for.
-fn wire_of(body: &Body<'_>) -> Wire {
+fn is_of_chat(body: &Body<'_>) -> bool {
     let has = |wanted: &str| body.members().any(|(name, _)| name == wanted);
-    match has("messages") && !has("input") {
-        true => Wire::Chat,
-        false => Wire::Responses,
-    }
+    has("messages") && !has("input")
 }
 
-fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
-    match wire_of(body) {
-        Wire::Responses => responses::prompt_of(body),
-        Wire::Chat => chat::prompt_of(body),
+/// The body that a compaction was read from, if it still says what it says.
+pub(super) fn compaction_as_it_came(input: &CompactionInput) -> Option<Bytes> {
+    let came = input.received.as_it_came.as_deref()?;
+    if !came.is_said_by(input) {
+        return None;
     }
+    let mut edits = Edits::of(came);
+    if came.has_other_model(input) {
+        edits.set_model(input.model.as_deref()?)?;
+    }
+    edits.body()
 }
 
 /// The body that a prompt was read from, if the prompt still says what it says and goes over the same wire.
@@ -117,37 +124,25 @@ pub(super) fn as_it_came(
     quirks: &Quirks,
     is_stream: bool,
 ) -> Option<Bytes> {
-    let received = prompt.received.body.as_ref()?;
-    let text = std::str::from_utf8(received).ok()?;
-    let whole = with_whole_characters(text);
-    let body = Body(&whole);
-    if wire_of(&body) != wire {
+    let came = prompt.received.as_it_came.as_deref()?;
+    if came.is_chat != (wire == Wire::Chat) || !came.is_said_by(prompt) {
         return None;
     }
-    let mut as_read = prompt_of(&body).ok()?;
-    let model = match &prompt.options.model {
-        model if *model == as_read.options.model => None,
-        model => Some(serde_json::to_string(model.as_deref()?).ok()?),
-    };
-    as_read.options.model.clone_from(&prompt.options.model);
-    if as_read != *prompt {
-        return None;
-    }
-    let asks_for_usage = is_stream && wire == Wire::Chat && !quirks.no_usage_request;
-    let mut edits = Edits::of(text);
+    let mut edits = Edits::of(came);
     if is_stream {
-        edits.set("stream", |value| (value != "true").then(|| "true".into()));
+        edits.set("stream", |value| {
+            (value != b"true").then(|| "true".to_owned())
+        });
     }
-    if let Some(model) = model {
-        edits.set("model", |_| Some(model.clone()));
+    if came.has_other_model(prompt) {
+        edits.set_model(prompt.options.model.as_deref()?)?;
     }
-    if asks_for_usage {
-        edits.set("stream_options", with_usage);
+    if is_stream && came.is_chat && !quirks.no_usage_request {
+        edits.set("stream_options", |value| {
+            with_usage(std::str::from_utf8(value).ok()?)
+        });
     }
-    Some(match edits.list.is_empty() {
-        true => received.clone(),
-        false => edits.text()?.into(),
-    })
+    edits.body()
 }
 
 /// `stream_options` that ask for the usage; nothing where they say whether to already.
@@ -169,61 +164,63 @@ fn with_usage(options: &str) -> Option<String> {
     }
 }
 
-/// What is to be changed of a JSON object that is whole.
+/// What is to be changed of a body.
 struct Edits<'a> {
-    json: &'a str,
-    list: Vec<(Range<usize>, String)>,
+    came: &'a AsItCame,
+    list: SmallVec<[(Range<usize>, String); 3]>,
     appended: String,
 }
 
 impl<'a> Edits<'a> {
-    fn of(json: &'a str) -> Self {
+    fn of(came: &'a AsItCame) -> Self {
         Self {
-            json,
-            list: Vec::new(),
+            came,
+            list: SmallVec::new(),
             appended: String::new(),
         }
     }
 
     /// Sets a member, wherever it stands, to what `change` makes of its value; behind all others, of no value, if it stands nowhere.
-    fn set(&mut self, name: &str, change: impl Fn(&str) -> Option<String>) {
-        let json = self.json;
-        let mut members = Members::of(json);
-        let (mut is_there, mut is_empty) = (false, true);
-        for member in &mut members {
-            is_empty = false;
-            if unescaped(member.name) == name {
-                is_there = true;
-                let changed = change(&json[member.value.clone()]);
-                self.list
-                    .extend(changed.map(|changed| (member.value, changed)));
-            }
+    fn set(&mut self, name: &'static str, change: impl Fn(&[u8]) -> Option<String>) {
+        let places = &self.came.places;
+        let mut is_there = false;
+        for (_, value) in places.members.iter().filter(|(known, _)| *known == name) {
+            is_there = true;
+            let changed = change(&self.came.body[value.clone()]);
+            self.list
+                .extend(changed.map(|changed| (value.clone(), changed)));
         }
-        if let (false, Some(end), Some(value)) = (is_there, members.end(), change("")) {
-            let comma = if is_empty && self.appended.is_empty() {
-                ""
-            } else {
-                ","
-            };
+        if !is_there && let Some(value) = change(b"") {
+            let is_first = places.is_empty && self.appended.is_empty();
+            let comma = if is_first { "" } else { "," };
             self.appended += &format!("{comma}\"{name}\":{value}");
-            self.list.push((end - 1..end - 1, String::new()));
         }
     }
 
-    fn text(mut self) -> Option<String> {
+    fn set_model(&mut self, model: &str) -> Option<()> {
+        let model = serde_json::to_string(model).ok()?;
+        self.set("model", |_| Some(model.clone()));
+        Some(())
+    }
+
+    fn body(mut self) -> Option<Bytes> {
+        let json = &self.came.body;
+        if self.list.is_empty() && self.appended.is_empty() {
+            return Some(json.clone());
+        }
+        let end = self.came.places.end;
+        self.list.push((end..end, self.appended));
         self.list.sort_by_key(|(range, _)| range.start);
-        let mut text = String::with_capacity(self.json.len() + 64);
+        let added: usize = self.list.iter().map(|(_, changed)| changed.len()).sum();
+        let mut body = Vec::with_capacity(json.len() + added);
         let mut at = 0;
         for (range, changed) in &self.list {
-            text += self.json.get(at..range.start)?;
-            text += changed;
-            if range.is_empty() {
-                text += &std::mem::take(&mut self.appended);
-            }
+            body.extend_from_slice(json.get(at..range.start)?);
+            body.extend_from_slice(changed.as_bytes());
             at = range.end;
         }
-        text += self.json.get(at..)?;
-        Some(text)
+        body.extend_from_slice(json.get(at..)?);
+        Some(body.into())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::protocol::RawJson;
 /// The content of a message or of a tool's output: a string, or parts.
 ///
 /// Either form is written as it was read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub enum Content {
     /// A JSON string.
     Text(String),

@@ -60,7 +60,7 @@ impl fmt::Display for Role {
 }
 
 /// A message of a person, the model or the program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MessageItem {
     /// The server's id.

@@ -40,7 +40,7 @@ impl Prompt {
         });
         // The body as it came has them.
         if prompt.input.iter().any(|item| item.id().is_some()) {
-            prompt.received.body = None;
+            prompt.received.as_it_came = None;
         }
         Ok(prompt)
     }

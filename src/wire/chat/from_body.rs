@@ -17,7 +17,6 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
     let options = &mut prompt.options;
     let (mut max_tokens, mut has_logprobs) = (None, None);
     for (name, json) in body.members() {
-        let name = &*name;
         match name {
             "messages" => prompt.input = items(json, &mut prompt.received)?,
             "tools" => {
@@ -317,12 +316,12 @@ fn flat_tool(tool: &RawJson) -> RawJson {
         fields.remove("type");
         let mut flat = format!("{{\"type\":\"{kind}\"");
         for (name, value) in Body::within(&kind, inner).ok()?.members() {
-            fields.remove(&*name);
-            let value = match &*name {
+            fields.remove(name);
+            let value = match name {
                 "format" => flat_format(value),
                 _ => value.to_owned(),
             };
-            write!(flat, ",{}:{value}", Value::from(&*name)).ok()?;
+            write!(flat, ",{}:{value}", Value::from(name)).ok()?;
         }
         for (name, value) in fields {
             write!(flat, ",{}:{value}", Value::from(name)).ok()?;
@@ -361,9 +360,8 @@ fn flat_choice(choice: Value) -> Value {
 
 /// The schema of a form without Chat's nesting; another form stays as it is.
 fn output_format(name: &str, format: RawJson) -> Result<OutputFormat, ApiError> {
-    let schema = Body::within(name, format.get())?
-        .members()
-        .find(|(name, _)| name == "json_schema");
+    let fields = Body::within(name, format.get())?;
+    let schema = fields.members().find(|(name, _)| *name == "json_schema");
     let flat = schema.and_then(|(_, schema)| {
         let fields = schema.strip_prefix('{')?;
         let comma = if fields.trim() == "}" { "" } else { "," };

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    protocol::{ReceivedBody, ResponseItem},
+    protocol::{Content, MessageItem, ReceivedBody, ResponseItem, Tool},
     wire::Quirks,
 };
 
@@ -99,6 +99,13 @@ fn chat_is_asked_for_usage_where_its_body_leaves_that_open() {
     }
 }
 
+fn message_of(prompt: &mut Prompt) -> &mut MessageItem {
+    match &mut prompt.input[..] {
+        [ResponseItem::Message(message)] => message,
+        input => panic!("{input:?}"),
+    }
+}
+
 #[test]
 fn a_change_is_sent_and_nothing_old_is() {
     for (template, wire) in [(RESPONSES, Wire::Responses), (CHAT, Wire::Chat)] {
@@ -114,9 +121,22 @@ fn a_change_is_sent_and_nothing_old_is() {
             came.replace("\"model\":\"m\"", "\"model\":\"n\\\"2\"")
         );
         type Change = fn(&mut Prompt);
-        let changes: [Change; 4] = [
+        let changes: [Change; 10] = [
             |prompt| prompt.options.temperature = Some(0.5),
+            |prompt| prompt.options.store = Some(false),
+            |prompt| prompt.instructions = Some(String::new()),
+            |prompt| prompt.tools = vec![Tool::hosted("web_search")],
             |prompt| prompt.input.clear(),
+            |prompt| prompt.input.push(ResponseItem::user_text("")),
+            // In place, and as long as before.
+            |prompt| {
+                let message = message_of(prompt);
+                let Some(Content::Text(text)) = &mut message.content else {
+                    panic!("{message:?}");
+                };
+                text.make_ascii_uppercase();
+            },
+            |prompt| message_of(prompt).phase = Some("commentary".to_owned()),
             |prompt| prompt.options.extra.clear(),
             |prompt| prompt.options.metadata = Some([("k".to_owned(), "v".to_owned())].into()),
         ];

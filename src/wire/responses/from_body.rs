@@ -28,8 +28,9 @@ impl Serialize for Prompt {
 impl<'de> Deserialize<'de> for Prompt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = RawJson::deserialize(deserializer)?;
-        let prompt = Body::of(json.get()).and_then(|_| {
-            let prompt = prompt_of(&Body(&with_whole_characters(json.get())))?;
+        let json = with_whole_characters(json.get());
+        let prompt = Body::of(&json).and_then(|body| {
+            let prompt = prompt_of(&body)?;
             prompt.received.is_read().map(|()| prompt)
         });
         prompt.map_err(|error| de::Error::custom(error.message()))
@@ -41,7 +42,6 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
     let mut prompt = Prompt::default();
     let options = &mut prompt.options;
     for (name, json) in body.members() {
-        let name = &*name;
         match name {
             "input" => prompt.input = items(name, json)?,
             "tools" => prompt.tools = tools(name, json)?,
@@ -107,12 +107,12 @@ fn read_text(
     }
     for (name, json) in Body::within("text", json)?.members() {
         let place = format!("text.{name}");
-        match &*name {
+        match name {
             "verbosity" => options.verbosity = read(&place, json)?,
             "format" => *format = read(&place, json)?,
             _ => {
                 let value = read(&place, json)?.unwrap_or_default();
-                options.text_extra.insert(name.into_owned(), value);
+                options.text_extra.insert(name.to_owned(), value);
             }
         }
     }
