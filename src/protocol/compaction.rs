@@ -191,7 +191,8 @@ impl CompactionOutput {
             error.details_mut().kind = ErrorKind::TooLarge;
             error
         })?;
-        let items: Vec<_> = items.into_iter().map(ResponseItem::from_walked).collect();
+        let items = items.into_iter().map(RawValue::get);
+        let items: Vec<_> = items.map(ResponseItem::from_walked).collect();
         if items.is_empty() {
             return Err(wrong("has an empty `output`".to_owned()));
         }

@@ -12,9 +12,10 @@ use crate::{
         excerpt::excerpt,
         members::{Member, Members, unescaped},
         tree::{MAX_TREE_BYTES, NEXT_BYTES, items_fit, tree_bytes},
+        walk,
     },
     protocol::{
-        Places, RawJson, ReceivedBody, RequestOptions,
+        Places, ReceivedBody, RequestOptions,
         error::{ApiError, ErrorKind, Phase},
     },
 };
@@ -94,7 +95,7 @@ impl<'a> Body<'a> {
 pub(crate) fn with_whole_characters(json: &str) -> Cow<'_, str> {
     // Nearly no text has any, and a search takes no time.
     let has = |escape: &[u8]| memmem::find(json.as_bytes(), escape).is_some();
-    match has(b"\\ud") || has(b"\\uD") {
+    match has(b"\\u") && (has(b"\\ud") || has(b"\\uD")) {
         true => without_lone_surrogates(json),
         false => Cow::Borrowed(json),
     }
@@ -156,11 +157,12 @@ pub(crate) fn not_json(what: impl fmt::Display) -> ApiError {
 }
 
 /// The elements of a list; a null has none.
-pub(crate) fn elements(name: &str, json: &str) -> Result<Vec<RawJson>, ApiError> {
+pub(crate) fn elements<'a>(name: &str, json: &'a str) -> Result<Vec<&'a str>, ApiError> {
     match json {
         "null" => Ok(Vec::new()),
         json if !items_fit(json) => Err(too_many(name)),
-        json => RawJson::elements(json).map_err(|error| wrong(name, error)),
+        json if json.starts_with('[') => Ok(walk::elements(json).collect()),
+        _ => Err(wrong(name, "it is no list")),
     }
 }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use serde_json::value::RawValue;
 
-use super::tagged::{objects, tagged, tagged_by_type_alone};
-use crate::protocol::RawJson;
+use super::tagged::{Field, objects, tagged, tagged_by_type_alone};
+use crate::{json::walk::elements, protocol::RawJson};
 
 /// The content of a message or of a tool's output: a string, or parts.
 ///
@@ -27,15 +27,6 @@ impl Content {
         }
     }
 
-    pub(super) fn read(raw: &RawValue) -> serde_json::Result<Self> {
-        if raw.get().starts_with('"') {
-            return serde_json::from_str(raw.get()).map(Self::Text);
-        }
-        let parts: Vec<&RawValue> = serde_json::from_str(raw.get())?;
-        let parts = parts.into_iter().map(ContentPart::from_walked);
-        Ok(Self::Parts(parts.collect()))
-    }
-
     /// Bytes that it is written with, roughly.
     pub(super) fn written_bytes(&self) -> usize {
         match self {
@@ -49,6 +40,24 @@ impl Content {
         match self {
             Self::Text(_) => &[],
             Self::Parts(parts) => parts,
+        }
+    }
+}
+
+impl Field for Content {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        match json.as_bytes().first() {
+            Some(b'"') => Field::read(json).map(Self::Text),
+            _ => Field::read(json).map(Self::Parts),
+        }
+    }
+}
+
+impl Field for Vec<ContentPart> {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        match json.starts_with('[') {
+            true => Ok(elements(json).map(ContentPart::from_walked).collect()),
+            false => serde_json::from_str(json),
         }
     }
 }
@@ -88,7 +97,7 @@ impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // `#[serde(untagged)]` would buffer the value and lose the text of unknown parts.
         let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
-        Self::read(&raw).map_err(Error::custom)
+        Self::read(raw.get()).map_err(Error::custom)
     }
 }
 

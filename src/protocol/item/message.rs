@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::{Map, Value};
 
 use super::{
     content::{Content, ContentPart, TextPart},
-    tagged::{Object, objects},
+    tagged::{Field, Fields, Object, object, objects, set, set_optional},
 };
+use crate::json::lenient::text_of;
 
 /// Who speaks in a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +54,15 @@ impl From<&str> for Role {
     }
 }
 
+impl Field for Role {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        match text_of(json) {
+            Some(Some(role)) => Ok(role.as_ref().into()),
+            _ => serde_json::from_str(json),
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -60,22 +70,22 @@ impl fmt::Display for Role {
 }
 
 /// A message of a person, the model or the program.
-#[derive(Clone, Debug, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MessageItem {
     /// The server's id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Who speaks.
     pub role: Role,
     /// What is said. Some servers leave it out while the message is being written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
     /// `in_progress`, `completed` or `incomplete`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// `commentary` or `final_answer`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// The fields without a name here. It must not repeat one that has.
     #[serde(flatten)]
@@ -83,6 +93,13 @@ pub struct MessageItem {
     /// The message came without `type`, as the API's short form of input allows, and is written so again.
     #[serde(skip)]
     pub(super) untagged: bool,
+}
+
+/// Only from serde_json's deserializers.
+impl<'de> Deserialize<'de> for MessageItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer, |fields| Self::read(fields, true))
+    }
 }
 
 impl MessageItem {
@@ -99,35 +116,30 @@ impl MessageItem {
         }
     }
 
-    /// Reads the JSON of one. Its content is read where it stands: a picture of megabytes is not there once more in the meantime.
-    pub(super) fn read(json: &str, untagged: bool) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Fields<'a> {
-            #[serde(default)]
-            id: Option<String>,
-            role: Role,
-            #[serde(borrow, default)]
-            content: Option<&'a RawValue>,
-            #[serde(default)]
-            status: Option<String>,
-            #[serde(default)]
-            phase: Option<String>,
-            #[serde(flatten)]
-            extra: Map<String, Value>,
+    /// Reads one; its `type` is one of the fields without a name, or left out.
+    pub(super) fn read(fields: &Fields<'_>, keeps_type: bool) -> serde_json::Result<Self> {
+        let (mut id, mut role, mut content) = (None, None, None);
+        let (mut status, mut phase) = (None, None);
+        let mut extra = Map::new();
+        for (name, json) in fields.iter() {
+            match &*name {
+                "id" => set_optional(&mut id, "id", json)?,
+                "role" => set(&mut role, "role", json)?,
+                "content" => set_optional(&mut content, "content", json)?,
+                "status" => set_optional(&mut status, "status", json)?,
+                "phase" => set_optional(&mut phase, "phase", json)?,
+                "type" if !keeps_type => {}
+                _ => _ = extra.insert(name.into_owned(), serde_json::from_str(json)?),
+            }
         }
-
-        let mut fields: Fields<'_> = serde_json::from_str(json).ok()?;
-        if !untagged {
-            fields.extra.remove("type");
-        }
-        Some(Self {
-            id: fields.id,
-            role: fields.role,
-            content: fields.content.map(Content::read).transpose().ok()?,
-            status: fields.status,
-            phase: fields.phase,
-            extra: fields.extra,
-            untagged,
+        Ok(Self {
+            id: id.flatten(),
+            role: role.ok_or_else(|| serde_json::Error::missing_field("role"))?,
+            content: content.flatten(),
+            status: status.flatten(),
+            phase: phase.flatten(),
+            extra,
+            untagged: false,
         })
     }
 

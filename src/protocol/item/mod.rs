@@ -42,9 +42,7 @@ pub use hosted::{
 pub use message::{MessageItem, ReasoningItem, Role};
 use serde::{Serialize, Serializer};
 
-use self::tagged::{Tag, tagged};
-use super::RawJson;
-use crate::json::tree::items_fit;
+use self::tagged::{Fields, Tag, tagged};
 
 /// What an item has besides its texts, in the usual case: its type, ids and status.
 const ITEM_BYTES: usize = 192;
@@ -127,21 +125,19 @@ tagged! {
 const COMPACTION_SUMMARY: &str = "compaction_summary";
 
 impl ResponseItem {
-    /// Reads an item; what has no typed form is [`ResponseItem::Unknown`], as is one over [`RawJson::MAX_TREE_BYTES`].
-    pub fn from_raw(raw: RawJson) -> Self {
-        Self::typed(raw.get()).unwrap_or(Self::Unknown(raw))
-    }
-
     fn typed(text: &str) -> Option<Self> {
-        items_fit(text).then_some(())?;
-        let tag = Tag::of(text)?;
+        let fields = Fields::of(text)?;
+        let tag = fields.tag()?;
         match tag.name.as_deref() {
-            Some(COMPACTION_SUMMARY) => serde_json::from_str(text).ok().map(Self::Compaction),
-            Some("message") => MessageItem::read(text, false).map(Self::Message),
-            Some(name) => Self::parse(name, text),
+            Some(COMPACTION_SUMMARY) => CompactionItem::read(&fields, true)
+                .ok()
+                .map(Self::Compaction),
+            Some(name) => Self::parse(name, &fields),
             None => {
-                tag.role?;
-                MessageItem::read(text, true).map(Self::Message)
+                tag.has_role.then_some(())?;
+                let mut message = MessageItem::read(&fields, true).ok()?;
+                message.untagged = true;
+                Some(Self::Message(message))
             }
         }
     }

@@ -1,24 +1,150 @@
 //! JSON objects that a `type` tells apart, and what no type here fits kept as it came.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
-/// The two fields that tell what an object is. Everything else is skipped, whatever its shape.
-#[derive(Deserialize)]
+use crate::{
+    json::{
+        lenient::{string, text_of},
+        members::{Member, Members, unescaped},
+    },
+    protocol::RawJson,
+};
+
+/// The members of an object, which are walked over once.
+pub(super) struct Fields<'a> {
+    json: &'a str,
+    members: SmallVec<[Member<'a>; 12]>,
+}
+
+/// The two fields that tell what an object is.
 pub(super) struct Tag<'a> {
-    #[serde(rename = "type", borrow, default)]
+    /// `type`.
     pub(super) name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub(super) role: Option<Cow<'a, str>>,
+    pub(super) has_role: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// `None` of what is no object.
+    pub(super) fn of(json: &'a str) -> Option<Self> {
+        let mut members = Members::of(json);
+        let fields = Self {
+            json,
+            members: members.by_ref().collect(),
+        };
+        members.is_whole().then_some(fields)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
+        let json = self.json;
+        let members = self.members.iter();
+        members.map(move |member| (unescaped(member.name), &json[member.value.clone()]))
+    }
+
+    /// `None` when one of the two is no string, or there twice.
+    pub(super) fn tag(&self) -> Option<Tag<'a>> {
+        let (mut name, mut role) = (None, None);
+        for (field, value) in self.iter() {
+            let slot = match &*field {
+                "type" => &mut name,
+                "role" => &mut role,
+                _ => continue,
+            };
+            let text = match value {
+                "null" => None,
+                text => Some(string(text)?),
+            };
+            slot.replace(text).is_none().then_some(())?;
+        }
+        Some(Tag {
+            name: name.flatten(),
+            has_role: role.flatten().is_some(),
+        })
+    }
 }
 
 impl<'a> Tag<'a> {
-    /// `None` when the text is no object, or when one of the two is no string.
+    /// The same of a text, which may be any JSON.
     pub(super) fn of(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        Fields::of(text)?.tag()
     }
+}
+
+/// What a field may hold.
+pub(super) trait Field: Sized {
+    /// Reads JSON that was walked over.
+    fn read(json: &str) -> serde_json::Result<Self>;
+}
+
+impl Field for String {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        let Some(Some(text)) = text_of(json) else {
+            return serde_json::from_str(json);
+        };
+        let mut text = text.into_owned();
+        // The room of the escapes.
+        text.shrink_to_fit();
+        Ok(text)
+    }
+}
+
+impl Field for RawJson {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        Ok(Self::from_walked(json))
+    }
+}
+
+macro_rules! fields_of_serde {
+    ($($field:ty),* $(,)?) => {$(
+        impl Field for $field {
+            fn read(json: &str) -> serde_json::Result<Self> {
+                serde_json::from_str(json)
+            }
+        }
+    )*};
+}
+
+fields_of_serde!(bool, u64, Vec<String>, BTreeMap<String, String>);
+
+/// Sets a field, which may be there once.
+pub(super) fn set<T: Field>(
+    field: &mut Option<T>,
+    name: &'static str,
+    json: &str,
+) -> serde_json::Result<()> {
+    match field.replace(T::read(json)?) {
+        None => Ok(()),
+        Some(_) => Err(de::Error::duplicate_field(name)),
+    }
+}
+
+/// The same of one that may be null.
+pub(super) fn set_optional<T: Field>(
+    field: &mut Option<Option<T>>,
+    name: &'static str,
+    json: &str,
+) -> serde_json::Result<()> {
+    let value = match json {
+        "null" => None,
+        json => Some(T::read(json)?),
+    };
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(de::Error::duplicate_field(name)),
+    }
+}
+
+/// Reads an object that is not known by its `type`.
+pub(super) fn object<'de, D: de::Deserializer<'de>, T>(
+    deserializer: D,
+    read: impl FnOnce(&Fields<'_>) -> serde_json::Result<T>,
+) -> Result<T, D::Error> {
+    let raw: Box<serde_json::value::RawValue> = de::Deserialize::deserialize(deserializer)?;
+    let fields = Fields::of(raw.get()).ok_or_else(|| de::Error::custom("it is no JSON object"))?;
+    read(&fields).map_err(de::Error::custom)
 }
 
 /// An object's fields behind its `type`.
@@ -63,13 +189,13 @@ macro_rules! objects {
         }
     )*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Debug, Hash, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Debug, Hash, PartialEq, serde::Serialize)]
         #[non_exhaustive]
         pub struct $name {
             $( $(#[$required_meta])* pub $required: $required_type, )*
             $(
                 $(#[$optional_meta])*
-                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[serde(skip_serializing_if = "Option::is_none")]
                 pub $optional: Option<$optional_type>,
             )*
             /// The fields without a name here. It must not repeat one that has.
@@ -87,6 +213,43 @@ macro_rules! objects {
                     $( $optional: None, )*
                     extra: serde_json::Map::new(),
                 }
+            }
+
+            /// Reads one; its `type` is one of the fields without a name, or left out.
+            pub(super) fn read(
+                fields: &$crate::protocol::item::tagged::Fields<'_>,
+                keeps_type: bool,
+            ) -> serde_json::Result<Self> {
+                $( let mut $required: Option<$required_type> = None; )*
+                $( let mut $optional: Option<Option<$optional_type>> = None; )*
+                let mut extra = serde_json::Map::new();
+                for (name, json) in fields.iter() {
+                    match &*name {
+                        $( stringify!($required) => {
+                            $crate::protocol::item::tagged::set(&mut $required, stringify!($required), json)?;
+                        } )*
+                        $( stringify!($optional) => {
+                            $crate::protocol::item::tagged::set_optional(&mut $optional, stringify!($optional), json)?;
+                        } )*
+                        "type" if !keeps_type => {}
+                        _ => _ = extra.insert(name.into_owned(), serde_json::from_str(json)?),
+                    }
+                }
+                let missing = <serde_json::Error as serde::de::Error>::missing_field;
+                // Not all have required fields.
+                let _ = missing;
+                Ok(Self {
+                    $( $required: $required.ok_or_else(|| missing(stringify!($required)))?, )*
+                    $( $optional: $optional.flatten(), )*
+                    extra,
+                })
+            }
+        }
+
+        /// Only from serde_json's deserializers.
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::protocol::item::tagged::object(deserializer, |fields| Self::read(fields, true))
             }
         }
 
@@ -137,19 +300,21 @@ macro_rules! tagged {
                 }
             }
 
-            /// Reads a JSON value that a parser has walked.
-            pub(in crate::protocol) fn from_walked(raw: &serde_json::value::RawValue) -> Self {
-                Self::typed(raw.get()).unwrap_or_else(|| Self::Unknown($crate::protocol::RawJson::from_raw(raw)))
+            /// Reads a JSON value; what has no typed form is `Unknown`, as is one over [`RawJson::MAX_TREE_BYTES`]($crate::protocol::RawJson::MAX_TREE_BYTES).
+            pub fn from_raw(raw: $crate::protocol::RawJson) -> Self {
+                let typed = $crate::json::tree::items_fit(raw.get()).then(|| Self::typed(raw.get()));
+                typed.flatten().unwrap_or(Self::Unknown(raw))
+            }
+
+            /// Reads a JSON text that was walked over and whose values were counted.
+            pub(crate) fn from_walked(text: &str) -> Self {
+                Self::typed(text).unwrap_or_else(|| Self::Unknown($crate::protocol::RawJson::from_walked(text)))
             }
 
             /// The object with the given `type`, if it fits.
-            fn parse(tag: &str, text: &str) -> Option<Self> {
+            fn parse(tag: &str, fields: &$crate::protocol::item::tagged::Fields<'_>) -> Option<Self> {
                 match tag {
-                    $( $tag => {
-                        let mut fields: $fields = serde_json::from_str(text).ok()?;
-                        fields.extra.remove("type");
-                        Some(Self::$variant(fields))
-                    } )*
+                    $( $tag => <$fields>::read(fields, false).ok().map(Self::$variant), )*
                     _ => None,
                 }
             }
@@ -182,7 +347,10 @@ macro_rules! tagged {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let raw: Box<serde_json::value::RawValue> = serde::Deserialize::deserialize(deserializer)?;
-                Ok(Self::from_walked(&raw))
+                Ok(match $crate::json::tree::items_fit(raw.get()) {
+                    true => Self::from_walked(raw.get()),
+                    false => Self::Unknown($crate::protocol::RawJson::from_raw(&raw)),
+                })
             }
         }
     };
@@ -192,15 +360,15 @@ macro_rules! tagged {
 macro_rules! tagged_by_type_alone {
     ($name:ident) => {
         impl $name {
-            /// Reads a JSON value; what has no typed form is `Unknown`.
-            pub fn from_raw(raw: $crate::protocol::RawJson) -> Self {
-                Self::typed(raw.get()).unwrap_or(Self::Unknown(raw))
-            }
-
             fn typed(text: &str) -> Option<Self> {
-                $crate::json::tree::items_fit(text).then_some(())?;
-                let tag = $crate::protocol::item::tagged::Tag::of(text)?;
-                Self::parse(&tag.name?, text)
+                let fields = $crate::protocol::item::tagged::Fields::of(text)?;
+                Self::parse(&fields.tag()?.name?, &fields)
+            }
+        }
+
+        impl $crate::protocol::item::tagged::Field for $name {
+            fn read(json: &str) -> serde_json::Result<Self> {
+                Ok(Self::from_walked(json))
             }
         }
 

@@ -21,7 +21,7 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
             "messages" => prompt.input = items(json, &mut prompt.received)?,
             "tools" => {
                 let tools = elements(name, json)?.into_iter();
-                prompt.tools = tools.map(|tool| Tool::from_raw(flat_tool(&tool))).collect();
+                prompt.tools = tools.map(|tool| Tool::from_raw(flat_tool(tool))).collect();
             }
             "parallel_tool_calls" => prompt.parallel_tool_calls = read(name, json)?,
             "response_format" => {
@@ -65,12 +65,12 @@ pub(crate) fn prompt_of(body: &Body<'_>) -> Result<Prompt, ApiError> {
 
 fn items(json: &str, received: &mut ReceivedBody) -> Result<Vec<ResponseItem>, ApiError> {
     let mut items = Items::default();
-    for (index, message) in elements("messages", json)?.iter().enumerate() {
+    for (index, message) in elements("messages", json)?.into_iter().enumerate() {
         let place = format!("messages[{index}]");
-        if !message.get().starts_with('{') {
+        if !message.starts_with('{') {
             return Err(wrong(&place, "it is no object"));
         }
-        match read(&place, message.get()) {
+        match read(&place, message) {
             Ok(fields) => items.add(&place, fields.unwrap_or_default())?,
             Err(error) => received.leave_unread(error),
         }
@@ -305,9 +305,9 @@ fn flat_part(part: Value, text_type: &str) -> Value {
 }
 
 /// A function or a custom tool without Chat's nesting. The text of its fields stays as it is.
-fn flat_tool(tool: &RawJson) -> RawJson {
+fn flat_tool(tool: &str) -> RawJson {
     let flat = || {
-        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(tool.get()).ok()?;
+        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(tool).ok()?;
         let kind: String = serde_json::from_str(fields.get("type")?.get()).ok()?;
         if !matches!(&*kind, "function" | "custom") {
             return None;
@@ -329,7 +329,7 @@ fn flat_tool(tool: &RawJson) -> RawJson {
         flat.push('}');
         RawJson::parse(&flat).ok()
     };
-    flat().unwrap_or_else(|| tool.clone())
+    flat().unwrap_or_else(|| RawJson::from_walked(tool))
 }
 
 /// A custom tool's grammar lies one level deeper in Chat.

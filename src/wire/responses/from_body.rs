@@ -87,12 +87,14 @@ fn items(name: &str, json: &str) -> Result<Vec<ResponseItem>, ApiError> {
         return Ok(text.map(ResponseItem::user_text).into_iter().collect());
     }
     let items = elements(name, json)?.into_iter();
-    Ok(items.map(ResponseItem::from_raw).collect())
+    Ok(items.map(ResponseItem::from_walked).collect())
 }
 
 fn tools(name: &str, json: &str) -> Result<Vec<Tool>, ApiError> {
     let tools = elements(name, json)?.into_iter();
-    Ok(tools.map(Tool::from_raw).collect())
+    Ok(tools
+        .map(|tool| Tool::from_raw(RawJson::from_walked(tool)))
+        .collect())
 }
 
 fn read_text(
