@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
-use smallvec::SmallVec;
 
 use crate::protocol::{
     RequestOptions, ResponseItem, Tool,
@@ -54,18 +53,26 @@ pub(super) fn room_for(
 /// A short question fits.
 const SHORT_BODY: usize = 256;
 
-/// Writes one JSON object, field by field in the order of the calls.
+/// Writes one JSON object, field by field in the order of the calls, and the caller's own fields behind them. None of these may have the
+/// name of one that is put, also where that is left open.
 pub(super) fn write_object(
     room: usize,
+    extra: &Map<String, Value>,
     write: impl FnOnce(&mut Fields<'_>) -> Result<(), ApiError>,
 ) -> Result<Bytes, ApiError> {
     let mut body = Vec::with_capacity(room);
     let mut serializer = serde_json::Serializer::new(&mut body);
     let mut fields = Fields {
         map: serializer.serialize_map(None).map_err(unwritable)?,
-        own: SmallVec::new(),
+        extra,
     };
     write(&mut fields)?;
+    for (name, value) in extra {
+        fields
+            .map
+            .serialize_entry(name, value)
+            .map_err(unwritable)?;
+    }
     SerializeMap::end(fields.map).map_err(unwritable)?;
     // Without the room that it has grown beyond its end: it is kept for other attempts, as long as the request lasts.
     Ok(body.into_boxed_slice().into())
@@ -74,8 +81,7 @@ pub(super) fn write_object(
 /// The fields of an object that is being written.
 pub(super) struct Fields<'a> {
     map: <&'a mut serde_json::Serializer<&'a mut Vec<u8>> as Serializer>::SerializeMap,
-    /// The names of all that have been put, those that the prompt leaves open too.
-    own: SmallVec<[&'static str; 32]>,
+    extra: &'a Map<String, Value>,
 }
 
 impl Fields<'_> {
@@ -84,33 +90,37 @@ impl Fields<'_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), ApiError> {
-        self.own.push(name);
+        self.is_own(name)?;
         self.map.serialize_entry(name, value).map_err(unwritable)
     }
 
+    #[inline] // Most are none, and a call costs more than looking.
     pub(super) fn put_some<T: Serialize>(
         &mut self,
         name: &'static str,
         value: &Option<T>,
     ) -> Result<(), ApiError> {
         match value {
-            Some(value) => self.put(name, value)?,
-            None => self.own.push(name),
+            Some(value) => self.put(name, value),
+            None => self.is_own(name),
         }
-        Ok(())
     }
 
-    /// Writes the caller's own fields. None may have the name of one that was put, also where that was left open.
-    pub(super) fn put_extra(&mut self, extra: &Map<String, Value>) -> Result<(), ApiError> {
-        for (name, value) in extra {
-            if self.own.contains(&name.as_str()) {
-                return Err(invalid(format!(
-                    "`extra` holds `{name}`, which has a field of its own"
-                )));
-            }
-            self.map.serialize_entry(name, value).map_err(unwritable)?;
+    #[inline]
+    fn is_own(&self, name: &str) -> Result<(), ApiError> {
+        match self.extra.is_empty() {
+            true => Ok(()),
+            false => self.is_not_extra(name),
         }
-        Ok(())
+    }
+
+    fn is_not_extra(&self, name: &str) -> Result<(), ApiError> {
+        match self.extra.contains_key(name) {
+            false => Ok(()),
+            true => Err(invalid(format!(
+                "`extra` holds `{name}`, which has a field of its own"
+            ))),
+        }
     }
 }
 

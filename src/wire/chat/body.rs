@@ -40,7 +40,7 @@ pub(crate) fn body_of(
     refuse_infinite(options)?;
     let messages = messages(prompt, quirks)?;
     let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
-    write_object(room, |fields| {
+    write_object(room, &options.extra, |fields| {
         fields.put("model", model)?;
         fields.put_some("stream", &is_stream.then_some(true))?;
         let stream_options = stream_options(options, quirks).filter(|_| is_stream);
@@ -78,8 +78,7 @@ pub(crate) fn body_of(
         fields.put_some("service_tier", &options.service_tier)?;
         fields.put_some("metadata", &options.metadata)?;
         fields.put_some("safety_identifier", &options.safety_identifier)?;
-        fields.put_some("user", &options.user)?;
-        fields.put_extra(&options.extra)
+        fields.put_some("user", &options.user)
     })
 }
 

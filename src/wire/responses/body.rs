@@ -97,7 +97,7 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
     let options = &prompt.options;
     refuse_infinite(options)?;
     let room = room_for(&prompt.input, &prompt.tools, &prompt.instructions);
-    write_object(room, |fields| {
+    write_object(room, &options.extra, |fields| {
         fields.put_some("model", &written.model)?;
         fields.put_some("stream", &written.is_stream.then_some(true))?;
         fields.put_some("prompt", &options.template)?;
@@ -135,8 +135,7 @@ fn write_prompt(prompt: &Prompt, written: &Written<'_>) -> Result<Bytes, ApiErro
         fields.put_some("stream_options", &written.stream_options)?;
         fields.put_some("metadata", &options.metadata)?;
         fields.put_some("safety_identifier", &options.safety_identifier)?;
-        fields.put_some("user", &options.user)?;
-        fields.put_extra(&options.extra)
+        fields.put_some("user", &options.user)
     })
 }
 
@@ -145,7 +144,7 @@ pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Resul
     let model = required_model(&input.model)?;
     let store = input.store.or(quirks.default_store);
     let room = room_for(&input.input, &input.tools, &input.instructions);
-    write_object(room, |fields| {
+    write_object(room, &input.extra, |fields| {
         fields.put("model", model)?;
         fields.put_some("instructions", &text(&input.instructions))?;
         fields.put(
@@ -167,8 +166,7 @@ pub(crate) fn compaction_body(input: &CompactionInput, quirks: &Quirks) -> Resul
         fields.put_some("previous_response_id", &input.previous_response_id)?;
         fields.put_some("prompt_cache_key", &input.prompt_cache_key)?;
         fields.put_some("prompt_cache_retention", &input.prompt_cache_retention)?;
-        fields.put_some("service_tier", &input.service_tier)?;
-        fields.put_extra(&input.extra)
+        fields.put_some("service_tier", &input.service_tier)
     })
 }
 
