@@ -15,7 +15,7 @@ pub const SIZES: [usize; 2] = [7_500_000, 30_000_000];
 const CHUNK: usize = 16 * 1024;
 
 /// The wire, and what stands before, in the middle again and again, and behind.
-pub const SHAPES: [(&str, Wire, [&str; 3]); 16] = {
+pub const SHAPES: [(&str, Wire, [&str; 3]); 25] = {
     use Wire::{Chat, Responses};
     const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","tools":["#;
     const DONE: &str = r#"{"type":"response.completed","response":{"id":"r","output":["#;
@@ -88,6 +88,69 @@ pub const SHAPES: [(&str, Wire, [&str; 3]); 16] = {
             ],
         ),
         (
+            "arguments_of_text",
+            Responses,
+            [
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":\""#,
+                "some words ",
+                r#"\"}"}}"#,
+            ],
+        ),
+        (
+            "arguments_cut",
+            Responses,
+            [
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":\""#,
+                "some words ",
+                r#""}}"#,
+            ],
+        ),
+        (
+            "arguments_done",
+            Responses,
+            [
+                r#"{"type":"response.function_call_arguments.done","item_id":"i","output_index":0,"arguments":"{\"a\":\""#,
+                "some words ",
+                r#"\"}"}"#,
+            ],
+        ),
+        (
+            "item_escapes",
+            Responses,
+            [
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","role":"assistant","content":[{"type":"output_text","text":""#,
+                "some words\\n",
+                r#""}]}}"#,
+            ],
+        ),
+        (
+            "text_done",
+            Responses,
+            [
+                r#"{"type":"response.output_text.done","item_id":"m","output_index":0,"content_index":0,"text":""#,
+                "some words\\n",
+                r#""}"#,
+            ],
+        ),
+        (
+            "completed_text",
+            Responses,
+            [
+                r#"{"type":"response.completed","response":{"id":"r","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":""#,
+                "some words\\n",
+                r#""}]}]}}"#,
+            ],
+        ),
+        (
+            "failed_escapes",
+            Responses,
+            [
+                r#"{"type":"response.failed","response":{"id":"r","error":{"code":"server_error","message":""#,
+                "some words\\n",
+                r#""}}}"#,
+            ],
+        ),
+        (
             "unknown",
             Responses,
             [
@@ -106,6 +169,16 @@ pub const SHAPES: [(&str, Wire, [&str; 3]); 16] = {
             ],
         ),
         ("chat_text", Chat, [CHUNK, "some words ", r#""}}]}"#]),
+        ("chat_escapes", Chat, [CHUNK, "some words\\n", r#""}}]}"#]),
+        (
+            "chat_arguments",
+            Chat,
+            [
+                r#"{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{\"a\":\""#,
+                "some words ",
+                r#"\"}"}}]}}]}"#,
+            ],
+        ),
         (
             "chat_values",
             Chat,

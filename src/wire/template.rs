@@ -48,6 +48,9 @@ pub(super) struct Template<T> {
 
 const MAX_HOLES: usize = 3;
 
+/// What is longer is no delta that others are like, and is not kept for them.
+const MAX_BYTES: usize = 64 * 1024;
+
 /// After so many templates that no event repeated, as when a server names a new item in every event, only one event in as
 /// many is tried.
 pub(super) const MAX_UNUSED: usize = 16;
@@ -284,7 +287,8 @@ impl<T: Default> Template<T> {
     /// not looked at. What is not plain JSON on one line leaves the last template in place.
     pub(super) fn learn(&mut self, data: &str, text: &[&str], number: Option<&str>, target: T) {
         self.unused += 1;
-        if self.unused > MAX_UNUSED && !self.unused.is_multiple_of(MAX_UNUSED) {
+        let is_seldom = self.unused > MAX_UNUSED && !self.unused.is_multiple_of(MAX_UNUSED);
+        if is_seldom || data.len() > MAX_BYTES {
             return;
         }
         let mut found = Found {

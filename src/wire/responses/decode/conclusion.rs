@@ -43,15 +43,17 @@ impl ResponsesDialect {
         let response = envelope
             .response
             .unwrap_or_else(|| ResponseObject::read(data));
-        self.answer.response = is_nested.then(|| RawJson::from_walked(response.text));
-        self.end_response(ending, response, envelope.error, data, out)
+        let text = response.text;
+        let kept = || is_nested.then(|| RawJson::from_walked(text));
+        self.end_response(ending, response, kept, envelope.error, data, out)
     }
 
-    /// Ends it as the response object says, which came in this event.
+    /// Ends it as the response object says, which came in this event. `keep` gives what is kept of that.
     pub(super) fn end_response(
         &mut self,
         ending: Ending,
         response: ResponseObject<'_>,
+        keep: impl FnOnce() -> Option<RawJson>,
         beside: Option<&str>,
         event: &str,
         out: &mut Vec<ResponseEvent>,
@@ -87,6 +89,8 @@ impl ResponsesDialect {
             Ending::Incomplete | Ending::Cancelled | Ending::Unsaid => Some("incomplete"),
         };
         self.close(output, status, out);
+        // Not before what is in it: it may be all of an event of the largest size.
+        self.answer.response = keep();
         Step::End(match ending {
             Ending::Completed | Ending::ByStatus => self.conclude(output),
             Ending::Incomplete | Ending::Cancelled => {

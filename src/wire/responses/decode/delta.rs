@@ -84,6 +84,11 @@ impl Streamed {
         }
     }
 
+    /// Counts it all as streamed, also what was not.
+    pub(super) fn reach(&mut self, text: &str) {
+        self.bytes = self.bytes.max(text.len());
+    }
+
     pub(super) fn append(&mut self, more: &Self) {
         if more.bytes > 0 {
             self.bytes += more.bytes;

@@ -258,7 +258,7 @@ impl<'a> Arguments<'a> {
 const MAX_GLUED: usize = 32;
 
 /// Up to how many bytes values are compared by what they say. Longer ones, whose trees may take a hundred times that, are by their texts.
-const MAX_COMPARED_BYTES: usize = 64 * 1024;
+pub(super) const MAX_COMPARED_BYTES: usize = 64 * 1024;
 
 /// Whether JSON that can't be read ends within a number: what would be right with one more digit, as far as it goes. To the parser that is no
 /// end that is missing.

@@ -74,11 +74,11 @@ enum State {
 }
 
 /// An item as it can be delivered.
-enum PutRight {
+enum PutRight<'a> {
     Known(RawJson),
-    /// It says nothing, or has the input of no call or of several: what comes later may say better. The items are those to
+    /// It says nothing, or has the input of no call or of several: what comes later may say better. This makes the items to
     /// deliver when nothing does.
-    Doubtful(Vec<RawJson>),
+    Doubtful(Box<dyn FnOnce() -> Vec<RawJson> + 'a>),
 }
 
 /// A text of an item.
@@ -253,7 +253,7 @@ impl Output {
         };
         self.items[at].take(key, &view.kind);
         self.items[at].seen[1] = Some(hash);
-        self.deliver(at, &item, &view, is_sound, out);
+        self.deliver(at, &item, view, is_sound, out);
     }
 
     /// Delivers what of the response's final output was not, and what else is owed. With a `status` that includes items of which
@@ -280,10 +280,10 @@ impl Output {
             .map(|json| (json, ItemView::read(json)))
             .collect();
         let matches = self.matches(&views);
-        for (((json, view), found), position) in views.iter().zip(matches).zip(0u32..) {
+        for (((json, view), found), position) in views.into_iter().zip(matches).zip(0u32..) {
             match found {
                 Some(at) if matches!(self.items[at].state, State::Delivered) => {
-                    self.stream_missing(at, view, false, out);
+                    self.stream_missing(at, &view, false, out);
                 }
                 // It came before the first event that was read.
                 None if self.is_partial => {}
@@ -293,7 +293,7 @@ impl Output {
                     };
                     let place = self.items[at].output_index.or(Some(position));
                     let item = OutputItem::new(place, RawJson::from_walked(json.trim()));
-                    self.items[at].take(Key::of(&item, view), &view.kind);
+                    self.items[at].take(Key::of(&item, &view), &view.kind);
                     self.deliver(at, &item, view, is_sound, out);
                     self.let_go(at, is_sound, out);
                 }
@@ -308,7 +308,7 @@ impl Output {
             {
                 let item = OutputItem::new(self.items[at].output_index, made);
                 let view = ItemView::read(item.raw().get());
-                self.deliver(at, &item, &view, is_sound, out);
+                self.deliver(at, &item, view, is_sound, out);
                 self.let_go(at, is_sound, out);
             }
         }
@@ -381,7 +381,7 @@ impl Output {
         &mut self,
         at: usize,
         item: &OutputItem,
-        view: &ItemView<'_>,
+        mut view: ItemView<'_>,
         is_sound: bool,
         out: &mut Vec<ResponseEvent>,
     ) {
@@ -391,18 +391,21 @@ impl Output {
                 self.let_go(before, is_sound, out);
             }
         }
-        self.stream_missing(at, view, is_sound, out);
+        let inputs = self.stream_missing(at, &view, is_sound, out);
         let is_open = !matches!(self.items[at].state, State::Delivered);
-        match self.put_right(at, view, item.raw(), is_sound) {
-            PutRight::Known(raw) => self.push_item(at, item, view, vec![raw], out),
-            PutRight::Doubtful(_) if is_open && self.hold(item.raw().get().len()) => {
-                if let State::Waiting(before) =
-                    std::mem::replace(&mut self.items[at].state, State::Waiting(item.clone()))
-                {
-                    self.release(before.raw().get().len());
-                }
-            }
-            PutRight::Doubtful(raws) => self.push_item(at, item, view, raws, out),
+        let make = match self.put_right(at, &view, item.raw(), is_sound) {
+            PutRight::Known(raw) => return self.push_item(at, item, &view, vec![raw], out),
+            PutRight::Doubtful(make) => make,
+        };
+        if !is_open || !self.hold(item.raw().get().len()) {
+            let raws = make();
+            return self.push_item(at, item, &view, raws, out);
+        }
+        drop(make);
+        self.keep_inputs(inputs, &mut view);
+        let state = &mut self.items[at].state;
+        if let State::Waiting(before) = std::mem::replace(state, State::Waiting(item.clone())) {
+            self.release(before.raw().get().len());
         }
     }
 
@@ -413,7 +416,7 @@ impl Output {
             let view = ItemView::read(item.raw().get());
             let raws = match self.put_right(at, &view, item.raw(), is_sound) {
                 PutRight::Known(raw) => vec![raw],
-                PutRight::Doubtful(raws) => raws,
+                PutRight::Doubtful(make) => make(),
             };
             self.push_item(at, &item, &view, raws, out);
         }

@@ -74,8 +74,7 @@ impl ResponsesDialect {
                     Some(_) => Ending::ByStatus,
                     None => Ending::Unsaid,
                 };
-                self.answer.response = Some(whole);
-                self.end_response(ending, response, None, json, out)
+                self.end_response(ending, response, || Some(whole), None, json, out)
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Items are compared by their hashes.
 
-use crate::json::tree::tree;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::FixedState;
 use serde_json::{Map, Value};
 
 use crate::{
-    json::members::{Member, Members},
-    wire::responses::decode::item::ItemView,
+    json::{
+        members::{Member, Members},
+        tree::tree,
+    },
+    wire::responses::decode::item::{ItemView, MAX_COMPARED_BYTES},
 };
 
 /// Of an item as it is written.
@@ -23,7 +25,8 @@ pub(super) fn hash_of_said(json: &str, view: &ItemView<'_>) -> u64 {
     if view.input_member().is_some() {
         // Written anew, it is the same.
         let input = view.texts.first().map_or("", |text| text.text.trim());
-        match tree(input) {
+        let is_short = input.len() <= MAX_COMPARED_BYTES;
+        match is_short.then(|| tree(input)).flatten() {
             Some(value) => value.hash(&mut hasher),
             None if input.is_empty() => Value::Object(Map::new()).hash(&mut hasher),
             None => input.hash(&mut hasher),

@@ -16,71 +16,74 @@ use crate::{
 
 impl Output {
     /// The item with the input, or the content, that came without it.
-    pub(super) fn put_right(
+    pub(super) fn put_right<'a>(
         &mut self,
         at: usize,
-        view: &ItemView<'_>,
+        view: &'a ItemView<'_>,
         raw: &RawJson,
         is_sound: bool,
-    ) -> PutRight {
+    ) -> PutRight<'a> {
         self.items[at].is_hollow = view.is_hollow();
         let is_sound = is_sound && !self.items[at].is_older;
-        let raw = &self.named(at, view, raw);
+        let raw = self.named(at, view, raw);
         let Some(name) = view.input_member() else {
             let contents = match view.is_hollow() {
                 true => self.contents(at, DeltaKind::OutputText),
-                false => return PutRight::Known(raw.clone()),
+                false => return PutRight::Known(raw),
             };
             return match contents {
                 Some(contents) => {
                     PutRight::Known(with_member(raw.get(), "content", &contents.to_string()))
                 }
-                None => PutRight::Doubtful(vec![raw.clone()]),
+                None => PutRight::Doubtful(Box::new(|| vec![raw])),
             };
         };
         let input = match view.is_hollow() {
             true => match self.input_of(at, is_sound) {
                 Some(input) => Cow::Owned(input),
-                None => return PutRight::Doubtful(vec![raw.clone()]),
+                None => return PutRight::Doubtful(Box::new(|| vec![raw])),
             },
             // It may be all of an event of the largest size.
             false => Cow::Borrowed(&*view.texts[0].text),
         };
-        let with_input =
-            |json: &str, input: &str| with_member(json, name, &Value::from(input).to_string());
+        let is_text =
+            |raw: &RawJson| member(raw.get(), name).is_some_and(|json| json.starts_with('"'));
+        let with_input = move |raw: &RawJson, input: &str| {
+            // As it was written, unless that was no string.
+            match view.texts[0].text == input && is_text(raw) {
+                true => raw.clone(),
+                false => with_member(raw.get(), name, &Value::from(input).to_string()),
+            }
+        };
         let arguments = match name {
             "arguments" => Arguments::of(&input),
             _ => Arguments::One(&input),
         };
-        match arguments {
-            Arguments::One(one) => PutRight::Known(match view.texts[0].text == one {
-                // As it was written, unless that was no string.
-                true if member(raw.get(), name).is_some_and(|json| json.starts_with('"')) => {
-                    raw.clone()
-                }
-                _ => with_input(raw.get(), one),
-            }),
-            Arguments::Cut => PutRight::Doubtful(vec![with_member(
-                with_input(raw.get(), &input).get(),
-                "status",
-                "\"incomplete\"",
-            )]),
-            Arguments::Several(several) => {
-                let call = |(number, arguments): (usize, &&str)| {
-                    let call = with_input(raw.get(), arguments);
-                    let ids = [("id", &view.id), ("call_id", &view.call_id)];
-                    let ids = ids.into_iter().filter(|_| number > 0);
-                    ids.fold(call, |call, (member, id)| match id {
-                        Some(id) => {
-                            let id = Value::from(format!("{id}_{}", number + 1)).to_string();
-                            with_member(call.get(), member, &id)
-                        }
-                        None => call,
-                    })
-                };
-                PutRight::Doubtful(several.iter().enumerate().map(call).collect())
+        let several: Vec<_> = match arguments {
+            Arguments::One(one) => return PutRight::Known(with_input(&raw, one)),
+            Arguments::Cut => {
+                return PutRight::Doubtful(Box::new(move || {
+                    let call = with_input(&raw, &input);
+                    vec![with_member(call.get(), "status", "\"incomplete\"")]
+                }));
             }
-        }
+            Arguments::Several(several) => several.into_iter().map(str::to_owned).collect(),
+        };
+        PutRight::Doubtful(Box::new(move || {
+            let call = |(number, arguments): (usize, &String)| {
+                let call = with_input(&raw, arguments);
+                let ids = [("id", &view.id), ("call_id", &view.call_id)];
+                let ids = ids.into_iter().filter(|_| number > 0);
+                ids.fold(call, |call, (member, id)| match id {
+                    Some(id) => {
+                        let id = Value::from(format!("{id}_{}", number + 1)).to_string();
+                        with_member(call.get(), member, &id)
+                    }
+                    None => call,
+                })
+            };
+            several.iter().enumerate().map(call).collect()
+        }))
     }
 
     /// A call with the name that it was announced with, if it came without.

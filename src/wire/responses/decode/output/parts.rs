@@ -61,15 +61,10 @@ impl Output {
         self.parts.get(part).map(|part| part.index)
     }
 
-    /// Counts what was streamed of a part.
+    /// Counts what was streamed of a part, and keeps it of an input.
     pub(in crate::wire::responses::decode) fn add(&mut self, at: usize, text: &str) {
         if let Some(part) = self.parts.get_mut(at) {
-            if part.streamed.bytes == 0 {
-                let end = (0..=FIRST_BYTES.min(text.len())).rev();
-                let end = end.into_iter().find(|end| text.is_char_boundary(*end));
-                part.first = Text::from(&text[..end.unwrap_or(0)]);
-            }
-            part.streamed.note(text);
+            part.count(text);
             if let DeltaKind::Input(_) = part.kind
                 && self.hold(text.len())
             {
@@ -78,11 +73,19 @@ impl Output {
         }
     }
 
-    /// Counts the end of a text as streamed of its part, of which there may be none.
-    fn add_rest(&mut self, at: usize, rest: &str, text: &str) {
-        self.add(at, rest);
-        let streamed = &mut self.parts[at].streamed;
-        streamed.bytes = streamed.bytes.max(text.len());
+    /// Keeps the inputs of an item that waits for something better, as far as its item was the first to say them. So large may one be
+    /// that it is there once and not twice.
+    pub(super) fn keep_inputs(&mut self, inputs: Vec<Unkept>, view: &mut ItemView<'_>) {
+        for Unkept { part, text, start } in inputs {
+            let text = std::mem::take(&mut view.texts[text].text);
+            if self.hold(text.len() - start) {
+                let input = &mut self.parts[part].streamed.input;
+                match start {
+                    0 => *input = text.into_owned(),
+                    _ => input.push_str(&text[start..]),
+                }
+            }
+        }
     }
 
     /// The same of what repeated a template.
@@ -112,8 +115,9 @@ impl Output {
         let is_older = self.items[part.item].is_older;
         let rest = part.rest_of(text, is_sound, is_older);
         part.is_closed |= !text.is_empty();
-        self.add_rest(at, rest, text);
-        let part = &self.parts[at];
+        self.add(at, rest);
+        let part = &mut self.parts[at];
+        part.streamed.reach(text);
         let is_owed = !text.is_empty() && !matches!(self.items[part.item].state, State::Delivered);
         if is_owed && self.hold(text.len()) {
             let before = self.parts[at].whole.replace(text.to_owned());
@@ -128,14 +132,16 @@ impl Output {
         !self.parts.iter().any(is_streamed)
     }
 
-    /// Makes deltas of an item's texts that have had none, and with `is_sound` of ends that are missing.
+    /// Makes deltas of an item's texts that have had none, and with `is_sound` of ends that are missing. Gives those of inputs, which are
+    /// not kept.
     pub(super) fn stream_missing(
         &mut self,
         at: usize,
         view: &ItemView<'_>,
         is_sound: bool,
         out: &mut Vec<ResponseEvent>,
-    ) {
+    ) -> Vec<Unkept> {
+        let mut inputs = Vec::new();
         let is_in_item = |part: &Part| {
             let is_it = |text: &ItemText<'_>| text.kind == part.kind && text.index == part.index;
             view.texts.iter().any(is_it)
@@ -143,14 +149,24 @@ impl Output {
         let is_spare =
             |part: &usize| self.parts[*part].item == at && !is_in_item(&self.parts[*part]);
         let spare: Vec<_> = (0..self.parts.len()).filter(is_spare).collect();
-        for text in view.texts.iter().filter(|text| !text.text.is_empty()) {
-            let Some(part) = self.part_for(at, text, &spare) else {
+        let texts = view.texts.iter().enumerate();
+        for (place, text) in texts.filter(|(_, text)| !text.text.is_empty()) {
+            let Some(at_part) = self.part_for(at, text, &spare) else {
                 continue;
             };
             let is_older = self.items[at].is_older;
-            let rest = self.parts[part].rest_of(&text.text, is_sound, is_older);
-            self.add_rest(part, rest, &text.text);
+            let part = &mut self.parts[at_part];
+            let rest = part.rest_of(&text.text, is_sound, is_older);
+            part.count(rest);
+            part.streamed.reach(&text.text);
             if !rest.is_empty() {
+                if let DeltaKind::Input(_) = part.kind {
+                    inputs.push(Unkept {
+                        part: at_part,
+                        text: place,
+                        start: text.text.len() - rest.len(),
+                    });
+                }
                 let item = &self.items[at];
                 let address = Address {
                     item_id: item.id.clone(),
@@ -161,6 +177,7 @@ impl Output {
                 out.push(text.kind.event(Text::from(rest), &address, None));
             }
         }
+        inputs
     }
 
     /// The part that a text of an item was streamed as: the one of its kind and place, or one that has a place which the item
@@ -213,7 +230,24 @@ impl Output {
     }
 }
 
+/// What was streamed of an input and is not kept: a text of the item that is looked at, from there on.
+pub(super) struct Unkept {
+    part: usize,
+    text: usize,
+    start: usize,
+}
+
 impl Part {
+    /// Counts what was streamed.
+    fn count(&mut self, text: &str) {
+        if self.streamed.bytes == 0 {
+            let end = (0..=FIRST_BYTES.min(text.len())).rev();
+            let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+            self.first = Text::from(&text[..end.unwrap_or(0)]);
+        }
+        self.streamed.note(text);
+    }
+
     /// What of the whole text has not been streamed. With `is_sound` no event is missing that could have had it, so this may be
     /// its end; else it is all of a text that has not begun, or nothing. Of an item that `is_older` than what was read it is nothing.
     fn rest_of<'t>(&self, text: &'t str, is_sound: bool, is_older: bool) -> &'t str {
