@@ -2,6 +2,7 @@
 
 pub(crate) mod escapes;
 pub(crate) mod excerpt;
+pub(crate) mod hashing;
 pub(crate) mod lenient;
 pub(crate) mod members;
 pub(crate) mod tree;

@@ -159,7 +159,7 @@ impl OutputSchema {
 /// let template = PromptTemplate::new("pmpt_123").with_variable("city", "Oslo");
 /// let prompt = Prompt::user("And tomorrow?").with_template(template);
 /// ```
-#[derive(Clone, Debug, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PromptTemplate {
     /// Its id.
@@ -213,7 +213,7 @@ impl PromptTemplate {
 }
 
 /// How much a model thinks, and what it shows of it.
-#[derive(Clone, Debug, Default, Hash, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReasoningOptions {
     /// `none`, `minimal`, `low`, `medium`, `high`, ...; which of them depends on the model.

@@ -2,7 +2,12 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{CompactionInput, Prompt, RequestOptions, received::Said};
+use serde_json::{Map, Value};
+
+use super::{
+    CompactionInput, Prompt, PromptTemplate, ReasoningOptions, RequestOptions, received::Said,
+};
+use crate::json::hashing::{hash_members, hash_value};
 
 // Without `..`, so that no field is forgotten.
 impl Said for Prompt {
@@ -49,13 +54,16 @@ impl Said for Prompt {
             user,
             extra,
         } = options;
-        (template, reasoning, verbosity, text_extra, include).hash(hasher);
+        hash_template(template, hasher);
+        hash_reasoning(reasoning, hasher);
+        (verbosity, include).hash(hasher);
         (store, previous_response_id, conversation).hash(hasher);
         (prompt_cache_key, prompt_cache_retention, service_tier).hash(hasher);
         (max_output_tokens, max_tool_calls, top_logprobs).hash(hasher);
         (temperature.map(f64::to_bits), top_p.map(f64::to_bits)).hash(hasher);
-        (tool_choice, background, truncation, stream_options).hash(hasher);
-        (metadata, safety_identifier, user, extra).hash(hasher);
+        (background, truncation).hash(hasher);
+        hash_json([tool_choice, stream_options], [text_extra, extra], hasher);
+        (metadata, safety_identifier, user).hash(hasher);
     }
 }
 
@@ -83,8 +91,54 @@ impl Said for CompactionInput {
             received: _,
         } = self;
         (input, instructions, tools, parallel_tool_calls).hash(hasher);
-        (reasoning, verbosity, output_format, service_tier).hash(hasher);
+        hash_reasoning(reasoning, hasher);
+        (verbosity, output_format, service_tier).hash(hasher);
         (prompt_cache_key, prompt_cache_retention).hash(hasher);
-        (previous_response_id, store, extra).hash(hasher);
+        (previous_response_id, store).hash(hasher);
+        hash_members(extra, hasher);
     }
+}
+
+fn hash_template(template: &Option<PromptTemplate>, hasher: &mut impl Hasher) {
+    template.is_some().hash(hasher);
+    if let Some(template) = template {
+        let PromptTemplate {
+            id,
+            version,
+            variables,
+            extra,
+        } = template;
+        (id, version).hash(hasher);
+        hash_json([], [variables, extra], hasher);
+    }
+}
+
+fn hash_reasoning(reasoning: &Option<ReasoningOptions>, hasher: &mut impl Hasher) {
+    reasoning.is_some().hash(hasher);
+    if let Some(reasoning) = reasoning {
+        let ReasoningOptions {
+            effort,
+            summary,
+            context,
+            extra,
+        } = reasoning;
+        (effort, summary, context).hash(hasher);
+        hash_members(extra, hasher);
+    }
+}
+
+fn hash_json<const VALUES: usize>(
+    values: [&Option<Value>; VALUES],
+    members: [&Map<String, Value>; 2],
+    hasher: &mut impl Hasher,
+) {
+    for value in values {
+        value.is_some().hash(hasher);
+        if let Some(value) = value {
+            hash_value(value, hasher);
+        }
+    }
+    members
+        .iter()
+        .for_each(|members| hash_members(members, hasher));
 }

@@ -107,12 +107,14 @@ fn is_of_chat(body: &Body<'_>) -> bool {
 /// The body that a compaction was read from, if it still says what it says.
 pub(super) fn compaction_as_it_came(input: &CompactionInput) -> Option<Bytes> {
     let came = input.received.as_it_came.as_deref()?;
+    // Without one nothing is sent, and the error is that of any input.
+    let model = input.model.as_deref()?;
     if !came.is_said_by(input) {
         return None;
     }
     let mut edits = Edits::of(came);
     if came.has_other_model(input) {
-        edits.set_model(input.model.as_deref()?)?;
+        edits.set_model(model)?;
     }
     edits.body()
 }

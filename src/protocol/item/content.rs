@@ -5,7 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::value::RawValue;
 
 use super::tagged::{Field, objects, tagged, tagged_by_type_alone};
-use crate::{json::walk::elements, protocol::RawJson};
+use crate::{
+    json::{tree::items_fit, walk::elements},
+    protocol::RawJson,
+};
 
 /// The content of a message or of a tool's output: a string, or parts.
 ///
@@ -97,7 +100,13 @@ impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // `#[serde(untagged)]` would buffer the value and lose the text of unknown parts.
         let raw: Box<RawValue> = Deserialize::deserialize(deserializer)?;
-        Self::read(raw.get()).map_err(Error::custom)
+        let json = raw.get();
+        let read = match items_fit(json) || !json.starts_with('[') {
+            true => Self::read(json),
+            // Each part for itself.
+            false => serde_json::from_str(json).map(Self::Parts),
+        };
+        read.map_err(Error::custom)
     }
 }
 

@@ -1,15 +1,18 @@
 //! Messages and reasoning.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Serialize, de::Error};
 use serde_json::{Map, Value};
 
 use super::{
     content::{Content, ContentPart, TextPart},
-    tagged::{Field, Fields, Object, object, objects, set, set_optional},
+    tagged::{Field, Fields, Object, objects, set, set_optional},
 };
-use crate::json::lenient::text_of;
+use crate::json::{hashing::hash_members, lenient::text_of};
 
 /// Who speaks in a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,22 +73,22 @@ impl fmt::Display for Role {
 }
 
 /// A message of a person, the model or the program.
-#[derive(Clone, Debug, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MessageItem {
     /// The server's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Who speaks.
     pub role: Role,
     /// What is said. Some servers leave it out while the message is being written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
     /// `in_progress`, `completed` or `incomplete`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// `commentary` or `final_answer`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// The fields without a name here. It must not repeat one that has.
     #[serde(flatten)]
@@ -95,10 +98,19 @@ pub struct MessageItem {
     pub(super) untagged: bool,
 }
 
-/// Only from serde_json's deserializers.
-impl<'de> Deserialize<'de> for MessageItem {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        object(deserializer, |fields| Self::read(fields, true))
+impl Hash for MessageItem {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self {
+            id,
+            role,
+            content,
+            status,
+            phase,
+            extra,
+            untagged,
+        } = self;
+        (id, role, content, status, phase, untagged).hash(hasher);
+        hash_members(extra, hasher);
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{
     json::{
-        lenient::{string, text_of},
+        lenient::text_of,
         members::{Member, Members, unescaped},
     },
     protocol::RawJson,
@@ -28,14 +28,17 @@ pub(super) struct Tag<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// `None` of what is no object.
+    /// `None` of what is no object, and of one with half a surrogate pair in a name, which no field can have.
     pub(super) fn of(json: &'a str) -> Option<Self> {
         let mut members = Members::of(json);
         let fields = Self {
             json,
             members: members.by_ref().collect(),
         };
-        members.is_whole().then_some(fields)
+        let is_name = |member: &Member<'_>| {
+            !member.name.contains('\\') || text_of(&format!("\"{}\"", member.name)).is_some()
+        };
+        (members.is_whole() && fields.members.iter().all(is_name)).then_some(fields)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
@@ -55,7 +58,7 @@ impl<'a> Fields<'a> {
             };
             let text = match value {
                 "null" => None,
-                text => Some(string(text)?),
+                text => Some(text_of(text)??),
             };
             slot.replace(text).is_none().then_some(())?;
         }
@@ -137,16 +140,6 @@ pub(super) fn set_optional<T: Field>(
     }
 }
 
-/// Reads an object that is not known by its `type`.
-pub(super) fn object<'de, D: de::Deserializer<'de>, T>(
-    deserializer: D,
-    read: impl FnOnce(&Fields<'_>) -> serde_json::Result<T>,
-) -> Result<T, D::Error> {
-    let raw: Box<serde_json::value::RawValue> = de::Deserialize::deserialize(deserializer)?;
-    let fields = Fields::of(raw.get()).ok_or_else(|| de::Error::custom("it is no JSON object"))?;
-    read(&fields).map_err(de::Error::custom)
-}
-
 /// An object's fields behind its `type`.
 #[derive(Serialize)]
 pub(super) struct Tagged<'a, T> {
@@ -189,13 +182,13 @@ macro_rules! objects {
         }
     )*) => {$(
         $(#[$meta])*
-        #[derive(Clone, Debug, Hash, PartialEq, serde::Serialize)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[non_exhaustive]
         pub struct $name {
             $( $(#[$required_meta])* pub $required: $required_type, )*
             $(
                 $(#[$optional_meta])*
-                #[serde(skip_serializing_if = "Option::is_none")]
+                #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $optional: Option<$optional_type>,
             )*
             /// The fields without a name here. It must not repeat one that has.
@@ -246,10 +239,11 @@ macro_rules! objects {
             }
         }
 
-        /// Only from serde_json's deserializers.
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::protocol::item::tagged::object(deserializer, |fields| Self::read(fields, true))
+        impl std::hash::Hash for $name {
+            fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+                $( self.$required.hash(hasher); )*
+                $( self.$optional.hash(hasher); )*
+                $crate::json::hashing::hash_members(&self.extra, hasher);
             }
         }
 

@@ -270,6 +270,8 @@ fn what_has_no_typed_form_keeps_its_bytes() {
         r#"{"type":"reasoning","summary":"because"}"#,
         r#"{"type":"reasoning","summary":[],"encrypted_content":"\ud800"}"#,
         r#"{"type":"item_reference"}"#,
+        // A name that no text can hold.
+        r#"{"type":"function_call","name":"f","arguments":"","call_id":"c","\ud800":1,"\udc00":2}"#,
     ] {
         let item: ResponseItem = serde_json::from_str(text).unwrap();
         assert!(matches!(item, ResponseItem::Unknown(_)), "{text}");

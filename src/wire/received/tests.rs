@@ -9,8 +9,8 @@ fn sent(wire: Wire, prompt: &Prompt) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-const RESPONSES: &str = "\n{ \"temperature\" : 1.00, \"model\":\"m\",\"x\" : [1e2,{\"b\":1,\"a\":2}], \"x\":0.1e1,\r\n\t\"input\":[{\"role\":\"user\",\"content\":\"h\\u00e9\\/\"}],\"include\":null @ }\n";
-const CHAT: &str = "{\"messages\" : [{\"role\":\"user\",\"content\":\"hi\",\"z\":1,\"a\":2.50}],\"seed\":1E3,\"model\":\"m\" @ }";
+const RESPONSES: &str = "\n{ \"bits\":-1,\"zero\":0, \"temperature\" : 1.00, \"model\":\"m\",\"x\" : [1e2,{\"b\":1,\"a\":2}], \"x\":0.1e1,\r\n\t\"input\":[{\"role\":\"user\",\"content\":\"h\\u00e9\\/\"}],\"include\":null @ }\n";
+const CHAT: &str = "{\"messages\" : [{\"role\":\"user\",\"content\":\"hi\",\"z\":1,\"a\":2.50}],\"seed\":1E3,\"bits\":-1,\"zero\":0,\"model\":\"m\" @ }";
 
 fn body(template: &str, stream: &str) -> String {
     template.replace('@', stream)
@@ -121,7 +121,7 @@ fn a_change_is_sent_and_nothing_old_is() {
             came.replace("\"model\":\"m\"", "\"model\":\"n\\\"2\"")
         );
         type Change = fn(&mut Prompt);
-        let changes: [Change; 10] = [
+        let changes: [Change; 12] = [
             |prompt| prompt.options.temperature = Some(0.5),
             |prompt| prompt.options.store = Some(false),
             |prompt| prompt.instructions = Some(String::new()),
@@ -137,6 +137,9 @@ fn a_change_is_sent_and_nothing_old_is() {
                 text.make_ascii_uppercase();
             },
             |prompt| message_of(prompt).phase = Some("commentary".to_owned()),
+            // Numbers of other kinds with the same bits.
+            |prompt| prompt.options.extra["bits"] = u64::MAX.into(),
+            |prompt| prompt.options.extra["zero"] = 0.0.into(),
             |prompt| prompt.options.extra.clear(),
             |prompt| prompt.options.metadata = Some([("k".to_owned(), "v".to_owned())].into()),
         ];
@@ -273,6 +276,13 @@ fn what_no_field_can_hold_goes_out_as_it_came_or_is_refused_by_name() {
                 .compaction_body(&input, &Quirks::default())
                 .is_err()
         );
+    }
+    // What is not sent without a model is not sent as it came, either.
+    for compaction in [r#"{"input":"a"}"#, r#"{"model":null,"input":"a"}"#] {
+        let input = CompactionInput::from_body(compaction).unwrap();
+        let refused = Wire::Responses.compaction_body(&input, &Quirks::default());
+        let kind = refused.unwrap_err().kind();
+        assert_eq!(kind, crate::ErrorKind::InvalidConfiguration, "{compaction}");
     }
     // So deep that a walk by calls would end the thread: a bound on values is met first, and no stack.
     let depth = 100_000;
