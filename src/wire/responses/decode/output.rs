@@ -397,7 +397,8 @@ impl Output {
             PutRight::Known(raw) => return self.push_item(at, item, &view, vec![raw], out),
             PutRight::Doubtful(make) => make,
         };
-        if !is_open || !self.hold(item.raw().get().len()) {
+        let kept: usize = inputs.iter().map(|input| input.bytes(&view)).sum();
+        if !is_open || !self.hold(kept) || !self.hold(item.raw().get().len()) {
             let raws = make();
             return self.push_item(at, item, &view, raws, out);
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Output, Part, PutRight};
 use crate::{
-    json::members::member,
+    json::{escapes::without_lone_surrogates, members::member},
     protocol::{RawJson, ToolCallInput},
     wire::responses::decode::{
         delta::DeltaKind,
@@ -63,7 +63,14 @@ impl Output {
             Arguments::One(one) => return PutRight::Known(with_input(&raw, one)),
             Arguments::Cut => {
                 return PutRight::Doubtful(Box::new(move || {
-                    let call = with_input(&raw, &input);
+                    let json = member(raw.get(), name).unwrap_or_default();
+                    // It may end within a character.
+                    let call = match without_lone_surrogates(json) {
+                        Cow::Owned(json) if json.starts_with('"') => {
+                            with_member(raw.get(), name, &json)
+                        }
+                        _ => with_input(&raw, &input),
+                    };
                     vec![with_member(call.get(), "status", "\"incomplete\"")]
                 }));
             }

@@ -78,12 +78,10 @@ impl Output {
     pub(super) fn keep_inputs(&mut self, inputs: Vec<Unkept>, view: &mut ItemView<'_>) {
         for Unkept { part, text, start } in inputs {
             let text = std::mem::take(&mut view.texts[text].text);
-            if self.hold(text.len() - start) {
-                let input = &mut self.parts[part].streamed.input;
-                match start {
-                    0 => *input = text.into_owned(),
-                    _ => input.push_str(&text[start..]),
-                }
+            let input = &mut self.parts[part].streamed.input;
+            match start {
+                0 => *input = text.into_owned(),
+                _ => input.push_str(&text[start..]),
             }
         }
     }
@@ -235,6 +233,12 @@ pub(super) struct Unkept {
     part: usize,
     text: usize,
     start: usize,
+}
+
+impl Unkept {
+    pub(super) fn bytes(&self, view: &ItemView<'_>) -> usize {
+        view.texts[self.text].text.len() - self.start
+    }
 }
 
 impl Part {

@@ -57,6 +57,14 @@ fn calls_of(events: &[String]) -> (Vec<String>, String) {
 }
 
 #[test]
+fn a_call_that_was_cut_within_a_character_is_one_that_can_be_read() {
+    let item = r#"{"id":"i","type":"function_call","name":"f","call_id":"c","arguments":"{\"a\":\"x\ud83d"}"#;
+    let done = format!(r#"{{"type":"response.output_item.done","output_index":0,"item":{item}}}"#);
+    let (calls, _) = calls_of(&[done, ended("incomplete", &[])]);
+    assert_eq!(calls, ["{\"a\":\"x\u{fffd} incomplete"]);
+}
+
+#[test]
 fn a_calls_input_is_never_two_values_and_never_half_of_one() {
     let silent = || ended("completed", &[]);
     let cut = "incomplete incomplete_tool_call";
