@@ -15,7 +15,7 @@ pub const SIZES: [usize; 2] = [7_500_000, 30_000_000];
 const CHUNK: usize = 16 * 1024;
 
 /// The wire, and what stands before, in the middle again and again, and behind.
-pub const SHAPES: [(&str, Wire, [&str; 3]); 25] = {
+pub const SHAPES: [(&str, Wire, [&str; 3]); 30] = {
     use Wire::{Chat, Responses};
     const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","tools":["#;
     const DONE: &str = r#"{"type":"response.completed","response":{"id":"r","output":["#;
@@ -139,6 +139,51 @@ pub const SHAPES: [(&str, Wire, [&str; 3]); 25] = {
                 r#"{"type":"response.completed","response":{"id":"r","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":""#,
                 "some words\\n",
                 r#""}]}]}}"#,
+            ],
+        ),
+        (
+            "whole_response",
+            Responses,
+            [
+                r#"{"object":"response","id":"r","status":"completed","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":""#,
+                "some words\\n",
+                r#""}]}]}"#,
+            ],
+        ),
+        (
+            "custom_input",
+            Responses,
+            [
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"custom_tool_call","call_id":"c","name":"f","input":""#,
+                "some words\\n",
+                r#""}}"#,
+            ],
+        ),
+        (
+            "summary",
+            Responses,
+            [
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"reasoning","id":"i","summary":[{"type":"summary_text","text":""#,
+                "some words\\n",
+                r#""}]}}"#,
+            ],
+        ),
+        (
+            "completed_arguments",
+            Responses,
+            [
+                r#"{"type":"response.completed","response":{"id":"r","output":[{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":\""#,
+                "some words ",
+                r#"\"}"}]}}"#,
+            ],
+        ),
+        (
+            "other_item",
+            Responses,
+            [
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"image_generation_call","id":"i","result":""#,
+                "some words\\n",
+                r#""}}"#,
             ],
         ),
         (

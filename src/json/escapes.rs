@@ -61,7 +61,7 @@ pub(crate) fn next_special(bytes: &[u8], start: usize) -> Option<usize> {
     special_at_end(bytes, at)
 }
 
-/// Up to where whole blocks from `at` on hold none: pictures and long texts, at four times the speed of words.
+/// Up to where whole blocks from `at` on hold none: pictures and long texts, at nearly twice the speed of words.
 #[inline(never)]
 fn without_special(bytes: &[u8], mut at: usize) -> usize {
     // As the compiler makes vectors of it.

@@ -90,7 +90,7 @@ impl Fields<'_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), ApiError> {
-        self.is_own(name)?;
+        self.claim(name)?;
         self.map.serialize_entry(name, value).map_err(unwritable)
     }
 
@@ -102,19 +102,14 @@ impl Fields<'_> {
     ) -> Result<(), ApiError> {
         match value {
             Some(value) => self.put(name, value),
-            None => self.is_own(name),
+            None => self.claim(name),
         }
     }
 
+    /// # Errors
+    /// When the caller has a field of that name, too.
     #[inline]
-    fn is_own(&self, name: &str) -> Result<(), ApiError> {
-        match self.extra.is_empty() {
-            true => Ok(()),
-            false => self.is_not_extra(name),
-        }
-    }
-
-    fn is_not_extra(&self, name: &str) -> Result<(), ApiError> {
+    fn claim(&self, name: &str) -> Result<(), ApiError> {
         match self.extra.contains_key(name) {
             false => Ok(()),
             true => Err(invalid(format!(
